@@ -1,0 +1,1 @@
+"""Tokens to functional categories: one annotator per file."""

@@ -1,0 +1,102 @@
+"""Read and write chains: one JSON object a line."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from reasoning_anatomy.errors import ChainFileError
+from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.types import ReasoningChain
+
+_FIELDS: Final = tuple(ReasoningChain.model_fields)
+
+
+def read_chains(path: str | Path) -> list[ReasoningChain]:
+    """Read a JSONL file of chains.
+
+    Every line is an object with the fields of `ReasoningChain`; further fields are kept in ``source``. Empty
+    lines are skipped.
+
+    Raises
+    ------
+    ChainFileError
+        The file is absent or empty, or a line is wrong: the message names file, line, field, value and remedy.
+    """
+    path = Path(path)
+    chains: list[ReasoningChain] = []
+    first_line: dict[str, int] = {}
+    for number, line in _lines(path):
+        chain = _parse(path, number, line)
+        if chain.chain_id in first_line:
+            raise ChainFileError(
+                f"{path}, line {number}: chain_id {chain.chain_id!r} is also on line {first_line[chain.chain_id]}; "
+                "give each chain its own"
+            )
+        first_line[chain.chain_id] = number
+        chains.append(chain)
+    if not chains:
+        raise ChainFileError(f"{path}: holds no chain; expected one JSON object a line with {', '.join(_FIELDS[:5])}")
+    return chains
+
+
+def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
+    """Write chains as JSONL, atomically; `read_chains` returns the same."""
+    write_atomic(Path(path), "".join(chain.model_dump_json(exclude_none=True) + "\n" for chain in chains))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                try:
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise ChainFileError(f"{path}, line {number}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from error
+                if line.strip():
+                    yield number, line
+    except OSError as error:
+        raise ChainFileError(f"{path}: {error.strerror}; give a JSONL file of chains") from error
+
+
+def _parse(path: Path, number: int, line: str) -> ReasoningChain:
+    where = f"{path}, line {number}"
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ChainFileError(f"{where}, column {error.colno}: is not JSON ({error.msg}); expected one object a line") from error
+    except RecursionError:
+        raise ChainFileError(f"{where}: is nested too deeply to be a chain") from None
+    if not isinstance(record, dict):
+        raise ChainFileError(f"{where}: is {_shown(record)}, expected a JSON object with {', '.join(_FIELDS[:5])}")
+    try:
+        return ReasoningChain.model_validate(_with_further_fields_in_source(where, record))
+    except ValidationError as error:
+        raise ChainFileError(f"{where}: {_explain(error)}") from None
+
+
+def _with_further_fields_in_source(where: str, record: dict[str, Any]) -> dict[str, Any]:
+    further = {name: value for name, value in record.items() if name not in _FIELDS}
+    source = record.get("source")
+    if not further or not isinstance(source, dict | None):
+        return record
+    if clash := sorted(further.keys() & (source or {}).keys()):
+        raise ChainFileError(f"{where}: {clash[0]!r} stands both beside and inside 'source'; keep one")
+    known = {name: value for name, value in record.items() if name in _FIELDS}
+    return known | {"source": (source or {}) | further}
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"has no field {name!r}; every chain needs {', '.join(_FIELDS[:5])}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name!r} is {_shown(first['input'])}: {message}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 60 else text[:57] + "..."

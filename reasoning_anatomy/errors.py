@@ -1,0 +1,37 @@
+"""Errors that a user can act on: each message names the place, the value and the remedy."""
+
+
+class ReasoningAnatomyError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class ChainFileError(ReasoningAnatomyError):
+    """A file of chains cannot be read: the message names the file, the line and the remedy."""
+
+
+class EncodingError(ReasoningAnatomyError):
+    """A chain cannot be turned into token ids for this model."""
+
+
+class ModelError(ReasoningAnatomyError):
+    """A model cannot be found, loaded or measured."""
+
+
+class MeasurementError(ReasoningAnatomyError):
+    """One chain cannot be measured; the other chains of the run can."""
+
+
+class RunError(ReasoningAnatomyError):
+    """A run folder is missing, damaged, busy or was made with another configuration."""
+
+
+class PluginError(ReasoningAnatomyError):
+    """An unknown scorer, strategy, annotator, analysis or figure, or a wrong option of one."""
+
+
+class AnnotationError(ReasoningAnatomyError):
+    """Text cannot be annotated, or labels do not fit the text they are said to label."""
+
+
+class AnalysisError(ReasoningAnatomyError):
+    """The tables of a run do not hold what an analysis needs."""

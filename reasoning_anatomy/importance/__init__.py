@@ -1,0 +1,1 @@
+"""Token scorers, one per file; all say higher = more important."""

@@ -1,0 +1,148 @@
+"""``run.json``: what was run on what."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.files import write_atomic
+
+MANIFEST_NAME = "run.json"
+
+
+class ModelIdentity(BaseModel):
+    """Which weights and which text format the numbers come from.
+
+    Attributes
+    ----------
+    id
+        As the user named it.
+    revision
+        Commit of the hub, where there is one.
+    architecture
+        Class of the model.
+    n_layers, n_heads
+        Shape of its attention.
+    weights
+        Digest of a sample of every parameter.
+    template
+        Digest of the chat template as rendered around a chain.
+    dtype, device, quantization
+        How the weights were held.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    revision: str | None
+    architecture: str
+    n_layers: int
+    n_heads: int
+    weights: str
+    template: str
+    dtype: str
+    device: str
+    quantization: str | None
+
+
+class Configuration(BaseModel):
+    """Everything that the numbers of a run depend on. Two configurations never meet in one folder.
+
+    Attributes
+    ----------
+    package
+        Version of this library.
+    model
+        The measured model.
+    encoding
+        ``repr`` of the encoding options.
+    scorers, strategies
+        ``repr`` by label.
+    chains
+        Digest of the text of all chains, in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    package: str
+    model: ModelIdentity
+    encoding: str
+    scorers: Mapping[str, str]
+    strategies: Mapping[str, str]
+    chains: str
+
+    def fingerprint(self) -> str:
+        """Digest of the configuration."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: "Configuration") -> list[str]:
+        """``name: ours, theirs`` for every entry that differs."""
+        ours, theirs = _flat(self.model_dump()), _flat(other.model_dump())
+        return [f"{name}: {ours.get(name)!r} there, {theirs.get(name)!r} now" for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
+
+
+class Manifest(BaseModel):
+    """The record of a run.
+
+    Attributes
+    ----------
+    format
+        Version of the folder's layout.
+    configuration
+        What the numbers depend on.
+    versions
+        Of Python and the libraries, when the run was begun.
+    n_chains, n_done
+        Chains in the run, and how many of them are measured.
+    failed
+        Reason by chain_id, for the chains that could not be measured.
+    checks
+        What was verified on this model before measuring, by name; see ``docs/run-folder.md``.
+    seconds
+        Wall time by stage of the process that finished the run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    configuration: Configuration
+    versions: Mapping[str, str]
+    n_chains: int
+    n_done: int = 0
+    failed: Mapping[str, str] = Field(default_factory=dict)
+    checks: Mapping[str, float] = Field(default_factory=dict)
+    seconds: Mapping[str, float] = Field(default_factory=dict)
+
+    @property
+    def n_left(self) -> int:
+        """Chains that are neither measured nor failed."""
+        return self.n_chains - self.n_done - len(self.failed)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``run.json``; `RunError` where there is none or it is damaged."""
+    path = folder / MANIFEST_NAME
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RunError(f"{folder}: is not a run folder (no {MANIFEST_NAME}); make one with: reasoning-anatomy run CHAINS.jsonl --out {folder}") from None
+    except (ValidationError, OSError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); restore it or start a new run folder") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``run.json`` atomically."""
+    write_atomic(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    leaves: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves |= _flat(value, f"{prefix}{name}.")
+        else:
+            leaves[prefix + name] = value
+    return leaves

@@ -1,0 +1,128 @@
+"""All that was measured on one chain, and its file."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, FloatArray, PruningPath, ReasoningChain
+
+_METADATA_KEY: Final = "reasoning_anatomy"
+_CHAIN_ARRAYS: Final = ("prompt_ids", "reasoning_ids", "answer_ids", "spans")
+_PATH_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning")
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """The arrays of one chain.
+
+    Attributes
+    ----------
+    encoded
+        Token ids and spans.
+    scores
+        (n,) per scorer label; higher = more important.
+    profiles
+        Per scorer label, where the scorer has one value per layer and head.
+    paths
+        Per strategy label.
+    """
+
+    encoded: EncodedChain
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    profiles: Mapping[str, AttentionProfile] = field(default_factory=dict)
+    paths: Mapping[str, PruningPath] = field(default_factory=dict)
+
+
+def file_name(chain_id: str) -> str:
+    """Return the name of a chain's file: readable where the id is, unique always, and never a path out of the folder."""
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", chain_id).strip("-")[:48]
+    digest = hashlib.sha256(chain_id.encode()).hexdigest()[:12]
+    return f"{readable}-{digest}.safetensors" if readable else f"{digest}.safetensors"
+
+
+def chain_digest(chain: ReasoningChain) -> str:
+    """Digest of the text that a measurement depends on."""
+    parts = [chain.system_prompt, chain.question, chain.reasoning, chain.answer]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str) -> None:
+    """Write one chain's file atomically.
+
+    Parameters
+    ----------
+    path
+        Target.
+    measurement
+        Its arrays become tensors named ``spans``, ``score/<label>``, ``attention/<label>``, ``path/<label>/<array>``.
+    fingerprint
+        Of the configuration and the chain; `read_measurement` refuses the file under any other.
+    """
+    tensors = {name: getattr(measurement.encoded, name) for name in _CHAIN_ARRAYS}
+    tensors |= {f"score/{label}": np.asarray(score, dtype=np.float64) for label, score in measurement.scores.items()}
+    tensors |= {f"attention/{label}": profile.received for label, profile in measurement.profiles.items()}
+    for label, pruning in measurement.paths.items():
+        tensors |= {f"path/{label}/{name}": getattr(pruning, name) for name in _PATH_ARRAYS}
+    metadata = {
+        "chain_id": measurement.encoded.chain_id,
+        "fingerprint": fingerprint,
+        "scores": list(measurement.scores),
+        "profiles": {
+            label: {"scorer": profile.scorer, "queries": profile.queries, "normalisation": profile.normalisation}
+            for label, profile in measurement.profiles.items()
+        },
+        "paths": {
+            label: {"strategy": pruning.strategy, "n_ties": pruning.n_ties} for label, pruning in measurement.paths.items()
+        },
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    write_atomic(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
+
+
+def read_measurement(path: Path, *, fingerprint: str | None = None) -> Measurement:
+    """Read one chain's file.
+
+    Raises
+    ------
+    RunError
+        The file is damaged, or was made from another text or with another configuration.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata: dict[str, Any] = json.loads((file.metadata() or {})[_METADATA_KEY])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if fingerprint is not None and metadata["fingerprint"] != fingerprint:
+            raise RunError(f"{path}: measured from another text or configuration; use another run folder")
+        return _assemble(metadata, arrays)
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); delete the file and run the same command again") from error
+
+
+def _assemble(metadata: dict[str, Any], arrays: dict[str, Any]) -> Measurement:
+    encoded = EncodedChain(metadata["chain_id"], *(arrays[name] for name in _CHAIN_ARRAYS))
+    return Measurement(
+        encoded=encoded,
+        scores={label: arrays[f"score/{label}"] for label in metadata["scores"]},
+        profiles={
+            label: AttentionProfile(received=arrays[f"attention/{label}"], **facts)
+            for label, facts in metadata["profiles"].items()
+        },
+        paths={
+            label: PruningPath(
+                n_reasoning=encoded.n_reasoning,
+                **facts,
+                **{name: arrays[f"path/{label}/{name}"] for name in _PATH_ARRAYS},
+            )
+            for label, facts in metadata["paths"].items()
+        },
+    )

@@ -1,0 +1,153 @@
+"""The folder is the registry: one public module, one frozen dataclass, one verb.
+
+A plugin's key is its file's name. Its fields are its options, its ``repr`` is its provenance. Listing reads
+the source without importing it, so that it needs neither torch nor spaCy.
+"""
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from reasoning_anatomy.errors import PluginError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A room of plugins: the package that holds them and the method that each must have."""
+
+    package: str
+    verb: str
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What a listing shows of a plugin: key, class, first line of its docstring, published source."""
+
+    key: str
+    class_name: str
+    summary: str
+    source: str
+
+
+KINDS: Final = {
+    "scorer": Kind("reasoning_anatomy.importance", "score"),
+    "strategy": Kind("reasoning_anatomy.pruning", "prune"),
+    "annotator": Kind("annotations", "annotate"),
+    "analysis": Kind("analyses", "analyse"),
+    "figure": Kind("reports", "draw"),
+}
+
+
+def available(kind: str) -> dict[str, PluginInfo]:
+    """Plugins of a kind by key, in alphabetical order.
+
+    Parameters
+    ----------
+    kind
+        ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"`` or ``"figure"``.
+    """
+    room = _kind(kind)
+    found = {}
+    for folder in importlib.import_module(room.package).__path__:
+        for module in pkgutil.iter_modules([folder]):
+            if module.ispkg or module.name.startswith("_"):
+                continue
+            info = _read_info(Path(folder) / f"{module.name}.py", room.verb)
+            if info is not None:
+                found[info.key] = info
+    return dict(sorted(found.items()))
+
+
+def load(kind: str, spec: str) -> Any:
+    """Make the plugin that ``spec`` names.
+
+    Parameters
+    ----------
+    kind
+        As in `available`.
+    spec
+        ``"greedy"`` or, with options, ``"greedy:objective=joint,keep_ratio=0.5"``.
+
+    Raises
+    ------
+    PluginError
+        The key is unknown (the message lists those that exist) or an option is wrong.
+    """
+    key, _, options = spec.partition(":")
+    plugin_class = load_class(kind, key)
+    values = {}
+    for option in filter(None, options.split(",")):
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise PluginError(f"{kind} {spec!r}: {option!r} is no option; write {key}:name=value,name=value")
+        values[name.strip()] = value.strip()
+    known = {field.name for field in dataclasses.fields(plugin_class)}
+    if unknown := sorted(values.keys() - known):
+        raise PluginError(f"{kind} {spec!r}: {key} has no option {', '.join(unknown)}; it has {_listing(known)}")
+    try:
+        return TypeAdapter(plugin_class).validate_strings(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PluginError(f"{kind} {spec!r}: {where}={first['input']!r}: {first['msg']}") from None
+
+
+def load_class(kind: str, key: str) -> type[Any]:
+    """Return the class of the plugin with this key; `PluginError` lists the known keys where there is none."""
+    known = available(kind)
+    if key not in known:
+        raise PluginError(f"unknown {kind} {key!r}; available: {_listing(known)}")
+    module = importlib.import_module(f"{_kind(kind).package}.{key}")
+    plugin_class: type[Any] = getattr(module, known[key].class_name)
+    return plugin_class
+
+
+def key_of(plugin: Any) -> str:
+    """Return the key of a plugin: the name of the file that defines it."""
+    return type(plugin).__module__.rpartition(".")[2]
+
+
+def label(plugin: Any) -> str:
+    """Short name of a plugin as configured: its key and every option that differs from the default.
+
+    Columns and paths of a run carry it: ``greedy``, ``greedy:objective=joint``. `load` reads it back.
+    """
+    changed = [
+        f"{field.name}={getattr(plugin, field.name)}"
+        for field in dataclasses.fields(plugin)
+        if getattr(plugin, field.name) != field.default
+    ]
+    return key_of(plugin) + (":" + ",".join(changed) if changed else "")
+
+
+def _kind(kind: str) -> Kind:
+    if kind not in KINDS:
+        raise PluginError(f"unknown kind of plugin {kind!r}; there are {_listing(KINDS)}")
+    return KINDS[kind]
+
+
+def _read_info(path: Path, verb: str) -> PluginInfo | None:
+    """Find the public dataclass with the verb in a module's source."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
+            continue
+        is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        if is_dataclass and any(isinstance(item, ast.FunctionDef) and item.name == verb for item in node.body):
+            text = inspect.cleandoc(ast.get_docstring(node) or "")
+            references = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
+            source = " ".join(references[1].split()) if references else ""
+            return PluginInfo(path.stem, node.name, text.partition("\n")[0], source)
+    return None
+
+
+def _listing(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"

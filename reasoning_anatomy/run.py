@@ -1,0 +1,167 @@
+"""The run folder as a reader sees it: tidy tables, arrays per chain, annotations and analyses."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from reasoning_anatomy.chains import read_chains
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.files import atomic_path, write_atomic
+from reasoning_anatomy.manifest import MANIFEST_NAME, Manifest, read_manifest
+from reasoning_anatomy.measurement import Measurement, file_name, read_measurement
+from reasoning_anatomy.types import AnalysisResult, Annotation, ReasoningChain
+
+CHAINS_NAME = "chains.jsonl"
+TOKENS_NAME = "tokens.parquet"
+PATHS_NAME = "paths.parquet"
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, opened for reading and for adding annotations, analyses and reports.
+
+    Attributes
+    ----------
+    folder
+        Where it is.
+    """
+
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What was run on what."""
+        return read_manifest(self.folder)
+
+    @cached_property
+    def chains(self) -> Mapping[str, ReasoningChain]:
+        """Every chain of the run by chain_id, in the order of the input."""
+        return {chain.chain_id: chain for chain in read_chains(self.folder / CHAINS_NAME)}
+
+    @property
+    def measured(self) -> list[str]:
+        """chain_id of every measured chain, in the order of the input."""
+        return [chain_id for chain_id in self.chains if self.measurement_path(chain_id).exists()]
+
+    def measurement_path(self, chain_id: str) -> Path:
+        """File of one chain's arrays."""
+        return self.folder / "chains" / file_name(chain_id)
+
+    def measurement(self, chain_id: str) -> Measurement:
+        """Ids, spans, scores, attention profiles and pruning paths of one chain."""
+        if chain_id not in self.chains:
+            raise RunError(f"{self.folder}: has no chain {chain_id!r}")
+        return read_measurement(self.measurement_path(chain_id))
+
+    def tokens(self) -> pd.DataFrame:
+        """One row per reasoning token of every measured chain.
+
+        Returns
+        -------
+        Columns ``chain_id, question_id, position, token_id, text, start, end, step``; ``score_<scorer>`` (higher =
+        more important); ``deletion_step_<strategy>`` (Int64, 1 = first deleted, missing = never deleted); and per
+        annotator ``category_<annotator>`` and ``confidence_<annotator>``.
+        """
+        tokens = self._table(TOKENS_NAME)
+        for annotator in self.annotators:
+            labels = pd.read_parquet(self._annotation_path(annotator))
+            labels = labels.rename(columns={name: f"{name}_{annotator}" for name in ("category", "confidence")})
+            tokens = tokens.merge(labels, on=["chain_id", "position"], how="left", validate="one_to_one")
+        return tokens
+
+    def paths(self) -> pd.DataFrame:
+        """One row per deletion, and one at ``deletion_step`` 0 for the unpruned chain.
+
+        Returns
+        -------
+        Columns ``chain_id, question_id, strategy, deletion_step, position, margin, nll_answer, nll_joint,
+        nll_reasoning``: the nats per token are those after the deletion.
+        """
+        return self._table(PATHS_NAME)
+
+    @property
+    def annotators(self) -> list[str]:
+        """Names of the annotators that have labelled this run."""
+        return sorted(path.stem for path in (self.folder / "annotations").glob("*.parquet"))
+
+    def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:
+        """Write the labels of one annotator, by chain_id, and return the file."""
+        frames = [
+            pd.DataFrame({"chain_id": chain_id, "position": range(len(labels.category)), "category": list(labels.category), "confidence": labels.confidence})
+            for chain_id, labels in annotations.items()
+        ]
+        table = pd.concat(frames, ignore_index=True).astype({"chain_id": "str", "category": "str", "confidence": "float64"})
+        path = self._annotation_path(annotator)
+        with atomic_path(path) as temporary:
+            table.to_parquet(temporary, index=False)
+        return path
+
+    @property
+    def analyses(self) -> list[str]:
+        """Names of the analyses whose results are here."""
+        return sorted(path.parent.name for path in (self.folder / "analyses").glob("*/result.json"))
+
+    def write_analysis(self, result: AnalysisResult) -> Path:
+        """Write ``analyses/<name>/table.csv``, one CSV per detail table and ``result.json``; return the folder."""
+        folder = self.folder / "analyses" / result.name
+        write_atomic(folder / "table.csv", result.table.to_csv(index=False))
+        for name, detail in result.details.items():
+            write_atomic(folder / f"{name}.csv", detail.to_csv(index=False))
+        facts = {
+            "name": result.name,
+            "config": result.config,
+            "details": list(result.details),
+            "exclusions": dict(result.exclusions),
+            "warnings": list(result.warnings),
+            "provenance": dict(result.provenance),
+        }
+        write_atomic(folder / "result.json", json.dumps(facts, indent=2) + "\n")
+        return folder
+
+    def analysis(self, name: str) -> AnalysisResult:
+        """Read the result of one analysis; `RunError` says how to make it where there is none."""
+        folder = self.folder / "analyses" / name
+        try:
+            facts = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            return AnalysisResult(
+                name=name,
+                table=pd.read_csv(folder / "table.csv"),
+                details={detail: pd.read_csv(folder / f"{detail}.csv") for detail in facts["details"]},
+                exclusions=facts["exclusions"],
+                warnings=tuple(facts["warnings"]),
+                config=facts["config"],
+                provenance=facts["provenance"],
+            )
+        except FileNotFoundError:
+            raise RunError(f"{self.folder}: has no analysis {name!r}; make it with: python -m analyses.{name} {self.folder}") from None
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{folder}: cannot be read ({error}); make it again with: python -m analyses.{name} {self.folder}") from error
+
+    def _annotation_path(self, annotator: str) -> Path:
+        return self.folder / "annotations" / f"{annotator}.parquet"
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.folder / name
+        if not path.exists():
+            raise RunError(f"{path}: is not there, so the run is not finished; run the same command again")
+        return pd.read_parquet(path)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run folder; `RunError` where it is none."""
+    run = Run(Path(path))
+    _ = run.manifest
+    return run
+
+
+def newest_run(folder: str | Path = "runs") -> Run:
+    """Open the run below ``folder`` that was begun or finished last; `RunError` where there is none."""
+    manifests = list(Path(folder).glob(f"*/{MANIFEST_NAME}"))
+    if not manifests:
+        raise RunError(f"{folder}: holds no run; name one, or make one with: reasoning-anatomy demo --out {folder}/demo")
+    return open_run(max(manifests, key=lambda path: (path.stat().st_mtime_ns, path)).parent)

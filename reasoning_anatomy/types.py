@@ -1,0 +1,274 @@
+"""What flows through the library: chains, measurements of them, and results.
+
+Every type is frozen and checked when it is made; its arrays are read-only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+
+RESULT_COLUMNS: Final = (
+    "term",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_adjusted",
+    "n_questions",
+    "n_chains",
+    "n_tokens",
+)
+
+
+class ReasoningChain(BaseModel):
+    """Question, reasoning and answer of one sample. Text only, and none of it is trusted.
+
+    Attributes
+    ----------
+    chain_id
+        Unique within a file.
+    question_id
+        The unit of statistics: chains on the same question share it.
+    question, reasoning, answer
+        The three parts of the sample; none may be empty.
+    gold_answer
+        The correct answer, where known.
+    is_correct
+        Whether ``answer`` is the correct one, where known.
+    system_prompt
+        Goes before the question; the model's own default where absent.
+    source
+        Provenance, free: teacher model, temperature, ...
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    chain_id: str = Field(min_length=1)
+    question_id: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    reasoning: str
+    answer: str
+    gold_answer: str | None = None
+    is_correct: bool | None = None
+    system_prompt: str | None = None
+    source: Mapping[str, Any] = Field(default_factory=dict)
+
+    @field_validator("reasoning", "answer")
+    @classmethod
+    def _has_text(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("is empty; a chain needs reasoning and an answer to be measured")
+        return text
+
+    @field_validator("chain_id", "question_id", "question", "reasoning", "answer", "system_prompt")
+    @classmethod
+    def _is_unicode(cls, text: str | None) -> str | None:
+        if text is not None and any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("holds half of a surrogate pair, which no tokenizer can read; repair the text")
+        return text
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedChain:
+    """A chain as token ids of one model: prompt, reasoning and answer, tokenised apart.
+
+    Attributes
+    ----------
+    chain_id
+        Of the chain.
+    prompt_ids
+        (p,) everything before the reasoning, chat template included; p >= 1.
+    reasoning_ids
+        (n,) the reasoning; index = position; n >= 1.
+    answer_ids
+        (m,) everything after the reasoning: separator, answer, end of turn; m >= 1.
+    spans
+        (n, 2) half-open character span in ``chain.reasoning`` of every reasoning token. Starts and ends
+        never decrease; the tokens of a split character share its span.
+    """
+
+    chain_id: str
+    prompt_ids: IntArray
+    reasoning_ids: IntArray
+    answer_ids: IntArray
+    spans: IntArray
+
+    def __post_init__(self) -> None:
+        for name in ("prompt_ids", "reasoning_ids", "answer_ids", "spans"):
+            object.__setattr__(self, name, _frozen(getattr(self, name), np.int64))
+        for name in ("prompt_ids", "reasoning_ids", "answer_ids"):
+            ids = getattr(self, name)
+            if ids.ndim != 1 or ids.size == 0:
+                raise ValueError(f"{self.chain_id}: {name} has shape {ids.shape}, expected one or more ids in a row")
+        _expect_shape(self.chain_id, "spans", self.spans, (self.n_reasoning, 2))
+        starts, ends = self.spans.T
+        if starts[0] < 0 or np.any(starts > ends) or np.any(np.diff(starts) < 0) or np.any(np.diff(ends) < 0):
+            raise ValueError(f"{self.chain_id}: spans go backwards")
+
+    @property
+    def n_reasoning(self) -> int:
+        """Number of reasoning tokens."""
+        return len(self.reasoning_ids)
+
+    @property
+    def ids(self) -> IntArray:
+        """(p + n + m,) the whole chain."""
+        return np.concatenate([self.prompt_ids, self.reasoning_ids, self.answer_ids])
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionProfile:
+    """Attention that every reasoning token receives.
+
+    Attributes
+    ----------
+    scorer
+        Key of the scorer that asked for it.
+    received
+        (layers, heads, n) float32, mean over the query tokens of the post-softmax weight on each reasoning
+        token; higher = more attention.
+    queries
+        Which tokens attend, in words.
+    normalisation
+        What was done to the weights, in words.
+    """
+
+    scorer: str
+    received: Float32Array
+    queries: str
+    normalisation: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "received", _frozen(self.received, np.float32))
+        if self.received.ndim != 3:
+            raise ValueError(f"{self.scorer}: received has shape {self.received.shape}, expected (layers, heads, n)")
+
+
+@dataclass(frozen=True, eq=False)
+class PruningPath:
+    """The deletion order of one chain under one strategy, with its likelihood curves.
+
+    Attributes
+    ----------
+    strategy
+        ``repr`` of the strategy: its provenance.
+    n_reasoning
+        Number n of reasoning tokens of the unpruned chain.
+    deleted
+        (k,) positions in the order of their deletion.
+    margin
+        (k,) objective of the runner-up minus objective of the deleted token, in nats per token; NaN where
+        there was no runner-up or the strategy compares none.
+    n_ties
+        Number of deletions whose margin was within the strategy's tie tolerance.
+    nll_answer, nll_joint, nll_reasoning
+        (k + 1,) mean negative log-likelihood in nats per token of the answer, of kept reasoning and answer,
+        and of the kept reasoning, after each deletion; index 0 is the unpruned chain. ``nll_reasoning`` is
+        NaN where no reasoning is left.
+    """
+
+    strategy: str
+    n_reasoning: int
+    deleted: IntArray
+    margin: FloatArray
+    n_ties: int
+    nll_answer: FloatArray
+    nll_joint: FloatArray
+    nll_reasoning: FloatArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "deleted", _frozen(self.deleted, np.int64))
+        for name in ("margin", "nll_answer", "nll_joint", "nll_reasoning"):
+            object.__setattr__(self, name, _frozen(getattr(self, name), np.float64))
+        k = len(self.deleted)
+        if len(set(self.deleted.tolist())) != k or np.any((self.deleted < 0) | (self.deleted >= self.n_reasoning)):
+            raise ValueError(f"{self.strategy}: deleted must name each position of 0..{self.n_reasoning - 1} at most once")
+        _expect_shape(self.strategy, "margin", self.margin, (k,))
+        for name in ("nll_answer", "nll_joint", "nll_reasoning"):
+            _expect_shape(self.strategy, name, getattr(self, name), (k + 1,))
+
+    @property
+    def deletion_step(self) -> FloatArray:
+        """(n,) step at which each position was deleted, 1 = first; NaN = never deleted (censored)."""
+        steps = np.full(self.n_reasoning, np.nan)
+        steps[self.deleted] = np.arange(1, len(self.deleted) + 1)
+        return steps
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The functional category of every reasoning token of one chain.
+
+    Attributes
+    ----------
+    annotator
+        ``repr`` of the annotator: its provenance.
+    category
+        (n,) one of ``annotations.scheme.CATEGORIES`` per token.
+    confidence
+        (n,) in 0..1, or None where the annotator states none.
+    """
+
+    annotator: str
+    category: tuple[str, ...]
+    confidence: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.confidence is not None:
+            object.__setattr__(self, "confidence", _frozen(self.confidence, np.float64))
+            _expect_shape(self.annotator, "confidence", self.confidence, (len(self.category),))
+
+
+@dataclass(frozen=True, eq=False)
+class AnalysisResult:
+    """What an analysis found: one table with fixed columns, details, and what was left out.
+
+    Attributes
+    ----------
+    name
+        Key of the analysis: its module's name.
+    table
+        Columns ``RESULT_COLUMNS``, one row per term; unrounded.
+    details
+        Further tables by name; each becomes ``<name>.csv``.
+    exclusions
+        Number of units left out, by reason.
+    warnings
+        What a reader must know before believing the table.
+    config
+        ``repr`` of the analysis: its options.
+    provenance
+        Where the numbers come from: run, model, versions.
+    """
+
+    name: str
+    table: pd.DataFrame
+    details: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    exclusions: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    config: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if tuple(self.table.columns) != RESULT_COLUMNS:
+            raise ValueError(f"{self.name}: table has columns {list(self.table.columns)}, expected {list(RESULT_COLUMNS)}")
+
+
+def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    copy = np.array(array, dtype=dtype)
+    copy.flags.writeable = False
+    return copy
+
+
+def _expect_shape(owner: str, name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{owner}: {name} has shape {array.shape}, expected {shape}")

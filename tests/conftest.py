@@ -1,0 +1,69 @@
+"""Fixtures that several packages share."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.manifest import Configuration, Manifest, ModelIdentity, write_manifest
+from reasoning_anatomy.measurement import Measurement, write_measurement
+from reasoning_anatomy.run import CHAINS_NAME, Run
+from reasoning_anatomy.tables import write_tables
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain
+
+N_LAYERS, N_HEADS = 3, 4
+
+
+@pytest.fixture(scope="session")
+def make_planted_run() -> Callable[..., Run]:
+    """Write a run folder whose attention follows the deletion order as closely as ``strength`` says.
+
+    The chains are real text with one token a word; the numbers are drawn, so that the truth is known.
+    ``strength`` 0 is the null, 1 is perfect agreement in every head; ``keep`` leaves that share of the tokens
+    undeleted (censored).
+    """
+
+    def make(
+        folder: Path, chains: list[ReasoningChain], *, strength: float = 0.0, keep: float = 0.0, seed: int = 0
+    ) -> Run:
+        rng = np.random.default_rng(seed)
+        for chain in chains:
+            run = Run(folder)
+            write_measurement(run.measurement_path(chain.chain_id), _planted(chain, strength, keep, rng), fingerprint="planted")
+        write_chains(folder / CHAINS_NAME, chains)
+        model = ModelIdentity(
+            id="planted", revision=None, architecture="none", n_layers=N_LAYERS, n_heads=N_HEADS,
+            weights="none", template="none", dtype="float32", device="cpu", quantization=None,
+        )  # fmt: skip
+        configuration = Configuration(
+            package="test", model=model, encoding="words", scorers={"answer_attention": "AnswerAttention()"},
+            strategies={"greedy": "Greedy()"}, chains="planted",
+        )  # fmt: skip
+        write_manifest(
+            folder, Manifest(configuration=configuration, versions={}, n_chains=len(chains), n_done=len(chains))
+        )
+        write_tables(run)
+        return run
+
+    return make
+
+
+def _planted(chain: ReasoningChain, strength: float, keep: float, rng: np.random.Generator) -> Measurement:
+    spans = np.array([match.span() for match in re.finditer(r"\w+|[^\w\s]", chain.reasoning)])
+    n = len(spans)
+    order = rng.permutation(n)
+    step = np.empty(n)
+    step[order] = np.linspace(0, 1, n)
+    noise = rng.random((N_LAYERS, N_HEADS, n))
+    received = (strength * step + (1 - strength) * noise).astype(np.float32)
+    deleted = order[: n - int(n * keep)]
+    curve = np.linspace(1, 2, len(deleted) + 1)
+    return Measurement(
+        encoded=EncodedChain(chain.chain_id, np.array([1]), np.arange(n), np.array([2]), spans),
+        scores={"answer_attention": received.mean(axis=(0, 1)).astype(np.float64)},
+        profiles={"answer_attention": AttentionProfile("answer_attention", received, "answer tokens", "none")},
+        paths={"greedy": PruningPath("Greedy()", n, deleted, np.full(len(deleted), 0.1), 0, curve, curve, curve)},
+    )
