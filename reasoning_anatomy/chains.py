@@ -47,6 +47,11 @@ def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
     write_atomic(Path(path), "".join(chain.model_dump_json(exclude_none=True) + "\n" for chain in chains))
 
 
+def line_of_chain(path: Path, chain_id: str) -> int:
+    """Line of a chain in a file that `read_chains` could read."""
+    return next(number for number, line in _lines(path) if json.loads(line)["chain_id"] == chain_id)
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:

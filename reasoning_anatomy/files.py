@@ -5,8 +5,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-_TEMPORARY = ".tmp-"
+TEMPORARY_PREFIX: Final = ".tmp-"
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     The content is on the disk before the name is, so that a power cut cannot leave a truncated file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, suffix=target.suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=target.suffix, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -38,7 +39,7 @@ def write_atomic(target: Path, content: bytes | str) -> None:
 
 def remove_temporary(folder: Path) -> None:
     """Remove what a killed process left behind in ``folder``."""
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         path.unlink(missing_ok=True)
 
 

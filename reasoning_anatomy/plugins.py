@@ -97,8 +97,8 @@ def load(kind: str, spec: str) -> Any:
         return TypeAdapter(plugin_class).validate_strings(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PluginError(f"{kind} {spec!r}: {where}={first['input']!r}: {first['msg']}") from None
+        where = "".join(f"{part}={first['input']!r}: " for part in first["loc"][-1:])
+        raise PluginError(f"{kind} {spec!r}: {where}{first['msg'].removeprefix('Value error, ')}") from None
 
 
 def load_class(kind: str, key: str) -> type[Any]:

@@ -89,6 +89,10 @@ class Run:
         """Names of the annotators that have labelled this run."""
         return sorted(path.stem for path in (self.folder / "annotations").glob("*.parquet"))
 
+    def annotator(self, name: str) -> str:
+        """Provenance of the labels that one annotator gave this run."""
+        return str(pd.read_parquet(self._annotation_path(name), columns=[]).attrs["annotator"])
+
     def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:
         """Write the labels of one annotator, by chain_id, and return the file."""
         frames = [
@@ -96,6 +100,7 @@ class Run:
             for chain_id, labels in annotations.items()
         ]
         table = pd.concat(frames, ignore_index=True).astype({"chain_id": "str", "category": "str", "confidence": "float64"})
+        table.attrs["annotator"] = next(labels.annotator for labels in annotations.values())
         path = self._annotation_path(annotator)
         with atomic_path(path) as temporary:
             table.to_parquet(temporary, index=False)
@@ -130,8 +135,8 @@ class Run:
             facts = json.loads((folder / "result.json").read_text(encoding="utf-8"))
             return AnalysisResult(
                 name=name,
-                table=pd.read_csv(folder / "table.csv"),
-                details={detail: pd.read_csv(folder / f"{detail}.csv") for detail in facts["details"]},
+                table=_read_table(folder / "table.csv"),
+                details={detail: _read_table(folder / f"{detail}.csv") for detail in facts["details"]},
                 exclusions=facts["exclusions"],
                 warnings=tuple(facts["warnings"]),
                 config=facts["config"],
@@ -165,3 +170,8 @@ def newest_run(folder: str | Path = "runs") -> Run:
     if not manifests:
         raise RunError(f"{folder}: holds no run; name one, or make one with: reasoning-anatomy demo --out {folder}/demo")
     return open_run(max(manifests, key=lambda path: (path.stat().st_mtime_ns, path)).parent)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV of ours: an id stays text, and only an empty cell is missing."""
+    return pd.read_csv(path, dtype={"chain_id": "str", "question_id": "str", "term": "str"}, keep_default_na=False, na_values=[""])

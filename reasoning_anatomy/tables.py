@@ -14,9 +14,10 @@ from reasoning_anatomy.files import atomic_path
 from reasoning_anatomy.measurement import Measurement
 from reasoning_anatomy.run import PATHS_NAME, TOKENS_NAME, Run
 from reasoning_anatomy.steps import step_of_token
-from reasoning_anatomy.types import ReasoningChain
+from reasoning_anatomy.types import PruningPath, ReasoningChain
 
 _CHAINS_PER_ROW_GROUP: Final = 64
+_EMPTY_PATH: Final = PruningPath("", 0, *(np.empty(0),) * 2, 0, *(np.zeros(1),) * 3)
 
 TableOfChain = Callable[[ReasoningChain, Measurement], pd.DataFrame]
 
@@ -52,23 +53,24 @@ def token_table(chain: ReasoningChain, measurement: Measurement) -> pd.DataFrame
 
 def path_table(chain: ReasoningChain, measurement: Measurement) -> pd.DataFrame:
     """One row per deletion and one for the unpruned chain; columns as in `Run.paths`."""
-    frames = [
-        pd.DataFrame(
-            {
-                "chain_id": chain.chain_id,
-                "question_id": chain.question_id,
-                "strategy": label,
-                "deletion_step": np.arange(len(path.deleted) + 1),
-                "position": pd.array([None, *path.deleted.tolist()], dtype="Int64"),
-                "margin": np.concatenate([[np.nan], path.margin]),
-                "nll_answer": path.nll_answer,
-                "nll_joint": path.nll_joint,
-                "nll_reasoning": path.nll_reasoning,
-            }
-        )
-        for label, path in measurement.paths.items()
-    ]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    frames = [_rows_of_path(chain, label, path) for label, path in measurement.paths.items()]
+    return pd.concat(frames, ignore_index=True) if frames else _rows_of_path(chain, "", _EMPTY_PATH).iloc[:0]
+
+
+def _rows_of_path(chain: ReasoningChain, label: str, path: PruningPath) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "chain_id": chain.chain_id,
+            "question_id": chain.question_id,
+            "strategy": label,
+            "deletion_step": np.arange(len(path.deleted) + 1),
+            "position": pd.array([None, *path.deleted.tolist()], dtype="Int64"),
+            "margin": np.concatenate([[np.nan], path.margin]),
+            "nll_answer": path.nll_answer,
+            "nll_joint": path.nll_joint,
+            "nll_reasoning": path.nll_reasoning,
+        }
+    )
 
 
 def _write_table(run: Run, path: Path, table_of_chain: TableOfChain) -> None:

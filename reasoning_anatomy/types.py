@@ -154,6 +154,27 @@ class AttentionProfile:
 
 
 @dataclass(frozen=True, eq=False)
+class TokenScores:
+    """What a scorer says of one chain.
+
+    Attributes
+    ----------
+    score
+        (n,) float64, one finite number per reasoning token; higher = more important.
+    profile
+        The same by layer and head, where the scorer has it.
+    """
+
+    score: FloatArray
+    profile: AttentionProfile | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", _frozen(self.score, np.float64))
+        if self.score.ndim != 1:
+            raise ValueError(f"score has shape {self.score.shape}, expected (n,)")
+
+
+@dataclass(frozen=True, eq=False)
 class PruningPath:
     """The deletion order of one chain under one strategy, with its likelihood curves.
 

@@ -1,0 +1,139 @@
+"""The per-chain correlations of a run: which chains can be used, and what each of them says."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from analyses._correlation import TERMS, correlations, partial_tau
+from reasoning_anatomy.errors import AnalysisError
+from reasoning_anatomy.measurement import Measurement
+from reasoning_anatomy.run import Run
+from reasoning_anatomy.types import FloatArray, IntArray, PruningPath
+
+MIN_TOKENS: Final = 5
+
+
+@dataclass(frozen=True, eq=False)
+class ChainEvidence:
+    """What one chain says.
+
+    Attributes
+    ----------
+    chain_id, question_id
+        Of the chain.
+    n_tokens, n_censored
+        Reasoning tokens, and those that were never deleted.
+    overall
+        (4,) the ``TERMS`` of the attention averaged over layers and heads, or of the scores.
+    partial_tau
+        Of the same attention: Kendall's own coefficient, see `partial_tau`.
+    layers
+        (layers, 4) of the attention averaged over heads; (0, 4) where the scorer has no profile.
+    heads
+        (layers, heads, 4); (0, 0, 4) where the scorer has no profile.
+    """
+
+    chain_id: str
+    question_id: str
+    n_tokens: int
+    n_censored: int
+    overall: FloatArray
+    partial_tau: float
+    layers: FloatArray
+    heads: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What every usable chain says, and why the others say nothing."""
+
+    chains: tuple[ChainEvidence, ...]
+    exclusions: Mapping[str, int]
+
+    @property
+    def n_tokens(self) -> IntArray:
+        """(chains,) reasoning tokens."""
+        return np.array([chain.n_tokens for chain in self.chains])
+
+    @property
+    def n_censored(self) -> IntArray:
+        """(chains,) tokens that were never deleted."""
+        return np.array([chain.n_censored for chain in self.chains])
+
+
+def gather(run: Run, *, scorer: str, strategy: str) -> Evidence:
+    """Correlate attention with deletion order in every chain of a run that can be used.
+
+    Raises
+    ------
+    AnalysisError
+        The run has no such scorer or strategy, or no chain of it can be used.
+    """
+    _expect_label(run, "scorer", scorer, run.manifest.configuration.scorers)
+    _expect_label(run, "strategy", strategy, run.manifest.configuration.strategies)
+    measured = run.measured
+    exclusions = Counter({"not_measured": len(run.chains) - len(measured)})
+    chains = []
+    for chain_id in measured:
+        found = _read_chain(run.measurement(chain_id), run.chains[chain_id].question_id, scorer, strategy)
+        if isinstance(found, str):
+            exclusions[found] += 1
+        else:
+            chains.append(found)
+            exclusions["no_value_given_position"] += int(np.isnan(found.overall).any())
+            exclusions["constant_layer"] += int(np.isnan(found.layers[..., 0]).sum())
+            exclusions["constant_head"] += int(np.isnan(found.heads[..., 0]).sum())
+    excluded = {reason: count for reason, count in sorted(exclusions.items()) if count}
+    if not chains:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in excluded.items())
+        raise AnalysisError(f"{run.folder}: none of {len(run.chains)} chains can be used ({reasons}); measure other chains")
+    return Evidence(tuple(chains), excluded)
+
+
+def importance_order(path: PruningPath) -> FloatArray:
+    """Order the tokens by when they were deleted, later = more important. -> (n,).
+
+    Tokens that were never deleted are censored: they outlived every deletion, and nothing is known of the order among
+    them. They are tied one step after the last deletion.
+    """
+    return np.where(np.isnan(path.deletion_step), len(path.deleted) + 1.0, path.deletion_step)
+
+
+def _read_chain(measurement: Measurement, question_id: str, scorer: str, strategy: str) -> ChainEvidence | str:
+    """Return what a chain says, or the reason why it says nothing."""
+    if scorer not in measurement.scores or strategy not in measurement.paths:
+        return "not_measured"
+    path, profile = measurement.paths[strategy], measurement.profiles.get(scorer)
+    n = path.n_reasoning
+    received = np.empty((0, 0, n)) if profile is None else profile.received.astype(np.float64)
+    overall = measurement.scores[scorer] if profile is None else received.mean(axis=(0, 1))
+    if n < MIN_TOKENS:
+        return f"fewer_than_{MIN_TOKENS}_tokens"
+    if len(path.deleted) == 0:
+        return "no_deletion"
+    if not (np.isfinite(overall).all() and np.isfinite(received).all()):
+        return "attention_not_finite"
+    if np.ptp(overall) == 0:
+        return "constant_attention"
+    importance = importance_order(path)
+    n_layers, n_heads = received.shape[:2]
+    averages = received.mean(axis=1) if n_layers else np.empty((0, n))
+    found = correlations(np.concatenate([overall[None], averages, received.reshape(-1, n)]), importance)
+    return ChainEvidence(
+        chain_id=measurement.encoded.chain_id,
+        question_id=question_id,
+        n_tokens=n,
+        n_censored=n - len(path.deleted),
+        overall=found[0],
+        partial_tau=partial_tau(overall, importance),
+        layers=found[1 : 1 + n_layers],
+        heads=found[1 + n_layers :].reshape(n_layers, n_heads, len(TERMS)),
+    )
+
+
+def _expect_label(run: Run, kind: str, label: str, known: Mapping[str, str]) -> None:
+    if label not in known:
+        raise AnalysisError(f"{run.folder}: has no {kind} {label!r}; it has {', '.join(sorted(known)) or 'none'}")

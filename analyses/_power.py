@@ -1,0 +1,36 @@
+"""What a sample of questions could have found."""
+
+from typing import Final
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import nct, t
+
+POWER: Final = 0.8
+
+
+def detectable_effect(sd: float, n_questions: int, *, confidence: float) -> float:
+    """Smallest true mean that a two-sided t test over questions finds, with its sign, with 80 % power.
+
+    Parameters
+    ----------
+    sd
+        Standard deviation between questions.
+    n_questions
+        Their number.
+    confidence
+        1 - significance level.
+
+    Returns
+    -------
+    In the unit of ``sd``; NaN below two questions.
+    """
+    if n_questions < 2 or not np.isfinite(sd):
+        return float("nan")
+    freedom = n_questions - 1
+    critical = float(t.ppf((1 + confidence) / 2, freedom))
+
+    def excess_power(shift: float) -> float:
+        return float(nct.sf(critical, freedom, shift)) - POWER
+
+    return float(brentq(excess_power, 0, 2 * critical + 3)) * sd / float(np.sqrt(n_questions))

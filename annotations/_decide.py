@@ -1,0 +1,46 @@
+"""All units of a text to categories: characters first, then fixed expressions, then words."""
+
+from typing import Any, NamedTuple
+
+from annotations import _lexicon
+from annotations._layout import Layout, read_layout
+from annotations._parse import parse
+from annotations._question import read_question
+from annotations._special import category_of_special
+from annotations._symbols import label_symbols
+from annotations._words import Sentence, category_of_word
+
+
+class LabelledText(NamedTuple):
+    """A text's layout, and the category of each of its units."""
+
+    layout: Layout
+    category: list[str]
+
+
+def label_text(text: str, question: str | None, pipeline: Any) -> LabelledText:
+    """Decide every unit of a text; no model's tokens are involved."""
+    layout = read_layout(text)
+    symbols = label_symbols(layout)
+    sentence = Sentence(layout, symbols, parse(layout, symbols, pipeline), read_question(question))
+    labels = list(symbols)
+    _label_phrases(sentence, labels)
+    category = [
+        category_of_special(sentence, index) or category_of_word(sentence, index) if label is None else label
+        for index, label in enumerate(labels)
+    ]
+    return LabelledText(layout, category)
+
+
+def _label_phrases(sentence: Sentence, labels: list[str | None]) -> None:
+    """Label fixed expressions, the longest first; a word is in one of them at most."""
+    listed = _lexicon.phrases()
+    index = 0
+    while index < len(labels):
+        for words, categories in listed.get(sentence.word(index), []) if labels[index] is None else []:
+            if all(sentence.word(index + at) == word for at, word in enumerate(words)):
+                for at, category in enumerate(categories):
+                    labels[index + at] = labels[index + at] or category
+                index += len(words) - 1
+                break
+        index += 1

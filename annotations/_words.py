@@ -1,0 +1,203 @@
+"""The category of a word from its sentence: special words, names, lexicons, the question, then the part of speech."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from annotations import _lexicon
+from annotations._layout import Layout
+from annotations._lexicon import role
+from annotations._parse import Clue
+from annotations._question import Question
+from annotations._units import Kind
+from annotations.scheme import COREFERENCE, ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
+
+_CLOSED: Final = {
+    "DT": FUNCTION, "PDT": FUNCTION, "IN": FUNCTION, "CC": FUNCTION, "MD": FUNCTION, "TO": FUNCTION, "EX": FUNCTION,
+    "WDT": FUNCTION, "WP": FUNCTION, "WP$": FUNCTION, "WRB": FUNCTION, "POS": FUNCTION, "PRP": COREFERENCE,
+    "PRP$": COREFERENCE, "UH": META_DISCOURSE, "CD": VERBAL_MATH, "JJR": VERBAL_MATH, "RBR": VERBAL_MATH,
+    "JJS": VERBAL_MATH, "RBS": VERBAL_MATH,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A text with everything that decides a word: units, symbols' categories, grammar and question."""
+
+    layout: Layout
+    symbols: Sequence[str | None]
+    clues: Sequence[Clue]
+    question: Question
+
+    def word(self, index: int) -> str:
+        """Lower-case text of a unit, empty beyond the ends."""
+        return self.layout.word(index)
+
+    def part(self, index: int) -> str:
+        """Part of speech in the lexicon's terms."""
+        tag = self.clues[index].tag
+        if tag.startswith("VB"):
+            return _lexicon.VERB
+        return _lexicon.NOUN if tag.startswith("NN") else _lexicon.OTHER
+
+    def starts(self, index: int) -> bool:
+        """Whether the unit opens a sentence or a line."""
+        if index == 0 or self.word(index - 1) in {".", "?", "!", ":", "…", "..."} or self.layout.is_mark[index - 1]:
+            return True
+        return "\n" in self.layout.text[self.layout.units[index - 1].end : self.layout.units[index].start]
+
+    def is_number(self, index: int) -> bool:
+        """Whether the unit is a numeral or a number word."""
+        if not 0 <= index < len(self.layout.units):
+            return False
+        return self.layout.units[index].kind is Kind.NUMBER or self.word(index) in role("number_words")
+
+    def subject_kind(self, index: int) -> str:
+        """Who acts: ``solver``, ``argument`` (problem, equation, this, a formula), ``story``, or empty for nobody."""
+        clue = self.clues[index]
+        if clue.is_command:
+            return "solver"
+        if not clue.tag:
+            nearby = {self.word(before) for before in range(max(index - 3, 0), index)}
+            return "solver" if nearby & role("solver") else ""
+        if clue.subject < 0:
+            return ""
+        subject = self.word(clue.subject)
+        if subject in role("solver") or (subject == "'s" and self.word(clue.subject - 1) == "let"):
+            return "solver"
+        if self.symbols[clue.subject] is not None or subject in {
+            "this",
+            "that",
+            "which",
+            "it",
+            "what",
+            "everything",
+            "nothing",
+            "something",
+            "these",
+        }:
+            return "argument"
+        return "argument" if self._names_argument(clue.subject) else "story"
+
+    def _names_argument(self, index: int) -> bool:
+        known = _lexicon.category_of(self.word(index), _lexicon.NOUN)
+        return known in (META_DISCOURSE, VERBAL_MATH) and not (known == META_DISCOURSE and self.is_story_noun(index))
+
+    def is_story_noun(self, index: int) -> bool:
+        """Whether a noun of argument (step, note, case) is one of the story's things, as the question shows."""
+        word = self.word(index)
+        if word in role("argument_nouns") or not self.question.tells_of(word):
+            return False
+        return self.word(index - 1) not in {
+            "following",
+            "these",
+            "next",
+            "first",
+            "this",
+            "previous",
+            "final",
+            "last",
+        } and not (index + 1 < len(self.layout.units) and self.layout.is_mark[index + 1])
+
+
+def category_of_word(sentence: Sentence, index: int) -> str:
+    """Category of a word that no special rule and no fixed expression has decided."""
+    if _is_name(sentence, index):
+        return ENTITY_NAME
+    known = _lexicon.category_of(sentence.word(index), sentence.part(index))
+    stands_alone = sentence.starts(index) and sentence.word(index + 1) in {",", ".", "!", "?", ":", "...", "—"}
+    if stands_alone and _lexicon.knows(sentence.word(index), META_DISCOURSE):
+        return META_DISCOURSE
+    if sentence.word(index) in role("always_result"):
+        return VERBAL_MATH
+    if not sentence.clues[index].tag and sentence.word(index) in {"needed", "required", "used"}:
+        return ENTITY_NAME
+    if sentence.part(index) == _lexicon.VERB:
+        return _category_of_verb(sentence, index, known)
+    if known == META_DISCOURSE and sentence.part(index) == _lexicon.NOUN:
+        return ENTITY_NAME if sentence.is_story_noun(index) else META_DISCOURSE
+    return known or _category_by_tag(sentence, index)
+
+
+def _is_name(sentence: Sentence, index: int) -> bool:
+    unit = sentence.layout.units[index]
+    if not unit.text[0].isupper() or unit.text == "I":
+        return False
+    if unit.text in sentence.question.names:
+        known = _lexicon.category_of(unit.lower)
+        is_noun = known == VERBAL_MATH and sentence.clues[index].tag == "NNP"
+        return known in (None, ENTITY_NAME) or is_noun or not sentence.starts(index)
+    tag = sentence.clues[index].tag
+    return (
+        tag in ("NNP", "NNPS")
+        and not sentence.starts(index)
+        and _lexicon.category_of(unit.lower) in (None, ENTITY_NAME, FUNCTION)
+    )
+
+
+def _category_of_verb(sentence: Sentence, index: int, known: str | None) -> str:
+    word, subject = sentence.word(index), sentence.subject_kind(index)
+    if word in role("result_verbs"):
+        return _category_of_result_verb(sentence, index, subject)
+    if known == META_DISCOURSE:
+        return ENTITY_NAME if _belongs_to_story(sentence, index, subject) else META_DISCOURSE
+    if known in (None, ENTITY_NAME):
+        if subject == "solver" and not sentence.question.tells_of(word):
+            return META_DISCOURSE
+        by_argument = (
+            subject == "argument" and _lexicon.category_of(sentence.word(sentence.clues[index].subject)) == META_DISCOURSE
+        )
+        return META_DISCOURSE if by_argument and known is None else ENTITY_NAME
+    return known
+
+
+def _belongs_to_story(sentence: Sentence, index: int, subject: str) -> bool:
+    """Whether somebody in the story finds, needs or uses; ``the cost is expressed as`` is still the solver's doing."""
+    clue, word = sentence.clues[index], sentence.word(index)
+    if word in role("arguing") or (word in role("searching") and sentence.word(index - 1) == "to"):
+        return False
+    if word in role("wanting"):
+        return subject == "story" or clue.dep in ("acl", "amod")
+    is_passive = clue.tag == "VBN" and clue.subject >= 0 and sentence.clues[clue.subject].dep == "nsubjpass"
+    return subject == "story" and (not is_passive or sentence.question.tells_of(word))
+
+
+def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> str:
+    """``We get 15`` and ``this leaves 3`` give a value; ``she gives him`` is the story."""
+    word, after = sentence.word(index), index + 1
+    followed = after < len(sentence.symbols) and sentence.symbols[after] is not None
+    if word[:2] == "ge":
+        return VERBAL_MATH if subject == "solver" or (subject == "" and followed) else ENTITY_NAME
+    at = sentence.clues[index].subject
+    owner = sentence.word(at) if at >= 0 else ""
+    is_person = at >= 0 and (sentence.clues[at].tag == "NNP" or owner in {"he", "she", "they"})
+    if _opens_equation(sentence, after) and not is_person:
+        return VERBAL_MATH
+    if subject == "argument" and not (owner == "it" and word[:2] in ("ma", "le")):
+        return VERBAL_MATH
+    if subject == "" and word[:2] != "ma" and (followed or sentence.word(after) == "us"):
+        return VERBAL_MATH
+    return META_DISCOURSE if subject == "solver" and not sentence.question.tells_of(sentence.word(index)) else ENTITY_NAME
+
+
+def _opens_equation(sentence: Sentence, index: int) -> bool:
+    """Whether symbols start here and reach an equals sign before any word."""
+    for at in range(index, min(index + 12, len(sentence.symbols))):
+        if sentence.symbols[at] != SYMBOLIC_MATH:
+            return False
+        if sentence.word(at) == "=":
+            return True
+    return False
+
+
+def _category_by_tag(sentence: Sentence, index: int) -> str:
+    clue = sentence.clues[index]
+    if clue.tag == "RP" or clue.dep == "prt":
+        return category_of_word(sentence, clue.head) if clue.head != index and sentence.symbols[clue.head] is None else FUNCTION
+    if not clue.tag and _looks_comparative(sentence, index):
+        return VERBAL_MATH
+    return _CLOSED.get(clue.tag, ENTITY_NAME)
+
+
+def _looks_comparative(sentence: Sentence, index: int) -> bool:
+    return sentence.word(index).endswith("er") and sentence.word(index + 1) == "than"

@@ -1,0 +1,231 @@
+"""The command line: ``reasoning-anatomy COMMAND`` and ``python -m analyses.NAME RUN``.
+
+Everything heavy is imported by the command that needs it, so that ``--help`` is there at once.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import field, make_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import tyro
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
+from tyro.extras import SubcommandApp
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import PluginError, ReasoningAnatomyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reasoning_anatomy.run import Run
+
+EXIT_BAD_INPUT: Final = 2
+_DEFAULT_ANALYSES: Final = ("rank_correlation",)
+
+app = SubcommandApp()
+
+
+@app.command
+def demo(
+    out: Annotated[Path, arg(help="Folder of the run.")] = Path("runs/demo"),
+    chains: Annotated[int, arg(help="How many of the shipped example chains to measure, shortest first.")] = 8,
+    model: Annotated[str, arg(help="As for `run`.")] = "smollm2-135m",
+) -> None:
+    """Measure the shipped example chains with a small model and write a report: the whole job in a few minutes."""
+    import annotations
+    from reasoning_anatomy.chains import read_chains
+    from reasoning_anatomy.errors import ChainFileError
+    from reasoning_anatomy.pipeline import measure
+    from reasoning_anatomy.progress import Stages
+    from reports import write_report
+
+    examples = read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl")))
+    if not 1 <= chains <= len(examples):
+        raise ChainFileError(f"--chains {chains}: expected 1..{len(examples)}, the number of example chains")
+    with Stages(show=True) as stages:
+        run = measure(examples[:chains], out=out, model=model, stages=stages)
+        stage = stages.add("annotate", len(run.measured))
+        annotations.annotate_run(run, progress=stage.each)
+        with stages.add("analyse", 1) as stage:
+            results = [_analyse(run, name) for name in _DEFAULT_ANALYSES]
+            stage.advance()
+        with stages.add("report", 1) as stage:
+            report = write_report(run)
+            stage.advance()
+    for result in results:
+        _print_result(result)
+    _say(" · ".join(f"{name} {seconds:.1f} s" for name, seconds in stages.seconds.items()))
+    _say(f"Open the report: {report}")
+
+
+@app.command
+def run(
+    chains: Annotated[Positional[Path], arg(help="JSONL file, one chain a line.", metavar="CHAINS.jsonl")],
+    out: Annotated[Path, arg(help="Folder of the run; begun runs are finished.")],
+    model: Annotated[str, arg(help="Hub id, local folder, GGUF file, or smollm2-135m.")] = "smollm2-135m",
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], arg(help="Of weights and activations; orders are exact in float32.")
+    ] = "float32",
+    device: Annotated[str, arg(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    quantize: Annotated[Literal["4bit", "8bit"] | None, arg(help="Through bitsandbytes, on CPU too.")] = None,
+    revision: Annotated[str | None, arg(help="Commit, tag or branch on the hub.")] = None,
+    trust_remote_code: Annotated[bool, arg(help="Run code that ships with the model.")] = False,
+    scorers: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = ("answer_attention",),
+    strategies: Annotated[
+        tuple[str, ...], arg(help="KEY or KEY:option=value, such as greedy:objective=joint; see `list`.")
+    ] = ("greedy",),
+    before_reasoning: Annotated[
+        str, arg(help=r"Joins prompt and reasoning; \n is a line break. <think>\n for models that think in tags.")
+    ] = "",
+    before_answer: Annotated[str, arg(help=r"Joins reasoning and answer. \n</think>\n\n likewise.")] = r"\n",
+) -> None:
+    """Measure chains with a model: attention scores and pruning paths, into a run folder."""
+    from reasoning_anatomy.encoding import EncodingOptions
+    from reasoning_anatomy.models import ModelSpec
+    from reasoning_anatomy.pipeline import measure
+    from reasoning_anatomy.progress import Stages
+
+    spec = ModelSpec(model, dtype, device, quantize, revision, trust_remote_code)
+    encoding = EncodingOptions(_with_line_breaks(before_reasoning), _with_line_breaks(before_answer))
+    with Stages(show=True) as stages:
+        measured = measure(
+            chains, out=out, model=spec, scorers=scorers, strategies=strategies, encoding=encoding, stages=stages
+        )
+    manifest = measured.manifest
+    for chain_id, reason in manifest.failed.items():
+        _say(f"Failed: {chain_id}: {reason}")
+    _say(f"{manifest.n_done} of {manifest.n_chains} chains are measured in {out}")
+    _say(f"Next: reasoning-anatomy annotate {out} && reasoning-anatomy report {out}")
+
+
+@app.command
+def annotate(
+    run: Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")],
+    annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "spacy",
+) -> None:
+    """Give every reasoning token of a run its functional category."""
+    import annotations
+    from reasoning_anatomy.progress import Stages
+    from reasoning_anatomy.run import open_run
+
+    opened = open_run(run)
+    with Stages(show=True) as stages:
+        stage = stages.add("annotate", len(opened.measured))
+        written = annotations.annotate_run(opened, annotator=annotator, progress=stage.each)
+    _say(f"Wrote {written}")
+
+
+@app.command
+def report(
+    run: Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")],
+    max_chains: Annotated[int, arg(help="Chains in the token viewer.")] = 50,
+) -> None:
+    """Write RUN/report.html, one file to send; analyses that are missing are run first."""
+    from reasoning_anatomy.run import open_run
+    from reports import write_report
+
+    opened = open_run(run)
+    for name in _DEFAULT_ANALYSES:
+        if name not in opened.analyses:
+            _print_result(_analyse(opened, name))
+    _say(f"Open the report: {write_report(opened, max_chains=max_chains)}")
+
+
+@app.command(name="list")
+def list_plugins(
+    kind: Annotated[
+        Positional[Literal["scorers", "strategies", "annotators", "analyses", "figures"] | None],
+        arg(help="One kind; all, where left out.", metavar="KIND"),
+    ] = None,
+) -> None:
+    """List what can be measured, with one line and the source of each."""
+    singular = {"scorers": "scorer", "strategies": "strategy", "annotators": "annotator", "analyses": "analysis", "figures": "figure"}
+    for plural in [kind] if kind else singular:
+        _say(f"{plural}:")
+        for info in plugins.available(singular[plural]).values():
+            _say(f"  {info.key:<28} {info.summary}" + (f"\n  {'':<28} {info.source}" if info.source else ""))
+
+
+def main() -> None:
+    """Entry point of ``reasoning-anatomy``."""
+    with _errors_as_one_line():
+        app.cli(prog="reasoning-anatomy", description="Dissect the reasoning chains of language models.")
+
+
+def analysis_main(module: str) -> None:
+    """Entry point of ``python -m analyses.NAME [RUN]``: the fields of the analysis are its options."""
+    key = module.rpartition(".")[2]
+    with _errors_as_one_line():
+        plugin_class = plugins.load_class("analysis", key)
+        arguments = make_dataclass(
+            "Arguments",
+            [
+                ("run", Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")], None),
+                ("options", OmitArgPrefixes[plugin_class], field(default_factory=plugin_class)),
+            ],
+        )
+        chosen: Any = tyro.cli(
+            arguments, prog=f"python -m {module}", description=plugin_class.__doc__, config=(OmitArgPrefixes, OmitSubcommandPrefixes)
+        )
+        opened = _open_or_newest(chosen.run)
+        result = chosen.options.analyse(opened)
+        written = opened.write_analysis(result)
+        _print_result(result)
+        _say(f"Wrote {written}")
+
+
+def _open_or_newest(folder: Path | None) -> "Run":
+    from reasoning_anatomy.run import newest_run, open_run
+
+    if folder is not None:
+        return open_run(folder)
+    newest = newest_run()
+    _say(f"No run was named; this is the newest below runs/: {newest.folder}")
+    return newest
+
+
+def _analyse(run: "Run", name: str) -> Any:
+    result = plugins.load("analysis", name).analyse(run)
+    run.write_analysis(result)
+    return result
+
+
+def _print_result(result: Any) -> None:
+    _say(f"\n{result.name} · {result.config}")
+    _say(result.table.to_string(index=False, float_format="{:.4g}".format))
+    for reason, count in result.exclusions.items():
+        _say(f"left out: {count} ({reason})")
+    for warning in result.warnings:
+        _say(f"note: {warning}")
+
+
+def _with_line_breaks(text: str) -> str:
+    return text.replace(r"\n", "\n")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def _errors_as_one_line() -> "Iterator[None]":
+    """Turn what a user can act on into one line on standard error and exit code 2."""
+    try:
+        yield
+    except ReasoningAnatomyError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; the same command goes on from here")
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(EXIT_BAD_INPUT)

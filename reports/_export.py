@@ -1,0 +1,87 @@
+"""Figures as files and as parts of a page: same input, same bytes."""
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from markupsafe import Markup
+
+from reasoning_anatomy.errors import AnalysisError, RunError
+from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.plugins import available, load
+from reasoning_anatomy.run import Run
+from reports._style import figure_style, page_variables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_METADATA: Final[dict[str, dict[str, Any]]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+_DPI: Final = 200
+_WIDE: Final = 400.0  # points; wider figures scroll on a narrow screen instead of shrinking
+
+
+def save_figures(run: Run, folder: Path) -> list[Path]:
+    """Write every figure that the run has the input for as SVG, PDF and PNG, and its data as CSV.
+
+    Parameters
+    ----------
+    run
+        The run.
+    folder
+        Gets ``<figure>.svg``, ``.pdf``, ``.png`` and ``.csv``.
+
+    Returns
+    -------
+    The files, in alphabetical order of the figures. A figure without input is left out.
+    """
+    written = []
+    for key in available("figure"):
+        plugin = load("figure", key)
+        try:
+            data, figure = plugin.data(run), plugin.draw(run)
+        except (RunError, AnalysisError):
+            continue
+        write_atomic(folder / f"{key}.csv", data.to_csv(index=False))
+        written.append(folder / f"{key}.csv")
+        for extension in _METADATA:
+            write_atomic(folder / f"{key}.{extension}", _rendered(figure, extension))
+            written.append(folder / f"{key}.{extension}")
+    return written
+
+
+def inline_svg(figure: "Figure", name: str) -> Markup:
+    """Draw a figure as an ``<svg>`` for a page.
+
+    Its ids carry ``name``, so that figures do not collide; its inks become variables of the page, so that it
+    follows the page's theme.
+    """
+    text = _rendered(figure, "svg", transparent=True).decode()
+    text = text[text.index("<svg") :]
+    for pattern in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
+        text = re.sub(pattern, "", text, flags=re.DOTALL)
+    return Markup(re.sub(r"<[a-zA-Z][^>]*>", lambda tag: _adapted(tag[0], name), text))
+
+
+def _adapted(tag: str, name: str) -> str:
+    """Prefix the ids of one tag and replace its inks."""
+    tag = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag)
+    for colour, variable in page_variables().items():
+        tag = tag.replace(colour, f"var({variable})")
+    return tag.replace("<svg ", f'<svg class="{"wide" if _width(tag) > _WIDE else "small"}" aria-hidden="true" ', 1)
+
+
+def _width(tag: str) -> float:
+    match = re.search(r'width="([\d.]+)pt"', tag)
+    return float(match[1]) if match else 0.0
+
+
+def _rendered(figure: "Figure", extension: str, *, transparent: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    with figure_style():
+        figure.savefig(buffer, format=extension, dpi=_DPI, metadata=_METADATA[extension], transparent=transparent)
+    return buffer.getvalue()

@@ -1,0 +1,129 @@
+"""One HTML file that shows a run: no server, no network, nothing beside it."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.run import REPORT_NAME, Run
+from reports import _sections
+from reports._data import CATEGORY_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
+from reports._sections import Tables
+from reports._style import CATEGORIES, OTHER, cividis
+from reports._viewer import chain_views, page_json
+
+_FOLDER = Path(__file__).parent / "page"
+_OWN_SECTION = ("rank_correlation_intervals", "layer_head_map", "deletion_by_category", "likelihood_curve")
+
+
+def write_report(run: Run, path: Path | None = None, *, max_chains: int = 50, chain_ids: Sequence[str] | None = None) -> Path:
+    """Write the report of a run as one self-contained HTML file.
+
+    The same run gives the same bytes. What the run does not hold yet becomes a sentence with the command that
+    makes it.
+
+    Parameters
+    ----------
+    run
+        The run.
+    path
+        Target; ``report.html`` in the run folder where None.
+    max_chains
+        Number of chains in the token viewer, from the first; fewer where they would make the page larger than 5 MB.
+        The page says how many are left out.
+    chain_ids
+        Chains for the viewer instead of the first ones.
+
+    Returns
+    -------
+    The file.
+
+    Raises
+    ------
+    RunError
+        The folder holds no run, or no such chain.
+    """
+    target = path or run.folder / REPORT_NAME
+    tables = _sections.read_tables(run)
+    context = {
+        **_frame(),
+        **_results(run, tables),
+        **_viewer(run, tables, max_chains=max_chains, chain_ids=chain_ids),
+    }
+    # half of a surrogate pair can come in through a file name or an id, and has no UTF-8
+    text = _template().render(context)
+    write_atomic(target, text.encode("utf-8", errors="replace"))
+    return target
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(_FOLDER)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _frame() -> dict[str, Any]:
+    """Look and behaviour, the same for every run."""
+    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {
+        "style": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_digest": digest,
+        "categories": [*CATEGORIES, OTHER],
+        "bins": cividis(),
+    }
+
+
+def _results(run: Run, tables: Tables) -> dict[str, Any]:
+    """Everything that is known about the run as a whole."""
+    figures = _sections.figure_views(run)
+    failed, n_more_failed = _sections.failures(run)
+    others = [name for name in run.analyses if name != "rank_correlation"]
+    return {
+        "title": f"Reasoning anatomy of {run.manifest.configuration.model.id}",
+        "overview": _sections.overview(run, tables),
+        "provenance": _sections.provenance(run),
+        "configuration": run.manifest.configuration,
+        "failed": failed,
+        "n_more_failed": n_more_failed,
+        "missing": tables.missing,
+        "figures": figures,
+        "further_figures": [view for key, view in figures.items() if key not in _OWN_SECTION],
+        "rank_correlation": _sections.analysis_view(run, "rank_correlation"),
+        "heads": _sections.head_extremes(run),
+        "analyses": [_sections.analysis_view(run, name) for name in others],
+        "category_rows": _sections.category_table(run, tables.tokens),
+        "censoring": _sections.censoring(run, tables.tokens),
+    }
+
+
+def _viewer(run: Run, tables: Tables, *, max_chains: int, chain_ids: Sequence[str] | None) -> dict[str, Any]:
+    """Return the chains of the token viewer, and what it can switch between."""
+    tokens = tables.tokens
+    available = [chain_id for chain_id in run.chains if chain_id in set(tokens["chain_id"])] if len(tokens) else []
+    if chain_ids is not None and (unknown := [chain_id for chain_id in chain_ids if chain_id not in available]):
+        raise RunError(f"{run.folder}: has no measured chain {unknown[0]!r}; the chains are named in chains.jsonl")
+    wanted = available[: max(0, max_chains)] if chain_ids is None else list(dict.fromkeys(chain_ids))
+    views = chain_views(run, tokens, tables.paths, wanted) if wanted else []
+    choices = {
+        "strategies": names(tokens, STEP_PREFIX),
+        "scorers": names(tokens, SCORE_PREFIX),
+        "annotators": names(tokens, CATEGORY_PREFIX),
+    }
+    return {
+        **choices,
+        "views": views,
+        "n_chains": len(available),
+        "n_left_out": len(available) - len(views),
+        "n_too_large": len(wanted) - len(views),
+        "names": page_json([category.name for category in CATEGORIES]),
+    }

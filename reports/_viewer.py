@@ -1,0 +1,173 @@
+"""Chains as the token viewer shows them: text that works alone, and numbers for the script."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+
+from reasoning_anatomy.run import Run
+from reasoning_anatomy.types import ReasoningChain
+from reports._data import CATEGORY_PREFIX, CONFIDENCE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
+from reports._style import category_index
+
+SIZE_LIMIT: Final = 4_000_000
+"""Bytes that the chains of one page may take, so that the page stays below 5 MB."""
+
+_CONTROL: Final = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {127: "\u2421"}
+_LINE_BREAK: Final = Markup("<i></i>\n")
+_UNLABELLED: Final = "-"
+
+
+@dataclass(frozen=True)
+class ChainView:
+    """One chain of the page.
+
+    Attributes
+    ----------
+    chain
+        Its text.
+    tokens
+        The reasoning, one ``<span>`` per token, coloured by the first annotator.
+    numbers
+        JSON for the script.
+    facts
+        Name and value of what is known about the chain.
+    """
+
+    chain: ReasoningChain
+    tokens: Markup
+    numbers: Markup
+    facts: Sequence[tuple[str, str]]
+
+    @property
+    def size(self) -> int:
+        """Bytes, nearly: tokens, numbers and texts."""
+        texts = (self.chain.question, self.chain.answer, self.chain.system_prompt or "", *(value for _, value in self.facts))
+        return len((self.tokens + self.numbers).encode()) + 2 * sum(len(escape(text).encode()) for text in texts) + 1500
+
+
+def chain_views(run: Run, tokens: pd.DataFrame, paths: pd.DataFrame, chain_ids: Sequence[str]) -> list[ChainView]:
+    """Make the views of these chains, leaving out those that no longer fit the size limit."""
+    views: list[ChainView] = []
+    room = SIZE_LIMIT
+    wanted = set(chain_ids)
+    of_chain = dict(iter(tokens[tokens["chain_id"].isin(wanted)].groupby("chain_id", sort=False)))
+    curves = _curves(paths, wanted)
+    for chain_id in chain_ids:
+        view = _view(run.chains[chain_id], of_chain[chain_id].sort_values("position"), curves.get(chain_id, {}))
+        if view.size <= room:
+            views.append(view)
+            room -= view.size
+    return views
+
+
+def page_json(value: Any) -> Markup:
+    """JSON that no text in it can break out of a ``<script>`` element with."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def token_markup(
+    reasoning: str, spans: Iterable[tuple[int, int]], categories: Sequence[object]
+) -> tuple[Markup, dict[int, str]]:
+    """Reasoning as markup, every character once.
+
+    Parameters
+    ----------
+    reasoning
+        The text.
+    spans
+        Half-open character span of every token.
+    categories
+        Of every token; None where there is none.
+
+    Returns
+    -------
+    The markup, and the text of those tokens that do not show all of it: the later tokens of a split character.
+    """
+    parts: list[str] = []
+    hidden: dict[int, str] = {}
+    cursor = 0
+    for position, ((start, end), category) in enumerate(zip(spans, categories, strict=True)):
+        parts.append(_text(reasoning[cursor:start]))
+        shown = reasoning[max(cursor, start) : end]
+        cursor = max(cursor, end)
+        if shown != reasoning[start:end]:
+            hidden[position] = reasoning[start:end]
+        index = category_index(category)
+        name = "n" if index is None else index
+        parts.append(f'<span class="c{name}{"" if shown else " z"}">{_text(shown)}</span>')
+    parts.append(_text(reasoning[cursor:]))
+    return Markup("".join(parts)), hidden
+
+
+def _text(text: str) -> str:
+    """Escape text; line breaks get a visible sign, control characters a picture."""
+    return str(escape(text.translate(_CONTROL)).replace("\n", _LINE_BREAK))
+
+
+def _view(chain: ReasoningChain, tokens: pd.DataFrame, curves: Mapping[str, Sequence[float]]) -> ChainView:
+    annotators = names(tokens, CATEGORY_PREFIX)
+    first = tokens[CATEGORY_PREFIX + annotators[0]].tolist() if annotators else [None] * len(tokens)
+    spans = list(zip(tokens["start"].tolist(), tokens["end"].tolist(), strict=True))
+    markup, hidden = token_markup(chain.reasoning, spans, first)
+    numbers = {
+        "ids": tokens["token_id"].tolist(),
+        "hidden": hidden,
+        "categories": {name: _letters(tokens[CATEGORY_PREFIX + name]) for name in annotators},
+        "others": {name: _others(tokens[CATEGORY_PREFIX + name]) for name in annotators},
+        "confidence": {name: _confidence(tokens, name) for name in annotators},
+        "scores": {name: _rounded(tokens[SCORE_PREFIX + name], 4) for name in names(tokens, SCORE_PREFIX)},
+        "steps": {name: tokens[STEP_PREFIX + name].fillna(0).astype(int).tolist() for name in names(tokens, STEP_PREFIX)},
+        "nll": {strategy: _rounded(curve, 4) for strategy, curve in curves.items()},
+    }
+    return ChainView(chain, markup, page_json(numbers), _facts(chain, len(tokens)))
+
+
+def _facts(chain: ReasoningChain, n_tokens: int) -> list[tuple[str, str]]:
+    facts = [("question_id", chain.question_id), ("reasoning tokens", f"{n_tokens:,}")]
+    if chain.gold_answer is not None:
+        facts.append(("correct answer", chain.gold_answer))
+    if chain.is_correct is not None:
+        facts.append(("answer is correct", "yes" if chain.is_correct else "no"))
+    return facts + [
+        (str(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in chain.source.items()
+    ]
+
+
+def _curves(paths: pd.DataFrame, wanted: set[str]) -> dict[str, dict[str, list[float]]]:
+    """nll_answer after each deletion, by chain and strategy."""
+    curves: dict[str, dict[str, list[float]]] = {}
+    if "strategy" not in paths:
+        return curves
+    rows = paths[paths["chain_id"].isin(wanted)].sort_values("deletion_step", kind="stable")
+    for (chain_id, strategy), curve in rows.groupby(["chain_id", "strategy"], sort=False):
+        curves.setdefault(str(chain_id), {})[str(strategy)] = curve["nll_answer"].tolist()
+    return curves
+
+
+def _letters(categories: "pd.Series[str]") -> str:
+    """One character per token: the category's number (6 = other), or ``-`` for none."""
+    indices = (category_index(key) for key in categories)
+    return "".join(_UNLABELLED if index is None else str(index) for index in indices)
+
+
+def _others(categories: "pd.Series[str]") -> dict[int, str]:
+    return {position: key for position, key in enumerate(categories) if category_index(key) == 6}
+
+
+def _confidence(tokens: pd.DataFrame, annotator: str) -> list[float | None] | None:
+    column = CONFIDENCE_PREFIX + annotator
+    return _rounded(tokens[column], 2) if column in tokens and tokens[column].notna().any() else None
+
+
+def _rounded(values: Iterable[Any], digits: int) -> list[float | None]:
+    """Significant digits, so that the page stays small; what is not finite becomes null."""
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in (float(v) for v in values)]

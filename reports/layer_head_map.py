@@ -1,0 +1,98 @@
+"""Which heads know: rank correlation of every head's attention with the deletion order."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.run import Run
+from reports._data import by_term, detail
+from reports._style import INK, figure_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MANY_CELLS = 2500
+_OPTIONAL = ("ci_low", "ci_high", "p_value", "p_adjusted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerHeadMap:
+    """Rank correlation of attention and deletion_step for every attention head.
+
+    Attributes
+    ----------
+    term
+        Which statistic of ``rank_correlation``.
+    alpha
+        Heads whose adjusted p-value is below it carry a dot.
+    """
+
+    term: str = "spearman"
+    alpha: float = 0.05
+
+    def data(self, run: Run) -> pd.DataFrame:
+        """Return what is drawn.
+
+        Returns
+        -------
+        Columns ``term, layer, head, estimate, ci_low, ci_high, p_value, p_adjusted`` of ``rank_correlation``'s detail
+        table ``per_head``; layers and heads count from 0.
+        """
+        result = run.analysis("rank_correlation")
+        table = by_term(detail(run, result, "per_head"), result.table["term"].tolist())
+        rows = table[table["term"] == self.term]
+        if rows.empty:
+            found = ", ".join(sorted(table["term"].unique())) or "none"
+            raise RunError(f"{run.folder}: rank_correlation has no term {self.term!r} per head; it has {found}")
+        for name in _OPTIONAL:
+            if name not in rows:
+                rows = rows.assign(**{name: np.nan})
+        rows = rows.sort_values(["layer", "head"], kind="stable").drop_duplicates(["layer", "head"])
+        return rows[["term", "layer", "head", "estimate", *_OPTIONAL]].reset_index(drop=True)
+
+    def draw(self, run: Run) -> "Figure":
+        """Draw the map, layers from bottom to top."""
+        from matplotlib.figure import Figure
+
+        data = self.data(run)
+        grid = data.pivot_table(index="layer", columns="head", values="estimate", dropna=False)
+        n_layers, n_heads = grid.shape
+        with figure_style():
+            figure = Figure(
+                figsize=(min(7.2, max(3.6, 2.4 + 0.24 * n_heads)), min(8.0, max(2.4, 1.5 + 0.2 * n_layers))),
+                layout="constrained",
+            )
+            axis = figure.subplots()
+            limit = float(np.nanmax(np.abs(grid.to_numpy()), initial=0.0)) or 1.0
+            mesh = axis.pcolormesh(
+                np.arange(n_heads + 1) - 0.5, np.arange(n_layers + 1) - 0.5, np.ma.masked_invalid(grid.to_numpy()),
+                cmap="PuOr_r", vmin=-limit, vmax=limit, rasterized=grid.size > _MANY_CELLS, linewidth=0,
+            )  # fmt: skip
+            self._mark(axis, data, grid)
+            _number(axis, grid)
+            bar = figure.colorbar(mesh, ax=axis, pad=0.03, fraction=0.06)
+            bar.set_label(self.term.replace("_", " "), color=INK)
+            bar.outline.set_visible(False)
+        return figure
+
+    def _mark(self, axis: "Axes", data: pd.DataFrame, grid: pd.DataFrame) -> None:
+        """Put a dot on every head with an adjusted p-value below alpha."""
+        marked = data[data["p_adjusted"] < self.alpha]
+        across = grid.columns.get_indexer(pd.Index(marked["head"]))
+        down = grid.index.get_indexer(pd.Index(marked["layer"]))
+        axis.scatter(across, down, s=7 if grid.size < 600 else 3, color="#000000", edgecolor="#ffffff", linewidths=0.5)
+
+
+def _number(axis: "Axes", grid: pd.DataFrame) -> None:
+    """Put numbers on layers and heads, about a dozen of each."""
+    for names, set_ticks in ((grid.columns, axis.set_xticks), (grid.index, axis.set_yticks)):
+        places = range(0, len(names), max(1, -(-len(names) // 12)))
+        set_ticks(places, [str(names[place]) for place in places])
+    axis.set_xlabel("head")
+    axis.set_ylabel("layer (0 = first)")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)

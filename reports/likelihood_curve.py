@@ -1,0 +1,98 @@
+"""How the answer fades: likelihood of the answer while reasoning tokens are deleted."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.run import Run
+from reports._style import ACCENT, MUTED, figure_style, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = ("strategy", "curve", "chain_id", "question_id", "fraction_deleted", "nll_answer", "n_chains", "n_questions")
+_MANY_LINES = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodCurve:
+    """Nll of the answer against the fraction of reasoning tokens deleted: mean and one thin line per chain.
+
+    Every chain is read at the same fractions (linearly between its deletions). The mean is taken within the
+    question, then over questions, and only as far as every chain was pruned, so that the same chains stand
+    behind each of its points.
+
+    Attributes
+    ----------
+    points
+        Number of fractions at which curves are read.
+    """
+
+    points: int = 101
+
+    def data(self, run: Run) -> pd.DataFrame:
+        """Return what is drawn.
+
+        Returns
+        -------
+        Columns ``strategy, curve, chain_id, question_id, fraction_deleted, nll_answer, n_chains, n_questions``.
+        ``curve`` is ``mean`` or ``chain``; ``nll_answer`` in nats per token, lower = better answer.
+        """
+        paths, length = run.paths(), run.tokens().groupby("chain_id").size()
+        if "strategy" not in paths or paths.empty:
+            raise RunError(
+                f"{run.folder}: has no pruning path; measure the chains with a pruning strategy: "
+                "reasoning-anatomy run CHAINS.jsonl --out ANOTHER_RUN"
+            )
+        frames = []
+        for strategy, rows in paths.groupby("strategy", sort=False):
+            chains = pd.concat([self._chain(chain, length) for _, chain in rows.groupby("chain_id", sort=False)])
+            frames.append(pd.concat([_mean(chains), chains]).assign(strategy=strategy))
+        return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
+
+    def draw(self, run: Run) -> "Figure":
+        """Draw one panel per strategy."""
+        data = self.data(run)
+        shown = list(dict.fromkeys(data["strategy"]))
+        with figure_style():
+            figure, axes = panels(len(shown), height=3.2 if len(shown) == 1 else 2.6)
+            for axis, strategy in zip(axes, shown, strict=True):
+                rows = data[data["strategy"] == strategy]
+                chains = rows[rows["curve"] == "chain"].groupby("chain_id", sort=False)
+                for _, chain in chains:
+                    axis.plot(
+                        chain["fraction_deleted"], chain["nll_answer"],
+                        color=MUTED, alpha=0.35, linewidth=0.7, rasterized=len(chains) > _MANY_LINES,
+                    )  # fmt: skip
+                mean = rows[rows["curve"] == "mean"]
+                axis.plot(mean["fraction_deleted"], mean["nll_answer"], color=ACCENT, linewidth=2.2)
+                if len(shown) > 1:
+                    axis.set_title(strategy)
+                axis.set_xlim(0, 1)
+                axis.grid(axis="y")
+            figure.supxlabel("fraction of reasoning tokens deleted", fontsize=9)
+            figure.supylabel("nll of the answer (nats per token)", fontsize=9)
+        return figure
+
+    def _chain(self, rows: pd.DataFrame, length: "pd.Series[int]") -> pd.DataFrame:
+        """One chain's curve, read at the common fractions that it reaches."""
+        rows = rows.sort_values("deletion_step")
+        fraction = rows["deletion_step"].to_numpy(dtype=float) / length[rows["chain_id"].iloc[0]]
+        grid = np.linspace(0, 1, self.points)
+        grid = grid[grid <= fraction[-1] + 1e-9]
+        about = rows[["chain_id", "question_id"]].iloc[0].to_dict()
+        nll = np.interp(grid, fraction, rows["nll_answer"].to_numpy(dtype=float))
+        return pd.DataFrame({"curve": "chain", "fraction_deleted": grid, "nll_answer": nll, **about})
+
+
+def _mean(chains: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the questions' means, as far as every chain goes."""
+    by_question = chains.groupby(["fraction_deleted", "question_id"])["nll_answer"].mean()
+    mean = by_question.groupby("fraction_deleted").mean().to_frame("nll_answer")
+    n_chains = chains.groupby("fraction_deleted")["chain_id"].nunique()
+    mean["n_chains"] = n_chains
+    mean["n_questions"] = by_question.groupby("fraction_deleted").size()
+    return mean[mean["n_chains"] == n_chains.max()].reset_index().assign(curve="mean")

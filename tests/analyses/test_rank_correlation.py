@@ -1,0 +1,274 @@
+"""The analysis from run folder to result."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kendalltau, spearmanr
+
+from analyses._correlation import TERMS
+from analyses.rank_correlation import RankCorrelation
+from reasoning_anatomy.errors import AnalysisError, PluginError
+from reasoning_anatomy.plugins import available, load
+from reasoning_anatomy.run import Run
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
+
+FAST = RankCorrelation(draws=999)
+Make = Callable[..., Run]
+
+
+def row(result: AnalysisResult, term: str) -> pd.Series:
+    return result.table.set_index("term").loc[term]
+
+
+def both(x: np.ndarray, y: pd.Series) -> tuple[float, float]:
+    return spearmanr(x, y).statistic, kendalltau(x, y).statistic
+
+
+def attention(rng: np.random.Generator, n: int = 12) -> np.ndarray:
+    return rng.random((2, 3, n)).astype(np.float32)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3])
+def test_perfect_agreement_is_exactly_one(tmp_path: Path, make_planted_run: Make, make_chains: Make, keep: float) -> None:
+    result = FAST.analyse(make_planted_run(tmp_path, make_chains(6, 2), strength=1.0, keep=keep))
+    if keep == 0:
+        assert result.table["estimate"].tolist() == [1.0] * 4
+        assert set(result.details["per_head"]["estimate"]) == {1.0}
+        assert set(result.details["per_layer"]["estimate"]) == {1.0}
+        assert result.table[["ci_low", "ci_high", "p_value", "p_adjusted"]].isna().all(axis=None)
+        assert "all 6 questions have the same value" in " ".join(result.warnings)
+    else:  # the ties among the censored cost a little: attention has an order there, and deletion has none
+        assert row(result, "spearman")["estimate"] == pytest.approx(spearmanr(range(30), [*range(21), *[21] * 9]).statistic)
+        assert row(result, "kendall")["estimate"] == pytest.approx(kendalltau(range(30), [*range(21), *[21] * 9]).statistic)
+
+
+def test_no_relation_is_covered_and_a_relation_is_found(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
+    nothing = FAST.analyse(make_planted_run(tmp_path / "null", make_chains(12, 2, 60), strength=0.0, seed=3)).table
+    assert (nothing["ci_low"] < 0).all()
+    assert (nothing["ci_high"] > 0).all()
+    something = FAST.analyse(make_planted_run(tmp_path / "half", make_chains(12, 2, 60), strength=0.3, seed=3)).table
+    assert (something["ci_low"] > 0.3).all()
+    assert something["p_value"].tolist() == [0.001] * 4
+    assert something["p_adjusted"].tolist() == [0.004] * 4
+
+
+def test_every_number_agrees_with_scipy_and_pandas(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
+    run = make_planted_run(tmp_path, make_chains(5, 3), strength=0.2, keep=0.2, seed=1)
+    result = FAST.analyse(run)
+    rows: list[tuple[object, ...]] = []
+    for chain_id in run.measured:
+        measurement = run.measurement(chain_id)
+        received = measurement.profiles["answer_attention"].received.astype(float)
+        step = pd.Series(measurement.paths["greedy"].deletion_step).fillna(1000)
+        for layer in range(3):
+            rows += [(chain_id, layer, head, *both(received[layer, head], step)) for head in range(4)]
+            rows.append((chain_id, layer, -1, *both(received[layer].mean(axis=0), step)))
+        rows.append((chain_id, -1, -1, *both(received.mean(axis=(0, 1)), step)))
+    expected = pd.DataFrame(rows, columns=["chain", "layer", "head", "spearman", "kendall"])
+    expected["question"] = expected["chain"].str.split("-").str[0]
+    expected = expected.groupby(["question", "layer", "head"])[["spearman", "kendall"]].mean().groupby(["layer", "head"]).mean()
+    for term in ("spearman", "kendall"):
+        assert row(result, term)["estimate"] == pytest.approx(expected.loc[(-1, -1), term], abs=1e-12)
+        for detail, keys in [("per_layer", ["layer"]), ("per_head", ["layer", "head"])]:
+            found = result.details[detail].query("term == @term")
+            heads = found["head"] if "head" in keys else -1
+            wanted = expected.loc[pd.MultiIndex.from_arrays([found["layer"], np.broadcast_to(heads, len(found))]), term]
+            np.testing.assert_allclose(found["estimate"], wanted, atol=1e-12)
+    assert result.details["per_layer"].shape[0] == 4 * 3
+    assert result.details["per_head"].shape[0] == 4 * 3 * 4
+
+
+def test_result_has_the_promised_shape(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
+    run = make_planted_run(tmp_path / "folder", make_chains(8, 2), strength=0.1, keep=0.1)
+    result = FAST.analyse(run)
+    assert result.name == "rank_correlation"
+    assert tuple(result.table.columns) == RESULT_COLUMNS
+    assert tuple(result.table["term"]) == TERMS
+    assert result.table[["n_questions", "n_chains", "n_tokens"]].to_numpy().tolist() == [[8, 16, 480]] * 4
+    assert result.config == repr(FAST)
+    assert result.provenance["run"] == "folder"
+    assert result.provenance["strategy"] == "Greedy()"
+    assert set(result.details) == {"between_questions", "per_layer", "per_head", "per_chain"}
+    per_chain = result.details["per_chain"]
+    assert list(per_chain.columns) == ["chain_id", "question_id", "n_tokens", "n_censored", *TERMS, "kendall_partial_tau"]
+    assert per_chain["chain_id"].tolist() == run.measured
+    spread = result.details["between_questions"].set_index("term")
+    means = per_chain.groupby("question_id")["kendall"].mean()
+    assert spread.loc["kendall", "sd"] == pytest.approx(means.std())
+    assert spread.loc["kendall", "median"] == pytest.approx(means.median())
+    run.write_analysis(result)
+    back = run.analysis("rank_correlation")
+    pd.testing.assert_frame_equal(back.table, result.table, check_dtype=False, check_exact=True)
+
+
+def test_adjustments_name_their_families(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
+    details = FAST.analyse(make_planted_run(tmp_path, make_chains(10), strength=0.15, seed=2)).details
+    p_layer = details["per_layer"].query("term == 'spearman'").sort_values("p_value")
+    holm = np.minimum(1, np.maximum.accumulate(p_layer["p_value"].to_numpy() * [3, 2, 1]))
+    np.testing.assert_allclose(p_layer["p_adjusted"], holm)
+    p_head = details["per_head"].query("term == 'spearman'").sort_values("p_value")
+    stepped = p_head["p_value"].to_numpy() * 12 / np.arange(1, 13)
+    np.testing.assert_allclose(p_head["p_adjusted"], np.minimum.accumulate(stepped[::-1])[::-1])
+    assert (p_head["p_max_t"] >= p_head["p_value"]).all()
+
+
+def test_same_run_and_seed_give_the_same_bytes(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
+    run = make_planted_run(tmp_path, make_chains(8, 2), strength=0.2)
+
+    def files(seed: int) -> dict[str, bytes]:
+        folder = run.write_analysis(RankCorrelation(draws=999, seed=seed).analyse(run))
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    first = files(0)
+    assert len(first) == 6
+    assert files(0) == first
+    assert files(1)["table.csv"] != first["table.csv"]
+
+
+def test_more_chains_on_a_question_do_not_count_as_more_questions(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(0)
+    content = [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)]
+    once = FAST.analyse(make_run(tmp_path / "once", content)).table
+    thrice = FAST.analyse(make_run(tmp_path / "thrice", content * 3)).table
+    assert thrice["n_chains"].tolist() == [18] * 4
+    same = [column for column in RESULT_COLUMNS if column not in ("n_chains", "n_tokens")]
+    pd.testing.assert_frame_equal(once[same], thrice[same], rtol=1e-12)
+    heavy = FAST.analyse(make_run(tmp_path / "heavy", content + content[:1] * 5)).table  # questions weigh the same
+    np.testing.assert_allclose(heavy["estimate"], once["estimate"], rtol=1e-12)
+
+
+def test_censored_tokens_are_tied_and_counted(tmp_path: Path, make_run: Make) -> None:
+    received = np.arange(8, dtype=np.float32).reshape(1, 1, 8)
+    shuffled = received[..., [0, 1, 2, 3, 7, 5, 4, 6]]  # the same attention, another order among the never deleted
+    deleted = [1, 0, 3, 2]
+    result = FAST.analyse(make_run(tmp_path, [("a", received, deleted), ("b", shuffled, deleted)]))
+    per_chain = result.details["per_chain"]
+    assert per_chain["n_censored"].tolist() == [4, 4]
+    steps = [2, 1, 4, 3, 5, 5, 5, 5]
+    assert per_chain["spearman"].tolist() == pytest.approx([spearmanr(range(8), steps).statistic] * 2)
+    assert per_chain["kendall"].tolist() == pytest.approx([(20 - 2) / np.sqrt(28 * 22)] * 2)
+    assert any(text.startswith("8 of 16 tokens, in 2 of 2 chains, were never deleted") for text in result.warnings)
+
+
+def test_what_cannot_be_used_is_counted_by_reason(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(1)
+    one_head = attention(rng)
+    one_head[1, 2] = 0.25
+    one_layer = attention(rng)
+    one_layer[0] = 0.5
+    infinite = attention(rng)
+    infinite[0, 0, 0] = np.inf
+    content = [
+        *((f"q{number}", attention(rng), rng.permutation(12)) for number in range(5)),
+        ("head", one_head, rng.permutation(12)),
+        ("layer", one_layer, rng.permutation(12)),
+        ("ordered", attention(rng), np.arange(12)),
+        ("short", attention(rng, 4), rng.permutation(4)),
+        ("kept", attention(rng), []),
+        ("flat", np.full((2, 3, 12), 0.1), rng.permutation(12)),
+        ("infinite", infinite, rng.permutation(12)),
+        ("lost", None, []),
+    ]
+    result = FAST.analyse(make_run(tmp_path, content))
+    assert result.exclusions == {
+        "attention_not_finite": 1, "constant_attention": 1, "constant_head": 4, "constant_layer": 1,
+        "fewer_than_5_tokens": 1, "no_deletion": 1, "no_value_given_position": 1, "not_measured": 1,
+    }  # fmt: skip
+    assert result.table["n_chains"].tolist() == [8, 7, 8, 7]
+    assert result.table["n_tokens"].tolist() == [96, 84, 96, 84]
+    heads = result.details["per_head"].query("term == 'spearman'").set_index(["layer", "head"])
+    assert heads["n_questions"].tolist() == [7, 7, 7, 8, 8, 7]
+    assert heads["p_max_t"].isna().tolist() == [True, True, True, False, False, True]
+    assert heads["p_value"].notna().all()
+    assert "1 chains of the run are not measured" in " ".join(result.warnings)
+
+
+def test_a_scorer_without_a_profile_has_no_layers(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(2)
+    run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(8)])
+    by_attention, by_score = FAST.analyse(run), RankCorrelation(scorer="surprisal", draws=999).analyse(run)
+    assert set(by_score.details) == {"between_questions", "per_chain"}
+    np.testing.assert_allclose(by_score.table["estimate"], -by_attention.table["estimate"])  # in this run: the negative
+    assert by_score.provenance["scorer"] == "Surprisal()"
+    assert by_score.provenance["quantization"] == "nf4"
+
+
+@pytest.mark.parametrize(
+    ("n_questions", "words"),
+    [
+        (1, "spearman: one question has no variation"),
+        (3, "spearman: 3 questions are too few for an interval shorter than -1..1"),
+        (8, "8 questions are few"),
+    ],
+)
+def test_small_samples_are_told(tmp_path: Path, make_run: Make, n_questions: int, words: str) -> None:
+    rng = np.random.default_rng(3)
+    run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(n_questions)])
+    result = FAST.analyse(run)
+    told = " ".join(result.warnings)
+    assert words in told
+    assert ("80 % power" in told) == (n_questions > 1)
+    if n_questions == 1:
+        assert result.table[["ci_low", "ci_high", "p_value"]].isna().all(axis=None)
+    if n_questions == 3:
+        assert result.table[["ci_low", "ci_high"]].to_numpy().tolist() == [[-1, 1]] * 4
+    if n_questions == 8:
+        sd = result.details["between_questions"].set_index("term").loc["spearman", "sd"]
+        assert f"spearman {1.156035 * sd:.2g}," in told  # 1.156 standard deviations: statsmodels, 8 questions
+
+
+def test_many_questions_need_no_warning(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
+    assert FAST.analyse(make_planted_run(tmp_path, make_chains(20), strength=0.1)).warnings == ()
+
+
+def test_deletion_in_the_order_of_position_leaves_nothing_given_position(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(4)
+    result = FAST.analyse(make_run(tmp_path, [(f"q{number}", attention(rng), np.arange(12)) for number in range(5)]))
+    assert result.table["n_questions"].tolist() == [5, 0, 5, 0]
+    assert result.table["estimate"].notna().tolist() == [True, False, True, False]
+    assert "spearman_given_position: position fixes the order" in " ".join(result.warnings)
+
+
+def test_unknown_scorer_or_strategy_lists_what_there_is(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(5)
+    run = make_run(tmp_path, [("q", attention(rng), rng.permutation(12))])
+    with pytest.raises(AnalysisError, match="has no scorer 'h2o'; it has answer_attention, surprisal"):
+        RankCorrelation(scorer="h2o").analyse(run)
+    with pytest.raises(AnalysisError, match="has no strategy 'random'; it has greedy"):
+        RankCorrelation(strategy="random").analyse(run)
+
+
+def test_nothing_usable_says_why(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(6)
+    run = make_run(tmp_path, [("a", attention(rng, 3), [0]), ("b", attention(rng), []), ("c", attention(rng), [])])
+    with pytest.raises(AnalysisError, match=r"none of 3 chains can be used \(1 fewer_than_5_tokens, 2 no_deletion\)"):
+        FAST.analyse(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"confidence": 95}, "confidence=95: expected a share between 0 and 1"),
+        ({"confidence": float("nan")}, "confidence=nan"),
+        ({"seed": -1}, "seed=-1: expected 0 or more"),
+        ({"draws": 10}, "draws=10: a 0.95 interval needs 19 or more"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        RankCorrelation(**options)
+
+
+def test_options_can_be_written_in_a_spec() -> None:
+    assert load("analysis", "rank_correlation:draws=499,confidence=0.9") == RankCorrelation(draws=499, confidence=0.9)
+    with pytest.raises(PluginError, match="draws=3"):
+        load("analysis", "rank_correlation:draws=3")
+    info = available("analysis")["rank_correlation"]
+    assert info.class_name == "RankCorrelation"
+    assert "arXiv 2601.03066" in info.source
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RankCorrelation().seed = 1  # type: ignore[misc]

@@ -1,0 +1,134 @@
+"""False positives and coverage, measured: the numbers that docs/statistics.md gives.
+
+Each expected rate comes from a run of 10 000 samples of 8 questions or 4 000 of 30; a test draws fewer, with another
+seed, and must agree within Monte-Carlo error.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from analyses._bootstrap import Means, bootstrap_means, resample_counts
+from analyses._correlation import TERMS, given_position, spearman
+from analyses._kendall import kendall
+
+CHAINS, TOKENS = 3, 40
+SAMPLES = {8: 700, 30: 200}
+
+
+def autocorrelated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Unit-variance AR(1) series along the last axis: tokens resemble their neighbours."""
+    steps = rng.standard_normal(shape)
+    steps[..., 0] /= np.sqrt(1 - 0.7**2)
+    return lfilter([1], [1, -0.7], steps, axis=-1) * np.sqrt(1 - 0.7**2)
+
+
+def four_terms(received: np.ndarray, importance: np.ndarray) -> dict[str, np.ndarray]:
+    received_left, importance_left = given_position(received), given_position(importance)
+    values = (
+        spearman(received, importance), spearman(received_left, importance_left),
+        kendall(received, importance), kendall(received_left, importance_left),
+    )  # fmt: skip
+    return dict(zip(TERMS, values, strict=True))
+
+
+def partial_tau_rows(received: np.ndarray, importance: np.ndarray) -> np.ndarray:
+    position = np.arange(TOKENS)
+    xy, xz, yz = kendall(received, importance), kendall(received, position), kendall(importance, position)
+    return (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+
+
+def combine(values: np.ndarray, *, draws: int = 1999) -> Means:
+    """(samples, units, chains) -> the mean of every sample with its interval."""
+    means = values.mean(axis=-1).T
+    return bootstrap_means(means, resample_counts(len(means), draws=draws, rng=np.random.default_rng(0)), confidence=0.95)
+
+
+@cache
+def null_rates(n_questions: int, samples: int, *, trend: float, seed: int) -> dict[str, float]:
+    """Share of samples with p <= 0.05 where the mean over questions is zero but every question has its own slope.
+
+    With a trend, attention and importance both rise with position and share nothing else.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (samples, n_questions, CHAINS, TOKENS)
+    slope = (0.3 if trend == 0 else 0) * rng.standard_normal((samples, n_questions, 1, 1))
+    rise = trend * np.linspace(-np.sqrt(3), np.sqrt(3), TOKENS)
+    importance = autocorrelated(rng, shape)
+    received, importance = autocorrelated(rng, shape) + slope * importance + rise, importance + rise
+    found = four_terms(received, importance)
+    if trend:
+        found["partial tau"] = partial_tau_rows(received, importance)
+    rates = {term: (combine(values).p_value <= 0.05).mean() for term, values in found.items()}
+    pooled = found["spearman"].reshape(samples, -1, 1)
+    return rates | {"chains as units": (combine(pooled).p_value <= 0.05).mean()}
+
+
+def coverage(n_questions: int, samples: int, *, seed: int) -> float:
+    """Share of intervals that hold the true mean of tau, where questions correlate at 0.2 or 0.7.
+
+    Two series with the same autocorrelation and a Gaussian correlation r have an expected tau of 2/pi arcsin r.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (samples, n_questions, CHAINS, TOKENS)
+    r = rng.choice([0.2, 0.7], size=(samples, n_questions, 1, 1))
+    importance = autocorrelated(rng, shape)
+    found = combine(kendall(r * importance + np.sqrt(1 - r**2) * autocorrelated(rng, shape), importance))
+    truth = np.mean(2 / np.pi * np.arcsin([0.2, 0.7]))
+    return float(((found.ci_low <= truth) & (truth <= found.ci_high)).mean())
+
+
+def any_head_found(n_questions: int, samples: int, *, seed: int) -> float:
+    """Share of samples in which max-T finds one of 20 related heads, where none has a mean."""
+    rng = np.random.default_rng(seed)
+    counts = resample_counts(n_questions, draws=999, rng=np.random.default_rng(0))
+    found = 0
+    for _ in range(samples):
+        values = 0.2 * (rng.standard_normal((n_questions, 1)) + rng.standard_normal((n_questions, 20)))
+        found += bool((bootstrap_means(values, counts, confidence=0.95).p_max_t <= 0.05).any())
+    return found / samples
+
+
+def monte_carlo_error(rate: float, samples: int) -> float:
+    """Three standard errors of a share."""
+    return 3 * float(np.sqrt(rate * (1 - rate) / samples))
+
+
+@pytest.mark.parametrize(("n_questions", "rate"), [(8, 0.040), (30, 0.051)])
+def test_false_positives_are_at_most_nominal(n_questions: int, rate: float) -> None:
+    samples = SAMPLES[n_questions]
+    found = null_rates(n_questions, samples, trend=0, seed=1)
+    for term in TERMS:
+        assert found[term] == pytest.approx(rate, abs=monte_carlo_error(rate, samples))
+        assert found[term] <= 0.05 + monte_carlo_error(0.05, samples)
+
+
+def test_chains_as_units_would_find_what_is_not_there() -> None:
+    found = null_rates(8, SAMPLES[8], trend=0, seed=1)
+    assert found["chains as units"] == pytest.approx(0.176, abs=monte_carlo_error(0.176, SAMPLES[8]))
+
+
+@pytest.mark.parametrize(("n_questions", "rate", "partial_tau_rate"), [(8, 0.036, 0.36), (30, 0.050, 0.978)])
+def test_a_shared_trend_in_position_is_not_taken_for_agreement(n_questions: int, rate: float, partial_tau_rate: float) -> None:
+    samples = SAMPLES[n_questions] // 2
+    found = null_rates(n_questions, samples, trend=0.6, seed=2)
+    assert found["spearman"] > 0.9
+    assert found["kendall"] > 0.9
+    for term in ("spearman_given_position", "kendall_given_position"):
+        assert found[term] == pytest.approx(rate, abs=monte_carlo_error(rate, samples))
+    assert found["partial tau"] == pytest.approx(partial_tau_rate, abs=monte_carlo_error(partial_tau_rate, samples))
+
+
+@pytest.mark.parametrize(("n_questions", "rate"), [(8, 0.972), (30, 0.949)])
+def test_intervals_hold_the_true_mean(n_questions: int, rate: float) -> None:
+    samples = SAMPLES[n_questions]
+    found = coverage(n_questions, samples, seed=3)
+    assert found == pytest.approx(rate, abs=monte_carlo_error(rate, samples))
+    assert found >= 0.95 - monte_carlo_error(0.95, samples)
+
+
+@pytest.mark.parametrize(("n_questions", "rate"), [(8, 0.006), (30, 0.047)])
+def test_max_t_keeps_its_promise_over_all_heads(n_questions: int, rate: float) -> None:
+    assert any_head_found(n_questions, 300, seed=4) == pytest.approx(rate, abs=monte_carlo_error(rate, 300))

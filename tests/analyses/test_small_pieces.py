@@ -1,0 +1,52 @@
+"""Families of tests, detectable effects, averages over questions."""
+
+import numpy as np
+import pytest
+from statsmodels.stats.power import TTestPower
+
+from analyses._families import adjust
+from analyses._power import detectable_effect
+from analyses._questions import question_index, question_means
+
+
+def test_holm_by_hand() -> None:
+    # smallest first: 3 x 0.01, 2 x 0.03, 1 x 0.04 raised to the one before
+    assert adjust(np.array([0.01, 0.04, np.nan, 0.03]), "holm").tolist() == pytest.approx(
+        [0.03, 0.06, np.nan, 0.06], nan_ok=True
+    )
+
+
+def test_benjamini_hochberg_by_hand() -> None:
+    # 3/1 x 0.01, 3/2 x 0.03 lowered to the one after, 3/3 x 0.04
+    assert adjust(np.array([0.01, 0.04, np.nan, 0.03]), "fdr_bh").tolist() == pytest.approx(
+        [0.03, 0.04, np.nan, 0.04], nan_ok=True
+    )
+
+
+def test_a_family_without_tests_stays_empty() -> None:
+    assert np.isnan(adjust(np.full(3, np.nan), "holm")).all()
+
+
+@pytest.mark.parametrize("n_questions", [3, 8, 20, 100])
+def test_detectable_effect_agrees_with_statsmodels(n_questions: int) -> None:
+    expected = TTestPower().solve_power(nobs=n_questions, alpha=0.05, power=0.8, alternative="two-sided")
+    assert detectable_effect(0.25, n_questions, confidence=0.95) == pytest.approx(0.25 * expected, rel=1e-4)
+
+
+def test_detectable_effect_is_found_in_four_of_five_samples() -> None:
+    effect = detectable_effect(1.0, 2, confidence=0.95)  # where the noncentral t is at its hardest
+    samples = effect + np.random.default_rng(0).standard_normal((40_000, 2))
+    statistics = samples.mean(axis=1) / (samples.std(axis=1, ddof=1) / np.sqrt(2))
+    assert (statistics > 12.7062).mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / 40_000))
+
+
+def test_detectable_effect_needs_two_questions() -> None:
+    assert np.isnan(detectable_effect(float("nan"), 1, confidence=0.95))
+    assert detectable_effect(0.0, 8, confidence=0.95) == 0
+
+
+def test_chains_are_averaged_within_their_question() -> None:
+    questions = question_index(["b", "a", "b", "c"])
+    assert questions.tolist() == [0, 1, 0, 2]
+    values = np.array([[1.0, np.nan], [5.0, 2.0], [3.0, 4.0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(question_means(values, questions), [[2, 4], [5, 2], [np.nan, np.nan]])

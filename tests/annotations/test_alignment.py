@@ -1,0 +1,96 @@
+"""Categories of units carried over to tokens, whatever model cut them."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotations import label_spans
+from annotations._units import scan
+from annotations.alignment import align, check_spans
+from annotations.scheme import CATEGORIES
+from reasoning_anatomy.errors import AnnotationError
+
+TEXT = "So 48 / 2 = 24 clips, and \\( 3x - 8 = 43 \\).\n\nTherefore, it doesn't cost $1,200 per week 😀 ÷ 2."
+BLANK = "spacy:model=blank"
+
+UNITS, NAMES = [(0, 5), (6, 9)], ["FUNCTION", "SYMBOLIC_MATH"]
+
+
+@pytest.mark.parametrize(
+    ("span", "expected", "why"),
+    [
+        ((0, 5), "FUNCTION", "the unit itself"),
+        ((2, 3), "FUNCTION", "a part of a unit"),
+        ((5, 9), "SYMBOLIC_MATH", "leading whitespace counts for nothing"),
+        ((0, 9), "FUNCTION", "five characters against three"),
+        ((3, 8), "SYMBOLIC_MATH", "two against two: the higher in rule 10"),
+        ((5, 6), "FUNCTION", "whitespace of prose"),
+        ((9, 9), "FUNCTION", "nothing at all"),
+    ],
+)
+def test_a_token_takes_the_unit_that_it_overlaps_most(span, expected, why):
+    assert align(np.array([span]), UNITS, NAMES) == (expected,), why
+
+
+def test_whitespace_inside_a_formula_is_symbolic():
+    inside = [True, True]
+    assert align(np.array([[5, 6], [5, 5], [9, 10]]), UNITS, NAMES, in_formula=inside) == (
+        "SYMBOLIC_MATH",
+        "SYMBOLIC_MATH",
+        "FUNCTION",
+    )
+
+
+def test_tokens_that_share_a_character_share_its_category():
+    at = TEXT.index("÷")
+    assert label_spans(TEXT, [(at, at + 1)] * 3, BLANK) == ["SYMBOLIC_MATH"] * 3
+
+
+def test_labels_do_not_depend_on_the_tokenizer():
+    by_character = label_spans(TEXT, [(i, i + 1) for i in range(len(TEXT))], BLANK)
+    for unit in scan(TEXT):
+        [whole] = label_spans(TEXT, [(unit.start, unit.end)], BLANK)
+        [spaced] = label_spans(
+            TEXT, [(max(unit.start - 1, 0) if TEXT[unit.start - 1].isspace() else unit.start, unit.end)], BLANK
+        )
+        assert set(by_character[unit.start : unit.end]) == {whole}
+        assert spaced == whole
+
+
+@given(cuts=st.sets(st.integers(1, len(TEXT) - 1)))
+@settings(max_examples=30, deadline=None)
+def test_any_cutting_labels_a_part_of_one_unit_alike(cuts):
+    edges = [0, *sorted(cuts), len(TEXT)]
+    spans = list(itertools.pairwise(edges))
+    units = scan(TEXT)
+    whole = label_spans(TEXT, [(unit.start, unit.end) for unit in units], BLANK)
+    for (start, end), category in zip(spans, label_spans(TEXT, spans, BLANK), strict=True):
+        touched = {name for unit, name in zip(units, whole, strict=True) if unit.start < end and start < unit.end}
+        assert category in (touched or set(CATEGORIES))
+        if len(touched) == 1:
+            assert {category} == touched
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        ([(0, 2), (3, 99)], r"span 1 = \(3, 99\) does not lie in the text of 10 characters; give half-open"),
+        ([(4, 2)], r"span 0 = \(4, 2\) ends before it starts"),
+        ([(-1, 2)], r"span 0 = \(-1, 2\) does not lie"),
+        ([(0, 2, 3)], r"shape \(1, 3\)"),
+        ([(0.5, 2.0)], "integers"),
+        ([(0, 1), (2,)], "not pairs"),
+    ],
+)
+def test_bad_spans_are_named_with_a_remedy(spans, message):
+    with pytest.raises(AnnotationError, match=message):
+        check_spans(spans, 10)
+
+
+def test_no_spans_give_no_labels():
+    assert label_spans("", [], BLANK) == []
+    assert label_spans("", np.empty((0, 2), dtype=int), BLANK) == []
+    assert label_spans("", [(0, 0)], BLANK) == ["FUNCTION"]

@@ -1,0 +1,61 @@
+"""Labels of a whole run, written into its folder."""
+
+import pytest
+
+from annotations import annotate_run, label_spans
+from annotations.scheme import CATEGORIES
+from reasoning_anatomy.errors import AnnotationError
+from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.types import ReasoningChain
+
+BLANK = "spacy:model=blank"
+CHAINS = [
+    ReasoningChain(
+        chain_id="a", question_id="q", question="Tom has 5 pens.", reasoning="So Tom has 5 + 3 = 8 pens.", answer="8"
+    ),
+    ReasoningChain(
+        chain_id="b", question_id="q", question="Tom has 5 pens.", reasoning="Wait, he has 8 of them left.", answer="8"
+    ),
+]
+
+
+@pytest.fixture
+def run(tmp_path, make_planted_run) -> Run:
+    return make_planted_run(tmp_path / "run", CHAINS)
+
+
+def test_every_token_of_every_chain_gets_its_category(run):
+    path = annotate_run(run, annotator=BLANK)
+    assert path == run.folder / "annotations" / "spacy.parquet"
+    tokens = open_run(run.folder).tokens()
+    assert set(tokens["category_spacy"]) <= set(CATEGORIES)
+    for chain in CHAINS:
+        spans = run.measurement(chain.chain_id).encoded.spans
+        expected = label_spans(chain.reasoning, spans, BLANK, chain.question)
+        assert tokens.loc[tokens["chain_id"] == chain.chain_id, "category_spacy"].tolist() == expected
+    assert tokens["confidence_spacy"].isna().all()
+
+
+def test_annotating_again_replaces_the_labels(run):
+    first = annotate_run(run, annotator=BLANK).read_bytes()
+    assert annotate_run(run, annotator=BLANK).read_bytes() == first
+    assert run.annotators == ["spacy"]
+
+
+def test_progress_sees_every_chain(run):
+    seen = []
+
+    def watch(chain_ids):
+        for chain_id in chain_ids:
+            seen.append(chain_id)
+            yield chain_id
+
+    annotate_run(run, annotator=BLANK, progress=watch)
+    assert seen == ["a", "b"]
+
+
+def test_a_run_without_measured_chains_is_refused(run):
+    for chain in CHAINS:
+        run.measurement_path(chain.chain_id).unlink()
+    with pytest.raises(AnnotationError, match="no measured chain"):
+        annotate_run(run, annotator=BLANK)

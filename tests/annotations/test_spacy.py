@@ -1,0 +1,72 @@
+"""The annotator as a plugin: provenance, choice of the model, what happens without one."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from annotations import label_spans
+from annotations._parse import load_pipeline
+from annotations.scheme import CATEGORIES, class_of
+from annotations.spacy import Spacy
+from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import AnnotationError, PluginError
+
+TEXT, SPANS = "So 48 / 2 = 24 clips", [(0, 2), (3, 5), (6, 7), (14, 20)]
+
+
+def test_the_annotation_says_who_made_it():
+    annotation = Spacy(model="blank").annotate(TEXT, SPANS)
+    assert annotation.annotator == "Spacy(model='blank')"
+    assert annotation.confidence is None
+    assert annotation.category == ("META_DISCOURSE", "SYMBOLIC_MATH", "SYMBOLIC_MATH", "ENTITY_NAME")
+
+
+def test_the_folder_lists_it():
+    assert plugins.available("annotator")["spacy"].class_name == "Spacy"
+
+
+def test_an_unknown_annotator_lists_those_that_exist():
+    with pytest.raises(PluginError, match=r"available: .*spacy"):
+        label_spans(TEXT, SPANS, "mind_reader")
+
+
+def test_a_model_that_is_not_installed_is_named_with_the_remedy():
+    with pytest.raises(AnnotationError, match=r"'xx_none' is not installed; .*python -m spacy download xx_none"):
+        Spacy(model="xx_none").annotate(TEXT, SPANS)
+
+
+def test_without_any_model_it_warns_once_and_still_labels(monkeypatch):
+    monkeypatch.setattr("annotations._parse.MODELS", ())
+    load_pipeline.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="python -m spacy download en_core_web_sm"):
+            first = label_spans(TEXT, SPANS)
+        second = label_spans(TEXT, SPANS)  # a second warning would be an error
+        assert first == second == list(Spacy(model="blank").annotate(TEXT, SPANS).category)
+    finally:
+        load_pipeline.cache_clear()
+
+
+def test_importing_the_package_loads_neither_spacy_nor_torch():
+    code = "import sys, annotations, annotations.scheme; print(sorted({'spacy', 'torch', 'sklearn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_classes_partition_the_categories():
+    assert [class_of(category) for category in CATEGORIES] == ["symbolic_computation"] * 2 + ["linguistic_scaffolding"] * 4
+    assert class_of("ENTITY_NAME", entities="problem_content") == "problem_content"
+    assert class_of("FUNCTION", entities="problem_content") == "linguistic_scaffolding"
+
+
+@pytest.mark.parametrize(("category", "entities"), [("NOUN", "scaffolding"), ("FUNCTION", "both")])
+def test_an_unknown_category_or_option_is_named(category, entities):
+    with pytest.raises(ValueError, match=f"{category}|{entities}"):
+        class_of(category, entities=entities)
+
+
+def test_labels_are_the_same_twice():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where no model is installed
+        assert label_spans(TEXT, SPANS) == label_spans(TEXT, SPANS)

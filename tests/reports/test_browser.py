@@ -1,0 +1,229 @@
+"""The page in a real browser, opened from disk."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from reports import write_report
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def missing(reason):
+    if os.environ.get("REASONING_ANATOMY_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        missing("there is no chromium, chromium-browser or google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def run(make_full_run, chains, annotate):
+    """Write a run with hostile text, two annotators and two strategies."""
+    attack = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{7*7}}\u2028"
+    hostile = chains[0].model_copy(
+        update={"chain_id": attack, "question": attack, "reasoning": f"one\n\n{attack} two\u202e three", "answer": attack}
+    )
+    run = make_full_run([*chains[1:], hostile])
+    annotate(run, "second", shift=1)
+    tokens = run.tokens()
+    n = tokens.groupby("chain_id")["position"].transform("size")
+    columns = [name for name in tokens if not name.startswith(("category_", "confidence_"))]
+    tokens["deletion_step_forward"] = (tokens["position"] + 1).astype("Int64").where(tokens["position"] < n - 1)
+    tokens[[*columns, "deletion_step_forward"]].to_parquet(run.folder / "tokens.parquet")
+    return run
+
+
+@pytest.fixture(scope="module")
+def address(run, tmp_path_factory):
+    return write_report(run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Open the page; afterwards nothing may have gone wrong and nothing may have been asked for."""
+    contexts, problems, requests = [], [], []
+
+    def make(**options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(address)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert {url for url in requests if not url.startswith("data:")} <= {address}
+
+
+def slide(page, step):
+    page.evaluate(
+        """k => {
+            const slider = document.getElementById('step');
+            slider.value = k;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+        }""",
+        step,
+    )
+
+
+def struck(page):
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.chain.active .tokens > span')].map((t, i) => [t, i])
+        .filter(([t]) => getComputedStyle(t).textDecorationLine.includes('line-through')).map(([, i]) => i)"""
+    )
+
+
+def test_the_slider_strikes_as_many_tokens_as_it_says(open_page, run):
+    page = open_page()
+    tokens = run.tokens()
+    steps = tokens.loc[tokens["chain_id"] == "chain-1", "deletion_step_greedy"].astype("float").tolist()
+    last = int(page.get_attribute("#step", "max"))
+    assert last == np.nanmax(steps)
+    paths = run.paths()
+    nll = paths.loc[paths["chain_id"] == "chain-1", "nll_answer"].tolist()
+    for step in (0, 1, 5, last, 3, 0):
+        slide(page, step)
+        assert struck(page) == np.flatnonzero(np.array(steps) <= step).tolist()
+        reading = page.inner_text("#reading")
+        assert f"step {step} of {last}" in reading
+        assert f"{nll[step]:.3g}" in reading
+
+
+def test_the_keyboard_moves_the_slider(open_page):
+    page = open_page()
+    page.focus("#step")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert len(struck(page)) == 4
+
+
+def test_the_strategy_can_be_switched(open_page):
+    page = open_page()
+    slide(page, 3)
+    page.select_option("#strategy", "forward")
+    assert struck(page) == [0, 1, 2]
+
+
+def test_colours_can_be_switched(open_page):
+    page = open_page()
+    colours = {}
+    for mode in ("category", "score", "deletion_step"):
+        page.check(f"input[name=colour][value={mode}]")
+        colours[mode] = page.evaluate(
+            "() => [...document.querySelectorAll('.chain.active .tokens > span')].map(t => getComputedStyle(t).backgroundColor)"
+        )
+    assert colours["category"] != colours["score"] != colours["deletion_step"]
+    assert len(set(colours["category"])) == 4
+    assert len(set(colours["score"])) == 9
+    before = colours["category"]
+    page.check("input[name=colour][value=category]")
+    page.select_option("#annotator", "second")
+    after = page.evaluate(
+        "() => [...document.querySelectorAll('.chain.active .tokens > span')].map(t => getComputedStyle(t).backgroundColor)"
+    )
+    assert after[:-1] == before[1:]
+
+
+def test_hover_and_focus_show_the_numbers_of_a_token(open_page, run):
+    page = open_page()
+    row = run.tokens().query("chain_id == 'chain-1' and position == 2").iloc[0]
+    wanted = [
+        row["text"],
+        "2 of 0 to",
+        f"{row['score_answer_attention']:.3g}",
+        str(row["token_id"]),
+        "managing the reasoning",
+        "0.75",
+    ]
+    page.hover(".chain.active .tokens > span:nth-of-type(3)")
+    hovered = page.inner_text("#card")
+    page.mouse.move(0, 0)
+    page.keyboard.press("Escape")
+    page.focus(".chain.active .tokens > span[tabindex='0']")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#card") == hovered
+    for text in wanted:
+        assert text in hovered, text
+    page.keyboard.press("Tab")
+    assert page.is_hidden("#card")
+    assert page.locator(".chain.active .tokens > span[tabindex='0']").count() == 1
+
+
+def test_text_from_a_chain_never_runs(open_page, run):
+    page = open_page()
+    last = len(run.chains) - 1
+    page.select_option("#chain", str(last))
+    page.hover(".chain.active .tokens > span:nth-of-type(3)")
+    assert page.evaluate("window.hacked") is None
+    shown = page.evaluate("document.querySelector('.chain.active .tokens').textContent")
+    assert shown == list(run.chains.values())[last].reasoning
+    assert page.locator("main img").count() == 0
+
+
+def test_chains_are_found_by_their_text(open_page):
+    page = open_page()
+    page.fill("#search", "how many are 4 + 3")
+    assert page.locator(".chain.active h3").inner_text() == "chain-4"
+    assert "1 of 6 match" in page.inner_text("#matches")
+    page.fill("#search", "")
+    page.click("#next")
+    assert page.locator(".chain.active h3").inner_text() == "chain-5"
+    assert page.locator(".chain:visible").count() == 1
+
+
+def test_it_follows_the_system_and_can_be_told(open_page):
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark, light = open_page(color_scheme="dark"), open_page(color_scheme="light")
+    assert dark.evaluate(background) != light.evaluate(background)
+    light.click("#theme")
+    light.click("#theme")
+    assert light.evaluate(background) == dark.evaluate(background)
+    ink = "getComputedStyle(document.querySelector('.canvas svg text')).fill"
+    assert light.evaluate(ink) == dark.evaluate(ink)
+
+
+def test_it_can_be_read_without_scripts(open_page):
+    page = open_page(java_script_enabled=False)
+    assert page.locator(".chain:visible").count() == 6
+    assert page.locator("#step").is_hidden()
+    assert page.locator("noscript").count() == 1
+    fills = page.locator(".tokens .c0").first
+    assert fills.is_visible()
+    assert "0.123" in page.inner_text("#attention")
+
+
+def test_a_narrow_screen_does_not_scroll_sideways(open_page):
+    page = open_page(viewport={"width": 400, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_it_prints(open_page):
+    page = open_page()
+    page.emulate_media(media="print")
+    assert page.locator(".controls").is_hidden()
+    assert page.pdf().startswith(b"%PDF")
