@@ -63,13 +63,16 @@ class Spacy:
         pipeline = self._pipeline()
         labelled = label_text(text, question, pipeline)
         units = [(unit.start, unit.end) for unit in labelled.layout.units]
-        return Annotation(self._provenance(pipeline), align(checked, units, labelled.category, in_formula=labelled.layout.formula))
+        categories = align(checked, units, labelled.category, in_formula=labelled.layout.formula)
+        return Annotation(self._provenance(pipeline), categories)
 
     @staticmethod
     def _provenance(pipeline: Any) -> str:
         """Name the pipeline that was found, whatever ``model`` asked for."""
-        name, version = pipeline.meta["name"], pipeline.meta["version"]
-        return f"Spacy(model={pipeline.lang + '_' + name if name else BLANK!r}, version={version!r})"
+        if not pipeline.pipe_names:
+            return repr(Spacy(model=BLANK))
+        meta = pipeline.meta
+        return f"{Spacy(model=meta['lang'] + '_' + meta['name'])!r} {meta['version']}"
 
     def _pipeline(self) -> Any:
         try:

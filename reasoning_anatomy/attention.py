@@ -6,25 +6,19 @@ asked for are computed row by row from the same queries and keys, and averaged a
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-from reasoning_anatomy.attention_implementation import using_attention
+from reasoning_anatomy.attention_interface import handling, installed
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, Float32Array
-
-IMPLEMENTATION: Final = "reasoning_anatomy_recorder"
-
-_active: ContextVar["_Recorder | None"] = ContextVar("reasoning_anatomy_recorder", default=None)
 
 
 @dataclass(eq=False)
@@ -34,6 +28,19 @@ class _Recorder:
     rows: slice
     columns: slice
     received: dict[int, Tensor] = field(default_factory=dict)
+
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+    ) -> tuple[Tensor, None]:
+        """Attend as usual and keep the mean weights of this layer."""
+        for name in ("softcap", "s_aux", "position_bias"):
+            if options.get(name) is not None:
+                raise ModelError(
+                    f"{type(module).__name__} changes its attention by {name!r}, which the recorder does not support"
+                )
+        self.received[module.layer_idx] = _mean_weight(module, query, key, mask, options.get("scaling"), self)
+        output: Tensor = sdpa_attention_forward(module, query, key, value, mask, **options)[0]
+        return output, None
 
 
 def received_from_answer(loaded: LoadedModel, chain: EncodedChain) -> Float32Array:
@@ -57,9 +64,7 @@ def received_from_answer(loaded: LoadedModel, chain: EncodedChain) -> Float32Arr
         The model's attention cannot be recorded.
     """
     n_prompt, n_reasoning = len(chain.prompt_ids), chain.n_reasoning
-    recorder = _Recorder(
-        rows=slice(n_prompt + n_reasoning, len(chain.ids)), columns=slice(n_prompt, n_prompt + n_reasoning)
-    )
+    recorder = _Recorder(rows=slice(n_prompt + n_reasoning, len(chain.ids)), columns=slice(n_prompt, n_prompt + n_reasoning))
     with _recording(loaded.model, recorder):
         last_logits(loaded, chain)
     if sorted(recorder.received) != list(range(loaded.n_layers)):
@@ -91,27 +96,8 @@ def last_logits(loaded: LoadedModel, chain: EncodedChain) -> Tensor:
 
 @contextmanager
 def _recording(model: PreTrainedModel, recorder: _Recorder) -> Iterator[None]:
-    AttentionInterface.register(IMPLEMENTATION, _attend)
-    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
-    token = _active.set(recorder)
-    try:
-        with using_attention(model, IMPLEMENTATION):
-            yield
-    finally:
-        _active.reset(token)
-
-
-def _attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
-) -> tuple[Tensor, None]:
-    for name in ("softcap", "s_aux", "position_bias"):
-        if options.get(name) is not None:
-            raise ModelError(f"{type(module).__name__} changes its attention by {name!r}, which the recorder does not support")
-    recorder = _active.get()
-    if recorder is not None:
-        recorder.received[module.layer_idx] = _mean_weight(module, query, key, attention_mask, options.get("scaling"), recorder)
-    output: Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
-    return output, None
+    with installed(model), handling(recorder.attend):
+        yield
 
 
 def _mean_weight(

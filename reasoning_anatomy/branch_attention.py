@@ -5,22 +5,17 @@ those that an earlier pass stored, and those of this pass. The linear layers of 
 all branches in one flat row; only the attention, here, knows which token belongs to which branch.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import PreTrainedModel
 
-from reasoning_anatomy.attention_implementation import using_attention
-
-IMPLEMENTATION: Final = "reasoning_anatomy_branches"
-
-_active: ContextVar["Pass | None"] = ContextVar("reasoning_anatomy_pass", default=None)
+from reasoning_anatomy.attention_interface import handling
+from reasoning_anatomy.errors import ModelError
 
 
 class Slots:
@@ -44,9 +39,12 @@ class Slots:
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store ``keys`` and ``values`` (tokens, kv_heads, head_dim) in ``slots`` (tokens,)."""
         if layer not in self._layers:
-            self._layers[layer] = tuple(part.new_zeros(self.n_slots, *part.shape[1:]) for part in (keys, values))
+            self._layers[layer] = self._empty(keys), self._empty(values)
         for stored, new in zip(self._layers[layer], (keys, values), strict=True):
             stored[slots] = new
+
+    def _empty(self, part: Tensor) -> Tensor:
+        return part.new_zeros(self.n_slots, *part.shape[1:])
 
     def read(self, layer: int, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values, each (slots, kv_heads, head_dim), of ``slots`` (slots,)."""
@@ -99,7 +97,9 @@ class Pass:
         """(B, L, P + S + L) added to the scores: 0 where a row may look, -inf elsewhere; computed once a pass."""
         if (window, dtype) not in self._masks:
             visible = self._visible(window)
-            self._masks[window, dtype] = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, -torch.inf)
+            self._masks[window, dtype] = torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
+                ~visible, -torch.inf
+            )
         return self._masks[window, dtype]
 
     def _visible(self, window: int | None) -> Tensor:
@@ -117,35 +117,34 @@ class Pass:
         return torch.arange(size, device=self.n_base.device)
 
 
-@contextmanager
-def branch_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let ``model`` attend as the `Pass` of each call of `run_pass` says."""
-    AttentionInterface.register(IMPLEMENTATION, _attend)
-    with using_attention(model, IMPLEMENTATION):
-        yield
-
-
 def run_pass(model: PreTrainedModel, layout: Pass, ids: Tensor, *, logits_at: Tensor) -> Tensor:
-    """Forward ``ids`` (T,) under ``layout`` and return the logits (len(logits_at), vocabulary) of some tokens."""
-    active = _active.set(layout)
-    try:
-        position_ids = layout.position.flatten().index_select(0, layout.place)[None]
-        output = model(input_ids=ids[None], position_ids=position_ids, use_cache=False, logits_to_keep=logits_at)
-        logits: Tensor = output.logits[0]
-        return logits
-    finally:
-        _active.reset(active)
+    """Forward ``ids`` (T,) under ``layout`` and return the logits (len(logits_at), vocabulary) of some tokens.
+
+    Must be called inside `reasoning_anatomy.attention_interface.installed`.
+    """
+    position_ids = layout.position.flatten().index_select(0, layout.place)[None]
+    with handling(partial(_attend, layout=layout)):
+        output = model(
+            input_ids=ids[None],
+            position_ids=position_ids,
+            attention_mask=ids.new_zeros(1, 1, 1, 1),  # four dimensions: handed on as it is, and not looked at
+            use_cache=False,
+            logits_to_keep=logits_at,
+        )
+    logits: Tensor = output.logits[0]
+    return logits
 
 
 def _attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *,
+    module: Any, query: Tensor, key: Tensor, value: Tensor, _: Tensor | None, *, layout: Pass,
     scaling: float | None = None, sliding_window: int | None = None, softcap: float | None = None,
-    s_aux: Tensor | None = None, position_bias: Tensor | None = None, **_: Any,
+    s_aux: Tensor | None = None, position_bias: Tensor | None = None, **__: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """Attention function for `AttentionInterface`: query (1, heads, T, head_dim), key and value with kv_heads."""
-    layout = _active.get()
-    if layout is None or position_bias is not None:
-        raise RuntimeError(f"{IMPLEMENTATION} needs a Pass and cannot add a position bias")
+    """Attention handler: query (1, heads, T, head_dim), key and value with kv_heads."""
+    if position_bias is not None:
+        raise ModelError(
+            f"{type(module).__name__} adds a position bias to its attention, which prefix sharing does not support"
+        )
     keys, values = key[0].transpose(0, 1), value[0].transpose(0, 1)
     n_branches, n_heads, n_kv_heads, head_dim = len(layout.n_base), query.shape[1], keys.shape[1], query.shape[3]
 

@@ -59,9 +59,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 try:
                     line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
-                    raise ChainFileError(f"{path}, line {number}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from error
+                    raise ChainFileError(
+                        f"{path}, line {number}: is not UTF-8 ({error.reason} at byte {error.start}); convert it"
+                    ) from error
                 if line.strip():
-                    yield number, line
+                    yield number, line.rstrip("\r\n")
     except OSError as error:
         raise ChainFileError(f"{path}: {error.strerror}; give a JSONL file of chains") from error
 
@@ -69,17 +71,23 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _parse(path: Path, number: int, line: str) -> ReasoningChain:
     where = f"{path}, line {number}"
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise ChainFileError(f"{where}, column {error.colno}: is not JSON ({error.msg}); expected one object a line") from error
     except RecursionError:
         raise ChainFileError(f"{where}: is nested too deeply to be a chain") from None
+    except ValueError as error:
+        raise ChainFileError(f"{where}: {error}") from None
     if not isinstance(record, dict):
         raise ChainFileError(f"{where}: is {_shown(record)}, expected a JSON object with {', '.join(_FIELDS[:5])}")
     try:
         return ReasoningChain.model_validate(_with_further_fields_in_source(where, record))
     except ValidationError as error:
         raise ChainFileError(f"{where}: {_explain(error)}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"holds {name}, which is not JSON; write null or leave it out")
 
 
 def _with_further_fields_in_source(where: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -104,4 +112,5 @@ def _explain(error: ValidationError) -> str:
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= 60 else text[:57] + "..."

@@ -3,8 +3,8 @@
 Everything heavy is imported by the command that needs it, so that ``--help`` is there at once.
 """
 
+import dataclasses
 import sys
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from importlib.resources import files
@@ -17,7 +17,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.errors import PluginError, ReasoningAnatomyError
+from reasoning_anatomy.errors import AnalysisError, PluginError, ReasoningAnatomyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,16 +37,17 @@ def demo(
     model: Annotated[str, arg(help="As for `run`.")] = "smollm2-135m",
 ) -> None:
     """Measure the shipped example chains with a small model and write a report: the whole job in a few minutes."""
-    import annotations
     from reasoning_anatomy.chains import read_chains
     from reasoning_anatomy.errors import ChainFileError
-    from reasoning_anatomy.pipeline import measure
-    from reasoning_anatomy.progress import Stages
-    from reports import write_report
 
     examples = read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl")))
     if not 1 <= chains <= len(examples):
         raise ChainFileError(f"--chains {chains}: expected 1..{len(examples)}, the number of example chains")
+    import annotations  # what is heavy comes after the check
+    from reasoning_anatomy.pipeline import measure
+    from reasoning_anatomy.progress import Stages
+    from reports import write_report
+
     with Stages(show=True) as stages:
         run = measure(examples[:chains], out=out, model=model, stages=stages)
         stage = stages.add("annotate", len(run.measured))
@@ -76,15 +77,19 @@ def run(
     revision: Annotated[str | None, arg(help="Commit, tag or branch on the hub.")] = None,
     trust_remote_code: Annotated[bool, arg(help="Run code that ships with the model.")] = False,
     scorers: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = ("answer_attention",),
-    strategies: Annotated[
-        tuple[str, ...], arg(help="KEY or KEY:option=value, such as greedy:objective=joint; see `list`.")
-    ] = ("greedy",),
+    strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, such as greedy:objective=joint; see `list`.")] = (
+        "greedy",
+    ),
+    workers: Annotated[int | None, arg(help="Chains measured at the same time; up to 4 on a CPU where left out.")] = None,
     before_reasoning: Annotated[
         str, arg(help=r"Joins prompt and reasoning; \n is a line break. <think>\n for models that think in tags.")
     ] = "",
     before_answer: Annotated[str, arg(help=r"Joins reasoning and answer. \n</think>\n\n likewise.")] = r"\n",
 ) -> None:
     """Measure chains with a model: attention scores and pruning paths, into a run folder."""
+    from reasoning_anatomy.chains import read_chains
+
+    read_chains(chains)  # a mistake in the file is told before anything heavy is imported
     from reasoning_anatomy.encoding import EncodingOptions
     from reasoning_anatomy.models import ModelSpec
     from reasoning_anatomy.pipeline import measure
@@ -94,7 +99,14 @@ def run(
     encoding = EncodingOptions(_with_line_breaks(before_reasoning), _with_line_breaks(before_answer))
     with Stages(show=True) as stages:
         measured = measure(
-            chains, out=out, model=spec, scorers=scorers, strategies=strategies, encoding=encoding, stages=stages
+            chains,
+            out=out,
+            model=spec,
+            scorers=scorers,
+            strategies=strategies,
+            encoding=encoding,
+            workers=workers,
+            stages=stages,
         )
     manifest = measured.manifest
     for chain_id, reason in manifest.failed.items():
@@ -132,7 +144,10 @@ def report(
     opened = open_run(run)
     for name in _DEFAULT_ANALYSES:
         if name not in opened.analyses:
-            _print_result(_analyse(opened, name))
+            try:
+                _print_result(_analyse(opened, name))
+            except AnalysisError as error:
+                _say(f"note: {name} is not in the report: {error}")
     _say(f"Open the report: {write_report(opened, max_chains=max_chains)}")
 
 
@@ -140,11 +155,17 @@ def report(
 def list_plugins(
     kind: Annotated[
         Positional[Literal["scorers", "strategies", "annotators", "analyses", "figures"] | None],
-        arg(help="One kind; all, where left out.", metavar="KIND"),
+        arg(help="scorers, strategies, annotators, analyses or figures; all, where left out.", metavar="KIND"),
     ] = None,
 ) -> None:
     """List what can be measured, with one line and the source of each."""
-    singular = {"scorers": "scorer", "strategies": "strategy", "annotators": "annotator", "analyses": "analysis", "figures": "figure"}
+    singular = {
+        "scorers": "scorer",
+        "strategies": "strategy",
+        "annotators": "annotator",
+        "analyses": "analysis",
+        "figures": "figure",
+    }
     for plural in [kind] if kind else singular:
         _say(f"{plural}:")
         for info in plugins.available(singular[plural]).values():
@@ -162,18 +183,32 @@ def analysis_main(module: str) -> None:
     key = module.rpartition(".")[2]
     with _errors_as_one_line():
         plugin_class = plugins.load_class("analysis", key)
+        unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}  # checked below, told in one line
+        options: Any = type(plugin_class.__name__, (plugin_class,), unchecked)
+        without_prefix: Any = OmitArgPrefixes
         arguments = make_dataclass(
             "Arguments",
             [
-                ("run", Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")], None),
-                ("options", OmitArgPrefixes[plugin_class], field(default_factory=plugin_class)),
+                (
+                    "run",
+                    Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")],
+                    None,
+                ),
+                ("options", without_prefix[options], field(default_factory=options)),
             ],
         )
         chosen: Any = tyro.cli(
-            arguments, prog=f"python -m {module}", description=plugin_class.__doc__, config=(OmitArgPrefixes, OmitSubcommandPrefixes)
+            arguments,
+            prog=f"python -m {module}",
+            description=plugin_class.__doc__,
+            config=(OmitArgPrefixes, OmitSubcommandPrefixes),
         )
+        try:
+            analysis = plugin_class(**dataclasses.asdict(chosen.options))
+        except ValueError as error:
+            raise PluginError(f"{key}: {error}") from None
         opened = _open_or_newest(chosen.run)
-        result = chosen.options.analyse(opened)
+        result = analysis.analyse(opened)
         written = opened.write_analysis(result)
         _print_result(result)
         _say(f"Wrote {written}")
@@ -190,7 +225,12 @@ def _open_or_newest(folder: Path | None) -> "Run":
 
 
 def _analyse(run: "Run", name: str) -> Any:
-    result = plugins.load("analysis", name).analyse(run)
+    """Run an analysis on the first scorer and strategy of the run, and write its result."""
+    analysis = plugins.load_class("analysis", name)
+    configuration = run.manifest.configuration
+    measured = {"scorer": next(iter(configuration.scorers), ""), "strategy": next(iter(configuration.strategies), "")}
+    options = {field.name: measured[field.name] for field in dataclasses.fields(analysis) if field.name in measured}
+    result = analysis(**options).analyse(run)
     run.write_analysis(result)
     return result
 

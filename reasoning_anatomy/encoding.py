@@ -25,15 +25,15 @@ _REPLY: Final = "REPLYPLACEHOLDER"
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """How a chain becomes one sequence. The two joints are trusted: they may name special tokens.
+    r"""How a chain becomes one sequence. The two joints are trusted: they may name special tokens.
 
     Attributes
     ----------
     before_reasoning
-        Text between the prompt and the reasoning, part of the prompt; ``"<think>\\n"`` for models that think
+        Text between the prompt and the reasoning, part of the prompt; ``"<think>\n"`` for models that think
         in tags.
     before_answer
-        Text between the reasoning and the answer, part of the answer; ``"\\n</think>\\n\\n"`` likewise.
+        Text between the reasoning and the answer, part of the answer; ``"\n</think>\n\n"`` likewise.
     """
 
     before_reasoning: str = ""
@@ -92,7 +92,7 @@ class ChainEncoder:
                 f"{chain.chain_id}: has {length} tokens, but the model's context holds {self.context_length}; "
                 "leave the chain out or use a model with a longer context"
             )
-        return EncodedChain(chain.chain_id, *map(_ids, (prompt, reasoning.ids, answer)), spans=_monotone(spans))
+        return EncodedChain(chain.chain_id, _ids(prompt), _ids(reasoning.ids), _ids(answer), _monotone(spans))
 
     @cached_property
     def template_digest(self) -> str:
@@ -104,11 +104,11 @@ class ChainEncoder:
         where = f"{chain.chain_id}: the prompt"
         if not self._spells_marker(chain.question + (chain.system_prompt or "")):
             text = self._render(question=chain.question, system=chain.system_prompt)
-            return self._trusted(text, beginning=True)
+            return [*self._beginning, *self._trusted(text)]
         rendered = self._render(question=_QUESTION, system=None if chain.system_prompt is None else _SYSTEM)
-        ids: list[int] = []
+        ids = [*self._beginning]
         for piece, is_template in _pieces(rendered, {_QUESTION: chain.question, _SYSTEM: chain.system_prompt or ""}):
-            ids += self._trusted(piece, beginning=not ids) if is_template else self._untrusted(piece, where).ids
+            ids += self._trusted(piece) if is_template else self._untrusted(piece, where).ids
         return ids
 
     def _render(self, *, question: str, system: str | None) -> str:
@@ -121,7 +121,9 @@ class ChainEncoder:
 
     def _apply(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
         try:
-            text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+            text: str = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
         except TemplateError as error:
             roles = ", ".join(message["role"] for message in messages)
             raise EncodingError(f"the model's chat template refuses the roles {roles}: {error}") from error
@@ -133,14 +135,22 @@ class ChainEncoder:
         if self.tokenizer.chat_template is None:
             return self.tokenizer.eos_token or ""
         messages = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _REPLY}]
-        return self._apply(messages, add_generation_prompt=False).rpartition(_REPLY)[2].strip()
+        _, reply, end = self._apply(messages, add_generation_prompt=False).rpartition(_REPLY)
+        return end.strip() if reply else self.tokenizer.eos_token or ""
 
-    def _trusted(self, text: str, *, beginning: bool = False) -> list[int]:
-        """Encode text in which special tokens mean themselves; ``beginning`` adds BOS where no template does."""
-        add_special_tokens = beginning and self.tokenizer.chat_template is None
-        ids: list[int] = self.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"]
-        if add_special_tokens and ids and ids[-1] == self.tokenizer.eos_token_id:
-            ids = ids[:-1]
+    @cached_property
+    def _beginning(self) -> list[int]:
+        """What the tokenizer itself puts before any text, such as BOS; a chat template brings its own."""
+        if self.tokenizer.chat_template is not None:
+            return []
+        whole: list[int] = self.tokenizer(_QUESTION)["input_ids"]
+        text = self._trusted(_QUESTION)
+        starts = range(len(whole) - len(text) + 1)
+        return whole[: next(start for start in starts if whole[start : start + len(text)] == text)]
+
+    def _trusted(self, text: str) -> list[int]:
+        """Encode text in which special tokens mean themselves."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
     def _untrusted(self, text: str, where: str) -> TokenizerEncoding:
@@ -154,7 +164,8 @@ class ChainEncoder:
         return encoding
 
     def _spells_marker(self, text: str) -> bool:
-        return any(marker in text for marker in self._markers.values())
+        is_spelt = any(marker in text for marker in self._markers.values())
+        return is_spelt or not self._markers.keys().isdisjoint(self._trusted(text))  # a normaliser may make one
 
     @cached_property
     def _markers(self) -> dict[int, str]:
@@ -164,11 +175,11 @@ class ChainEncoder:
 
     @cached_property
     def _text_tokenizer(self) -> Tokenizer:
-        """Build a copy of the tokenizer that reads every marker as the characters that it is made of."""
+        """Build a copy of the tokenizer that reads every marker as characters, and whose offsets hold the white space."""
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for token in state["added_tokens"]:
             token["special"] = token["id"] in self._markers
-        state["truncation"] = state["padding"] = None
+        state["truncation"] = state["padding"] = state["post_processor"] = None
         tokenizer = Tokenizer.from_str(json.dumps(state))
         tokenizer.encode_special_tokens = True
         return tokenizer
@@ -183,8 +194,10 @@ def _pieces(rendered: str, texts: dict[str, str]) -> list[tuple[str, bool]]:
             if not is_template or placeholder not in piece:
                 cut.append((piece, is_template))
                 continue
-            before, _, after = piece.partition(placeholder)
-            cut += [(before, True), (text, False), (after, True)]
+            before, *others = piece.split(placeholder)
+            cut.append((before, True))
+            for after in others:
+                cut += [(text, False), (after, True)]
         pieces = cut
     return [(piece, is_template) for piece, is_template in pieces if piece]
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.branch_attention import Pass, Slots, branch_attention, run_pass
+from reasoning_anatomy.attention_interface import installed
+from reasoning_anatomy.branch_attention import Pass, Slots, run_pass
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
@@ -67,7 +68,7 @@ class _Branch:
 class ChainLikelihood:
     """The likelihood of one chain while its reasoning tokens are deleted one by one.
 
-    Must be used inside `reasoning_anatomy.branch_attention.branch_attention`.
+    Must be used inside `reasoning_anatomy.attention_interface.installed`.
 
     Parameters
     ----------
@@ -99,6 +100,7 @@ class ChainLikelihood:
         self._logp = np.full(len(self._ids), np.nan)  # of every token of the chain, by slot
         self._logp_skipping = np.full(self._n, np.nan)  # of the token after a position, without that position
         self._branch_logp = np.full((0, 0), np.nan)
+        self._answer_logp = np.full((self._n, self._m), np.nan)  # by candidate, as scored last; NaN = not scored since
         self.kept = np.arange(self._n)
         self.token_forwards = 0
         self._run_base(first=0)
@@ -122,8 +124,10 @@ class ChainLikelihood:
         self.kept = np.delete(self.kept, index)
         self._valid_until[:position] = np.minimum(self._valid_until[:position], position)
         self._valid_until[position:] = np.arange(position, self._n)
+        answer_logp = self._answer_logp[position].copy()
+        self._answer_logp[:] = np.nan
         # The two tokens before the gap have new successors, so what they predict is computed again.
-        self._run_base(first=max(self._n_prompt - 1, self._n_prompt + index - 2))
+        self._run_base(first=max(self._n_prompt - 1, self._n_prompt + index - 2), answer_logp=answer_logp)
 
     def score_deletions(self, *, reasoning: bool) -> DeletionScores:
         """Score every deletion of one more token.
@@ -135,28 +139,34 @@ class ChainLikelihood:
         """
         if reasoning and not self._branch_logp.size:
             self._branch_logp = np.full((self._n, self._n), np.nan)
-        answer_logp = np.full((self._n, self._m), np.nan)
         branches = [self._branch(index, reasoning=reasoning) for index in range(len(self.kept))]
         for pack in self._packs(branches):
-            self._run_branches(pack, answer_logp, reasoning=reasoning)
+            self._run_branches(pack, reasoning=reasoning)
         if self._stores:
             self._valid_until[self.kept] = self._n
-        self._expect_finite(answer_logp[self.kept], "the answer")
+        answer_logp = self._answer_logp[self.kept]
+        self._expect_finite(answer_logp, "the answer")
         remaining = self._remaining_reasoning() if reasoning else None
-        return DeletionScores(self.kept.copy(), answer_logp[self.kept].sum(axis=1), remaining)
+        return DeletionScores(self.kept.copy(), answer_logp.sum(axis=1), remaining)
 
     def _remaining_reasoning(self) -> FloatArray:
         before = np.concatenate([[0.0], np.cumsum(self._logp[self._n_prompt + self.kept])[:-1]])
         after = [self._branch_logp[position, self.kept[index + 1 :]].sum() for index, position in enumerate(self.kept)]
-        remaining = before + np.array(after)
+        remaining: FloatArray = before + np.array(after)
         self._expect_finite(remaining, "the reasoning")
         return remaining
 
-    def _run_base(self, *, first: int) -> None:
-        """Run the chain as it is from its token number ``first`` on, in pieces of the budget."""
+    def _run_base(self, *, first: int, answer_logp: FloatArray | None = None) -> None:
+        """Run the chain as it is from its token number ``first`` on, in pieces of the budget.
+
+        The answer is left out where its likelihood (m,) is known from scoring the deletion that was made.
+        """
         reasoning_end = self._n_prompt + self._n
-        slots = np.concatenate([np.arange(self._n_prompt), self._n_prompt + self.kept, np.arange(reasoning_end, len(self._ids))])
-        inputs = slots[:-1]
+        slots = np.concatenate(
+            [np.arange(self._n_prompt), self._n_prompt + self.kept, np.arange(reasoning_end, len(self._ids))]
+        )
+        is_known = answer_logp is not None and bool(np.isfinite(answer_logp).all())
+        inputs = slots[: self._n_prompt + len(self.kept)] if is_known else slots[:-1]
         for start in range(first, len(inputs), self._budget):
             run = inputs[start : start + self._budget]
             predicts = np.flatnonzero(np.arange(start, start + len(run)) >= self._n_prompt - 1)
@@ -170,6 +180,8 @@ class ChainLikelihood:
             self._logp[following] = logp[0]
             is_reasoning = following < reasoning_end
             self._logp_skipping[following[is_reasoning] - self._n_prompt] = logp[1, is_reasoning]
+        if is_known:
+            self._logp[reasoning_end:] = answer_logp
         self._expect_finite(self._logp[slots[self._n_prompt :]], "the chain")
 
     def _branch(self, index: int, *, reasoning: bool) -> _Branch:
@@ -181,22 +193,22 @@ class ChainLikelihood:
         return _Branch(candidate, self._n_prompt + index, self.kept[index + 1 : start], self.kept[start:])
 
     def _packs(self, branches: list[_Branch]) -> list[list[_Branch]]:
-        """Group branches of like length so that each group keeps to the budget."""
+        """Group branches of like length; a group passes the budget by less than one branch."""
+        lengths = [len(branch.run) + self._m - 1 for branch in branches]
+        share = sum(lengths) / max(1, -(-sum(lengths) // self._budget))  # packs of about the same size
         packs: list[list[_Branch]] = []
-        size = self._budget + 1
-        for branch in sorted(branches, key=lambda branch: len(branch.run), reverse=True):
-            length = len(branch.run) + self._m - 1
-            if size + length > self._budget:
+        done = 0
+        for index in sorted(range(len(branches)), key=lambda index: -lengths[index]):
+            if done >= share * len(packs):
                 packs.append([])
-                size = 0
-            packs[-1].append(branch)
-            size += length
+            packs[-1].append(branches[index])
+            done += lengths[index]
         return packs
 
-    def _run_branches(self, pack: list[_Branch], answer_logp: FloatArray, *, reasoning: bool) -> None:
+    def _run_branches(self, pack: list[_Branch], *, reasoning: bool) -> None:
         answer_slots = np.arange(self._n_prompt + self._n, len(self._ids))
         for branch in pack:
-            self._predict_from_base(branch, answer_logp, reasoning=reasoning)
+            self._predict_from_base(branch, reasoning=reasoning)
         runs = [np.concatenate([self._n_prompt + branch.run, answer_slots[:-1]]) for branch in pack]
         targets = [np.concatenate([run, answer_slots[-1:]])[1:] for run in runs]
         slots, target_slots = np.concatenate(runs), np.concatenate(targets)
@@ -204,19 +216,21 @@ class ChainLikelihood:
             return
         candidates = np.repeat([branch.candidate for branch in pack], [len(run) for run in runs])
         wanted = np.flatnonzero(target_slots >= (0 if reasoning else answer_slots[0]))
-        logp = self._forward(self._branch_layout(pack, runs, slots, candidates), self._ids[slots], wanted, self._ids[target_slots[wanted]][None])[0]
+        logp = self._forward(
+            self._branch_layout(pack, runs, slots, candidates), self._ids[slots], wanted, self._ids[target_slots[wanted]][None]
+        )[0]
         is_answer = target_slots[wanted] >= answer_slots[0]
-        answer_logp[candidates[wanted[is_answer]], target_slots[wanted[is_answer]] - answer_slots[0]] = logp[is_answer]
+        self._answer_logp[candidates[wanted[is_answer]], target_slots[wanted[is_answer]] - answer_slots[0]] = logp[is_answer]
         if reasoning:
             rest = wanted[~is_answer]
             self._branch_logp[candidates[rest], target_slots[rest] - self._n_prompt] = logp[~is_answer]
 
-    def _predict_from_base(self, branch: _Branch, answer_logp: FloatArray, *, reasoning: bool) -> None:
-        """The token after the candidate is predicted by the one before it, which the base holds."""
+    def _predict_from_base(self, branch: _Branch, *, reasoning: bool) -> None:
+        """Predict the token after the candidate by the one before it, which the base holds."""
         after = np.concatenate([branch.stored, branch.run])
         logp = self._logp_skipping[branch.candidate]
         if not len(after):
-            answer_logp[branch.candidate, 0] = logp
+            self._answer_logp[branch.candidate, 0] = logp
         elif reasoning:
             self._branch_logp[branch.candidate, after[0]] = logp
 
@@ -290,7 +304,7 @@ def largest_likelihood_change(loaded: LoadedModel, chain: EncodedChain) -> float
     plain = loaded.model(input_ids=ids[None], use_cache=False).logits[0, :-1].float().log_softmax(dim=1)
     first = len(chain.prompt_ids)
     expected = plain.gather(1, ids[1:, None])[first - 1 :, 0].double().cpu().numpy()
-    with branch_attention(loaded.model):
+    with installed(loaded.model):
         likelihood = ChainLikelihood(loaded, chain, token_budget=len(ids), store_bytes=0)
     change = np.abs(likelihood.token_logp() - expected)
     tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.1

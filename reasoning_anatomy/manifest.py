@@ -81,7 +81,11 @@ class Configuration(BaseModel):
     def differences(self, other: "Configuration") -> list[str]:
         """``name: ours, theirs`` for every entry that differs."""
         ours, theirs = _flat(self.model_dump()), _flat(other.model_dump())
-        return [f"{name}: {ours.get(name)!r} there, {theirs.get(name)!r} now" for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
+        return [
+            f"{name}: {ours.get(name)!r} there, {theirs.get(name)!r} now"
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name) != theirs.get(name)
+        ]
 
 
 class Manifest(BaseModel):
@@ -128,9 +132,16 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise RunError(f"{folder}: is not a run folder (no {MANIFEST_NAME}); make one with: reasoning-anatomy run CHAINS.jsonl --out {folder}") from None
-    except (ValidationError, OSError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); restore it or start a new run folder") from error
+        raise RunError(
+            f"{folder}: is not a run folder (no {MANIFEST_NAME}); "
+            f"make one with: reasoning-anatomy run CHAINS.jsonl --out {folder}"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+        raise RunError(f"{path}: cannot be read ({reason}); restore it or start a new run folder") from error
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}); restore it or start a new run folder") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

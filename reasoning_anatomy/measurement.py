@@ -104,7 +104,7 @@ def read_measurement(path: Path, *, fingerprint: str | None = None) -> Measureme
         if fingerprint is not None and metadata["fingerprint"] != fingerprint:
             raise RunError(f"{path}: measured from another text or configuration; use another run folder")
         return _assemble(metadata, arrays)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise RunError(f"{path}: cannot be read ({error}); delete the file and run the same command again") from error
 
 

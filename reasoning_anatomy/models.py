@@ -130,7 +130,8 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
         model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(f"{spec.id}: cannot be loaded: {_first_line(error)}") from error
-    return LoadedModel(model.eval(), tokenizer, spec.id, spec.quantize)
+    model.eval()  # type: ignore[no-untyped-call]
+    return LoadedModel(model, tokenizer, spec.id, spec.quantize)
 
 
 def _locate(model_id: str) -> tuple[str, str | None]:
@@ -146,7 +147,9 @@ def _locate(model_id: str) -> tuple[str, str | None]:
             raise ModelError(f"{model_id}: there is no such GGUF file")
         return str(path.parent), path.name
     if path.is_dir() and not (path / "config.json").is_file():
-        raise ModelError(f"{model_id}: is a folder without config.json; give a folder that save_pretrained wrote, or a .gguf file")
+        raise ModelError(
+            f"{model_id}: is a folder without config.json; give a folder that save_pretrained wrote, or a .gguf file"
+        )
     if not path.exists() and (path.is_absolute() or model_id.startswith(".") or model_id.count("/") > 1):
         raise ModelError(f"{model_id}: there is no such folder")
     return model_id, None
@@ -157,11 +160,10 @@ def _holding(spec: ModelSpec) -> dict[str, Any]:
     device = _device(spec.device)
     if spec.quantize is None:
         return {"dtype": dtype, "device_map": {"": device}}
-    quantization = (
-        BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-        if spec.quantize == "4bit"
-        else BitsAndBytesConfig(load_in_8bit=True)
-    )
+    bits: dict[str, Any] = {"load_in_8bit": True}
+    if spec.quantize == "4bit":
+        bits = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}
+    quantization = BitsAndBytesConfig(**bits)  # type: ignore[no-untyped-call]
     return {"dtype": dtype, "device_map": {"": device}, "quantization_config": quantization}
 
 

@@ -38,6 +38,8 @@ class PluginInfo:
     source: str
 
 
+_BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
+
 KINDS: Final = {
     "scorer": Kind("reasoning_anatomy.importance", "score"),
     "strategy": Kind("reasoning_anatomy.pruning", "prune"),
@@ -68,14 +70,15 @@ def available(kind: str) -> dict[str, PluginInfo]:
 
 
 def load(kind: str, spec: str) -> Any:
-    """Make the plugin that ``spec`` names.
+    r"""Make the plugin that ``spec`` names.
 
     Parameters
     ----------
     kind
         As in `available`.
     spec
-        ``"greedy"`` or, with options, ``"greedy:objective=joint,keep_ratio=0.5"``.
+        ``"greedy"`` or, with options, ``"greedy:objective=joint,keep_ratio=0.5"``. A comma inside a value is
+        written ``\,``.
 
     Raises
     ------
@@ -85,11 +88,11 @@ def load(kind: str, spec: str) -> Any:
     key, _, options = spec.partition(":")
     plugin_class = load_class(kind, key)
     values = {}
-    for option in filter(None, options.split(",")):
+    for option in filter(None, _BETWEEN_OPTIONS.split(options)):
         name, equals, value = option.partition("=")
         if not equals:
             raise PluginError(f"{kind} {spec!r}: {option!r} is no option; write {key}:name=value,name=value")
-        values[name.strip()] = value.strip()
+        values[name.strip()] = value.strip().replace(r"\,", ",")
     known = {field.name for field in dataclasses.fields(plugin_class)}
     if unknown := sorted(values.keys() - known):
         raise PluginError(f"{kind} {spec!r}: {key} has no option {', '.join(unknown)}; it has {_listing(known)}")
@@ -122,7 +125,7 @@ def label(plugin: Any) -> str:
     Columns and paths of a run carry it: ``greedy``, ``greedy:objective=joint``. `load` reads it back.
     """
     changed = [
-        f"{field.name}={getattr(plugin, field.name)}"
+        f"{field.name}={getattr(plugin, field.name)}".replace(",", r"\,")
         for field in dataclasses.fields(plugin)
         if getattr(plugin, field.name) != field.default
     ]

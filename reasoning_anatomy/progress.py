@@ -1,5 +1,6 @@
 """A progress bar per stage, and the time that each stage took."""
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -45,13 +46,15 @@ class Stages:
 
 
 class Stage:
-    """One stage: a bar and a clock that runs while the stage is entered."""
+    """One stage: a bar, and a clock that runs while any thread is inside."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self.seconds = 0.0
         self._progress = progress
         self._task: TaskID = progress.add_task(name, total=0, start=False)
         self._total = 0
+        self._lock = threading.Lock()
+        self._n_inside = 0
 
     def extend(self, total: int) -> None:
         """Add ``total`` steps."""
@@ -62,6 +65,10 @@ class Stage:
         """Count steps as done."""
         self._progress.advance(self._task, steps)
 
+    def finish(self) -> None:
+        """Let the bar end here, where fewer steps were needed than foreseen."""
+        self._progress.update(self._task, total=self._progress.tasks[self._task].completed)
+
     def each(self, items: Iterable[Item]) -> Iterator[Item]:
         """Iterate over ``items``, one step each."""
         for item in items:
@@ -70,9 +77,15 @@ class Stage:
             self.advance()
 
     def __enter__(self) -> Self:
-        self._progress.start_task(self._task)
-        self._entered = time.perf_counter()
+        with self._lock:
+            if not self._n_inside:
+                self._progress.start_task(self._task)
+                self._entered = time.perf_counter()
+            self._n_inside += 1
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.seconds += time.perf_counter() - self._entered
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                self.seconds += time.perf_counter() - self._entered

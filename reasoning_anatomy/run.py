@@ -56,7 +56,12 @@ class Run:
         """Ids, spans, scores, attention profiles and pruning paths of one chain."""
         if chain_id not in self.chains:
             raise RunError(f"{self.folder}: has no chain {chain_id!r}")
-        return read_measurement(self.measurement_path(chain_id))
+        path = self.measurement_path(chain_id)
+        if not path.exists():
+            raise RunError(
+                f"{self.folder}: chain {chain_id!r} is not measured; run the same command again, or see 'failed' in run.json"
+            )
+        return read_measurement(path)
 
     def tokens(self) -> pd.DataFrame:
         """One row per reasoning token of every measured chain.
@@ -69,7 +74,7 @@ class Run:
         """
         tokens = self._table(TOKENS_NAME)
         for annotator in self.annotators:
-            labels = pd.read_parquet(self._annotation_path(annotator))
+            labels = self._annotation_table(annotator)
             labels = labels.rename(columns={name: f"{name}_{annotator}" for name in ("category", "confidence")})
             tokens = tokens.merge(labels, on=["chain_id", "position"], how="left", validate="one_to_one")
         return tokens
@@ -91,12 +96,19 @@ class Run:
 
     def annotator(self, name: str) -> str:
         """Provenance of the labels that one annotator gave this run."""
-        return str(pd.read_parquet(self._annotation_path(name), columns=[]).attrs["annotator"])
+        return str(self._annotation_table(name).attrs["annotator"])
 
     def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:
         """Write the labels of one annotator, by chain_id, and return the file."""
         frames = [
-            pd.DataFrame({"chain_id": chain_id, "position": range(len(labels.category)), "category": list(labels.category), "confidence": labels.confidence})
+            pd.DataFrame(
+                {
+                    "chain_id": chain_id,
+                    "position": range(len(labels.category)),
+                    "category": list(labels.category),
+                    "confidence": labels.confidence,
+                }
+            )
             for chain_id, labels in annotations.items()
         ]
         table = pd.concat(frames, ignore_index=True).astype({"chain_id": "str", "category": "str", "confidence": "float64"})
@@ -143,18 +155,29 @@ class Run:
                 provenance=facts["provenance"],
             )
         except FileNotFoundError:
-            raise RunError(f"{self.folder}: has no analysis {name!r}; make it with: python -m analyses.{name} {self.folder}") from None
+            raise RunError(
+                f"{self.folder}: has no analysis {name!r}; make it with: python -m analyses.{name} {self.folder}"
+            ) from None
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{folder}: cannot be read ({error}); make it again with: python -m analyses.{name} {self.folder}") from error
+            raise RunError(
+                f"{folder}: cannot be read ({error}); make it again with: python -m analyses.{name} {self.folder}"
+            ) from error
 
     def _annotation_path(self, annotator: str) -> Path:
         return self.folder / "annotations" / f"{annotator}.parquet"
+
+    def _annotation_table(self, annotator: str) -> pd.DataFrame:
+        path = self._annotation_path(annotator)
+        command = f"reasoning-anatomy annotate {self.folder} --annotator {annotator}"
+        if not path.exists():
+            raise RunError(f"{self.folder}: has no labels of annotator {annotator!r}; make them with: {command}")
+        return _read_parquet(path, f"make it again with: {command}")
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         if not path.exists():
             raise RunError(f"{path}: is not there, so the run is not finished; run the same command again")
-        return pd.read_parquet(path)
+        return _read_parquet(path, "delete the file and run the same command again")
 
 
 def open_run(path: str | Path) -> Run:
@@ -172,6 +195,15 @@ def newest_run(folder: str | Path = "runs") -> Run:
     return open_run(max(manifests, key=lambda path: (path.stat().st_mtime_ns, path)).parent)
 
 
+def _read_parquet(path: Path, remedy: str) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); {remedy}") from error
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     """Read a CSV of ours: an id stays text, and only an empty cell is missing."""
-    return pd.read_csv(path, dtype={"chain_id": "str", "question_id": "str", "term": "str"}, keep_default_na=False, na_values=[""])
+    return pd.read_csv(
+        path, dtype={"chain_id": "str", "question_id": "str", "term": "str"}, keep_default_na=False, na_values=[""]
+    )

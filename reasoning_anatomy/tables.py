@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path
@@ -17,7 +17,7 @@ from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import PruningPath, ReasoningChain
 
 _CHAINS_PER_ROW_GROUP: Final = 64
-_EMPTY_PATH: Final = PruningPath("", 0, *(np.empty(0),) * 2, 0, *(np.zeros(1),) * 3)
+_EMPTY_PATH: Final = PruningPath("", 0, np.empty(0, dtype=np.int64), np.empty(0), 0, np.zeros(1), np.zeros(1), np.zeros(1))
 
 TableOfChain = Callable[[ReasoningChain, Measurement], pd.DataFrame]
 
@@ -46,7 +46,7 @@ def token_table(chain: ReasoningChain, measurement: Measurement) -> pd.DataFrame
     }
     columns |= {f"score_{label}": score for label, score in measurement.scores.items()}
     columns |= {
-        f"deletion_step_{label}": pd.array(path.deletion_step, dtype="Int64") for label, path in measurement.paths.items()
+        f"deletion_step_{label}": pd.Series(path.deletion_step).astype("Int64") for label, path in measurement.paths.items()
     }
     return pd.DataFrame(columns)
 

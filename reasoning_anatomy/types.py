@@ -3,6 +3,7 @@
 Every type is frozen and checked when it is made; its arrays are read-only.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import to_json
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -69,12 +71,24 @@ class ReasoningChain(BaseModel):
             raise ValueError("is empty; a chain needs reasoning and an answer to be measured")
         return text
 
-    @field_validator("chain_id", "question_id", "question", "reasoning", "answer", "system_prompt")
+    @field_validator(
+        "chain_id", "question_id", "question", "reasoning", "answer", "gold_answer", "system_prompt", mode="before"
+    )
     @classmethod
-    def _is_unicode(cls, text: str | None) -> str | None:
-        if text is not None and any("\ud800" <= character <= "\udfff" for character in text):
+    def _is_unicode(cls, text: Any) -> Any:
+        if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError("holds half of a surrogate pair, which no tokenizer can read; repair the text")
         return text
+
+    @field_validator("source")
+    @classmethod
+    def _is_json(cls, source: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            json.dumps(source, ensure_ascii=False, allow_nan=False).encode()
+            to_json(source)  # nested no deeper than can be written
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"cannot be written as JSON ({error}); leave it out or write it as text") from None
+        return source
 
 
 @dataclass(frozen=True, eq=False)

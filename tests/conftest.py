@@ -26,9 +26,7 @@ def make_planted_run() -> Callable[..., Run]:
     undeleted (censored).
     """
 
-    def make(
-        folder: Path, chains: list[ReasoningChain], *, strength: float = 0.0, keep: float = 0.0, seed: int = 0
-    ) -> Run:
+    def make(folder: Path, chains: list[ReasoningChain], *, strength: float = 0.0, keep: float = 0.0, seed: int = 0) -> Run:
         rng = np.random.default_rng(seed)
         for chain in chains:
             run = Run(folder)
@@ -42,9 +40,7 @@ def make_planted_run() -> Callable[..., Run]:
             package="test", model=model, encoding="words", scorers={"answer_attention": "AnswerAttention()"},
             strategies={"greedy": "Greedy()"}, chains="planted",
         )  # fmt: skip
-        write_manifest(
-            folder, Manifest(configuration=configuration, versions={}, n_chains=len(chains), n_done=len(chains))
-        )
+        write_manifest(folder, Manifest(configuration=configuration, versions={}, n_chains=len(chains), n_done=len(chains)))
         write_tables(run)
         return run
 

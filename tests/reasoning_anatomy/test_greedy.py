@@ -1,0 +1,200 @@
+"""Exact greedy pruning against brute force: every candidate of every step by a full forward pass."""
+
+import numpy as np
+import pytest
+import torch
+
+from reasoning_anatomy.attention_interface import installed
+from reasoning_anatomy.encoding import ChainEncoder
+from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.likelihood import ChainLikelihood, largest_likelihood_change
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning.greedy import Greedy
+from reasoning_anatomy.types import EncodedChain, FloatArray
+
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
+NATS = 1e-5  # float32 rounding of a mean nll; larger differences would be errors of the method
+
+
+def brute_force_nll(loaded: LoadedModel, chain: EncodedChain, kept: list[int]) -> tuple[float, float]:
+    """Nll of the answer and of kept reasoning and answer, by one full forward pass without any cache."""
+    ids = torch.from_numpy(np.concatenate([chain.prompt_ids, chain.reasoning_ids[kept], chain.answer_ids]))
+    with torch.inference_mode():
+        logp = loaded.model(input_ids=ids[None], use_cache=False).logits[0].float().log_softmax(-1)
+    first = len(chain.prompt_ids)
+    token_logp = logp[torch.arange(first - 1, len(ids) - 1), ids[first:]].double().numpy()
+    return -token_logp[len(kept) :].mean(), -token_logp.mean()
+
+
+def brute_force_path(loaded: LoadedModel, chain: EncodedChain, objective: str) -> tuple[list[int], FloatArray]:
+    column = ("answer", "joint").index(objective)
+    kept, deleted = list(range(chain.n_reasoning)), []
+    curve = [brute_force_nll(loaded, chain, kept)]
+    while kept:
+        candidates = [brute_force_nll(loaded, chain, kept[:i] + kept[i + 1 :]) for i in range(len(kept))]
+        best = int(np.argmin([candidate[column] for candidate in candidates]))
+        deleted.append(kept.pop(best))
+        curve.append(candidates[best])
+    return deleted, np.array(curve)
+
+
+@pytest.mark.parametrize("objective", ["answer", "joint"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_order_and_curves_are_those_of_brute_force(make_random_model, make_random_chain, family, objective):
+    loaded, chain = make_random_model(family), make_random_chain(4, 9, 3)
+    deleted, curve = brute_force_path(loaded, chain, objective)
+    for store_gib in (0.0, 1.0):
+        for token_budget in (5, 512):
+            greedy = Greedy(objective=objective, store_gib=store_gib, token_budget=token_budget)
+            path = greedy.prune(chain, loaded=loaded)
+            assert path.deleted.tolist() == deleted
+            np.testing.assert_allclose(path.nll_answer, curve[:, 0], atol=NATS)
+            np.testing.assert_allclose(path.nll_joint, curve[:, 1], atol=NATS)
+
+
+@pytest.mark.parametrize(("p", "n", "m"), [(1, 1, 1), (1, 2, 1), (5, 1, 3), (1, 5, 1), (2, 6, 2)])
+@pytest.mark.parametrize("objective", ["answer", "joint"])
+def test_shortest_chains_are_pruned_like_by_brute_force(make_random_model, make_random_chain, p, n, m, objective):
+    loaded, chain = make_random_model("llama"), make_random_chain(p, n, m)
+    path = Greedy(objective=objective).prune(chain, loaded=loaded)
+    assert path.deleted.tolist() == brute_force_path(loaded, chain, objective)[0]
+    assert np.isnan(path.nll_reasoning[-1])
+
+
+def test_first_deletions_on_a_real_model_are_those_of_brute_force(smollm2, example_chains):
+    chain = ChainEncoder(smollm2.tokenizer).encode(example_chains[0])
+    path = Greedy(keep_ratio=1 - 2 / chain.n_reasoning).prune(chain, loaded=smollm2)
+    kept = list(range(chain.n_reasoning))
+    for position, nll in zip(path.deleted, path.nll_answer[1:], strict=True):
+        candidates = [brute_force_nll(smollm2, chain, kept[:i] + kept[i + 1 :])[0] for i in range(len(kept))]
+        assert kept.pop(int(np.argmin(candidates))) == position
+        assert nll == pytest.approx(min(candidates), abs=1e-4)  # 13 tokens at 2.4 nats through 30 layers of float32
+
+
+def test_margin_is_the_distance_to_the_second_best_candidate(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("qwen2"), make_random_chain(3, 6, 2)
+    path = Greedy().prune(chain, loaded=loaded)
+    kept = list(range(6))
+    for position, margin in zip(path.deleted[:-1], path.margin[:-1], strict=True):
+        best, second = sorted(brute_force_nll(loaded, chain, [k for k in kept if k != i])[0] for i in kept)[:2]
+        assert margin == pytest.approx(second - best, abs=2 * NATS)
+        kept.remove(position)
+    assert np.isnan(path.margin[-1])
+
+
+def test_ties_go_to_the_lowest_position_and_are_counted(make_random_model):
+    loaded = make_random_model("llama")
+    same = np.full(4, 11)
+    chain = EncodedChain("ties", np.array([5, 6]), same, np.array([7, 8]), np.tile([0, 1], (4, 1)))
+    path = Greedy().prune(chain, loaded=loaded)
+    assert path.deleted.tolist() == [0, 1, 2, 3]  # deleting any of equal neighbours leaves the same text
+    assert path.n_ties == 3
+
+
+@pytest.mark.parametrize(("keep_ratio", "n_deleted"), [(0.0, 10), (0.45, 6), (0.5, 5), (1.0, 0)])
+def test_keep_ratio_leaves_its_share_of_tokens_rounded_down(make_random_model, make_random_chain, keep_ratio, n_deleted):
+    path = Greedy(keep_ratio=keep_ratio).prune(make_random_chain(3, 10, 2), loaded=make_random_model("llama"))
+    assert len(path.deleted) == n_deleted
+    assert np.isnan(path.deletion_step).sum() == 10 - n_deleted
+
+
+@pytest.mark.parametrize("options", [{"keep_ratio": 1.1}, {"token_budget": 0}, {"tie_tolerance": -1.0}, {"store_gib": -1.0}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Greedy(**options)
+
+
+def tokens_to_score_all_deletions(deleted: list[int], n: int, m: int, *, stored: bool) -> int:
+    """Count by the rule of docs/architecture.md, written down apart from the engine."""
+    kept, total, previous = list(range(n)), 0, None
+    for position in deleted:
+        for index, candidate in enumerate(kept):
+            first = index + 1
+            if stored and previous is not None and candidate < previous:
+                first = next((i for i, k in enumerate(kept) if k > previous), len(kept))
+                first = min(first, max(index + 1, len(kept) - 1))
+            total += len(kept) - first + m - 1
+        kept.remove(position)
+        previous = position
+    return total
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_only_tokens_after_a_deletion_are_run(make_random_model, make_random_chain, stored):
+    loaded, chain = make_random_model("llama"), make_random_chain(20, 12, 3)
+    deleted = Greedy().prune(chain, loaded=loaded).deleted.tolist()
+    with installed(loaded.model):
+        likelihood = ChainLikelihood(loaded, chain, token_budget=512, store_bytes=2**30 if stored else 0)
+        scoring = 0
+        for position in deleted:
+            before = likelihood.token_forwards
+            likelihood.score_deletions(reasoning=False)
+            scoring += likelihood.token_forwards - before
+            likelihood.delete(position)
+    assert scoring == tokens_to_score_all_deletions(deleted, 12, 3, stored=stored)
+
+
+def test_score_of_a_deletion_is_the_likelihood_after_it(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("qwen3"), make_random_chain(4, 8, 3)
+    with installed(loaded.model):
+        likelihood = ChainLikelihood(loaded, chain, token_budget=64, store_bytes=2**20)
+        for position in (5, 0, 7, 3):
+            scores = likelihood.score_deletions(reasoning=True)
+            row = scores.positions.tolist().index(position)
+            likelihood.delete(position)
+            logp = likelihood.token_logp()
+            assert scores.answer[row] == pytest.approx(logp[-3:].sum(), abs=1e-4)
+            assert scores.reasoning[row] == pytest.approx(logp[:-3].sum(), abs=1e-4)
+
+
+def test_likelihood_that_is_not_finite_stops_the_chain_with_its_reason(make_random_model, make_random_chain):
+    loaded = make_random_model("llama")
+    weights = loaded.model.lm_head.weight
+    original = weights.detach().clone()
+    try:
+        with torch.no_grad():
+            weights.fill_(torch.nan)
+        with pytest.raises(MeasurementError, match="random: .* not a finite number"):
+            Greedy().prune(make_random_chain(3, 4, 2), loaded=loaded)
+    finally:
+        with torch.no_grad():
+            weights.copy_(original)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prefix_sharing_changes_no_likelihood_by_more_than_rounding(make_random_model, make_random_chain, family):
+    assert largest_likelihood_change(make_random_model(family), make_random_chain(5, 12, 3)) < 1e-4
+
+
+def test_model_whose_attention_differs_is_refused_before_it_is_pruned(make_random_model, make_random_chain):
+    loaded = make_random_model("llama")
+    hook = loaded.model.model.layers[0].self_attn.register_forward_hook(_mix_tokens)
+    try:
+        with pytest.raises(ModelError, match="cannot be pruned"):
+            largest_likelihood_change(loaded, make_random_chain(5, 12, 3))
+    finally:
+        hook.remove()
+
+
+def _mix_tokens(_module, _args, output):
+    """Mix tokens outside the attention function, as a recurrent layer would."""
+    return output[0] + output[0].cumsum(dim=1), output[1]
+
+
+def test_attention_of_the_model_is_back_after_pruning(make_random_model, make_random_chain):
+    loaded = make_random_model("gemma2")
+    Greedy().prune(make_random_chain(2, 2, 1), loaded=loaded)
+    assert loaded.model.config._attn_implementation == "eager"
+
+
+def test_every_deletion_is_announced(make_random_model, make_random_chain):
+    calls = []
+    Greedy().prune(make_random_chain(2, 5, 1), loaded=make_random_model("llama"), advance=lambda: calls.append(1))
+    assert len(calls) == 5
+
+
+def test_same_chain_gives_the_same_bytes(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("llama"), make_random_chain(4, 9, 3)
+    first, second = (Greedy().prune(chain, loaded=loaded) for _ in range(2))
+    assert first.nll_joint.tobytes() == second.nll_joint.tobytes()
+    assert first.deleted.tobytes() == second.deleted.tobytes()

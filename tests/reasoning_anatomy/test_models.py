@@ -1,0 +1,78 @@
+"""Models from a folder, a GGUF file or the bundle, whole and quantised."""
+
+import numpy as np
+import pytest
+import torch
+
+from reasoning_anatomy.encoding import ChainEncoder
+from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.models import ModelSpec, load_model
+from reasoning_anatomy.pruning.greedy import Greedy
+
+
+def test_bundled_model_is_the_real_one(smollm2):
+    # 30 layers, 9 heads, 8,192 tokens, 134.5 million parameters: the model card of SmolLM2-135M-Instruct
+    assert (smollm2.n_layers, smollm2.n_heads, smollm2.context_length) == (30, 9, 8192)
+    assert sum(parameter.numel() for parameter in smollm2.model.parameters()) == 134_515_008
+    assert smollm2.model.dtype == torch.float32
+    assert not smollm2.model.training
+
+
+def test_folder_is_loaded_with_its_tokenizer(tiny_model_folder, example_chains):
+    loaded = load_model(str(tiny_model_folder))
+    chain = ChainEncoder(loaded.tokenizer, context_length=loaded.context_length).encode(example_chains[0])
+    assert chain.n_reasoning == 33
+    assert loaded.device.type == "cpu" or torch.cuda.is_available()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_dtype_is_the_one_asked_for(tiny_model_folder, dtype):
+    assert load_model(ModelSpec(str(tiny_model_folder), dtype)).model.dtype == getattr(torch, dtype)
+
+
+@pytest.mark.parametrize(("quantize", "layer_class"), [("4bit", "Linear4bit"), ("8bit", "Linear8bitLt")])
+def test_quantised_model_is_pruned_on_a_cpu(tiny_model_folder, example_chains, quantize, layer_class):
+    loaded = load_model(ModelSpec(str(tiny_model_folder), device="cpu", quantize=quantize))
+    assert type(loaded.model.model.layers[0].mlp.up_proj).__name__ == layer_class
+    assert loaded.quantization == quantize
+    chain = ChainEncoder(loaded.tokenizer).encode(example_chains[0])
+    path = Greedy(keep_ratio=0.95).prune(chain, loaded=loaded)
+    assert len(path.deleted) == 2
+    assert np.isfinite(path.nll_answer).all()
+
+
+def test_digest_tells_checkpoints_apart(tiny_model_folder):
+    loaded = load_model(str(tiny_model_folder))
+    before = loaded.weights_digest()
+    assert before == load_model(str(tiny_model_folder)).weights_digest()
+    with torch.no_grad():
+        loaded.model.model.layers[1].mlp.up_proj.weight.mul_(1.01)
+    assert loaded.weights_digest() != before
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (ModelSpec("smollm2-135m", quantize="4bit"), "GGUF file, which bitsandbytes cannot quantise"),
+        (ModelSpec("/nowhere/model.gguf"), "/nowhere/model.gguf: there is no such GGUF file"),
+        (ModelSpec("/nowhere/model"), "/nowhere/model: there is no such folder"),
+        (ModelSpec("nobody/no-such-model-at-all"), "nobody/no-such-model-at-all: cannot be loaded"),
+        (ModelSpec(device="toaster"), "device 'toaster'"),
+        (ModelSpec(device="cuda:99"), "device 'cuda:99'"),
+    ],
+)
+def test_model_that_cannot_be_loaded_is_named_with_the_reason(monkeypatch, spec, message):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match=message):
+        load_model(spec)
+
+
+def test_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"without config\.json"):
+        load_model(str(tmp_path))
+
+
+def test_file_that_is_no_gguf_is_named(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"not a model")
+    with pytest.raises(ModelError, match=r"model\.gguf: cannot be loaded"):
+        load_model(str(tmp_path / "model.gguf"))

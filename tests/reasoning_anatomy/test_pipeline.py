@@ -1,0 +1,221 @@
+"""From a file of chains to a run folder: the same whatever happens in between."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+
+from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
+from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, PluginError, RunError
+from reasoning_anatomy.models import load_model
+from reasoning_anatomy.pipeline import measure
+from reasoning_anatomy.pruning.greedy import Greedy
+from reasoning_anatomy.run import open_run
+
+GREEDY = "greedy:keep_ratio=0.8"  # a fifth of the deletions show what all would
+JOINT = "greedy:keep_ratio=0.8,objective=joint"
+RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/*.safetensors")
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Digest of every file that holds results; run.json also holds times."""
+    paths = [path for pattern in RESULTS for path in folder.glob(pattern)]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model_folder):
+    return load_model(str(tiny_model_folder))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, example_chains, tmp_path_factory):
+    """Six chains measured without interruption."""
+    return measure(example_chains[:6], out=tmp_path_factory.mktemp("runs") / "finished", model=tiny, strategies=[GREEDY])
+
+
+def test_run_holds_what_measuring_each_chain_alone_gives(finished, tiny, example_chains):
+    tokens = finished.tokens()
+    chain = ChainEncoder(tiny.tokenizer).encode(example_chains[2])
+    path = Greedy(keep_ratio=0.8).prune(chain, loaded=tiny)
+    rows = tokens[tokens["chain_id"] == example_chains[2].chain_id]
+    np.testing.assert_array_equal(rows[f"deletion_step_{GREEDY}"].astype(float), path.deletion_step)
+    assert rows["token_id"].tolist() == chain.reasoning_ids.tolist()
+    curve = finished.paths().query("chain_id == @chain.chain_id")["nll_answer"]
+    np.testing.assert_allclose(curve, path.nll_answer, atol=1e-6)  # threads differ in the last digits
+    assert "".join(rows["text"]) == example_chains[2].reasoning
+
+
+def test_manifest_counts_and_says_what_was_run(finished, tiny):
+    manifest = finished.manifest
+    assert (manifest.n_chains, manifest.n_done, manifest.n_left) == (6, 6, 0)
+    assert manifest.configuration.model.weights == tiny.weights_digest()
+    assert manifest.configuration.strategies == {GREEDY: repr(Greedy(keep_ratio=0.8))}
+    assert manifest.checks["recording_changes_logits_by"] <= 1e-6
+    assert manifest.checks["prefix_sharing_changes_nll_by"] <= 1e-4
+    assert {"encode", "score", "prune"} <= manifest.seconds.keys()
+
+
+def test_second_run_changes_nothing(finished, tiny, example_chains):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in finished.folder.rglob("*") if path.is_file()}
+    measure(example_chains[:6], out=finished.folder, model=tiny, strategies=[GREEDY])
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in finished.folder.rglob("*") if path.is_file()}
+    assert {path: content for path, (content, _) in after.items()} == {path: content for path, (content, _) in before.items()}
+    kept = [path for path in before if path.name != ".lock"]
+    assert all(after[path] == before[path] for path in kept)
+
+
+def test_number_of_workers_changes_no_order(finished, tiny, example_chains, tmp_path):
+    alone = measure(example_chains[:6], out=tmp_path / "run", model=tiny, strategies=[GREEDY], workers=1)
+    assert alone.tokens()[f"deletion_step_{GREEDY}"].equals(finished.tokens()[f"deletion_step_{GREEDY}"])
+
+
+def test_missing_chain_and_tables_are_measured_again(finished, tiny, example_chains, tmp_path):
+    run = measure(example_chains[:6], out=tmp_path / "run", model=tiny, strategies=[GREEDY])
+    whole = digests(run.folder)
+    run.measurement_path(example_chains[3].chain_id).unlink()
+    (run.folder / "tokens.parquet").unlink()
+    measure(example_chains[:6], out=run.folder, model=tiny, strategies=[GREEDY])
+    assert digests(run.folder) == whole == digests(finished.folder)
+
+
+def test_run_killed_at_any_moment_is_finished_with_the_same_result(tiny_model_folder, example_chains, tmp_path):
+    file = tmp_path / "chains.jsonl"
+    write_chains(file, example_chains[:12])
+    expected = digests(_finish(file, tiny_model_folder, tmp_path / "whole"))
+    out = tmp_path / "killed"
+    for n_files in (0, 1, 6):
+        process = subprocess.Popen(_command(file, tiny_model_folder, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while (process.poll() is None and len(list(out.glob("chains/*.safetensors"))) < n_files) or not out.exists():
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(digests(out)) < len(expected)
+    assert digests(_finish(file, tiny_model_folder, out)) == expected
+    assert not list(out.rglob(".tmp-*"))
+    assert open_run(out).manifest.n_left == 0
+
+
+def _command(file: Path, model: Path, out: Path) -> list[str]:
+    program = "from reasoning_anatomy.cli import main; main()"
+    return [sys.executable, "-c", program, "run", str(file), "--model", str(model), "--out", str(out), "--strategies", GREEDY]
+
+
+def _finish(file: Path, model: Path, out: Path) -> Path:
+    subprocess.run(_command(file, model, out), check=True, capture_output=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    return out
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"strategies": ["greedy"]}, "strategies"),
+        ({"scorers": []}, "scorers"),
+        ({"encoding": EncodingOptions(before_answer=" ")}, "encoding"),
+    ],
+)
+def test_other_configuration_is_refused_and_named(finished, tiny, example_chains, changed, message):
+    before = digests(finished.folder)
+    with pytest.raises(RunError, match=rf"another configuration \(.*{message}"):
+        measure(example_chains[:6], out=finished.folder, model=tiny, **{"strategies": [GREEDY]} | changed)
+    assert digests(finished.folder) == before
+
+
+def test_other_chains_and_other_weights_are_refused(finished, tiny_model_folder, example_chains):
+    other = load_model(str(tiny_model_folder))
+    with pytest.raises(RunError, match="chains: "):
+        measure(example_chains[:5], out=finished.folder, model=other, strategies=[GREEDY])
+    with torch.no_grad():
+        other.model.lm_head.weight.mul_(2)
+    with pytest.raises(RunError, match=r"model\.weights: "):
+        measure(example_chains[:6], out=finished.folder, model=other, strategies=[GREEDY])
+
+
+def test_second_process_on_the_same_run_says_so(finished, tiny, example_chains):
+    with FileLock(finished.folder / ".lock"), pytest.raises(RunError, match="another process is working on this run"):
+        measure(example_chains[:6], out=finished.folder, model=tiny, strategies=[GREEDY])
+
+
+def test_folder_with_other_files_is_refused(tiny, example_chains, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match=r"thesis\.tex"):
+        measure(example_chains[:1], out=tmp_path, model=tiny)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_damaged_chain_file_is_named_with_the_remedy(tiny, example_chains, tmp_path):
+    run = measure(example_chains[:1], out=tmp_path / "run", model=tiny, strategies=[GREEDY])
+    path = run.measurement_path(example_chains[0].chain_id)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match=rf"{path.name}: cannot be read .* delete the file"):
+        measure(example_chains[:1], out=run.folder, model=tiny, strategies=[GREEDY])
+
+
+def test_chain_that_cannot_be_measured_is_counted_and_the_others_go_on(tiny_model_folder, example_chains, tmp_path):
+    loaded = load_model(str(tiny_model_folder))
+    encoder = ChainEncoder(loaded.tokenizer)
+    tokens = [set(encoder.encode(chain).reasoning_ids.tolist()) for chain in example_chains[:4]]
+    only_in_first = min(tokens[0] - set.union(*tokens[1:]))
+    with torch.no_grad():
+        loaded.model.model.embed_tokens.weight[only_in_first] = torch.nan
+    run = measure(example_chains[:4], out=tmp_path / "run", model=loaded, strategies=[GREEDY])
+    failed = example_chains[0].chain_id
+    assert list(run.manifest.failed) == [failed]
+    assert "not a finite number" in run.manifest.failed[failed]
+    assert (run.manifest.n_done, run.manifest.n_left) == (3, 0)
+    assert failed not in set(run.tokens()["chain_id"])
+
+
+def test_too_long_chain_is_named_with_its_line_and_nothing_is_lost(tiny, example_chains, tmp_path):
+    file = tmp_path / "chains.jsonl"
+    long = example_chains[1].model_copy(update={"reasoning": "one and " * 600})
+    write_chains(file, [example_chains[0], long])
+    with pytest.raises(EncodingError, match=rf"chains\.jsonl, line 2: {long.chain_id}: has \d+ tokens, .* holds 512"):
+        measure(file, out=tmp_path / "run", model=tiny)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"scorers": ("astrology",)}, PluginError, "unknown scorer 'astrology'; available: answer_attention"),
+        ({"strategies": ("magic",)}, PluginError, "unknown strategy 'magic'; available: greedy"),
+        ({"strategies": ("greedy:objective=luck",)}, PluginError, "objective='luck'"),
+        ({"strategies": ("greedy:keep_ratio=2",)}, PluginError, "keep_ratio is 2.0, expected 0..1"),
+        ({"workers": 0}, RunError, "workers is 0"),
+    ],
+)
+def test_wrong_option_is_named(tiny, example_chains, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        measure(example_chains[:1], out=tmp_path / "run", model=tiny, **options)
+
+
+def test_same_chain_twice_is_refused(tiny, example_chains, tmp_path):
+    with pytest.raises(ChainFileError, match="names two chains"):
+        measure([example_chains[0]] * 2, out=tmp_path / "run", model=tiny)
+
+
+def test_no_chain_is_refused(tiny, tmp_path):
+    with pytest.raises(ChainFileError, match="no chain"):
+        measure([], out=tmp_path / "run", model=tiny)
+
+
+def test_unknown_model_leaves_no_folder_behind(monkeypatch, example_chains, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="nobody/none"):
+        measure(example_chains[:1], out=tmp_path / "run", model="nobody/none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_both_objectives_stand_side_by_side(tiny, example_chains, tmp_path):
+    run = measure(example_chains[:2], out=tmp_path / "run", model=tiny, strategies=(GREEDY, JOINT))
+    tokens = run.tokens()
+    assert not tokens[f"deletion_step_{GREEDY}"].equals(tokens[f"deletion_step_{JOINT}"])

@@ -1,0 +1,297 @@
+"""The run folder as a reader sees it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
+from reasoning_anatomy.measurement import Measurement, write_measurement
+from reasoning_anatomy.run import Run, newest_run, open_run
+from reasoning_anatomy.tables import write_tables
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
+
+Make = Callable[..., Run]
+IDS = ["NA", "001", "a/b", "😀", "null"]
+
+
+@pytest.fixture
+def chains() -> list[ReasoningChain]:
+    return [
+        ReasoningChain(
+            chain_id=chain_id, question_id=f"0{number // 2}", question="Q?", answer="5",
+            reasoning=f"Take {number} apples. Then add 2!\nSo 5",
+        )
+        for number, chain_id in enumerate(IDS)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path, make_planted_run: Make, chains: list[ReasoningChain]) -> Run:
+    return make_planted_run(tmp_path / "run", chains, keep=0.4)
+
+
+def annotate(run: Run, name: str = "words", *, confidence: bool = True) -> dict[str, Annotation]:
+    labels = {}
+    for number, chain_id in enumerate(run.measured):
+        n = run.measurement(chain_id).encoded.n_reasoning
+        categories = tuple(f"{chain_id}{position}" for position in range(n))
+        labels[chain_id] = Annotation(f"Annotator({name!r})", categories, np.linspace(0, 1, n) * number if confidence else None)
+    run.write_annotations(name, labels)
+    return labels
+
+
+def test_a_folder_without_manifest_is_no_run(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(RunError, match=r"is not a run folder \(no run\.json\); make one with: reasoning-anatomy run"):
+            open_run(folder)
+
+
+def test_a_run_opens_from_text_or_path(run: Run) -> None:
+    assert open_run(str(run.folder)) == open_run(run.folder) == run
+    assert open_run(run.folder).manifest.n_done == 5
+
+
+def test_chains_come_in_the_order_of_the_input(run: Run, chains: list[ReasoningChain]) -> None:
+    assert list(run.chains.values()) == chains
+    assert run.measured == IDS
+    run.measurement_path("001").unlink()
+    assert run.measured == ["NA", "a/b", "😀", "null"]
+
+
+def test_a_chain_that_is_not_there_or_not_measured_is_named(run: Run) -> None:
+    with pytest.raises(RunError, match=r"run: has no chain 'zzz'$"):
+        run.measurement("zzz")
+    run.measurement_path("001").unlink()
+    with pytest.raises(
+        RunError, match=r"chain '001' is not measured; run the same command again, or see 'failed' in run\.json"
+    ):
+        run.measurement("001")
+
+
+def test_the_newest_run_is_the_one_written_last(tmp_path: Path, make_planted_run: Make, chains: list[ReasoningChain]) -> None:
+    for age, name in enumerate(["c", "a", "b"]):
+        folder = make_planted_run(tmp_path / "runs" / name, chains[:1]).folder
+        os.utime(folder / "run.json", ns=(0, (10 - age) * 10**9))
+    (tmp_path / "runs" / "no-run").mkdir()
+    (tmp_path / "runs" / "file").write_text("")
+    assert newest_run(tmp_path / "runs").folder == tmp_path / "runs" / "c"
+    os.utime(tmp_path / "runs" / "b" / "run.json", ns=(0, 10**11))
+    assert newest_run(str(tmp_path / "runs")).folder == tmp_path / "runs" / "b"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_without_runs_says_how_to_make_one(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "runs"
+    if exists:
+        folder.mkdir()
+    with pytest.raises(RunError) as refused:
+        newest_run(folder)
+    assert (
+        str(refused.value) == f"{folder}: holds no run; name one, or make one with: reasoning-anatomy demo --out {folder}/demo"
+    )
+
+
+def test_tokens_are_those_of_the_chain_files(run: Run, chains: list[ReasoningChain]) -> None:
+    tokens = run.tokens()
+    assert list(tokens.columns) == [
+        "chain_id", "question_id", "position", "token_id", "text", "start", "end", "step", "score_answer_attention",
+        "deletion_step_greedy",
+    ]  # fmt: skip
+    assert tokens["chain_id"].unique().tolist() == IDS
+    for chain in chains:
+        rows, measurement = tokens[tokens["chain_id"] == chain.chain_id], run.measurement(chain.chain_id)
+        # the planted tokens are words and marks: Take 0 apples . Then add 2 ! So 5
+        assert rows["text"].tolist() == ["Take", chain.reasoning[5], "apples", ".", "Then", "add", "2", "!", "So", "5"]
+        assert rows["step"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
+        assert rows["position"].tolist() == list(range(10))
+        assert [chain.reasoning[start:end] for start, end in zip(rows["start"], rows["end"], strict=True)] == rows[
+            "text"
+        ].tolist()
+        assert rows["score_answer_attention"].tolist() == measurement.scores["answer_attention"].tolist()
+        steps = rows["deletion_step_greedy"].astype("float64").to_numpy(na_value=np.nan)
+        np.testing.assert_array_equal(steps, measurement.paths["greedy"].deletion_step)
+        assert rows["deletion_step_greedy"].isna().sum() == 4  # 0.4 of 10 tokens are kept
+    assert str(tokens["deletion_step_greedy"].dtype) == "Int64"
+
+
+def test_tokens_join_every_annotator(run: Run) -> None:
+    before = run.tokens()
+    words, other = annotate(run), annotate(run, "other", confidence=False)
+    assert run.annotators == ["other", "words"]
+    tokens = run.tokens()
+    assert tokens[before.columns].equals(before)
+    assert list(tokens.columns[len(before.columns) :]) == [
+        "category_other", "confidence_other", "category_words", "confidence_words",
+    ]  # fmt: skip
+    for chain_id in IDS:
+        rows = tokens[tokens["chain_id"] == chain_id]
+        assert tuple(rows["category_words"]) == words[chain_id].category
+        assert tuple(rows["category_other"]) == other[chain_id].category
+        np.testing.assert_array_equal(rows["confidence_words"], words[chain_id].confidence)
+        assert rows["confidence_other"].isna().all()
+
+
+def test_chains_without_labels_keep_their_rows(run: Run) -> None:
+    labels = annotate(run)
+    run.write_annotations("words", {"001": labels["001"]})
+    tokens = run.tokens()
+    assert len(tokens) == 50
+    assert tokens.loc[tokens["category_words"].notna(), "chain_id"].unique().tolist() == ["001"]
+
+
+def test_the_annotator_says_how_it_was_configured(run: Run) -> None:
+    annotate(run)
+    assert run.annotator("words") == "Annotator('words')"
+    assert open_run(run.folder).annotator("words") == "Annotator('words')"
+    with pytest.raises(RunError) as refused:
+        run.annotator("none")
+    assert str(refused.value) == (
+        f"{run.folder}: has no labels of annotator 'none'; "
+        f"make them with: reasoning-anatomy annotate {run.folder} --annotator none"
+    )
+
+
+def test_paths_have_a_row_for_the_unpruned_chain_and_one_per_deletion(run: Run) -> None:
+    paths = run.paths()
+    assert list(paths.columns) == [
+        "chain_id", "question_id", "strategy", "deletion_step", "position", "margin", "nll_answer", "nll_joint",
+        "nll_reasoning",
+    ]  # fmt: skip
+    for chain_id in IDS:
+        rows, path = paths[paths["chain_id"] == chain_id], run.measurement(chain_id).paths["greedy"]
+        assert rows["deletion_step"].tolist() == list(range(7))  # 6 of 10 tokens are deleted
+        assert rows["position"].isna().tolist() == [True] + [False] * 6
+        assert rows["position"].tolist()[1:] == path.deleted.tolist()
+        assert rows["nll_answer"].tolist() == path.nll_answer.tolist()
+        assert rows["margin"].isna().tolist() == [True] + [False] * 6
+        assert set(rows["strategy"]) == {"greedy"}
+
+
+def test_the_same_chain_files_give_the_same_bytes(run: Run) -> None:
+    names = ("tokens.parquet", "paths.parquet")
+    before = [(run.folder / name).read_bytes() for name in names]
+    write_tables(open_run(run.folder))
+    assert [(run.folder / name).read_bytes() for name in names] == before
+
+
+def test_more_chains_than_a_row_group_are_all_there(tmp_path: Path, make_planted_run: Make) -> None:
+    chains = [
+        ReasoningChain(chain_id=f"c{n}", question_id="q", question="Q", reasoning="a b. c", answer="A") for n in range(130)
+    ]
+    run = make_planted_run(tmp_path, chains)
+    assert run.tokens().groupby("chain_id", sort=False).size().to_dict() == {f"c{n}": 4 for n in range(130)}
+
+
+def test_a_run_without_strategies_has_tokens_and_an_empty_table_of_paths(run: Run) -> None:
+    for chain_id in IDS:
+        measurement = run.measurement(chain_id)
+        write_measurement(run.measurement_path(chain_id), Measurement(measurement.encoded), fingerprint="planted")
+    columns = run.paths().columns
+    write_tables(run)
+    assert run.paths().empty
+    assert run.paths().columns.tolist() == columns.tolist()
+    assert len(run.tokens()) == 50
+    assert not any(name.startswith(("score_", "deletion_step_")) for name in run.tokens().columns)
+
+
+def test_nothing_measured_is_nothing_to_tabulate(run: Run) -> None:
+    for chain_id in IDS:
+        run.measurement_path(chain_id).unlink()
+    before = (run.folder / "tokens.parquet").read_bytes()
+    with pytest.raises(RunError, match=r"no chain was measured, so there is nothing to tabulate; see 'failed' in run\.json"):
+        write_tables(run)
+    assert (run.folder / "tokens.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "read"), [("tokens.parquet", Run.tokens), ("paths.parquet", Run.paths)])
+def test_a_missing_table_says_what_to_do(run: Run, name: str, read: Callable[[Run], pd.DataFrame]) -> None:
+    (run.folder / name).unlink()
+    with pytest.raises(RunError) as refused:
+        read(run)
+    assert str(refused.value) == f"{run.folder / name}: is not there, so the run is not finished; run the same command again"
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no table", None])
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("tokens.parquet", "delete the file and run the same command again"),
+        ("annotations/words.parquet", "make it again with: reasoning-anatomy annotate "),
+    ],
+)
+def test_a_damaged_table_says_what_to_do(run: Run, name: str, remedy: str, content: bytes | None) -> None:
+    annotate(run)
+    path = run.folder / name
+    path.write_bytes(path.read_bytes()[:-20] if content is None else content)
+    with pytest.raises(RunError) as refused:
+        run.tokens()
+    message = str(refused.value)
+    assert message.startswith(f"{path}: cannot be read (")
+    assert remedy in message
+    assert "\n" not in message
+
+
+def test_a_run_without_its_chains_is_refused(run: Run) -> None:
+    (run.folder / "chains.jsonl").unlink()
+    with pytest.raises(ReasoningAnatomyError, match=r"chains\.jsonl: No such file"):
+        _ = open_run(run.folder).chains
+
+
+def result() -> AnalysisResult:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"term": ["NA", "b", "c"], **{name: rng.standard_normal(3) * 1e-9 for name in RESULT_COLUMNS[1:]}})
+    table.loc[1, "p_value"] = np.nan
+    table = table.astype(dict.fromkeys(RESULT_COLUMNS[6:], "int64"))
+    per_chain = pd.DataFrame(
+        {"chain_id": IDS, "question_id": ["00", "01", "1e5", "007", "10"], "rho": rng.random(5), "n": range(5)}
+    )
+    return AnalysisResult(
+        name="rank_correlation", table=table[list(RESULT_COLUMNS)], details={"per_chain": per_chain},
+        exclusions={"constant_attention": 2}, warnings=("few questions · é",), config="RankCorrelation(draws=3)",
+        provenance={"model": "m", "versions": {"numpy": "2"}, "revision": None},
+    )  # fmt: skip
+
+
+def test_a_result_comes_back_to_the_last_bit(run: Run) -> None:
+    expected = result()
+    assert run.write_analysis(expected) == run.folder / "analyses" / "rank_correlation"
+    assert run.analyses == ["rank_correlation"]
+    found = run.analysis("rank_correlation")
+    pd.testing.assert_frame_equal(found.table, expected.table, check_exact=True)
+    # ids that look like numbers or like missing values stay text
+    pd.testing.assert_frame_equal(found.details["per_chain"], expected.details["per_chain"], check_exact=True)
+    for name in ("name", "exclusions", "warnings", "config", "provenance"):
+        assert getattr(found, name) == getattr(expected, name)
+
+
+def test_a_result_that_is_written_again_is_the_same_bytes(run: Run) -> None:
+    folder = run.write_analysis(result())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert before.keys() == {"table.csv", "per_chain.csv", "result.json"}
+    run.write_analysis(run.analysis("rank_correlation"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_result_that_is_not_there_says_how_to_make_it(run: Run) -> None:
+    assert run.analyses == []
+    with pytest.raises(RunError) as refused:
+        run.analysis("rank_correlation")
+    assert str(refused.value) == (
+        f"{run.folder}: has no analysis 'rank_correlation'; make it with: python -m analyses.rank_correlation {run.folder}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("result.json", "{"), ("result.json", "{}"), ("table.csv", ""), ("table.csv", "a,b\n1,2\n")]
+)
+def test_a_damaged_result_says_how_to_make_it_again(run: Run, name: str, content: str) -> None:
+    folder = run.write_analysis(result())
+    (folder / name).write_text(content)
+    with pytest.raises(
+        RunError, match=r"rank_correlation: cannot be read \(.*\); make it again with: python -m analyses\.rank_corr"
+    ):
+        run.analysis("rank_correlation")
