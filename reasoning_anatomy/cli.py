@@ -4,16 +4,17 @@ Everything heavy is imported by the command that needs it, so that ``--help`` is
 """
 
 import dataclasses
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import tyro
 from rich.console import Console
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, arg
 from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
@@ -183,26 +184,7 @@ def analysis_main(module: str) -> None:
     key = module.rpartition(".")[2]
     with _errors_as_one_line():
         plugin_class = plugins.load_class("analysis", key)
-        unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}  # checked below, told in one line
-        options: Any = type(plugin_class.__name__, (plugin_class,), unchecked)
-        without_prefix: Any = OmitArgPrefixes
-        arguments = make_dataclass(
-            "Arguments",
-            [
-                (
-                    "run",
-                    Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")],
-                    None,
-                ),
-                ("options", without_prefix[options], field(default_factory=options)),
-            ],
-        )
-        chosen: Any = tyro.cli(
-            arguments,
-            prog=f"python -m {module}",
-            description=plugin_class.__doc__,
-            config=(OmitArgPrefixes, OmitSubcommandPrefixes),
-        )
+        chosen = _parse_analysis(module, plugin_class)
         try:
             analysis = plugin_class(**dataclasses.asdict(chosen.options))
         except ValueError as error:
@@ -212,6 +194,19 @@ def analysis_main(module: str) -> None:
         written = opened.write_analysis(result)
         _print_result(result)
         _say(f"Wrote {written}")
+
+
+def _parse_analysis(module: str, plugin_class: type[Any]) -> Any:
+    """Read ``run`` and ``options`` from the command line; the caller checks the options, to tell of them in one line."""
+    unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}
+    options = type(plugin_class.__name__, (plugin_class,), unchecked)
+    folder: Any = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
+    fields: list[Any] = [
+        ("run", folder, None),
+        ("options", cast("Any", OmitArgPrefixes)[options], field(default_factory=options)),
+    ]
+    arguments = make_dataclass("Arguments", fields)
+    return tyro.cli(arguments, prog=f"python -m {module}", description=plugin_class.__doc__, config=(OmitArgPrefixes,))
 
 
 def _open_or_newest(folder: Path | None) -> "Run":
@@ -259,6 +254,9 @@ def _errors_as_one_line() -> "Iterator[None]":
         yield
     except ReasoningAnatomyError as error:
         _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as `| head` does
+        raise SystemExit(1) from None
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:

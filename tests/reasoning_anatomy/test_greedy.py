@@ -154,7 +154,7 @@ def test_likelihood_that_is_not_finite_stops_the_chain_with_its_reason(make_rand
     try:
         with torch.no_grad():
             weights.fill_(torch.nan)
-        with pytest.raises(MeasurementError, match="random: .* not a finite number"):
+        with pytest.raises(MeasurementError, match=r"random: .* not a finite number"):
             Greedy().prune(make_random_chain(3, 4, 2), loaded=loaded)
     finally:
         with torch.no_grad():

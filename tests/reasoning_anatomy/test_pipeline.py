@@ -22,7 +22,7 @@ from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.run import open_run
 
 GREEDY = "greedy:keep_ratio=0.8"  # a fifth of the deletions show what all would
-JOINT = "greedy:keep_ratio=0.8,objective=joint"
+JOINT = "greedy:objective=joint,keep_ratio=0.8"
 RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/*.safetensors")
 
 
