@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_anatomy import cli
+from reasoning_anatomy.manifest import write_manifest
 from reasoning_anatomy.plugins import KINDS, available
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.types import ReasoningChain
@@ -85,6 +86,7 @@ def test_help_lists_the_commands(call: Call) -> None:
         ("demo", ["--out", "--chains", "--model"]),
         ("run", ["CHAINS.jsonl", "--out", "--model", "--dtype", "--device", "--quantize", "--scorers", "--strategies"]),
         ("annotate", ["RUN", "--annotator"]),
+        ("analyse", ["RUN", "--analyses"]),
         ("report", ["RUN", "--max-chains"]),
         ("list", ["scorers", "strategies", "annotators", "analyses", "figures"]),
     ],
@@ -151,9 +153,7 @@ def test_a_number_of_example_chains_that_are_not_there_is_refused(call: Call, tm
 
 def test_an_unknown_annotator_lists_those_that_exist(call: Call, planted: Run) -> None:
     done = call("annotate", planted.folder, "--annotator", "nope")
-    assert done.code == 2
-    assert f"error: unknown annotator 'nope'; available: {', '.join(available('annotator'))}\n" in done.err
-    assert "Traceback" not in done.err
+    assert one_line(done) == f"unknown annotator 'nope'; available: {', '.join(available('annotator'))}"
     assert planted.annotators == []
 
 
@@ -172,9 +172,7 @@ def test_an_unknown_scorer_or_strategy_lists_those_that_exist(
     line = '{"chain_id": "a", "question_id": "q", "question": "Q", "reasoning": "r", "answer": "A"}\n'
     (tmp_path / "chains.jsonl").write_text(line)
     done = call("run", "chains.jsonl", "--out", "out", option, value)
-    assert done.code == 2
-    assert f"error: {words}" in done.err
-    assert "Traceback" not in done.err
+    assert one_line(done).startswith(words)
     assert not (tmp_path / "out").exists()
 
 
@@ -252,6 +250,29 @@ def test_report_runs_what_is_missing_and_writes_one_file(call: Call, planted: Ru
     again = call("report", planted.folder)
     assert again.out == f"Open the report: {planted.folder / 'report.html'}\n"
     assert (planted.folder / "analyses" / "rank_correlation" / "result.json").stat().st_mtime_ns == before
+
+
+def test_analyse_takes_the_first_scorer_and_strategy_of_the_run(call: Call, planted: Run) -> None:
+    other = planted.manifest.configuration.model_copy(update={"strategies": {"greedy:keep_ratio=0.5": "Greedy()"}})
+    write_manifest(planted.folder, planted.manifest.model_copy(update={"configuration": other}))
+    done = call("analyse", planted.folder)
+    assert "has no strategy 'greedy:keep_ratio=0.5'" in one_line(done)  # asked for by the manifest, not by a default
+    write_manifest(planted.folder, planted.manifest)
+    assert call("analyse", planted.folder, "--analyses", "rank_correlation:draws=99").code == 0
+    assert "draws=99" in open_run(planted.folder).analysis("rank_correlation").config
+
+
+def test_an_unknown_analysis_lists_those_that_exist(call: Call, planted: Run) -> None:
+    assert one_line(call("analyse", planted.folder, "--analyses", "nope")).startswith("unknown analysis 'nope'; available: ")
+
+
+def test_report_without_what_an_analysis_needs_says_so_and_is_written(call: Call, planted: Run) -> None:
+    nothing = planted.manifest.configuration.model_copy(update={"scorers": {"astrology": "Astrology()"}})
+    write_manifest(planted.folder, planted.manifest.model_copy(update={"configuration": nothing}))
+    done = call("report", planted.folder)
+    assert done.code == 0
+    assert "note: rank_correlation is not in the report: " in done.out
+    assert (planted.folder / "report.html").exists()
 
 
 def test_annotate_says_what_it_wrote(call: Call, planted: Run) -> None:
