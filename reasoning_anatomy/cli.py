@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tyro
 from rich.console import Console
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT: Final = 2
 _DEFAULT_ANALYSES: Final = ("rank_correlation",)
+
+_RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
 
 app = SubcommandApp()
 
@@ -134,6 +136,19 @@ def annotate(
 
 
 @app.command
+def analyse(
+    run: Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")],
+    analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = _DEFAULT_ANALYSES,
+) -> None:
+    """Run analyses on a run; each is also a program: python -m analyses.KEY RUN."""
+    from reasoning_anatomy.run import open_run
+
+    opened = open_run(run)
+    for spec in analyses:
+        _print_result(_analyse(opened, spec))
+
+
+@app.command
 def report(
     run: Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")],
     max_chains: Annotated[int, arg(help="Chains in the token viewer.")] = 50,
@@ -200,11 +215,7 @@ def _parse_analysis(module: str, plugin_class: type[Any]) -> Any:
     """Read ``run`` and ``options`` from the command line; the caller checks the options, to tell of them in one line."""
     unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}
     options = type(plugin_class.__name__, (plugin_class,), unchecked)
-    folder: Any = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
-    fields: list[Any] = [
-        ("run", folder, None),
-        ("options", cast("Any", OmitArgPrefixes)[options], field(default_factory=options)),
-    ]
+    fields: list[Any] = [("run", _RunFolder, None), ("options", options, field(default_factory=options))]
     arguments = make_dataclass("Arguments", fields)
     return tyro.cli(arguments, prog=f"python -m {module}", description=plugin_class.__doc__, config=(OmitArgPrefixes,))
 
@@ -219,13 +230,15 @@ def _open_or_newest(folder: Path | None) -> "Run":
     return newest
 
 
-def _analyse(run: "Run", name: str) -> Any:
-    """Run an analysis on the first scorer and strategy of the run, and write its result."""
-    analysis = plugins.load_class("analysis", name)
-    configuration = run.manifest.configuration
-    measured = {"scorer": next(iter(configuration.scorers), ""), "strategy": next(iter(configuration.strategies), "")}
-    options = {field.name: measured[field.name] for field in dataclasses.fields(analysis) if field.name in measured}
-    result = analysis(**options).analyse(run)
+def _analyse(run: "Run", spec: str) -> Any:
+    """Run an analysis, without options on the first scorer and strategy of the run, and write its result."""
+    analysis = plugins.load("analysis", spec)
+    if ":" not in spec:
+        configuration = run.manifest.configuration
+        measured = {"scorer": next(iter(configuration.scorers), ""), "strategy": next(iter(configuration.strategies), "")}
+        options = {item.name: measured[item.name] for item in dataclasses.fields(analysis) if item.name in measured}
+        analysis = dataclasses.replace(analysis, **options)
+    result = analysis.analyse(run)
     run.write_analysis(result)
     return result
 

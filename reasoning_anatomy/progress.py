@@ -24,11 +24,14 @@ class Stages:
         )  # fmt: skip
         self._progress = Progress(*columns, console=Console(stderr=True, quiet=not show))
         self._stages: dict[str, Stage] = {}
+        self._is_live = False
 
     def add(self, name: str, total: int) -> "Stage":
         """Begin a stage of ``total`` steps, or go on with the one of this name."""
         if name not in self._stages:
             self._stages[name] = Stage(self._progress, name)
+        if self._is_live:
+            self._progress.start()
         self._stages[name].extend(total)
         return self._stages[name]
 
@@ -38,7 +41,7 @@ class Stages:
         return {name: round(stage.seconds, 3) for name, stage in self._stages.items()}
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._is_live = True  # drawn from the first stage on, so that an error before it stands alone
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
