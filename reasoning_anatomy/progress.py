@@ -45,7 +45,8 @@ class Stages:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress.stop()
+        if self._stages:
+            self._progress.stop()
 
 
 class Stage:
