@@ -129,7 +129,10 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
         tokenizer = AutoTokenizer.from_pretrained(folder, **source)
         model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
     except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise ModelError(f"{spec.id}: cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(
+            f"{spec.id}: cannot be loaded ({_first_line(error)}); check the name and the options, or give a local folder, "
+            f"a .gguf file, or {BUNDLED}"
+        ) from error
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, spec.id, spec.quantize)
 
