@@ -162,9 +162,7 @@ class ChainLikelihood:
         The answer is left out where its likelihood (m,) is known from scoring the deletion that was made.
         """
         reasoning_end = self._n_prompt + self._n
-        slots = np.concatenate(
-            [np.arange(self._n_prompt), self._n_prompt + self.kept, np.arange(reasoning_end, len(self._ids))]
-        )
+        slots = np.concatenate([self._context_slots(), np.arange(reasoning_end, len(self._ids))])
         is_known = answer_logp is not None and bool(np.isfinite(answer_logp).all())
         inputs = slots[: self._n_prompt + len(self.kept)] if is_known else slots[:-1]
         for start in range(first, len(inputs), self._budget):
@@ -236,7 +234,7 @@ class ChainLikelihood:
 
     def _branch_layout(self, pack: list[_Branch], runs: list[IntArray], slots: IntArray, candidates: IntArray) -> Pass:
         n_base = np.array([branch.n_base for branch in pack])
-        base_slots = np.concatenate([np.arange(self._n_prompt), self._n_prompt + self.kept])[: n_base.max()]
+        base_slots = self._context_slots()[: n_base.max()]
         kept_later = np.flatnonzero(slots < self._n_prompt + self._n) if self._stores else _NO_SLOTS
         return self._pass(
             runs, base_slots=base_slots, n_base=n_base,
@@ -244,6 +242,10 @@ class ChainLikelihood:
             target=self._own, target_tokens=kept_later,
             target_slots=self._own_slot(candidates[kept_later], slots[kept_later] - self._n_prompt),
         )  # fmt: skip
+
+    def _context_slots(self) -> IntArray:
+        """Slots of prompt and kept reasoning, in order."""
+        return np.concatenate([np.arange(self._n_prompt), self._n_prompt + self.kept])
 
     def _own_slot(self, candidate: IntArray | int, position: IntArray) -> IntArray:
         """Slot of the token at ``position`` in the branch of ``candidate`` < position: rows of a triangle, end to end."""

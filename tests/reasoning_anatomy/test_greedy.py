@@ -105,7 +105,7 @@ def test_impossible_options_are_refused(options):
 
 
 def tokens_to_score_all_deletions(deleted: list[int], n: int, m: int, *, stored: bool) -> int:
-    """Count by the rule of docs/architecture.md, written down apart from the engine."""
+    """Count by the rule (what lies after a deletion and was not stored is run), written down apart from the engine."""
     kept, total, previous = list(range(n)), 0, None
     for position in deleted:
         for index, candidate in enumerate(kept):
