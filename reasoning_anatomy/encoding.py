@@ -92,7 +92,7 @@ class ChainEncoder:
                 f"{chain.chain_id}: has {length} tokens, but the model's context holds {self.context_length}; "
                 "leave the chain out or use a model with a longer context"
             )
-        return EncodedChain(chain.chain_id, _ids(prompt), _ids(reasoning.ids), _ids(answer), _monotone(spans))
+        return EncodedChain(chain, _ids(prompt), _ids(reasoning.ids), _ids(answer), _monotone(spans))
 
     @cached_property
     def template_digest(self) -> str:

@@ -18,7 +18,17 @@ class ModelError(ReasoningAnatomyError):
 
 
 class MeasurementError(ReasoningAnatomyError):
-    """One chain cannot be measured; the other chains of the run can."""
+    """One chain cannot be measured; the other chains of the run can.
+
+    Attributes
+    ----------
+    reason
+        Why, without the chain's id, so that a run can count its failures by reason.
+    """
+
+    def __init__(self, chain_id: str, reason: str) -> None:
+        super().__init__(f"{chain_id}: {reason}")
+        self.reason = reason
 
 
 class RunError(ReasoningAnatomyError):

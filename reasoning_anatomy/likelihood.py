@@ -91,7 +91,7 @@ class ChainLikelihood:
     def __init__(self, loaded: LoadedModel, chain: EncodedChain, *, token_budget: int, store_bytes: int) -> None:
         self._loaded = loaded
         self._chain = chain
-        self._budget = token_budget
+        self.token_budget = token_budget
         self._n_prompt, self._n, self._m = len(chain.prompt_ids), chain.n_reasoning, len(chain.answer_ids)
         self._ids = chain.ids
         self._base = Slots(len(self._ids))
@@ -105,6 +105,11 @@ class ChainLikelihood:
         self.token_forwards = 0
         self._run_base(first=0)
         self._stores = self._own.n_slots * self._base.bytes_per_slot <= store_bytes
+
+    @property
+    def n_answer(self) -> int:
+        """Number of answer tokens."""
+        return self._m
 
     def nll(self) -> ChainNll:
         """Of the chain as it is now."""
@@ -165,8 +170,8 @@ class ChainLikelihood:
         slots = np.concatenate([self._context_slots(), np.arange(reasoning_end, len(self._ids))])
         is_known = answer_logp is not None and bool(np.isfinite(answer_logp).all())
         inputs = slots[: self._n_prompt + len(self.kept)] if is_known else slots[:-1]
-        for start in range(first, len(inputs), self._budget):
-            run = inputs[start : start + self._budget]
+        for start in range(first, len(inputs), self.token_budget):
+            run = inputs[start : start + self.token_budget]
             predicts = np.flatnonzero(np.arange(start, start + len(run)) >= self._n_prompt - 1)
             layout = self._pass(
                 [run], base_slots=inputs[:start], n_base=np.array([start]), own_slots=[_NO_SLOTS],
@@ -193,7 +198,7 @@ class ChainLikelihood:
     def _packs(self, branches: list[_Branch]) -> list[list[_Branch]]:
         """Group branches of like length; a group passes the budget by less than one branch."""
         lengths = [len(branch.run) + self._m - 1 for branch in branches]
-        share = sum(lengths) / max(1, -(-sum(lengths) // self._budget))  # packs of about the same size
+        share = sum(lengths) / max(1, -(-sum(lengths) // self.token_budget))  # packs of about the same size
         packs: list[list[_Branch]] = []
         done = 0
         for index in sorted(range(len(branches)), key=lambda index: -lengths[index]):
@@ -288,8 +293,9 @@ class ChainLikelihood:
     def _expect_finite(self, logp: FloatArray, what: str) -> None:
         if not np.isfinite(logp).all():
             raise MeasurementError(
-                f"{self._chain.chain_id}: the model gives {what} a likelihood that is not a finite number "
-                f"({self._loaded.model.dtype}); try --dtype float32"
+                self._chain.chain_id,
+                f"the model gives {what} a likelihood that is not a finite number ({self._loaded.model.dtype}); "
+                "try --dtype float32",
             )
 
 

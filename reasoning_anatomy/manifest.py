@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
@@ -99,10 +101,12 @@ class Manifest(BaseModel):
         What the numbers depend on.
     versions
         Of Python and the libraries, when the run was begun.
-    n_chains, n_done
-        Chains in the run, and how many of them are measured.
+    n_chains, n_done, n_left
+        Chains in the run, how many of them are measured, and how many neither measured nor failed.
     failed
         Reason by chain_id, for the chains that could not be measured.
+    n_failed
+        How many chains could not be measured, by reason.
     checks
         What was verified on this model before measuring, by name; see ``docs/run-folder.md``.
     seconds
@@ -120,10 +124,24 @@ class Manifest(BaseModel):
     checks: Mapping[str, float] = Field(default_factory=dict)
     seconds: Mapping[str, float] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_computed(cls, facts: Any) -> Any:
+        if isinstance(facts, Mapping):
+            return {name: value for name, value in facts.items() if name not in cls.model_computed_fields}
+        return facts
+
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def n_left(self) -> int:
         """Chains that are neither measured nor failed."""
         return self.n_chains - self.n_done - len(self.failed)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def n_failed(self) -> dict[str, int]:
+        """Chains that could not be measured, by reason."""
+        return dict(sorted(Counter(self.failed.values()).items()))
 
 
 def read_manifest(folder: Path) -> Manifest:

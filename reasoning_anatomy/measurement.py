@@ -19,6 +19,7 @@ from reasoning_anatomy.types import AttentionProfile, EncodedChain, FloatArray, 
 _METADATA_KEY: Final = "reasoning_anatomy"
 _CHAIN_ARRAYS: Final = ("prompt_ids", "reasoning_ids", "answer_ids", "spans")
 _PATH_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning")
+_PATH_FACTS: Final = ("strategy", "n_ties", "token_forwards", "token_budget")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +36,15 @@ class Measurement:
         Per scorer label, where the scorer has one value per layer and head.
     paths
         Per strategy label.
+    begun
+        Paths that were still being made when this was written, per strategy label.
     """
 
     encoded: EncodedChain
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
     profiles: Mapping[str, AttentionProfile] = field(default_factory=dict)
     paths: Mapping[str, PruningPath] = field(default_factory=dict)
+    begun: Mapping[str, PruningPath] = field(default_factory=dict)
 
 
 def file_name(chain_id: str) -> str:
@@ -71,7 +75,8 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
     tensors = {name: getattr(measurement.encoded, name) for name in _CHAIN_ARRAYS}
     tensors |= {f"score/{label}": np.asarray(score, dtype=np.float64) for label, score in measurement.scores.items()}
     tensors |= {f"attention/{label}": profile.received for label, profile in measurement.profiles.items()}
-    for label, pruning in measurement.paths.items():
+    paths = {**measurement.paths, **measurement.begun}
+    for label, pruning in paths.items():
         tensors |= {f"path/{label}/{name}": getattr(pruning, name) for name in _PATH_ARRAYS}
     metadata = {
         "chain_id": measurement.encoded.chain_id,
@@ -81,16 +86,25 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
             label: {"scorer": profile.scorer, "queries": profile.queries, "normalisation": profile.normalisation}
             for label, profile in measurement.profiles.items()
         },
-        "paths": {
-            label: {"strategy": pruning.strategy, "n_ties": pruning.n_ties} for label, pruning in measurement.paths.items()
-        },
+        "paths": {label: {name: getattr(pruning, name) for name in _PATH_FACTS} for label, pruning in paths.items()},
+        "begun": list(measurement.begun),
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    metadata["digest"] = _digest(contiguous)
     write_atomic(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
 
 
-def read_measurement(path: Path, *, fingerprint: str | None = None) -> Measurement:
+def read_measurement(path: Path, chain: ReasoningChain, *, fingerprint: str | None = None) -> Measurement:
     """Read one chain's file.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    chain
+        The text that was measured.
+    fingerprint
+        Of the configuration and the chain, where it must be this one.
 
     Raises
     ------
@@ -103,13 +117,31 @@ def read_measurement(path: Path, *, fingerprint: str | None = None) -> Measureme
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if fingerprint is not None and metadata["fingerprint"] != fingerprint:
             raise RunError(f"{path}: measured from another text or configuration; use another run folder")
-        return _assemble(metadata, arrays)
+        if metadata["digest"] != _digest(arrays):
+            raise ValueError("its numbers are not those that were written")
+        return _assemble(chain, metadata, arrays)
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise RunError(f"{path}: cannot be read ({error}); delete the file and run the same command again") from error
 
 
-def _assemble(metadata: dict[str, Any], arrays: dict[str, Any]) -> Measurement:
-    encoded = EncodedChain(metadata["chain_id"], *(arrays[name] for name in _CHAIN_ARRAYS))
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _assemble(chain: ReasoningChain, metadata: dict[str, Any], arrays: dict[str, Any]) -> Measurement:
+    if metadata["chain_id"] != chain.chain_id:
+        raise ValueError(f"it holds chain {metadata['chain_id']!r}, not {chain.chain_id!r}")
+    encoded = EncodedChain(chain, *(arrays[name] for name in _CHAIN_ARRAYS))
+    paths = {
+        label: PruningPath(
+            n_reasoning=encoded.n_reasoning, **facts, **{name: arrays[f"path/{label}/{name}"] for name in _PATH_ARRAYS}
+        )
+        for label, facts in metadata["paths"].items()
+    }
     return Measurement(
         encoded=encoded,
         scores={label: arrays[f"score/{label}"] for label in metadata["scores"]},
@@ -117,12 +149,6 @@ def _assemble(metadata: dict[str, Any], arrays: dict[str, Any]) -> Measurement:
             label: AttentionProfile(received=arrays[f"attention/{label}"], **facts)
             for label, facts in metadata["profiles"].items()
         },
-        paths={
-            label: PruningPath(
-                n_reasoning=encoded.n_reasoning,
-                **facts,
-                **{name: arrays[f"path/{label}/{name}"] for name in _PATH_ARRAYS},
-            )
-            for label, facts in metadata["paths"].items()
-        },
+        paths={label: path for label, path in paths.items() if label not in metadata["begun"]},
+        begun={label: paths[label] for label in metadata["begun"]},
     )

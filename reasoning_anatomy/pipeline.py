@@ -4,8 +4,8 @@ import hashlib
 import json
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,9 +29,10 @@ from reasoning_anatomy.manifest import MANIFEST_NAME, Configuration, Manifest, M
 from reasoning_anatomy.measurement import Measurement, chain_digest, read_measurement, write_measurement
 from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.progress import Stage, Stages
+from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.run import CHAINS_NAME, PATHS_NAME, TOKENS_NAME, Run
 from reasoning_anatomy.tables import write_tables
-from reasoning_anatomy.types import EncodedChain, FloatArray, ReasoningChain
+from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath, ReasoningChain
 
 _LOCK_NAME: Final = ".lock"
 _MOST_WORKERS: Final = 4
@@ -112,23 +113,24 @@ def measure(
     with _locked(run.folder):
         _begin(run, configuration, records)
         missing = [chain for chain in records if not _is_measured(run, chain, configuration)]
+        _update(run, n_done=len(records) - len(missing), failed={})
         if missing:
-            checks = _check(loaded, [encoded[chain.chain_id] for chain in missing])
-            job = _Job(run, encoded, plan, loaded, configuration, stages)
-            failed = _measure_all(job, missing, _n_workers(workers, loaded))
+            _update(run, checks=_check(loaded, [encoded[chain.chain_id] for chain in missing]))
+            _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
+        _remove_checkpoints(run)
         if missing or not all((run.folder / name).exists() for name in (TOKENS_NAME, PATHS_NAME)):
             with stages.add("tabulate", 1) as stage:
                 write_tables(run)
                 stage.advance()
         if missing:
-            done = len(records) - len(failed)
-            _update(run, n_done=done, failed=failed, checks=checks, seconds=stages.seconds)
+            _update(run, seconds=stages.seconds)
     return Run(run.folder)
 
 
 def measure_chain(
     chain: EncodedChain, plan: Plan, *, loaded: LoadedModel, stages: Stages | None = None,
-    stopped: threading.Event | None = None,
+    stopped: threading.Event | None = None, begun: Measurement | None = None,
+    save: Callable[[Measurement], None] = lambda _: None,
 ) -> Measurement:  # fmt: skip
     """Measure one encoded chain.
 
@@ -144,6 +146,10 @@ def measure_chain(
         Counts scores and deletions.
     stopped
         Ends the work soon after it is set.
+    begun
+        What an earlier process saved of this chain under the same configuration; the rest is measured.
+    save
+        Called with what is measured so far, whenever it is worth keeping.
 
     Raises
     ------
@@ -160,17 +166,27 @@ def measure_chain(
         if stopped.is_set():
             raise CancelledError
 
-    scores, profiles, paths = {}, {}, {}
+    done = begun or Measurement(chain)
+    scores, profiles, paths = dict(done.scores), dict(done.profiles), dict(done.paths)
     for label, scorer in plan.scorers.items():
-        with scoring:
-            token_scores = scorer.score(chain, loaded=loaded)
-        scores[label] = _finite(token_scores.score, f"{chain.chain_id}: {label}")
-        if token_scores.profile is not None:
-            profiles[label] = token_scores.profile
+        if label not in scores:
+            with scoring:
+                token_scores = scorer.score(chain, loaded=loaded)
+            scores[label] = _finite(token_scores.score, chain.chain_id, label)
+            if token_scores.profile is not None:
+                profiles[label] = token_scores.profile
         advance(scoring)
+    for path in [*done.paths.values(), *done.begun.values()]:
+        pruning.advance(len(path.deleted))
+
+    def save_path(label: str, path: PruningPath) -> None:
+        save(Measurement(chain, scores, profiles, paths, {label: path}))
+
     for label, strategy in plan.strategies.items():
-        with pruning:
-            paths[label] = strategy.prune(chain, loaded=loaded, advance=partial(advance, pruning))
+        if label not in paths:
+            job = PruningJob(partial(advance, pruning), paths, done.begun.get(label), partial(save_path, label))
+            with pruning:
+                paths[label] = strategy.prune(chain, loaded=loaded, job=job)
     return Measurement(chain, scores, profiles, paths)
 
 
@@ -280,7 +296,7 @@ def _begin(run: Run, configuration: Configuration, chains: list[ReasoningChain])
     else:
         write_chains(run.folder / CHAINS_NAME, chains)
         write_manifest(run.folder, Manifest(configuration=configuration, versions=_versions(), n_chains=len(chains)))
-    for folder in (run.folder, run.folder / "chains"):
+    for folder in (run.folder, run.folder / "chains", run.checkpoints):
         remove_temporary(folder)
 
 
@@ -288,7 +304,7 @@ def _is_measured(run: Run, chain: ReasoningChain, configuration: Configuration) 
     path = run.measurement_path(chain.chain_id)
     if not path.exists():
         return False
-    read_measurement(path, fingerprint=_fingerprint(chain, configuration))
+    read_measurement(path, chain, fingerprint=_fingerprint(chain, configuration))
     return True
 
 
@@ -319,15 +335,27 @@ class _Job:
 
     def measure(self, chain: ReasoningChain) -> str | None:
         """Measure one chain and write it; return the reason where it cannot be measured."""
+        fingerprint = _fingerprint(chain, self.configuration)
+        checkpoint = self.run.checkpoint_path(chain.chain_id)
+        begun = read_measurement(checkpoint, chain, fingerprint=fingerprint) if checkpoint.exists() else None
         try:
             measurement = measure_chain(
-                self.encoded[chain.chain_id], self.plan, loaded=self.loaded, stages=self.stages, stopped=self.stopped
-            )
+                self.encoded[chain.chain_id], self.plan, loaded=self.loaded, stages=self.stages, stopped=self.stopped,
+                begun=begun, save=partial(write_measurement, checkpoint, fingerprint=fingerprint),
+            )  # fmt: skip
         except MeasurementError as error:
-            return str(error)
-        fingerprint = _fingerprint(chain, self.configuration)
+            return error.reason
         write_measurement(self.run.measurement_path(chain.chain_id), measurement, fingerprint=fingerprint)
+        checkpoint.unlink(missing_ok=True)
         return None
+
+    def count(self, chain_id: str, reason: str | None) -> None:
+        """Enter into the manifest that a chain is done, or why it is not."""
+        manifest = read_manifest(self.run.folder)
+        if reason is None:
+            _update(self.run, n_done=manifest.n_done + 1)
+        else:
+            _update(self.run, failed={**manifest.failed, chain_id: reason})
 
 
 def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:
@@ -335,8 +363,8 @@ def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:
     return wanted or automatic
 
 
-def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> dict[str, str]:
-    """Measure and write the chains, some at a time; return the reason of every failure by chain_id."""
+def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> None:
+    """Measure and write the chains, some at a time; the manifest counts them as they come."""
     n_scores, n_paths = len(job.plan.scorers), len(job.plan.strategies)
     job.stages.add("score", len(missing) * n_scores)
     job.stages.add("prune", sum(job.encoded[chain.chain_id].n_reasoning for chain in missing) * n_paths)
@@ -344,9 +372,10 @@ def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> di
     torch.set_num_threads(max(1, n_threads // n_workers))
     try:
         with installed(job.loaded.model), ThreadPoolExecutor(n_workers) as pool:
-            futures = {chain.chain_id: pool.submit(job.measure, chain) for chain in missing}
+            futures = {pool.submit(job.measure, chain): chain.chain_id for chain in missing}
             try:
-                reasons = {chain_id: future.result() for chain_id, future in futures.items()}
+                for future in as_completed(futures):
+                    job.count(futures[future], future.result())
             except BaseException:
                 job.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -354,20 +383,30 @@ def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> di
     finally:
         torch.set_num_threads(n_threads)
     job.stages.add("prune", 0).finish()
-    return {chain_id: reason for chain_id, reason in reasons.items() if reason is not None}
 
 
 def _update(run: Run, **changes: Any) -> None:
-    write_manifest(run.folder, read_manifest(run.folder).model_copy(update=changes))
+    before = read_manifest(run.folder)
+    after = before.model_copy(update=changes)
+    if after != before:
+        write_manifest(run.folder, after)
+
+
+def _remove_checkpoints(run: Run) -> None:
+    """Remove the checkpoints of chains that are measured; those of chains that failed tell how far they came."""
+    for chain_id in run.measured:
+        run.checkpoint_path(chain_id).unlink(missing_ok=True)
+    if run.checkpoints.is_dir() and not any(run.checkpoints.iterdir()):
+        run.checkpoints.rmdir()
 
 
 def _fingerprint(chain: ReasoningChain, configuration: Configuration) -> str:
     return hashlib.sha256(f"{configuration.fingerprint()} {chain_digest(chain)}".encode()).hexdigest()
 
 
-def _finite(score: FloatArray, what: str) -> FloatArray:
+def _finite(score: FloatArray, chain_id: str, label: str) -> FloatArray:
     if not np.isfinite(score).all():
-        raise MeasurementError(f"{what} is not a finite number at position {int(np.flatnonzero(~np.isfinite(score))[0])}")
+        raise MeasurementError(chain_id, f"the scores of {label} are not all finite numbers")
     return score
 
 

@@ -52,6 +52,15 @@ class Run:
         """File of one chain's arrays."""
         return self.folder / "chains" / file_name(chain_id)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of what is measured so far of chains that are not finished."""
+        return self.folder / "checkpoints"
+
+    def checkpoint_path(self, chain_id: str) -> Path:
+        """File of what is measured so far of one chain."""
+        return self.checkpoints / file_name(chain_id)
+
     def measurement(self, chain_id: str) -> Measurement:
         """Ids, spans, scores, attention profiles and pruning paths of one chain."""
         if chain_id not in self.chains:
@@ -61,7 +70,7 @@ class Run:
             raise RunError(
                 f"{self.folder}: chain {chain_id!r} is not measured; run the same command again, or see 'failed' in run.json"
             )
-        return read_measurement(path)
+        return read_measurement(path, self.chains[chain_id])
 
     def tokens(self) -> pd.DataFrame:
         """One row per reasoning token of every measured chain.

@@ -3,6 +3,7 @@
 Every type is frozen and checked when it is made; its arrays are read-only.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,8 +98,8 @@ class EncodedChain:
 
     Attributes
     ----------
-    chain_id
-        Of the chain.
+    chain
+        The text.
     prompt_ids
         (p,) everything before the reasoning, chat template included; p >= 1.
     reasoning_ids
@@ -110,7 +111,7 @@ class EncodedChain:
         never decrease; the tokens of a split character share its span.
     """
 
-    chain_id: str
+    chain: ReasoningChain
     prompt_ids: IntArray
     reasoning_ids: IntArray
     answer_ids: IntArray
@@ -129,6 +130,11 @@ class EncodedChain:
             raise ValueError(f"{self.chain_id}: spans go backwards")
 
     @property
+    def chain_id(self) -> str:
+        """Of the chain."""
+        return self.chain.chain_id
+
+    @property
     def n_reasoning(self) -> int:
         """Number of reasoning tokens."""
         return len(self.reasoning_ids)
@@ -137,6 +143,10 @@ class EncodedChain:
     def ids(self) -> IntArray:
         """(p + n + m,) the whole chain."""
         return np.concatenate([self.prompt_ids, self.reasoning_ids, self.answer_ids])
+
+    def keep(self, positions: IntArray) -> "EncodedChain":
+        """Delete all reasoning tokens but those at ``positions`` (k,), which close up; ids are kept as they are."""
+        return dataclasses.replace(self, reasoning_ids=self.reasoning_ids[positions], spans=self.spans[positions])
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +217,13 @@ class PruningPath:
         Number of deletions whose margin was within the strategy's tie tolerance.
     nll_answer, nll_joint, nll_reasoning
         (k + 1,) mean negative log-likelihood in nats per token of the answer, of kept reasoning and answer,
-        and of the kept reasoning, after each deletion; index 0 is the unpruned chain. ``nll_reasoning`` is
-        NaN where no reasoning is left.
+        and of the kept reasoning, after each deletion; index 0 is the unpruned chain. NaN where it was not
+        evaluated; ``nll_reasoning`` is NaN also where no reasoning is left.
+    token_forwards
+        Tokens that were run through the model to find the path.
+    token_budget
+        Tokens of one forward pass at the end: the strategy's own, halved as often as memory ran out. None
+        where the strategy has none.
     """
 
     strategy: str
@@ -219,6 +234,8 @@ class PruningPath:
     nll_answer: FloatArray
     nll_joint: FloatArray
     nll_reasoning: FloatArray
+    token_forwards: int = 0
+    token_budget: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deleted", _frozen(self.deleted, np.int64))

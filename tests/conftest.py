@@ -58,7 +58,7 @@ def _planted(chain: ReasoningChain, strength: float, keep: float, rng: np.random
     deleted = order[: n - int(n * keep)]
     curve = np.linspace(1, 2, len(deleted) + 1)
     return Measurement(
-        encoded=EncodedChain(chain.chain_id, np.array([1]), np.arange(n), np.array([2]), spans),
+        encoded=EncodedChain(chain, np.array([1]), np.arange(n), np.array([2]), spans),
         scores={"answer_attention": received.mean(axis=(0, 1)).astype(np.float64)},
         profiles={"answer_attention": AttentionProfile("answer_attention", received, "answer tokens", "none")},
         paths={"greedy": PruningPath("Greedy()", n, deleted, np.full(len(deleted), 0.1), 0, curve, curve, curve)},

@@ -1,17 +1,19 @@
 """Exact greedy pruning."""
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.likelihood import ChainLikelihood, DeletionScores
+from reasoning_anatomy.likelihood import ChainLikelihood
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
-Objective = Literal["answer", "joint"]
+Objective = Literal["answer", "joint", "influence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +27,23 @@ class Greedy:
     ----------
     objective
         ``"answer"``: mean nll of the answer. ``"joint"``: mean nll of kept reasoning and answer; it never
-        scores the deleted token itself, so it favours deleting surprising tokens.
+        scores the deleted token itself, so it favours deleting surprising tokens. ``"influence"``: the
+        control, the change in the summed nll of the tokens that survive after the deleted one, answer
+        included, divided by the number of tokens left (the same for all candidates of a step).
+    most_important_first
+        Delete the token with the highest objective instead: the reverse path.
     keep_ratio
         Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
     tie_tolerance
         Objectives within this many nats per token are a tie; the default is what float32 rounds away.
     token_budget
-        Tokens of one forward pass; changes speed and memory, not the result.
+        Tokens of one forward pass, halved whenever memory runs out; changes speed and memory, and numbers in
+        the last digits.
     store_gib
         Memory for what candidates may keep between steps, in GiB; likewise.
+    checkpoint_every
+        Deletions after which the likelihood starts afresh from the ids, so that an interrupted chain goes on
+        from there to the very same numbers; likewise.
 
     References
     ----------
@@ -41,58 +51,114 @@ class Greedy:
     """
 
     objective: Objective = "answer"
+    most_important_first: bool = False
     keep_ratio: float = 0.0
     tie_tolerance: float = 1e-5
     token_budget: int = 512
     store_gib: float = 1.0
+    checkpoint_every: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep_ratio <= 1:
             raise ValueError(f"keep_ratio is {self.keep_ratio}, expected 0..1")
-        if self.token_budget < 1 or not (self.tie_tolerance >= 0 and self.store_gib >= 0):
-            raise ValueError(f"{self}: token_budget must be at least 1, tie_tolerance and store_gib at least 0")
+        if self.token_budget < 1 or self.checkpoint_every < 1 or not (self.tie_tolerance >= 0 and self.store_gib >= 0):
+            raise ValueError(
+                f"{self}: token_budget and checkpoint_every must be at least 1, tie_tolerance and store_gib at least 0"
+            )
 
-    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, advance: Callable[[], None] = lambda: None) -> PruningPath:
-        """Delete tokens of one chain until ``keep_ratio`` is reached; calls ``advance`` after every deletion.
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
+        """Delete tokens of one chain until ``keep_ratio`` is reached.
+
+        Parameters
+        ----------
+        chain
+            Encoded for the model.
+        loaded
+            The model.
+        job
+            Where to report progress and to save it every ``checkpoint_every`` deletions.
 
         Raises
         ------
         MeasurementError
-            A likelihood is not a finite number.
+            A likelihood is not a finite number, or memory does not suffice for a single candidate.
         """
+        job = job or PruningJob()
         n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.keep_ratio)
-        deleted: list[int] = []
-        margins: list[float] = []
         with installed(loaded.model):
-            likelihood = ChainLikelihood(loaded, chain, token_budget=self.token_budget, store_bytes=int(self.store_gib * _GIB))
-            curve = [likelihood.nll()]
-            for _ in range(n_deletions):
-                scores = likelihood.score_deletions(reasoning=self.objective == "joint")
-                chosen, margin = _choose(self._objectives(scores, len(chain.answer_ids)), self.tie_tolerance)
-                deleted.append(int(scores.positions[chosen]))
-                margins.append(margin)
-                likelihood.delete(deleted[-1])
-                curve.append(likelihood.nll())
-                advance()
+            path = job.begun or self._unpruned(chain, loaded)
+            while len(path.deleted) < n_deletions:
+                n_next = min(self.checkpoint_every, n_deletions - len(path.deleted))
+                path = self._extend(path, n_next, chain, loaded, job)
+                job.save(path)
+        return path
+
+    def _unpruned(self, chain: EncodedChain, loaded: LoadedModel) -> PruningPath:
+        likelihood = self._likelihood(chain, loaded, self.token_budget)
+        nll = likelihood.nll()
         return PruningPath(
             strategy=repr(self),
             n_reasoning=chain.n_reasoning,
-            deleted=np.array(deleted, dtype=np.int64),
-            margin=np.array(margins),
-            n_ties=int(np.sum(np.array(margins) <= self.tie_tolerance)),
-            nll_answer=np.array([nll.answer for nll in curve]),
-            nll_joint=np.array([nll.joint for nll in curve]),
-            nll_reasoning=np.array([nll.reasoning for nll in curve]),
+            deleted=np.empty(0, dtype=np.int64),
+            margin=np.empty(0),
+            n_ties=0,
+            nll_answer=np.array([nll.answer]),
+            nll_joint=np.array([nll.joint]),
+            nll_reasoning=np.array([nll.reasoning]),
+            token_forwards=likelihood.token_forwards,
+            token_budget=likelihood.token_budget,
         )
 
-    def _objectives(self, scores: DeletionScores, n_answer: int) -> FloatArray:
-        """(k,) nats per token if each candidate were deleted; lower is better."""
+    def _extend(
+        self, path: PruningPath, n_deletions: int, chain: EncodedChain, loaded: LoadedModel, job: PruningJob
+    ) -> PruningPath:
+        """Make the next deletions, by a likelihood that knows nothing but the tokens that are left."""
+        kept = np.flatnonzero(np.isnan(path.deletion_step))
+        likelihood = self._likelihood(chain.keep(kept), loaded, path.token_budget or self.token_budget)
+        deleted, margins, nlls = [], [], []
+        for _ in range(n_deletions):
+            objectives = self._objectives(likelihood)
+            chosen, margin = _choose(-objectives if self.most_important_first else objectives, self.tie_tolerance)
+            position = int(likelihood.kept[chosen])
+            likelihood.delete(position)
+            deleted.append(kept[position])
+            margins.append(margin)
+            nlls.append(likelihood.nll())
+            job.advance()
+        return dataclasses.replace(
+            path,
+            deleted=_join(path.deleted, deleted),
+            margin=_join(path.margin, margins),
+            n_ties=path.n_ties + sum(margin <= self.tie_tolerance for margin in margins),
+            nll_answer=_join(path.nll_answer, [nll.answer for nll in nlls]),
+            nll_joint=_join(path.nll_joint, [nll.joint for nll in nlls]),
+            nll_reasoning=_join(path.nll_reasoning, [nll.reasoning for nll in nlls]),
+            token_forwards=path.token_forwards + likelihood.token_forwards,
+            token_budget=likelihood.token_budget,
+        )
+
+    def _likelihood(self, chain: EncodedChain, loaded: LoadedModel, token_budget: int) -> ChainLikelihood:
+        return ChainLikelihood(loaded, chain, token_budget=token_budget, store_bytes=int(self.store_gib * _GIB))
+
+    def _objectives(self, likelihood: ChainLikelihood) -> FloatArray:
+        """(k,) nats per token if each of the kept tokens were deleted; lower is better."""
+        scores = likelihood.score_deletions(reasoning=self.objective != "answer")
         if scores.reasoning is None:
-            return -scores.answer / n_answer
-        return -(scores.answer + scores.reasoning) / (len(scores.positions) - 1 + n_answer)
+            return -scores.answer / likelihood.n_answer
+        after = scores.answer + scores.reasoning
+        n_left = len(scores.positions) - 1 + likelihood.n_answer
+        if self.objective == "joint":
+            return -after / n_left
+        logp = likelihood.token_logp()
+        survivors_now: FloatArray = logp.sum() - logp[: len(scores.positions)]
+        return (survivors_now - after) / n_left
 
 
 _GIB: Final = 2**30
+
+
+def _join(before: npt.NDArray[Any], after: list[Any]) -> npt.NDArray[Any]:
+    return np.concatenate([before, np.array(after, dtype=before.dtype)])
 
 
 def _choose(objectives: FloatArray, tolerance: float) -> tuple[int, float]:

@@ -43,7 +43,7 @@ def make_run() -> Callable[..., Run]:
         for chain, (_, received, deleted) in zip(chains, content, strict=True):
             if received is not None:
                 path = run.measurement_path(chain.chain_id)
-                write_measurement(path, _measurement(chain.chain_id, received, np.array(deleted)), fingerprint="test")
+                write_measurement(path, _measurement(chain, received, np.array(deleted)), fingerprint="test")
         write_chains(folder / CHAINS_NAME, chains)
         model = ModelIdentity(
             id="tiny", revision="abc", architecture="none", n_layers=1, n_heads=1, weights="none", template="none",
@@ -59,13 +59,13 @@ def make_run() -> Callable[..., Run]:
     return make
 
 
-def _measurement(chain_id: str, received: np.ndarray, deleted: np.ndarray) -> Measurement:
+def _measurement(chain: ReasoningChain, received: np.ndarray, deleted: np.ndarray) -> Measurement:
     n, k = received.shape[-1], len(deleted)
     curve = np.linspace(1, 2, k + 1)
     scores = received.mean(axis=(0, 1), dtype=np.float64)
     return Measurement(
         encoded=EncodedChain(
-            chain_id, np.array([1]), np.arange(n), np.array([2]), np.stack([np.arange(n), np.arange(n) + 1], axis=1)
+            chain, np.array([1]), np.arange(n), np.array([2]), np.stack([np.arange(n), np.arange(n) + 1], axis=1)
         ),
         scores={"answer_attention": scores, "surprisal": -scores},
         profiles={"answer_attention": AttentionProfile("answer_attention", received, "answer tokens", "none")},

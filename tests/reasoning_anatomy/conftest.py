@@ -84,7 +84,8 @@ def make_random_chain() -> "Callable[[int, int, int], EncodedChain]":
 
     def make(p: int, n: int, m: int) -> EncodedChain:
         prompt, reasoning, answer = (rng.integers(3, 97, size) for size in (p, n, m))
-        return EncodedChain("random", prompt, reasoning, answer, np.stack([np.arange(n), np.arange(1, n + 1)], axis=1))
+        text = ReasoningChain(chain_id="random", question_id="random", question="?", reasoning="x" * n, answer="x" * m)
+        return EncodedChain(text, prompt, reasoning, answer, np.stack([np.arange(n), np.arange(1, n + 1)], axis=1))
 
     return make
 

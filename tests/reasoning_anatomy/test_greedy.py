@@ -9,8 +9,9 @@ from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.likelihood import ChainLikelihood, largest_likelihood_change
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.types import EncodedChain, FloatArray
+from reasoning_anatomy.types import EncodedChain, FloatArray, ReasoningChain
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
 NATS = 1e-5  # float32 rounding of a mean nll; larger differences would be errors of the method
@@ -85,7 +86,8 @@ def test_margin_is_the_distance_to_the_second_best_candidate(make_random_model, 
 def test_ties_go_to_the_lowest_position_and_are_counted(make_random_model):
     loaded = make_random_model("llama")
     same = np.full(4, 11)
-    chain = EncodedChain("ties", np.array([5, 6]), same, np.array([7, 8]), np.tile([0, 1], (4, 1)))
+    text = ReasoningChain(chain_id="ties", question_id="q", question="?", reasoning="xxxx", answer="y")
+    chain = EncodedChain(text, np.array([5, 6]), same, np.array([7, 8]), np.tile([0, 1], (4, 1)))
     path = Greedy().prune(chain, loaded=loaded)
     assert path.deleted.tolist() == [0, 1, 2, 3]  # deleting any of equal neighbours leaves the same text
     assert path.n_ties == 3
@@ -189,7 +191,8 @@ def test_attention_of_the_model_is_back_after_pruning(make_random_model, make_ra
 
 def test_every_deletion_is_announced(make_random_model, make_random_chain):
     calls = []
-    Greedy().prune(make_random_chain(2, 5, 1), loaded=make_random_model("llama"), advance=lambda: calls.append(1))
+    job = PruningJob(advance=lambda: calls.append(1))
+    Greedy().prune(make_random_chain(2, 5, 1), loaded=make_random_model("llama"), job=job)
     assert len(calls) == 5
 
 

@@ -21,17 +21,29 @@ ARRAYS = {
 }
 
 
+CHAIN = {"chain_id": "c", "question_id": "q", "question": "Q", "reasoning": "R", "answer": "A"}
+
+
+def text(chain_id: str = "c") -> ReasoningChain:
+    return ReasoningChain(**(CHAIN | {"chain_id": chain_id}))
+
+
 def measure(chain_id: str = "c") -> Measurement:
     rng = np.random.default_rng(0)
     n, k = 5, 3
-    encoded = EncodedChain(chain_id, [1, 2], rng.integers(0, 50_000, n), [9], np.stack([np.arange(n), np.arange(n) + 1], 1))
-    path = PruningPath("Greedy(objective='joint')", n, rng.permutation(n)[:k], [0.1, np.nan, 0.0], 1, *rng.random((3, k + 1)))
+    spans = np.stack([np.arange(n), np.arange(n) + 1], axis=1)
+    encoded = EncodedChain(text(chain_id), [1, 2], rng.integers(0, 50_000, n), [9], spans)
+    path = PruningPath(
+        "Greedy(objective='joint')", n, rng.permutation(n)[:k], [0.1, np.nan, 0.0], 1, *rng.random((3, k + 1)),
+        token_forwards=77, token_budget=64,
+    )  # fmt: skip
     profile = AttentionProfile("answer_attention", rng.random((2, 3, n)), "answer tokens", "none")
     return Measurement(
         encoded,
         scores={"answer_attention": rng.random(n), "é/😀:a=b": rng.random(n)},
         profiles={"answer_attention": profile},
         paths={"greedy:objective=joint": path, "other": path},
+        begun={"begun": path},
     )
 
 
@@ -49,7 +61,7 @@ def same(a: Any, b: Any) -> None:
 
 @pytest.mark.parametrize("fingerprint", ["f", None])
 def test_every_array_and_fact_comes_back(written: Path, fingerprint: str | None) -> None:
-    expected, found = measure(), read_measurement(written, fingerprint=fingerprint)
+    expected, found = measure(), read_measurement(written, text(), fingerprint=fingerprint)
     assert found.encoded.chain_id == "c"
     for name in ARRAYS["encoded"]:
         same(getattr(found.encoded, name), getattr(expected.encoded, name))
@@ -62,29 +74,31 @@ def test_every_array_and_fact_comes_back(written: Path, fingerprint: str | None)
         same(again.received, profile.received)
         assert (again.scorer, again.queries, again.normalisation) == (profile.scorer, profile.queries, profile.normalisation)
     assert list(found.paths) == list(expected.paths)
-    for label, path in expected.paths.items():
+    assert list(found.begun) == list(expected.begun)
+    for label, path in {**expected.paths, **expected.begun}.items():
+        again = {**found.paths, **found.begun}[label]
         for name in ARRAYS["path"]:
-            same(getattr(found.paths[label], name), getattr(path, name))
-        assert (found.paths[label].strategy, found.paths[label].n_ties) == (path.strategy, 1)
-        assert found.paths[label].n_reasoning == 5
+            same(getattr(again, name), getattr(path, name))
+        assert (again.strategy, again.n_ties, again.token_forwards, again.token_budget) == (path.strategy, 1, 77, 64)
+        assert again.n_reasoning == 5
 
 
 def test_the_same_measurement_gives_the_same_bytes(written: Path) -> None:
     before = written.read_bytes()
-    write_measurement(written, read_measurement(written), fingerprint="f")
+    write_measurement(written, read_measurement(written, text()), fingerprint="f")
     assert written.read_bytes() == before
 
 
 def test_a_chain_without_scores_and_paths_comes_back(tmp_path: Path) -> None:
     write_measurement(tmp_path / "c", Measurement(measure().encoded), fingerprint="f")
-    found = read_measurement(tmp_path / "c")
+    found = read_measurement(tmp_path / "c", text())
     assert (found.scores, found.profiles, found.paths) == ({}, {}, {})
 
 
 def test_another_fingerprint_is_refused_and_the_file_stays(written: Path) -> None:
     before = written.read_bytes()
     with pytest.raises(RunError) as refused:
-        read_measurement(written, fingerprint="g")
+        read_measurement(written, text(), fingerprint="g")
     assert str(refused.value) == f"{written}: measured from another text or configuration; use another run folder"
     assert written.read_bytes() == before
 
@@ -125,26 +139,29 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_file_is_refused_with_path_and_remedy(written: Path, damage: Callable[[bytes], bytes]) -> None:
     written.write_bytes(damage(written.read_bytes()))
     with pytest.raises(RunError) as refused:
-        read_measurement(written, fingerprint="f")
+        read_measurement(written, text(), fingerprint="f")
     message = str(refused.value)
     assert message.startswith(f"{written}: cannot be read (")
     assert message.endswith("); delete the file and run the same command again")
     assert "\n" not in message
 
 
-def test_arrays_that_do_not_fit_are_refused(written: Path) -> None:
-    content = written.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-    tensors = load(content) | {"spans": np.zeros((4, 2), dtype=np.int64)}
-    written.write_bytes(save(tensors, metadata=metadata))
-    with pytest.raises(RunError, match=r"spans has shape \(4, 2\), expected \(5, 2\).*delete the file"):
-        read_measurement(written)
+def test_one_changed_number_is_noticed(written: Path) -> None:
+    content = bytearray(written.read_bytes())
+    content[-3] ^= 1
+    written.write_bytes(content)
+    with pytest.raises(RunError, match=r"its numbers are not those that were written.*delete the file"):
+        read_measurement(written, text(), fingerprint="f")
+
+
+def test_the_file_of_another_chain_is_refused(written: Path) -> None:
+    with pytest.raises(RunError, match=r"it holds chain 'c', not 'd'"):
+        read_measurement(written, text("d"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"none\.safetensors: cannot be read"):
-        read_measurement(tmp_path / "none.safetensors")
+        read_measurement(tmp_path / "none.safetensors", text())
 
 
 IDS = ["../../x", "a/b", "a\\b", "/etc/passwd", "..", ".", "x" * 10_000, "😀", "con", "NUL.txt", "a\nb", "a\0b", " ", "-",
@@ -162,7 +179,7 @@ def test_a_file_name_never_leaves_the_folder(tmp_path: Path, chain_id: str) -> N
     assert name.split(".")[0].lower() not in ("con", "nul")  # reserved on Windows, whatever the extension
     write_measurement(path, measure(chain_id), fingerprint="f")
     assert list(tmp_path.iterdir()) == [path]
-    assert read_measurement(path).encoded.chain_id == chain_id
+    assert read_measurement(path, text(chain_id)).encoded.chain_id == chain_id
 
 
 def test_distinct_ids_have_distinct_names_even_where_case_does_not_count() -> None:
@@ -178,9 +195,6 @@ def test_distinct_ids_have_distinct_names_even_where_case_does_not_count() -> No
 def test_names_are_equal_where_ids_are(one: str, two: str) -> None:
     assert (file_name(one) == file_name(two)) == (one == two)
     assert "/" not in file_name(one)
-
-
-CHAIN = {"chain_id": "c", "question_id": "q", "question": "Q", "reasoning": "R", "answer": "A"}
 
 
 @pytest.mark.parametrize(

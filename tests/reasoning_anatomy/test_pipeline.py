@@ -1,6 +1,7 @@
 """From a file of chains to a run folder: the same whatever happens in between."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -170,7 +171,10 @@ def test_chain_that_cannot_be_measured_is_counted_and_the_others_go_on(tiny_mode
     run = measure(example_chains[:4], out=tmp_path / "run", model=loaded, strategies=[GREEDY])
     failed = example_chains[0].chain_id
     assert list(run.manifest.failed) == [failed]
-    assert "not a finite number" in run.manifest.failed[failed]
+    reason = "the scores of answer_attention are not all finite numbers"
+    assert run.manifest.failed[failed] == reason
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (record["n_done"], record["n_failed"], record["n_left"]) == (3, {reason: 1}, 0)
     assert (run.manifest.n_done, run.manifest.n_left) == (3, 0)
     assert failed not in set(run.tokens()["chain_id"])
 

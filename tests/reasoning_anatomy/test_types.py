@@ -14,11 +14,13 @@ from reasoning_anatomy.types import (
     AttentionProfile,
     EncodedChain,
     PruningPath,
+    ReasoningChain,
     TokenScores,
 )
 
+CHAIN = ReasoningChain(chain_id="c", question_id="q", question="?", reasoning="ab", answer="c")
 ENCODED: dict[str, Any] = {
-    "chain_id": "c", "prompt_ids": [1], "reasoning_ids": [2, 3], "answer_ids": [4], "spans": [[0, 1], [1, 2]],
+    "chain": CHAIN, "prompt_ids": [1], "reasoning_ids": [2, 3], "answer_ids": [4], "spans": [[0, 1], [1, 2]],
 }  # fmt: skip
 PATH: dict[str, Any] = {
     "strategy": "S()", "n_reasoning": 4, "deleted": [2, 0], "margin": [0.1, np.nan], "n_ties": 0,
