@@ -64,16 +64,24 @@ class Evidence:
         return np.array([chain.n_censored for chain in self.chains])
 
 
+def choose(run: Run, kind: str, wanted: str | None, known: Mapping[str, str]) -> str:
+    """Return the wanted label, or the first of the run for None; `AnalysisError` lists what there is."""
+    if not known:
+        raise AnalysisError(f"{run.folder}: was measured without a {kind}; measure the chains with one, in another folder")
+    label = next(iter(known)) if wanted is None else wanted
+    if label not in known:
+        raise AnalysisError(f"{run.folder}: has no {kind} {label!r}; it has {', '.join(sorted(known))}")
+    return label
+
+
 def gather(run: Run, *, scorer: str, strategy: str) -> Evidence:
     """Correlate attention with deletion order in every chain of a run that can be used.
 
     Raises
     ------
     AnalysisError
-        The run has no such scorer or strategy, or no chain of it can be used.
+        No chain of the run can be used.
     """
-    _expect_label(run, "scorer", scorer, run.manifest.configuration.scorers)
-    _expect_label(run, "strategy", strategy, run.manifest.configuration.strategies)
     measured = run.measured
     exclusions = Counter({"not_measured": len(run.chains) - len(measured)})
     chains = []
@@ -132,8 +140,3 @@ def _read_chain(measurement: Measurement, question_id: str, scorer: str, strateg
         layers=found[1 : 1 + n_layers],
         heads=found[1 + n_layers :].reshape(n_layers, n_heads, len(TERMS)),
     )
-
-
-def _expect_label(run: Run, kind: str, label: str, known: Mapping[str, str]) -> None:
-    if label not in known:
-        raise AnalysisError(f"{run.folder}: has no {kind} {label!r}; it has {', '.join(sorted(known)) or 'none'}")

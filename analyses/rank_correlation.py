@@ -11,7 +11,7 @@ import pandas as pd
 from analyses._bootstrap import Counts, Means, bootstrap_means, resample_counts
 from analyses._caveats import caveats
 from analyses._correlation import TERMS
-from analyses._evidence import Evidence, gather
+from analyses._evidence import Evidence, choose, gather
 from analyses._families import adjust
 from analyses._power import detectable_effect
 from analyses._questions import question_index, question_means
@@ -34,9 +34,10 @@ class RankCorrelation:
     Attributes
     ----------
     scorer
-        Label of the scorer whose attention profile is read; its scores, where it has no profile.
+        Label of the scorer whose attention profile is read; its scores, where it has no profile. None takes
+        the first of the run.
     strategy
-        Label of the strategy whose path is read.
+        Label of the strategy whose path is read; None takes the first of the run.
     draws
         Bootstrap resamples of the questions.
     confidence
@@ -54,8 +55,8 @@ class RankCorrelation:
     Singh & Hakkani-Tür (2026), Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv 2601.03066.
     """
 
-    scorer: str = "answer_attention"
-    strategy: str = "greedy"
+    scorer: str | None = None
+    strategy: str | None = None
     draws: int = 9999
     confidence: float = 0.95
     seed: int = 0
@@ -90,7 +91,10 @@ class RankCorrelation:
         AnalysisError
             The run has no such scorer or strategy, or no chain of it can be used.
         """
-        evidence = gather(run, scorer=self.scorer, strategy=self.strategy)
+        configuration = run.manifest.configuration
+        scorer = choose(run, "scorer", self.scorer, configuration.scorers)
+        strategy = choose(run, "strategy", self.strategy, configuration.strategies)
+        evidence = gather(run, scorer=scorer, strategy=strategy)
         sample = _Sample.of(evidence, draws=self.draws, seed=self.seed, confidence=self.confidence)
         overall = np.stack([chain.overall for chain in evidence.chains])
         table = sample.summary(overall, pd.DataFrame({"term": TERMS}))
@@ -103,23 +107,9 @@ class RankCorrelation:
             details=details,
             exclusions=evidence.exclusions,
             warnings=tuple(caveats(evidence, table, details["between_questions"])),
-            config=repr(self),
-            provenance=self._provenance(run),
+            config=repr(dataclasses.replace(self, scorer=scorer, strategy=strategy)),
+            provenance=_provenance(run, scorer, strategy),
         )
-
-    def _provenance(self, run: Run) -> dict[str, Any]:
-        configuration = run.manifest.configuration
-        model = configuration.model
-        return {
-            "run": run.folder.resolve().name,
-            "model": model.id,
-            "revision": model.revision,
-            "dtype": model.dtype,
-            "quantization": model.quantization,
-            "scorer": configuration.scorers[self.scorer],
-            "strategy": configuration.strategies[self.strategy],
-            "versions": {package: version(package) for package in _VERSIONS_OF},
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +147,20 @@ class _Sample:
             n_chains=present.sum(axis=0),
             n_tokens=self.n_tokens @ present,
         )
+
+
+def _provenance(run: Run, scorer: str, strategy: str) -> dict[str, Any]:
+    configuration = run.manifest.configuration
+    model = configuration.model
+    facts = ("revision", "dtype", "quantization")
+    return {
+        "run": run.folder.resolve().name,
+        "model": model.id if model else f"none; {configuration.encoding}",
+        **{fact: getattr(model, fact) for fact in facts if model},
+        "scorer": configuration.scorers[scorer],
+        "strategy": configuration.strategies[strategy],
+        "versions": {package: version(package) for package in _VERSIONS_OF},
+    }
 
 
 def _profile_tables(evidence: Evidence, sample: _Sample) -> dict[str, pd.DataFrame]:

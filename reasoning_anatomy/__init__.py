@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasoning_anatomy.chains import read_chains, write_chains
     from reasoning_anatomy.errors import ReasoningAnatomyError
+    from reasoning_anatomy.interchange import export_run, import_run
     from reasoning_anatomy.models import load_model
     from reasoning_anatomy.pipeline import measure
     from reasoning_anatomy.run import Run, newest_run, open_run
@@ -33,6 +34,8 @@ _HOME = {
     "ReasoningAnatomyError": "errors",
     "ReasoningChain": "types",
     "Run": "run",
+    "export_run": "interchange",
+    "import_run": "interchange",
     "load_model": "models",
     "measure": "pipeline",
     "newest_run": "run",
@@ -50,6 +53,8 @@ __all__ = [
     "ReasoningAnatomyError",
     "ReasoningChain",
     "Run",
+    "export_run",
+    "import_run",
     "load_model",
     "measure",
     "newest_run",

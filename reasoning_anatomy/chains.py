@@ -28,7 +28,7 @@ def read_chains(path: str | Path) -> list[ReasoningChain]:
     path = Path(path)
     chains: list[ReasoningChain] = []
     first_line: dict[str, int] = {}
-    for number, line in _lines(path):
+    for number, line in lines(path):
         chain = _parse(path, number, line)
         if chain.chain_id in first_line:
             raise ChainFileError(
@@ -49,10 +49,11 @@ def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
 
 def line_of_chain(path: Path, chain_id: str) -> int:
     """Line of a chain in a file that `read_chains` could read."""
-    return next(number for number, line in _lines(path) if json.loads(line)["chain_id"] == chain_id)
+    return next(number for number, line in lines(path) if json.loads(line)["chain_id"] == chain_id)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of every line that is not blank; `ChainFileError` where the file cannot be read."""
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
@@ -68,18 +69,32 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise ChainFileError(f"{path}: {error.strerror}; give a JSONL file of chains") from error
 
 
-def _parse(path: Path, number: int, line: str) -> ReasoningChain:
+def decode(path: Path, number: int, text: str) -> Any:
+    """Return the value that JSON beginning at a line of a file stands for; `ChainFileError` where it is none."""
     where = f"{path}, line {number}"
     try:
-        record = json.loads(line, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
+        where = f"{path}, line {number + error.lineno - 1}"
         raise ChainFileError(f"{where}, column {error.colno}: is not JSON ({error.msg}); expected one object a line") from error
     except RecursionError:
         raise ChainFileError(f"{where}: is nested too deeply to be a chain") from None
     except ValueError as error:
         raise ChainFileError(f"{where}: {error}") from None
+
+
+def shown(value: Any) -> str:
+    """Value as a message shows it: JSON, cut after 60 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _parse(path: Path, number: int, line: str) -> ReasoningChain:
+    where = f"{path}, line {number}"
+    record = decode(path, number, line)
     if not isinstance(record, dict):
-        raise ChainFileError(f"{where}: is {_shown(record)}, expected a JSON object with {', '.join(_FIELDS[:5])}")
+        raise ChainFileError(f"{where}: is {shown(record)}, expected a JSON object with {', '.join(_FIELDS[:5])}")
     try:
         return ReasoningChain.model_validate(_with_further_fields_in_source(where, record))
     except ValidationError as error:
@@ -107,10 +122,4 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"has no field {name!r}; every chain needs {', '.join(_FIELDS[:5])}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{name!r} is {_shown(first['input'])}: {message}"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    text = text.encode(errors="backslashreplace").decode()
-    return text if len(text) <= 60 else text[:57] + "..."
+    return f"{name!r} is {shown(first['input'])}: {message}"

@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 EXIT_BAD_INPUT: Final = 2
 _DEFAULT_ANALYSES: Final = ("rank_correlation",)
 
+_Run = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
+_Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"], arg(help="Of weights and activations; orders are exact in float32.")
+]
+_Device = Annotated[str, arg(help="auto, cpu, cuda or cuda:N.")]
+_Quantize = Annotated[Literal["4bit", "8bit"] | None, arg(help="Through bitsandbytes, on CPU too.")]
+_Revision = Annotated[str | None, arg(help="Commit, tag or branch on the hub.")]
+_TrustRemoteCode = Annotated[bool, arg(help="Run code that ships with the model.")]
+_BeforeReasoning = Annotated[
+    str, arg(help=r"Joins prompt and reasoning; \n is a line break. <think>\n for models that think in tags.")
+]
+_BeforeAnswer = Annotated[str, arg(help=r"Joins reasoning and answer. \n</think>\n\n likewise.")]
 _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
 
 app = SubcommandApp()
@@ -72,22 +84,18 @@ def run(
     chains: Annotated[Positional[Path], arg(help="JSONL file, one chain a line.", metavar="CHAINS.jsonl")],
     out: Annotated[Path, arg(help="Folder of the run; begun runs are finished.")],
     model: Annotated[str, arg(help="Hub id, local folder, GGUF file, or smollm2-135m.")] = "smollm2-135m",
-    dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], arg(help="Of weights and activations; orders are exact in float32.")
-    ] = "float32",
-    device: Annotated[str, arg(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    quantize: Annotated[Literal["4bit", "8bit"] | None, arg(help="Through bitsandbytes, on CPU too.")] = None,
-    revision: Annotated[str | None, arg(help="Commit, tag or branch on the hub.")] = None,
-    trust_remote_code: Annotated[bool, arg(help="Run code that ships with the model.")] = False,
+    dtype: _Dtype = "float32",
+    device: _Device = "auto",
+    quantize: _Quantize = None,
+    revision: _Revision = None,
+    trust_remote_code: _TrustRemoteCode = False,
     scorers: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = ("answer_attention",),
     strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, such as greedy:objective=joint; see `list`.")] = (
         "greedy",
     ),
     workers: Annotated[int | None, arg(help="Chains measured at the same time; up to 4 on a CPU where left out.")] = None,
-    before_reasoning: Annotated[
-        str, arg(help=r"Joins prompt and reasoning; \n is a line break. <think>\n for models that think in tags.")
-    ] = "",
-    before_answer: Annotated[str, arg(help=r"Joins reasoning and answer. \n</think>\n\n likewise.")] = r"\n",
+    before_reasoning: _BeforeReasoning = "",
+    before_answer: _BeforeAnswer = r"\n",
 ) -> None:
     """Measure chains with a model: attention scores and pruning paths, into a run folder."""
     from reasoning_anatomy.chains import read_chains
@@ -111,16 +119,67 @@ def run(
             workers=workers,
             stages=stages,
         )
-    manifest = measured.manifest
-    for chain_id, reason in manifest.failed.items():
-        _say(f"Failed: {chain_id}: {reason}")
-    _say(f"{manifest.n_done} of {manifest.n_chains} chains are measured in {out}")
-    _say(f"Next: reasoning-anatomy annotate {out} && reasoning-anatomy report {out}")
+    _say_measured(measured)
+
+
+@app.command(name="import")
+def import_run(
+    file: Annotated[Positional[Path], arg(help="Published file: one JSON object a line, or a list.", metavar="FILE")],
+    out: Annotated[Path, arg(help="Folder of the run; begun imports are finished.")],
+    format: Annotated[str | None, arg(help="KEY, see `list`; told from the first item where left out.")] = None,
+    model: Annotated[
+        str | None, arg(help="The model that pruned: as for `run`. Finds the text of ids, and scores the tokens.")
+    ] = None,
+    dtype: _Dtype = "float32",
+    device: _Device = "auto",
+    quantize: _Quantize = None,
+    revision: _Revision = None,
+    trust_remote_code: _TrustRemoteCode = False,
+    scorers: Annotated[
+        tuple[str, ...],
+        arg(help="KEY or KEY:option=value; answer_attention where left out, recency and random without a model."),
+    ] = (),
+    before_reasoning: _BeforeReasoning = "",
+    before_answer: _BeforeAnswer = r"\n",
+) -> None:
+    """Make a run of a published file of pruned chains, for every analysis and the report."""
+    from reasoning_anatomy import interchange
+    from reasoning_anatomy.progress import Stages
+
+    spec, encoding = None, None
+    if model is not None:
+        from reasoning_anatomy.encoding import EncodingOptions
+        from reasoning_anatomy.models import ModelSpec
+
+        spec = ModelSpec(model, dtype, device, quantize, revision, trust_remote_code)
+        encoding = EncodingOptions(_with_line_breaks(before_reasoning), _with_line_breaks(before_answer))
+    with Stages(show=True) as stages:
+        imported = interchange.import_run(
+            file, out=out, format=format, model=spec, scorers=scorers, encoding=encoding, stages=stages
+        )
+    _say_measured(imported)
+
+
+@app.command(name="export")
+def export_run(
+    run: _Run,
+    format: Annotated[str, arg(help="KEY; see `list`.")],
+    out: Annotated[Path | None, arg(help="The file; RUN/exports/FORMAT.jsonl where left out.")] = None,
+    strategy: Annotated[str | None, arg(help="Label of the strategy; the first of the run where left out.")] = None,
+    annotator: Annotated[str | None, arg(help="Whose categories; the only one of the run where left out.")] = None,
+) -> None:
+    """Write the chains of a run with their deletion orders for other programs."""
+    from reasoning_anatomy import interchange
+    from reasoning_anatomy.run import open_run
+
+    opened = open_run(run)
+    written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
+    _say(f"Wrote {len(opened.measured)} of {opened.manifest.n_chains} chains to {written}")
 
 
 @app.command
 def annotate(
-    run: Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")],
+    run: _Run,
     annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "spacy",
 ) -> None:
     """Give every reasoning token of a run its functional category."""
@@ -137,7 +196,7 @@ def annotate(
 
 @app.command
 def analyse(
-    run: Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")],
+    run: _Run,
     analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = _DEFAULT_ANALYSES,
 ) -> None:
     """Run analyses on a run; each is also a program: python -m analyses.KEY RUN."""
@@ -150,7 +209,7 @@ def analyse(
 
 @app.command
 def report(
-    run: Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")],
+    run: _Run,
     max_chains: Annotated[int, arg(help="Chains in the token viewer.")] = 50,
 ) -> None:
     """Write RUN/report.html, one file to send; analyses that are missing are run first."""
@@ -170,8 +229,8 @@ def report(
 @app.command(name="list")
 def list_plugins(
     kind: Annotated[
-        Positional[Literal["scorers", "strategies", "annotators", "analyses", "figures"] | None],
-        arg(help="scorers, strategies, annotators, analyses or figures; all, where left out.", metavar="KIND"),
+        Positional[Literal["scorers", "strategies", "annotators", "analyses", "figures", "formats"] | None],
+        arg(help="scorers, strategies, annotators, analyses, figures or formats; all, where left out.", metavar="KIND"),
     ] = None,
 ) -> None:
     """List what can be measured, with one line and the source of each."""
@@ -181,6 +240,7 @@ def list_plugins(
         "annotators": "annotator",
         "analyses": "analysis",
         "figures": "figure",
+        "formats": "format",
     }
     for plural in [kind] if kind else singular:
         _say(f"{plural}:")
@@ -231,16 +291,20 @@ def _open_or_newest(folder: Path | None) -> "Run":
 
 
 def _analyse(run: "Run", spec: str) -> Any:
-    """Run an analysis, without options on the first scorer and strategy of the run, and write its result."""
-    analysis = plugins.load("analysis", spec)
-    if ":" not in spec:
-        configuration = run.manifest.configuration
-        measured = {"scorer": next(iter(configuration.scorers), ""), "strategy": next(iter(configuration.strategies), "")}
-        options = {item.name: measured[item.name] for item in dataclasses.fields(analysis) if item.name in measured}
-        analysis = dataclasses.replace(analysis, **options)
-    result = analysis.analyse(run)
+    """Run an analysis and write its result."""
+    result = plugins.load("analysis", spec).analyse(run)
     run.write_analysis(result)
     return result
+
+
+def _say_measured(run: "Run") -> None:
+    """Say what a run holds, and what to do with it."""
+    manifest = run.manifest
+    for chain_id, reason in manifest.failed.items():
+        _say(f"Failed: {chain_id}: {reason}")
+    _say(f"{manifest.n_done} of {manifest.n_chains} chains are measured in {run.folder}")
+    annotating = "" if run.annotators else f"reasoning-anatomy annotate {run.folder} && "
+    _say(f"Next: {annotating}reasoning-anatomy report {run.folder}")
 
 
 def _print_result(result: Any) -> None:

@@ -36,7 +36,7 @@ class RunError(ReasoningAnatomyError):
 
 
 class PluginError(ReasoningAnatomyError):
-    """An unknown scorer, strategy, annotator, analysis or figure, or a wrong option of one."""
+    """An unknown scorer, strategy, annotator, analysis, figure or format, or a wrong option of one."""
 
 
 class AnnotationError(ReasoningAnatomyError):

@@ -58,9 +58,9 @@ class Configuration(BaseModel):
     package
         Version of this library.
     model
-        The measured model.
+        The measured model; None where the numbers were imported from a file.
     encoding
-        ``repr`` of the encoding options.
+        ``repr`` of the encoding options, or where the numbers were imported from.
     scorers, strategies
         ``repr`` by label.
     chains
@@ -70,7 +70,7 @@ class Configuration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     package: str
-    model: ModelIdentity
+    model: ModelIdentity | None
     encoding: str
     scorers: Mapping[str, str]
     strategies: Mapping[str, str]

@@ -2,6 +2,8 @@
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -119,22 +121,41 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
         The model is not there or cannot be loaded so; the message says what to do.
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
+    tokenizer = load_tokenizer(spec)
+    folder, source = _source(spec)
+    with _as_model_error(spec):
+        model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
+    model.eval()  # type: ignore[no-untyped-call]
+    return LoadedModel(model, tokenizer, spec.id, spec.quantize)
+
+
+def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model without its weights; `ModelError` as in `load_model`."""
+    spec = ModelSpec(spec) if isinstance(spec, str) else spec
+    folder, source = _source(spec)
+    with _as_model_error(spec):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **source)
+    return tokenizer
+
+
+def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
+    """Folder or hub id, and the options that say which of its files are meant."""
     folder, gguf_file = _locate(spec.id)
     if gguf_file and spec.quantize:
         raise ModelError(f"{spec.id}: is a GGUF file, which bitsandbytes cannot quantise again; leave out --quantize")
-    source: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
-    if gguf_file:
-        source["gguf_file"] = gguf_file
+    options: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
+    return folder, options | ({"gguf_file": gguf_file} if gguf_file else {})
+
+
+@contextmanager
+def _as_model_error(spec: ModelSpec) -> Iterator[None]:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **source)
-        model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
+        yield
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         raise ModelError(
             f"{spec.id}: cannot be loaded ({_first_line(error)}); check the name and the options, or give a local folder, "
             f"a .gguf file, or {BUNDLED}"
         ) from error
-    model.eval()  # type: ignore[no-untyped-call]
-    return LoadedModel(model, tokenizer, spec.id, spec.quantize)
 
 
 def _locate(model_id: str) -> tuple[str, str | None]:

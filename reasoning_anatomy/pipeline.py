@@ -1,42 +1,33 @@
 """Chains through encode -> scores -> paths into a run folder; what is there is kept."""
 
-import hashlib
-import json
-import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
-from reasoning_anatomy import __version__, plugins
+from reasoning_anatomy import plugins
 from reasoning_anatomy.attention import largest_logit_change
 from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.chains import line_of_chain, read_chains, write_chains
+from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError
-from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary
 from reasoning_anatomy.likelihood import largest_likelihood_change
-from reasoning_anatomy.manifest import MANIFEST_NAME, Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
-from reasoning_anatomy.measurement import Measurement, chain_digest, read_measurement, write_measurement
+from reasoning_anatomy.manifest import Configuration, ModelIdentity, read_manifest
+from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
 from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.progress import Stage, Stages
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.run import CHAINS_NAME, PATHS_NAME, TOKENS_NAME, Run
-from reasoning_anatomy.tables import write_tables
+from reasoning_anatomy.run import Run
+from reasoning_anatomy.run_writer import configuration_of, expect_run_folder, fingerprint_of, update, write_run
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath, ReasoningChain
 
-_LOCK_NAME: Final = ".lock"
 _MOST_WORKERS: Final = 4
-_LIBRARIES: Final = ("torch", "transformers", "tokenizers", "bitsandbytes", "numpy", "pandas")
 
 
 @dataclass(frozen=True)
@@ -105,26 +96,40 @@ def measure(
         raise RunError(f"workers is {workers}; give 1 or more")
     file, records = _read(chains)
     run = Run(Path(out))
-    _expect_run_folder(run.folder)
+    expect_run_folder(run.folder)
     loaded = _load(model, stages)
     encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
     encoded = _encode(encoder, records, file, stages)
-    configuration = _configuration(loaded, encoder, plan, records)
-    with _locked(run.folder):
-        _begin(run, configuration, records)
-        missing = [chain for chain in records if not _is_measured(run, chain, configuration)]
-        _update(run, n_done=len(records) - len(missing), failed={})
-        if missing:
-            _update(run, checks=_check(loaded, [encoded[chain.chain_id] for chain in missing]))
-            _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
-        _remove_checkpoints(run)
-        if missing or not all((run.folder / name).exists() for name in (TOKENS_NAME, PATHS_NAME)):
-            with stages.add("tabulate", 1) as stage:
-                write_tables(run)
-                stage.advance()
-        if missing:
-            _update(run, seconds=stages.seconds)
-    return Run(run.folder)
+    configuration = configuration_of(
+        records, model=identity(loaded, encoder), encoding=repr(encoder.options), scorers=plan.scorers,
+        strategies=plan.strategies,
+    )  # fmt: skip
+    measuring = partial(
+        measure_missing, run=run, encoded=encoded, plan=plan, loaded=loaded, configuration=configuration, workers=workers,
+        stages=stages,
+    )  # fmt: skip
+    return write_run(run, configuration, records, measuring, stages=stages)
+
+
+def measure_missing(
+    missing: Sequence[ReasoningChain], *, run: Run, encoded: Mapping[str, EncodedChain], plan: Plan, loaded: LoadedModel,
+    configuration: Configuration, workers: int | None, stages: Stages,
+) -> None:  # fmt: skip
+    """Check the model, then measure the chains that a begun run lacks, some at a time.
+
+    Parameters
+    ----------
+    missing
+        The chains.
+    run, configuration
+        Where they go, and what its record says.
+    encoded
+        The chains by chain_id, encoded for the model.
+    plan, loaded, workers, stages
+        As in `measure`.
+    """
+    update(run, checks=_check(loaded, [encoded[chain.chain_id] for chain in missing]))
+    _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
 
 
 def measure_chain(
@@ -232,80 +237,20 @@ def _encode(encoder: ChainEncoder, chains: list[ReasoningChain], file: Path | No
     return encoded
 
 
-def _configuration(loaded: LoadedModel, encoder: ChainEncoder, plan: Plan, chains: list[ReasoningChain]) -> Configuration:
-    texts = json.dumps([[chain.chain_id, chain.question_id, chain_digest(chain)] for chain in chains])
-    return Configuration(
-        package=__version__,
-        model=ModelIdentity(
-            id=loaded.id,
-            revision=getattr(loaded.model.config, "_commit_hash", None),
-            architecture=type(loaded.model).__name__,
-            n_layers=loaded.n_layers,
-            n_heads=loaded.n_heads,
-            weights=loaded.weights_digest(),
-            template=encoder.template_digest,
-            dtype=str(loaded.model.dtype).removeprefix("torch."),
-            device=loaded.device.type,
-            quantization=loaded.quantization,
-        ),
-        encoding=repr(encoder.options),
-        scorers={label: repr(scorer) for label, scorer in plan.scorers.items()},
-        strategies={label: repr(strategy) for label, strategy in plan.strategies.items()},
-        chains=hashlib.sha256(texts.encode()).hexdigest()[:16],
+def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
+    """Say which weights and which text format a run is measured with."""
+    return ModelIdentity(
+        id=loaded.id,
+        revision=getattr(loaded.model.config, "_commit_hash", None),
+        architecture=type(loaded.model).__name__,
+        n_layers=loaded.n_layers,
+        n_heads=loaded.n_heads,
+        weights=loaded.weights_digest(),
+        template=encoder.template_digest,
+        dtype=str(loaded.model.dtype).removeprefix("torch."),
+        device=loaded.device.type,
+        quantization=loaded.quantization,
     )
-
-
-def _expect_run_folder(folder: Path) -> None:
-    """Refuse to mix a run with other files: ``folder`` is absent, empty, or a run that was begun."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file; give a folder for the run")
-    if not folder.exists() or (folder / MANIFEST_NAME).exists():
-        return
-    others = [
-        path.name
-        for path in folder.iterdir()
-        if path.name not in (_LOCK_NAME, CHAINS_NAME) and not path.name.startswith(TEMPORARY_PREFIX)
-    ]
-    if others:
-        raise RunError(f"{folder}: holds other files ({sorted(others)[0]}, ...) and no run; give an empty or a new folder")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK_NAME)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise RunError(f"{folder}: another process is working on this run; wait for it, or give another folder") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _begin(run: Run, configuration: Configuration, chains: list[ReasoningChain]) -> None:
-    """Write the record of a new run, or check that the run here was made with the same configuration."""
-    if (run.folder / MANIFEST_NAME).exists():
-        differences = read_manifest(run.folder).configuration.differences(configuration)
-        if differences:
-            raise RunError(
-                f"{run.folder}: was made with another configuration ({'; '.join(differences)}); give another folder, or the "
-                "same options"
-            )
-    else:
-        write_chains(run.folder / CHAINS_NAME, chains)
-        write_manifest(run.folder, Manifest(configuration=configuration, versions=_versions(), n_chains=len(chains)))
-    for folder in (run.folder, run.folder / "chains", run.checkpoints):
-        remove_temporary(folder)
-
-
-def _is_measured(run: Run, chain: ReasoningChain, configuration: Configuration) -> bool:
-    path = run.measurement_path(chain.chain_id)
-    if not path.exists():
-        return False
-    read_measurement(path, chain, fingerprint=_fingerprint(chain, configuration))
-    return True
 
 
 def _check(loaded: LoadedModel, chains: list[EncodedChain]) -> dict[str, float]:
@@ -335,7 +280,7 @@ class _Job:
 
     def measure(self, chain: ReasoningChain) -> str | None:
         """Measure one chain and write it; return the reason where it cannot be measured."""
-        fingerprint = _fingerprint(chain, self.configuration)
+        fingerprint = fingerprint_of(chain, self.configuration)
         checkpoint = self.run.checkpoint_path(chain.chain_id)
         begun = read_measurement(checkpoint, chain, fingerprint=fingerprint) if checkpoint.exists() else None
         try:
@@ -353,9 +298,9 @@ class _Job:
         """Enter into the manifest that a chain is done, or why it is not."""
         manifest = read_manifest(self.run.folder)
         if reason is None:
-            _update(self.run, n_done=manifest.n_done + 1)
+            update(self.run, n_done=manifest.n_done + 1)
         else:
-            _update(self.run, failed={**manifest.failed, chain_id: reason})
+            update(self.run, failed={**manifest.failed, chain_id: reason})
 
 
 def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:
@@ -363,7 +308,7 @@ def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:
     return wanted or automatic
 
 
-def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> None:
+def _measure_all(job: _Job, missing: Sequence[ReasoningChain], n_workers: int) -> None:
     """Measure and write the chains, some at a time; the manifest counts them as they come."""
     n_scores, n_paths = len(job.plan.scorers), len(job.plan.strategies)
     job.stages.add("score", len(missing) * n_scores)
@@ -385,36 +330,7 @@ def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> No
     job.stages.add("prune", 0).finish()
 
 
-def _update(run: Run, **changes: Any) -> None:
-    before = read_manifest(run.folder)
-    after = before.model_copy(update=changes)
-    if after != before:
-        write_manifest(run.folder, after)
-
-
-def _remove_checkpoints(run: Run) -> None:
-    """Remove the checkpoints of chains that are measured; those of chains that failed tell how far they came."""
-    for chain_id in run.measured:
-        run.checkpoint_path(chain_id).unlink(missing_ok=True)
-    if run.checkpoints.is_dir() and not any(run.checkpoints.iterdir()):
-        run.checkpoints.rmdir()
-
-
-def _fingerprint(chain: ReasoningChain, configuration: Configuration) -> str:
-    return hashlib.sha256(f"{configuration.fingerprint()} {chain_digest(chain)}".encode()).hexdigest()
-
-
 def _finite(score: FloatArray, chain_id: str, label: str) -> FloatArray:
     if not np.isfinite(score).all():
         raise MeasurementError(chain_id, f"the scores of {label} are not all finite numbers")
     return score
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -46,6 +46,7 @@ KINDS: Final = {
     "annotator": Kind("annotations", "annotate"),
     "analysis": Kind("analyses", "analyse"),
     "figure": Kind("reports", "draw"),
+    "format": Kind("reasoning_anatomy.interchange", "read"),
 }
 
 
@@ -55,7 +56,7 @@ def available(kind: str) -> dict[str, PluginInfo]:
     Parameters
     ----------
     kind
-        ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"`` or ``"figure"``.
+        ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"``, ``"figure"`` or ``"format"``.
     """
     room = _kind(kind)
     found = {}

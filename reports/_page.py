@@ -89,7 +89,7 @@ def _results(run: Run, tables: Tables) -> dict[str, Any]:
     failed, n_more_failed = _sections.failures(run)
     others = [name for name in run.analyses if name != "rank_correlation"]
     return {
-        "title": f"Reasoning anatomy of {run.manifest.configuration.model.id}",
+        "title": _sections.title(run),
         "overview": _sections.overview(run, tables),
         "provenance": _sections.provenance(run),
         "configuration": run.manifest.configuration,

@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reasoning_anatomy.errors import AnalysisError, RunError
+from reasoning_anatomy.manifest import Configuration
 from reasoning_anatomy.plugins import available, load, load_class
 from reasoning_anatomy.run import Run
 from reports._data import CATEGORY_PREFIX, STEP_PREFIX, annotator_of, names
@@ -67,21 +68,25 @@ def plain(run: Run, error: Exception) -> str:
     return str(error).removeprefix(f"{run.folder}: ").replace(str(run.folder), "RUN")
 
 
+def title(run: Run) -> str:
+    """Name the page."""
+    configuration = run.manifest.configuration
+    if configuration.model is None:
+        return f"Reasoning anatomy, {configuration.encoding}"
+    return f"Reasoning anatomy of {configuration.model.id}"
+
+
 def overview(run: Run, tables: Tables) -> list[tuple[str, str]]:
     """Say what was run on what."""
     manifest = run.manifest
-    model = manifest.configuration.model
     tokens = tables.tokens
     n_tokens = len(tokens) if len(tokens) else None
     n_questions = tokens["question_id"].nunique() if len(tokens) else None
     counts = f"{manifest.n_done:,} measured of {manifest.n_chains:,}"
     if manifest.failed or manifest.n_left:
         counts += f" ({len(manifest.failed):,} failed, {manifest.n_left:,} left to do)"
-    revision = f", revision {model.revision}" if model.revision else ""
     return [
-        ("model", model.id + revision),
-        ("architecture", f"{model.architecture}, {model.n_layers} layers with {model.n_heads} heads each"),
-        ("weights held as", f"{model.dtype}, {model.quantization or 'not quantized'}, on {model.device}"),
+        *_model_rows(manifest.configuration),
         ("chains", counts),
         ("questions", whole(n_questions)),
         ("reasoning tokens", whole(n_tokens)),
@@ -93,9 +98,10 @@ def provenance(run: Run) -> list[tuple[str, str]]:
     """List what a repetition of the run needs to know."""
     manifest = run.manifest
     configuration = manifest.configuration
+    model = configuration.model
+    digests = [] if model is None else [("weights", model.weights), ("chat template", model.template)]
     return [
-        ("digest of the weights", configuration.model.weights),
-        ("digest of the chat template", configuration.model.template),
+        *((f"digest of the {name}", digest) for name, digest in digests),
         ("digest of the chains", configuration.chains),
         ("fingerprint of the configuration", configuration.fingerprint()),
         ("encoding", configuration.encoding),
@@ -171,6 +177,18 @@ def figure_views(run: Run) -> dict[str, FigureView]:
         except (RunError, AnalysisError) as error:
             views[key] = FigureView(key, info.summary, missing=plain(run, error))
     return views
+
+
+def _model_rows(configuration: Configuration) -> list[tuple[str, str]]:
+    model = configuration.model
+    if model is None:
+        return [("model", f"none; {configuration.encoding}")]
+    revision = f", revision {model.revision}" if model.revision else ""
+    return [
+        ("model", model.id + revision),
+        ("architecture", f"{model.architecture}, {model.n_layers} layers with {model.n_heads} heads each"),
+        ("weights held as", f"{model.dtype}, {model.quantization or 'not quantized'}, on {model.device}"),
+    ]
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from scipy.stats import kendalltau, spearmanr
 from analyses._correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, PluginError
+from reasoning_anatomy.manifest import write_manifest
 from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
@@ -89,7 +90,7 @@ def test_result_has_the_promised_shape(tmp_path: Path, make_planted_run: Make, m
     assert tuple(result.table.columns) == RESULT_COLUMNS
     assert tuple(result.table["term"]) == TERMS
     assert result.table[["n_questions", "n_chains", "n_tokens"]].to_numpy().tolist() == [[8, 16, 480]] * 4
-    assert result.config == repr(FAST)
+    assert result.config == repr(dataclasses.replace(FAST, scorer="answer_attention", strategy="greedy"))
     assert result.provenance["run"] == "folder"
     assert result.provenance["strategy"] == "Greedy()"
     assert set(result.details) == {"between_questions", "per_layer", "per_head", "per_chain"}
@@ -240,6 +241,29 @@ def test_unknown_scorer_or_strategy_lists_what_there_is(tmp_path: Path, make_run
         RankCorrelation(scorer="h2o").analyse(run)
     with pytest.raises(AnalysisError, match="has no strategy 'random'; it has greedy"):
         RankCorrelation(strategy="random").analyse(run)
+
+
+def test_without_names_the_first_scorer_and_strategy_of_the_run_are_taken(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(5)
+    run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
+    result = RankCorrelation(draws=99).analyse(run)
+    named = RankCorrelation(scorer="answer_attention", strategy="greedy", draws=99)
+    assert result.config == repr(named)
+    pd.testing.assert_frame_equal(result.table, named.analyse(run).table)
+    configuration = run.manifest.configuration.model_copy(update={"scorers": {}})
+    write_manifest(run.folder, run.manifest.model_copy(update={"configuration": configuration}))
+    with pytest.raises(AnalysisError, match="was measured without a scorer; measure the chains with one, in another folder"):
+        RankCorrelation().analyse(Run(run.folder))
+
+
+def test_a_run_without_a_model_says_where_its_numbers_come_from(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(5)
+    run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
+    configuration = run.manifest.configuration.model_copy(update={"model": None, "encoding": "imported from x"})
+    write_manifest(run.folder, run.manifest.model_copy(update={"configuration": configuration}))
+    provenance = FAST.analyse(Run(run.folder)).provenance
+    assert provenance["model"] == "none; imported from x"
+    assert "dtype" not in provenance
 
 
 def test_nothing_usable_says_why(tmp_path: Path, make_run: Make) -> None:

@@ -16,7 +16,8 @@ from reasoning_anatomy.plugins import KINDS, available
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.types import ReasoningChain
 
-COMMANDS = ("demo", "run", "annotate", "report", "list")
+COMMANDS = ("demo", "run", "import", "export", "annotate", "analyse", "report", "list")
+FUNCTIONS = {"import": "import_run", "export": "export_run", "list": "list_plugins"}
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,16 @@ def test_help_lists_the_commands(call: Call) -> None:
         ("annotate", ["RUN", "--annotator"]),
         ("analyse", ["RUN", "--analyses"]),
         ("report", ["RUN", "--max-chains"]),
-        ("list", ["scorers", "strategies", "annotators", "analyses", "figures"]),
+        ("import", ["FILE", "--out", "--format", "--model", "--dtype", "--scorers"]),
+        ("export", ["RUN", "--format", "--out", "--strategy", "--annotator"]),
+        ("list", ["scorers", "strategies", "annotators", "analyses", "figures", "formats"]),
     ],
 )
 def test_every_command_has_help(call: Call, command: str, words: list[str]) -> None:
     done = call(command, "--help")
     assert (done.code, done.err) == (0, "")
     assert [word for word in words if word not in done.out] == []
-    summary = " ".join((getattr(cli, "list_plugins" if command == "list" else command).__doc__ or "").split())
+    summary = " ".join((getattr(cli, FUNCTIONS.get(command, command)).__doc__ or "").split())
     assert summary in " ".join(done.out.split())
 
 
@@ -117,13 +120,14 @@ def test_list_shows_every_plugin_with_its_summary(call: Call) -> None:
             assert f"  {info.key:<28} {info.summary}\n" in done.out
             assert info.source in done.out
     assert [line for line in done.out.splitlines() if not line.startswith(" ")] == [
-        "scorers:", "strategies:", "annotators:", "analyses:", "figures:",
+        "scorers:", "strategies:", "annotators:", "analyses:", "figures:", "formats:",
     ]  # fmt: skip
 
 
 def test_list_of_one_kind_shows_that_kind(call: Call) -> None:
     done = call("list", "strategies")
-    assert done.out.startswith("strategies:\n  greedy ")
+    assert done.out.startswith("strategies:\n  ")
+    assert "\n  greedy " in done.out
     assert "scorers" not in done.out
 
 
@@ -228,7 +232,7 @@ def test_the_help_of_an_analysis_names_its_options_and_defaults(call: Call) -> N
     assert (done.code, done.err) == (0, "")
     text = " ".join(done.out.replace("│", " ").split())
     assert text.startswith(f"usage: python -m {ANALYSIS} ")
-    for words in ("--draws INT Bootstrap resamples of the questions. (default: 9999)", "(default: answer_attention)"):
+    for words in ("--draws INT Bootstrap resamples of the questions. (default: 9999)", "(default: None)"):
         assert words in text
 
 

@@ -1,12 +1,14 @@
 """Models from a folder, a GGUF file or the bundle, whole and quantised."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.models import ModelSpec, load_model
+from reasoning_anatomy.models import ModelSpec, load_model, load_tokenizer
 from reasoning_anatomy.pruning.greedy import Greedy
 
 
@@ -23,6 +25,14 @@ def test_folder_is_loaded_with_its_tokenizer(tiny_model_folder, example_chains):
     chain = ChainEncoder(loaded.tokenizer, context_length=loaded.context_length).encode(example_chains[0])
     assert chain.n_reasoning == 33
     assert loaded.device.type == "cpu" or torch.cuda.is_available()
+
+
+def test_a_tokenizer_is_loaded_without_the_weights(tiny_model_folder, tmp_path):
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    assert load_tokenizer(str(folder)).get_vocab() == load_model(str(tiny_model_folder)).tokenizer.get_vocab()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(str(folder))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

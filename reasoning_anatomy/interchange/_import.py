@@ -1,0 +1,245 @@
+"""A published file to a run."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import EncodingError, PluginError
+from reasoning_anatomy.interchange._pruned import Format, Place, PrunedChain
+from reasoning_anatomy.interchange._records import Records, format_of, read_records
+from reasoning_anatomy.manifest import Configuration, ModelIdentity
+from reasoning_anatomy.measurement import Measurement, write_measurement
+from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.run import Run
+from reasoning_anatomy.run_writer import configuration_of, expect_run_folder, fingerprint_of, update, write_run
+from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
+    from reasoning_anatomy.models import LoadedModel, ModelSpec
+    from reasoning_anatomy.pruning import PruningJob
+
+ANNOTATOR: Final = "published"
+"""Name of the annotator whose labels come with a file."""
+
+_WITHOUT_MODEL: Final = ("recency", "random")
+_WITH_MODEL: Final = ("answer_attention",)
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedPath:
+    """Stands in a run for the strategy that made the paths of a file; its ``repr`` is their provenance.
+
+    Attributes
+    ----------
+    file, sha256, format
+        Name of the file, digest of its content, key of its format.
+    strategy
+        What the file says of the strategy.
+    paths
+        By chain_id.
+    """
+
+    file: str
+    sha256: str
+    format: str
+    strategy: str
+    paths: Mapping[str, PruningPath] = field(repr=False)
+
+    def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: "PruningJob | None" = None) -> PruningPath:
+        """Return the path of the file."""
+        return self.paths[chain.chain_id]
+
+
+def import_run(
+    file: str | Path,
+    *,
+    out: str | Path,
+    format: str | None = None,
+    model: "str | ModelSpec | LoadedModel | None" = None,
+    scorers: Sequence[str] = (),
+    encoding: "EncodingOptions | None" = None,
+    stages: Stages | None = None,
+) -> Run:
+    """Make a run of a published file, on which every analysis works.
+
+    Parameters
+    ----------
+    file
+        One JSON object a line, or a list of them.
+    out
+        The run folder. The same import again finishes it, or leaves it as it is.
+    format
+        Key of a format; None tells it from the keys of the first item.
+    model
+        The model that pruned: it scores the tokens, and finds the text of tokens of which the file has only the ids.
+        Its weights are loaded only for a scorer that needs them.
+    scorers
+        Specs of plugins. Where empty, ``answer_attention`` with a model; without one ``recency`` and ``random``, which
+        need none.
+    encoding
+        How prompt and answer join the reasoning, where the file does not hold their ids.
+    stages
+        Shows progress and collects the time of each stage; silent where None.
+
+    Returns
+    -------
+    The run. Categories of the file are the labels of the annotator ``published``.
+
+    Raises
+    ------
+    ReasoningAnatomyError
+        The file is wrong (the message names the line), a plugin is unknown, another model pruned, or the folder
+        holds something else; nothing is written then.
+    """
+    file, run, stages = Path(file), Run(Path(out)), stages or Stages()
+    plan = _scorers(scorers, has_model=model is not None)
+    records = read_records(file)
+    plugin: Format = plugins.load("format", format or format_of(records))
+    expect_run_folder(run.folder)
+    encoder = None if model is None else _encoder(model, encoding)
+    pruned = _read(plugin, records, encoder, stages)
+    strategies = _strategies(file, plugins.key_of(plugin), pruned)
+    needs_weights = any(plugins.key_of(scorer) not in _WITHOUT_MODEL for scorer in plan.values())
+    loaded = _load(model, pruned, stages) if model is not None and needs_weights else None
+    chains = [one.encoded.chain for one in pruned.values()]
+    configuration = configuration_of(
+        chains, model=_identity(loaded, encoder), encoding=_origin(file, model, encoder), scorers=plan, strategies=strategies
+    )
+    measuring = (
+        partial(_write_missing, run, pruned, plan, configuration)
+        if loaded is None
+        else _by_pipeline(run, pruned, plan, strategies, configuration, loaded, stages)
+    )
+    written = write_run(run, configuration, chains, measuring, stages=stages)
+    _write_labels(written, file, pruned)
+    return written
+
+
+def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Any]:
+    """Make scorers by label; without a model only those that need none."""
+    known = plugins.available("scorer").keys() - set(_WITHOUT_MODEL)
+    for spec in specs:
+        if not has_model and spec.partition(":")[0] in known:
+            raise PluginError(f"scorer {spec!r} needs a model; name the one that pruned: --model MODEL")
+    made = [plugins.load("scorer", spec) for spec in specs or (_WITH_MODEL if has_model else _WITHOUT_MODEL)]
+    return {plugins.label(scorer): scorer for scorer in made}
+
+
+def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions | None") -> "ChainEncoder":
+    from reasoning_anatomy.encoding import ChainEncoder
+    from reasoning_anatomy.models import LoadedModel, load_tokenizer
+
+    tokenizer = model.tokenizer if isinstance(model, LoadedModel) else load_tokenizer(model)
+    return ChainEncoder(tokenizer, encoding)
+
+
+def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stages: Stages) -> dict[str, PrunedChain]:
+    """Read all records; their chains have different ids and paths of one strategy."""
+    pruned: dict[str, PrunedChain] = {}
+    places: dict[str, Place] = {}
+    for place, record in stages.add("read", len(records)).each(records):
+        one = plugin.read(record, place=place, encoder=encoder)
+        chain_id = one.encoded.chain_id
+        if chain_id in places:
+            first = places[chain_id]
+            raise place.error(f"chain_id {chain_id!r} is also on {first.unit} {first.number}; give each chain its own")
+        pruned[chain_id], places[chain_id] = one, place
+        first_label = next(iter(pruned.values())).label
+        if one.label != first_label:
+            raise place.error(f"'strategy' is {one.label!r} after {first_label!r}; put each strategy into a file of its own")
+    return pruned
+
+
+def _strategies(file: Path, key: str, pruned: Mapping[str, PrunedChain]) -> dict[str, ImportedPath]:
+    paths = {chain_id: one.path for chain_id, one in pruned.items()}
+    told = "; ".join(dict.fromkeys(path.strategy for path in paths.values()))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    label = next(iter(pruned.values())).label
+    return {label: ImportedPath(_name(file), digest, key, told, paths)}
+
+
+def _load(model: "str | ModelSpec | LoadedModel", pruned: Mapping[str, PrunedChain], stages: Stages) -> "LoadedModel":
+    """Load the weights, and see that every chain fits into the model's context."""
+    from reasoning_anatomy.models import LoadedModel, load_model
+
+    with stages.add("load", 1) as stage:
+        loaded = model if isinstance(model, LoadedModel) else load_model(model)
+        stage.advance()
+    for chain_id, one in pruned.items():
+        if loaded.context_length is not None and len(one.encoded.ids) > loaded.context_length:
+            raise EncodingError(
+                f"{chain_id}: has {len(one.encoded.ids)} tokens, but the model's context holds {loaded.context_length}; leave "
+                "the chain out or use a model with a longer context"
+            )
+    return loaded
+
+
+def _identity(loaded: "LoadedModel | None", encoder: "ChainEncoder | None") -> ModelIdentity | None:
+    if loaded is None or encoder is None:
+        return None
+    from reasoning_anatomy.pipeline import identity
+
+    return identity(loaded, encoder)
+
+
+def _origin(file: Path, model: "str | ModelSpec | LoadedModel | None", encoder: "ChainEncoder | None") -> str:
+    """Say where the ids come from."""
+    if encoder is None or model is None:
+        return f"imported from {_name(file)}"
+    return f"imported from {_name(file)}, tokenizer of {model if isinstance(model, str) else model.id}, {encoder.options!r}"
+
+
+def _name(file: Path) -> str:
+    """Name of a file as text that can be written."""
+    return file.name.encode(errors="backslashreplace").decode()
+
+
+def _write_missing(
+    run: Run,
+    pruned: Mapping[str, PrunedChain],
+    scorers: Mapping[str, Any],
+    configuration: Configuration,
+    missing: list[ReasoningChain],
+) -> None:
+    """Write the files of chains that no model is asked about."""
+    for chain in missing:
+        one = pruned[chain.chain_id]
+        scores = {label: scorer.score(one.encoded, loaded=None).score for label, scorer in scorers.items()}
+        measurement = Measurement(one.encoded, scores, paths={one.label: one.path})
+        path = run.measurement_path(chain.chain_id)
+        write_measurement(path, measurement, fingerprint=fingerprint_of(chain, configuration))
+    update(run, n_done=len(pruned))
+
+
+def _by_pipeline(
+    run: Run,
+    pruned: Mapping[str, PrunedChain],
+    scorers: Mapping[str, Any],
+    strategies: Mapping[str, ImportedPath],
+    configuration: Configuration,
+    loaded: "LoadedModel",
+    stages: Stages,
+) -> Callable[[list[ReasoningChain]], None]:
+    """Let the pipeline score the chains; the file stands in for the strategy."""
+    from reasoning_anatomy.pipeline import Plan, measure_missing
+
+    encoded = {chain_id: one.encoded for chain_id, one in pruned.items()}
+    return partial(
+        measure_missing, run=run, encoded=encoded, plan=Plan(scorers, strategies), loaded=loaded, configuration=configuration,
+        workers=None, stages=stages,
+    )  # fmt: skip
+
+
+def _write_labels(run: Run, file: Path, pruned: Mapping[str, PrunedChain]) -> None:
+    labels = {
+        chain_id: Annotation(f"published labels of {_name(file)}", pruned[chain_id].categories or ())
+        for chain_id in run.measured
+        if pruned[chain_id].categories is not None
+    }
+    if labels:
+        run.write_annotations(ANNOTATOR, labels)

@@ -1,0 +1,80 @@
+"""One chain with its deletion order, as every format reads and writes it, and where it stands in its file."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from reasoning_anatomy.errors import ChainFileError, EncodingError
+from reasoning_anatomy.types import EncodedChain, PruningPath
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.encoding import ChainEncoder
+
+UNKNOWN_ID: Final = -1
+"""Stands for every id of a chain whose file names none."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrunedChain:
+    """What a record says of one chain.
+
+    Attributes
+    ----------
+    encoded
+        Text, ids and spans; the ids are `UNKNOWN_ID` where nobody knows them.
+    label
+        Of the strategy.
+    path
+        The deletion order; curves are NaN where they are not given.
+    categories
+        (n,) one per token, or None.
+    """
+
+    encoded: EncodedChain
+    label: str
+    path: PruningPath
+    categories: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record stands: a line of a file, or an item of the list that the file is."""
+
+    file: Path
+    unit: Literal["line", "item"]
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.unit} {self.number}"
+
+    def error(self, message: str) -> ChainFileError:
+        """Make the error that says what is wrong here."""
+        return ChainFileError(f"{self}: {message}")
+
+    @contextmanager
+    def encoding(self) -> Iterator[None]:
+        """Name this place in errors of the encoder."""
+        try:
+            yield
+        except EncodingError as error:
+            raise EncodingError(f"{self}: {error}") from error
+
+
+class Format(Protocol):
+    """What a plugin of the kind ``format`` is.
+
+    Attributes
+    ----------
+    has_categories
+        Whether every token of a record must have a category.
+    """
+
+    has_categories: bool
+
+    def read(self, record: Mapping[str, Any], *, place: Place, encoder: "ChainEncoder | None") -> PrunedChain:
+        """Read one record; `ChainFileError` or `EncodingError` name its place."""
+
+    def write(self, pruned: PrunedChain) -> dict[str, Any]:
+        """Make the record of one chain; `RunError` where the format has no room for it."""

@@ -1,0 +1,186 @@
+"""Writing a run folder: begun once, finished by the same command, never a mix of configurations."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from reasoning_anatomy import __version__
+from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary
+from reasoning_anatomy.manifest import MANIFEST_NAME, Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
+from reasoning_anatomy.measurement import chain_digest, read_measurement
+from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.run import CHAINS_NAME, PATHS_NAME, TOKENS_NAME, Run
+from reasoning_anatomy.tables import write_tables
+from reasoning_anatomy.types import ReasoningChain
+
+_LOCK_NAME: Final = ".lock"
+_LIBRARIES: Final = ("torch", "transformers", "tokenizers", "bitsandbytes", "numpy", "pandas")
+
+
+def configuration_of(
+    chains: Sequence[ReasoningChain], *, model: ModelIdentity | None, encoding: str, scorers: Mapping[str, Any],
+    strategies: Mapping[str, Any],
+) -> Configuration:  # fmt: skip
+    """Put together everything that the numbers of a run depend on.
+
+    Parameters
+    ----------
+    chains
+        All chains of the run, in order.
+    model
+        The measured model; None where the numbers come from a file.
+    encoding
+        How the chains became ids, in words.
+    scorers, strategies
+        Plugins by label.
+    """
+    texts = json.dumps([[chain.chain_id, chain.question_id, chain_digest(chain)] for chain in chains])
+    return Configuration(
+        package=__version__,
+        model=model,
+        encoding=encoding,
+        scorers={label: repr(scorer) for label, scorer in scorers.items()},
+        strategies={label: repr(strategy) for label, strategy in strategies.items()},
+        chains=hashlib.sha256(texts.encode()).hexdigest()[:16],
+    )
+
+
+def write_run(
+    run: Run,
+    configuration: Configuration,
+    chains: Sequence[ReasoningChain],
+    measure_missing: Callable[[list[ReasoningChain]], None],
+    *,
+    stages: Stages,
+) -> Run:
+    """Write a run folder, or finish it where it was begun.
+
+    Parameters
+    ----------
+    run
+        Where; `expect_run_folder` must have taken its folder.
+    configuration
+        Of the run; a folder of another one is refused.
+    chains
+        All chains of the run.
+    measure_missing
+        Writes the files of the chains that it is given, and counts them in the manifest by `update`.
+    stages
+        Their seconds go into the manifest.
+
+    Returns
+    -------
+    The run, opened anew.
+
+    Raises
+    ------
+    RunError
+        The folder is of another configuration, damaged or busy; or no chain could be measured.
+    """
+    with _locked(run.folder):
+        _begin(run, configuration, chains)
+        missing = [chain for chain in chains if not _is_measured(run, chain, configuration)]
+        update(run, n_done=len(chains) - len(missing), failed={})
+        if missing:
+            measure_missing(missing)
+        _remove_checkpoints(run)
+        if missing or not all((run.folder / name).exists() for name in (TOKENS_NAME, PATHS_NAME)):
+            with stages.add("tabulate", 1) as stage:
+                write_tables(run)
+                stage.advance()
+        if missing:
+            update(run, seconds=stages.seconds)
+    return Run(run.folder)
+
+
+def expect_run_folder(folder: Path) -> None:
+    """Refuse to mix a run with other files: ``folder`` is absent, empty, or a run that was begun."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; give a folder for the run")
+    if not folder.exists() or (folder / MANIFEST_NAME).exists():
+        return
+    others = [
+        path.name
+        for path in folder.iterdir()
+        if path.name not in (_LOCK_NAME, CHAINS_NAME) and not path.name.startswith(TEMPORARY_PREFIX)
+    ]
+    if others:
+        raise RunError(f"{folder}: holds other files ({sorted(others)[0]}, ...) and no run; give an empty or a new folder")
+
+
+def update(run: Run, **changes: Any) -> None:
+    """Write these fields of the manifest, where they are new."""
+    before = read_manifest(run.folder)
+    after = before.model_copy(update=changes)
+    if after != before:
+        write_manifest(run.folder, after)
+
+
+def fingerprint_of(chain: ReasoningChain, configuration: Configuration) -> str:
+    """Digest of the configuration and the chain's text, which the chain's file carries."""
+    return hashlib.sha256(f"{configuration.fingerprint()} {chain_digest(chain)}".encode()).hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK_NAME)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunError(f"{folder}: another process is working on this run; wait for it, or give another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _begin(run: Run, configuration: Configuration, chains: Sequence[ReasoningChain]) -> None:
+    """Write the record of a new run, or check that the run here was made with the same configuration."""
+    if (run.folder / MANIFEST_NAME).exists():
+        differences = read_manifest(run.folder).configuration.differences(configuration)
+        if differences:
+            raise RunError(
+                f"{run.folder}: was made with another configuration ({'; '.join(differences)}); give another folder, or the "
+                "same options"
+            )
+    else:
+        write_chains(run.folder / CHAINS_NAME, chains)
+        write_manifest(run.folder, Manifest(configuration=configuration, versions=_versions(), n_chains=len(chains)))
+    for folder in (run.folder, run.folder / "chains", run.checkpoints):
+        remove_temporary(folder)
+
+
+def _is_measured(run: Run, chain: ReasoningChain, configuration: Configuration) -> bool:
+    path = run.measurement_path(chain.chain_id)
+    if not path.exists():
+        return False
+    read_measurement(path, chain, fingerprint=fingerprint_of(chain, configuration))
+    return True
+
+
+def _remove_checkpoints(run: Run) -> None:
+    """Remove the checkpoints of chains that are measured; those of chains that failed tell how far they came."""
+    for chain_id in run.measured:
+        run.checkpoint_path(chain_id).unlink(missing_ok=True)
+    if run.checkpoints.is_dir() and not any(run.checkpoints.iterdir()):
+        run.checkpoints.rmdir()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
