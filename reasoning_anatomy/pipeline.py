@@ -6,7 +6,7 @@ import platform
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -19,12 +19,12 @@ from filelock import FileLock, Timeout
 
 from reasoning_anatomy import __version__, plugins
 from reasoning_anatomy.attention import largest_logit_change
-from reasoning_anatomy.attention_interface import installed
+from reasoning_anatomy.attention_interface import can_be_installed, installed
 from reasoning_anatomy.chains import line_of_chain, read_chains, write_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary
-from reasoning_anatomy.likelihood import largest_likelihood_change
+from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
 from reasoning_anatomy.manifest import MANIFEST_NAME, Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
 from reasoning_anatomy.measurement import Measurement, chain_digest, read_measurement, write_measurement
 from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
@@ -115,7 +115,7 @@ def measure(
         missing = [chain for chain in records if not _is_measured(run, chain, configuration)]
         _update(run, n_done=len(records) - len(missing), failed={})
         if missing:
-            _update(run, checks=_check(loaded, [encoded[chain.chain_id] for chain in missing]))
+            _update(run, checks=_check(loaded, plan, [encoded[chain.chain_id] for chain in missing]))
             _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
         _remove_checkpoints(run)
         if missing or not all((run.folder / name).exists() for name in (TOKENS_NAME, PATHS_NAME)):
@@ -308,14 +308,16 @@ def _is_measured(run: Run, chain: ReasoningChain, configuration: Configuration) 
     return True
 
 
-def _check(loaded: LoadedModel, chains: list[EncodedChain]) -> dict[str, float]:
-    """Verify the model on the first chain that it can read at all."""
+def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[str, float]:
+    """Verify the model, as far as it is used, on the first chain that it can read at all."""
+    checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {}
+    if plan.scorers:
+        checks["recording_changes_logits_by"] = largest_logit_change
+    if plan.strategies and shares_prefixes(loaded):
+        checks["prefix_sharing_changes_nll_by"] = largest_likelihood_change
     for chain in chains:
         try:
-            return {
-                "recording_changes_logits_by": largest_logit_change(loaded, chain),
-                "prefix_sharing_changes_nll_by": largest_likelihood_change(loaded, chain),
-            }
+            return {name: check(loaded, chain) for name, check in checks.items()}
         except MeasurementError:
             continue
     return {}
@@ -371,7 +373,7 @@ def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> No
     n_threads = torch.get_num_threads()
     torch.set_num_threads(max(1, n_threads // n_workers))
     try:
-        with installed(job.loaded.model), ThreadPoolExecutor(n_workers) as pool:
+        with _installed_once(job.loaded), ThreadPoolExecutor(n_workers) as pool:
             futures = {pool.submit(job.measure, chain): chain.chain_id for chain in missing}
             try:
                 for future in as_completed(futures):
@@ -383,6 +385,11 @@ def _measure_all(job: _Job, missing: list[ReasoningChain], n_workers: int) -> No
     finally:
         torch.set_num_threads(n_threads)
     job.stages.add("prune", 0).finish()
+
+
+def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:
+    """Keep the attention function in the model, where it goes at all, rather than set it for every pass."""
+    return installed(loaded.model) if can_be_installed(loaded.model) else nullcontext()
 
 
 def _update(run: Run, **changes: Any) -> None:
