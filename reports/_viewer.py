@@ -143,7 +143,7 @@ def _facts(chain: ReasoningChain, n_tokens: int) -> list[tuple[str, str]]:
 
 
 def _curves(paths: pd.DataFrame, wanted: set[str]) -> dict[str, dict[str, list[float]]]:
-    """nll_answer after each deletion, by chain and strategy."""
+    """nll_answer after each deletion, by chain and strategy; NaN = not evaluated."""
     curves: dict[str, dict[str, list[float]]] = {}
     if "strategy" not in paths:
         return curves

@@ -21,9 +21,9 @@ _MANY_LINES = 60
 class LikelihoodCurve:
     """Nll of the answer against the fraction of reasoning tokens deleted: mean and one thin line per chain.
 
-    Every chain is read at the same fractions (linearly between its deletions). The mean is taken within the
-    question, then over questions, and only as far as every chain was pruned, so that the same chains stand
-    behind each of its points.
+    Every chain is read at the same fractions (linearly between the deletions after which its likelihood was evaluated).
+    The mean is taken within the question, then over questions, and only as far as every chain was pruned, so that the
+    same chains stand behind each of its points.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class LikelihoodCurve:
         ``curve`` is ``mean`` or ``chain``; ``nll_answer`` in nats per token, lower = better answer.
         """
         paths, length = run.paths(), run.tokens().groupby("chain_id").size()
-        if "strategy" not in paths or paths.empty:
+        if "strategy" not in paths or paths["nll_answer"].isna().all():
             raise RunError(
                 f"{run.folder}: has no pruning path; measure the chains with a pruning strategy: "
                 "reasoning-anatomy run CHAINS.jsonl --out ANOTHER_RUN"
             )
         frames = []
-        for strategy, rows in paths.groupby("strategy", sort=False):
+        for strategy, rows in paths.dropna(subset="nll_answer").groupby("strategy", sort=False):
             chains = pd.concat([self._chain(chain, length) for _, chain in rows.groupby("chain_id", sort=False)])
             frames.append(pd.concat([_mean(chains), chains]).assign(strategy=strategy))
         return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
@@ -78,7 +78,7 @@ class LikelihoodCurve:
         return figure
 
     def _chain(self, rows: pd.DataFrame, length: "pd.Series[int]") -> pd.DataFrame:
-        """One chain's curve, read at the common fractions that it reaches."""
+        """One chain's curve, read at the common fractions that it reaches; ``rows`` are those evaluated."""
         rows = rows.sort_values("deletion_step")
         fraction = rows["deletion_step"].to_numpy(dtype=float) / length[rows["chain_id"].iloc[0]]
         grid = np.linspace(0, 1, self.points)

@@ -100,9 +100,9 @@
     at("reading").innerHTML = "<span></span> · nll of the answer <b></b> <span></span>";
     const [left, value, right] = at("reading").children;
     left.textContent = text;
-    value.textContent = known ? short(nll[step]) : "not given";
+    value.textContent = known ? short(nll[step]) : nll[step] === null ? "not evaluated" : "not given";
     right.textContent = known ? `nats per token${step ? ` (${change < 0 ? "−" : "+"}${short(Math.abs(change))})` : ", unpruned"}` : "";
-    slider.setAttribute("aria-valuetext", `${text}, nll of the answer ${value.textContent} nats per token`);
+    slider.setAttribute("aria-valuetext", `${text}, nll of the answer ${value.textContent}${known ? " nats per token" : ""}`);
     const x = chain.order.length ? (600 * step) / chain.order.length : 0;
     at("marker").setAttribute("d", `M${x.toFixed(1)} 0V44`);
   };

@@ -135,3 +135,27 @@ def tiny_model_folder(tokenizer: "PreTrainedTokenizerBase", tmp_path_factory: py
     LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_bigram_model() -> "Callable[[dict[tuple[int, int], float]], LoadedModel]":
+    """Make a model in which the log-likelihood of a token depends on the token before it alone, as given; ids below 32."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from reasoning_anatomy.models import LoadedModel
+
+    def make(logp: dict[tuple[int, int], float]) -> LoadedModel:
+        table = torch.full((32, 97), -30.0)
+        for (before, after), value in logp.items():
+            table[before, after] = value
+        table[:, 0] = torch.log1p(-table[:, 1:].exp().sum(dim=1))  # the rest goes to a token that no chain has
+        model = LlamaForCausalLM(LlamaConfig(**_SHAPE | {"num_hidden_layers": 1}, rms_norm_eps=1e-12)).eval()
+        with torch.no_grad():
+            model.model.embed_tokens.weight.copy_(torch.eye(97, 32))
+            model.model.layers[0].self_attn.o_proj.weight.zero_()
+            model.model.layers[0].mlp.down_proj.weight.zero_()
+            model.lm_head.weight.copy_(table.T / 32**0.5)  # the norm gives each one-hot vector this length
+        return LoadedModel(model, None, "bigrams")
+
+    return make

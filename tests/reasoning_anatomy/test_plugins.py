@@ -139,10 +139,10 @@ def test_an_unknown_kind_lists_the_kinds(use: Callable[[str], Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("nope=1", "greedy has no option nope; it has keep_ratio, objective, "),
+        ("nope=1", "greedy has no option nope; it has checkpoint_every, keep_ratio, "),
         ("a=1,b=2", "greedy has no option a, b; it has "),
         ("objective", "'objective' is no option; write greedy:name=value,name=value"),
-        ("objective=both", "objective='both': Input should be 'answer' or 'joint'"),
+        ("objective=both", "objective='both': Input should be 'answer', 'joint' or 'influence'"),
         ("keep_ratio=half", "keep_ratio='half': Input should be a valid number"),
         ("keep_ratio=", "keep_ratio='': Input should be a valid number"),
         ("token_budget=1.5", "token_budget='1.5': Input should be a valid integer"),

@@ -52,6 +52,21 @@ def plain_run(make_planted_run, chains, tmp_path_factory):
     return make_planted_run(tmp_path_factory.mktemp("plain"), chains)
 
 
+@pytest.fixture(scope="session")
+def sparse_run(make_full_run, chains):
+    """Write a run with a second path, evaluated unpruned, after every fifth deletion and at the end."""
+    run = make_full_run(chains)
+    paths = run.paths()
+    last = paths.groupby("chain_id")["deletion_step"].transform("max")
+    is_evaluated = (paths["deletion_step"] % 5 == 0) | (paths["deletion_step"] == last)
+    bent = (paths["nll_answer"] ** 2).where(is_evaluated)
+    both = pd.concat([paths, paths.assign(strategy="sparse", nll_answer=bent, nll_joint=bent, nll_reasoning=bent)])
+    both.to_parquet(run.folder / "paths.parquet")
+    tokens = pd.read_parquet(run.folder / "tokens.parquet")
+    tokens.assign(deletion_step_sparse=tokens["deletion_step_greedy"]).to_parquet(run.folder / "tokens.parquet")
+    return run
+
+
 def add_annotation(run, name="crude", shift=0):
     labels = {
         chain_id: Annotation(

@@ -57,26 +57,32 @@ def address(run, tmp_path_factory):
     return write_report(run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
 
 
+@pytest.fixture(scope="module")
+def sparse_address(sparse_run, tmp_path_factory):
+    return write_report(sparse_run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
+
+
 @pytest.fixture
 def open_page(browser, address):
     """Open the page; afterwards nothing may have gone wrong and nothing may have been asked for."""
-    contexts, problems, requests = [], [], []
+    contexts, problems, requests, addresses = [], [], [], set()
 
-    def make(**options):
+    def make(where=address, **options):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
+        page.goto(where)
+        addresses.add(where)
         return page
 
     yield make
     for context in contexts:
         context.close()
     assert problems == []
-    assert {url for url in requests if not url.startswith("data:")} <= {address}
+    assert {url for url in requests if not url.startswith("data:")} <= addresses
 
 
 def slide(page, step):
@@ -126,6 +132,19 @@ def test_the_strategy_can_be_switched(open_page):
     slide(page, 3)
     page.select_option("#strategy", "forward")
     assert struck(page) == [0, 1, 2]
+
+
+def test_a_step_without_likelihood_says_so_and_the_line_runs_through_the_others(open_page, sparse_address):
+    page = open_page(sparse_address)
+    page.select_option("#strategy", "sparse")
+    last = int(page.get_attribute("#step", "max"))
+    for step in (0, 3, 5, last):
+        slide(page, step)
+        is_evaluated = step % 5 == 0 or step == last
+        for reading in (page.inner_text("#reading"), page.get_attribute("#step", "aria-valuetext")):
+            assert ("not evaluated" in reading) != is_evaluated
+            assert ("nats per token" in reading) == is_evaluated
+    assert page.get_attribute("#line", "d").count("L") == len({*range(0, last + 1, 5), last}) - 1
 
 
 def test_colours_can_be_switched(open_page):

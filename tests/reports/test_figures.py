@@ -64,6 +64,23 @@ def test_likelihood_curve_is_read_between_deletions_and_averaged(full_run):
     assert mean["fraction_deleted"].max() <= (paths.groupby("chain_id")["deletion_step"].max() / lengths).min() + 1e-9
 
 
+def test_a_curve_evaluated_at_few_points_runs_straight_between_them(sparse_run):
+    figure = load("figure", "likelihood_curve:points=11")
+    data = figure.data(sparse_run)
+    assert data["nll_answer"].notna().all()
+    lengths = sparse_run.tokens().groupby("chain_id").size()
+    evaluated = sparse_run.paths().query("strategy == 'sparse'").dropna(subset="nll_answer")
+    for chain_id, rows in data[(data["strategy"] == "sparse") & (data["curve"] == "chain")].groupby("chain_id"):
+        path = evaluated[evaluated["chain_id"] == chain_id]
+        expected = np.interp(rows["fraction_deleted"], path["deletion_step"] / lengths[chain_id], path["nll_answer"])
+        np.testing.assert_allclose(rows["nll_answer"], expected, atol=1e-12)
+    mean = data[data["curve"] == "mean"].groupby("strategy")["fraction_deleted"].agg(["min", "max"])
+    assert mean.loc["sparse"].tolist() == mean.loc["greedy"].tolist()
+    lines = [line.get_ydata() for axis in figure.draw(sparse_run).axes for line in axis.lines]
+    assert len(lines) == 2 * (len(lengths) + 1)
+    assert all(np.isfinite(line).all() for line in lines)
+
+
 def test_layer_head_map_shows_the_table_of_the_analysis(full_run):
     data = load("figure", "layer_head_map").data(full_run)
     detail = full_run.analysis("rank_correlation").details["per_head"]

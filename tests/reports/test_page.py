@@ -112,6 +112,14 @@ def test_the_viewer_holds_the_numbers_of_the_run(html, full_run):
         np.testing.assert_allclose(numbers["nll"]["greedy"], paths.loc[paths["chain_id"] == chain_id, "nll_answer"], rtol=6e-4)
 
 
+def test_the_viewer_holds_no_number_where_none_was_evaluated(sparse_run, tmp_path):
+    html = report(sparse_run, tmp_path / "r.html")
+    first = next(json.loads(text) for text in Page(html).data if text.startswith('{"ids"'))
+    nll = first["nll"]["sparse"]
+    assert len(nll) == len(first["nll"]["greedy"])
+    assert [step for step, value in enumerate(nll) if value is not None] == sorted({*range(0, len(nll), 5), len(nll) - 1})
+
+
 def test_nothing_is_loaded_from_elsewhere(html):
     page = Page(html)
     assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)

@@ -1,0 +1,20 @@
+"""Importance by place, a baseline."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reasoning_anatomy.types import EncodedChain, TokenScores
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.models import LoadedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recency:
+    """Position in the reasoning: later tokens count for more."""
+
+    def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
+        """Score the reasoning tokens of one chain; the model is not asked."""
+        return TokenScores(np.arange(chain.n_reasoning, dtype=np.float64))

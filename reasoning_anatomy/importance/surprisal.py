@@ -1,0 +1,43 @@
+"""Surprisal of a token where it stands."""
+
+from dataclasses import dataclass
+
+from reasoning_anatomy.attention_interface import installed
+from reasoning_anatomy.likelihood import ChainLikelihood
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.types import EncodedChain, TokenScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surprisal:
+    """Negative log-likelihood of a reasoning token given all that stands before it, in nats.
+
+    Higher = more surprising. One pass over the chain; the prompt is in context, no token is left out.
+
+    Attributes
+    ----------
+    token_budget
+        Tokens of one forward pass; changes speed and memory, and numbers in the last digits.
+
+    References
+    ----------
+    Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
+    """
+
+    token_budget: int = 512
+
+    def __post_init__(self) -> None:
+        if self.token_budget < 1:
+            raise ValueError(f"token_budget is {self.token_budget}, expected 1 or more")
+
+    def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
+        """Score the reasoning tokens of one chain.
+
+        Raises
+        ------
+        MeasurementError
+            A likelihood is not a finite number.
+        """
+        with installed(loaded.model):
+            likelihood = ChainLikelihood(loaded, chain, token_budget=self.token_budget, store_bytes=0)
+        return TokenScores(-likelihood.token_logp()[: chain.n_reasoning])

@@ -1,0 +1,122 @@
+"""Likelihood along an order of deletions that is known beforehand."""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from reasoning_anatomy.attention_interface import installed
+from reasoning_anatomy.likelihood import ChainLikelihood, ChainNll
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
+
+_NOT_EVALUATED: Final = ChainNll(answer=np.nan, joint=np.nan, reasoning=np.nan)
+
+
+class _Baseline(Protocol):
+    """The options that all strategies of a fixed order share."""
+
+    @property
+    def curve_points(self) -> int: ...
+    @property
+    def token_budget(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Likelihood by number of deletions made, and what it took."""
+
+    nll: dict[int, ChainNll]
+    token_forwards: int
+    token_budget: int
+
+
+def expect_options(strategy: _Baseline, *, keep_ratio: float = 0.0) -> None:
+    """Refuse options that make no path; `ValueError` names the first."""
+    if not 0 <= keep_ratio <= 1:
+        raise ValueError(f"keep_ratio is {keep_ratio}, expected 0..1")
+    if strategy.curve_points < 0:
+        raise ValueError(f"curve_points is {strategy.curve_points}, expected 0 (every deletion) or more")
+    if strategy.token_budget < 1:
+        raise ValueError(f"token_budget is {strategy.token_budget}, expected 1 or more")
+
+
+def until(keep_ratio: float, order: IntArray) -> IntArray:
+    """Of a complete order (n,), the deletions until ``keep_ratio`` of the tokens is left (rounded down)."""
+    return order[: len(order) - int(len(order) * keep_ratio)]
+
+
+def follow(
+    strategy: _Baseline, deleted: IntArray, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None, n_ties: int = 0
+) -> PruningPath:
+    """Make a strategy's path from its deletions (k,), in order.
+
+    The likelihood is evaluated after every deletion; with q ``curve_points``, only at the unpruned chain and after 1/q,
+    2/q, ... of the deletions, rounded up, and is NaN elsewhere.
+
+    Raises
+    ------
+    MeasurementError
+        A likelihood is not a finite number.
+    """
+    job = job or PruningJob()
+    k, q = len(deleted), strategy.curve_points
+    with installed(loaded.model):
+        if q:
+            steps = {-(-k * point // q) for point in range(q + 1)}
+            curve = _evaluate_at(steps, deleted, chain, loaded, job, strategy.token_budget)
+        else:
+            curve = _evaluate_everywhere(deleted, chain, loaded, job, strategy.token_budget)
+    nlls = [curve.nll.get(step, _NOT_EVALUATED) for step in range(k + 1)]
+    return PruningPath(
+        strategy=repr(strategy),
+        n_reasoning=chain.n_reasoning,
+        deleted=deleted,
+        margin=np.full(k, np.nan),
+        n_ties=n_ties,
+        nll_answer=np.array([nll.answer for nll in nlls]),
+        nll_joint=np.array([nll.joint for nll in nlls]),
+        nll_reasoning=np.array([nll.reasoning for nll in nlls]),
+        token_forwards=curve.token_forwards,
+        token_budget=curve.token_budget,
+    )
+
+
+def _evaluate_everywhere(
+    deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int
+) -> _Curve:
+    """Delete one by one; only what a deletion changes is run again."""
+    likelihood = ChainLikelihood(loaded, chain, token_budget=token_budget, store_bytes=0)
+    nll = {0: likelihood.nll()}
+    for step, position in enumerate(deleted.tolist(), 1):
+        likelihood.delete(position)
+        nll[step] = likelihood.nll()
+        job.advance()
+    return _Curve(nll, likelihood.token_forwards, likelihood.token_budget)
+
+
+def _evaluate_at(
+    steps: set[int], deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int
+) -> _Curve:
+    """Run what is left after these numbers of deletions; the model is not asked in between."""
+    nll, token_forwards = {}, 0
+    for step in range(len(deleted) + 1):
+        if step in steps:
+            kept = np.setdiff1d(np.arange(chain.n_reasoning), deleted[:step])
+            likelihood = _likelihood_of(kept, chain, loaded, token_budget)
+            nll[step] = likelihood.nll()
+            token_forwards += likelihood.token_forwards
+            token_budget = likelihood.token_budget
+        if step:
+            job.advance()
+    return _Curve(nll, token_forwards, token_budget)
+
+
+def _likelihood_of(kept: IntArray, chain: EncodedChain, loaded: LoadedModel, token_budget: int) -> ChainLikelihood:
+    if len(kept):
+        return ChainLikelihood(loaded, chain.keep(kept), token_budget=token_budget, store_bytes=0)
+    # An encoded chain holds one reasoning token at least.
+    likelihood = ChainLikelihood(loaded, chain.keep(np.array([0])), token_budget=token_budget, store_bytes=0)
+    likelihood.delete(0)
+    return likelihood

@@ -1,0 +1,75 @@
+"""Pruning by ascending score, a baseline."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.pruning._curve import expect_options, follow, until
+from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class AscendingScore:
+    """Delete the least important token first, by the scores of the unpruned chain.
+
+    The order is fixed before the first deletion. Tokens of equal score go from the lowest position on; every deletion
+    whose score another token that is left shares counts as a tie.
+
+    Attributes
+    ----------
+    scorer
+        Key and options of a scorer. ``"surprisal"`` deletes what the model would have written anyway first: the
+        published baseline.
+    keep_ratio
+        Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
+    curve_points
+        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
+    token_budget
+        Tokens of one forward pass; changes speed and memory, and numbers in the last digits.
+
+    References
+    ----------
+    Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
+    """
+
+    scorer: str = "surprisal"
+    keep_ratio: float = 0.0
+    curve_points: int = 0
+    token_budget: int = 512
+
+    def __post_init__(self) -> None:
+        expect_options(self, keep_ratio=self.keep_ratio)
+        plugins.load("scorer", self.scorer)  # refuses what is unknown before anything is measured
+
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
+        """Delete tokens of one chain until ``keep_ratio`` is reached.
+
+        Parameters
+        ----------
+        chain
+            Encoded for the model.
+        loaded
+            The model.
+        job
+            Where to report progress.
+
+        Raises
+        ------
+        MeasurementError
+            A score or a likelihood is not a finite number.
+        """
+        score = plugins.load("scorer", self.scorer).score(chain, loaded=loaded).score
+        if not np.isfinite(score).all():
+            raise MeasurementError(chain.chain_id, f"the scores of {self.scorer} are not all finite numbers")
+        order = np.argsort(score, kind="stable")
+        deleted = until(self.keep_ratio, order)
+        return follow(self, deleted, chain, loaded=loaded, job=job, n_ties=_n_ties(score[order], len(deleted)))
+
+
+def _n_ties(ascending: FloatArray, n_deletions: int) -> int:
+    """Count the deletions whose score is that of the next token in the order."""
+    return int(np.count_nonzero(np.diff(ascending)[:n_deletions] == 0))

@@ -1,0 +1,92 @@
+"""Pruning at random within categories, a baseline."""
+
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.pruning._curve import expect_options, follow
+from reasoning_anatomy.randomness import chain_generator
+from reasoning_anatomy.types import Annotation, EncodedChain, IntArray, PruningPath
+
+_annotating: Final = threading.Lock()  # chains are measured side by side, and a parser need not bear that
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryMatched:
+    """Delete random tokens of the categories that another strategy deletes, in the order in which it deletes them.
+
+    At each step a uniformly random token is deleted among those that are left in the category of the token that the
+    reference deleted at that step. So after every deletion both have deleted equally many of each category, and what
+    still sets them apart is the choice of tokens within a category.
+
+    Attributes
+    ----------
+    reference
+        Label of the strategy to follow, as far as it goes; it must be measured before this one.
+    annotator
+        Key and options of the annotator that says the categories.
+    seed
+        The same seed gives the same order on a chain, whatever other chains are measured.
+    curve_points
+        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
+    token_budget
+        Tokens of one forward pass; changes speed and memory, and numbers in the last digits.
+    """
+
+    reference: str = "greedy"
+    annotator: str = "spacy"
+    seed: int = 0
+    curve_points: int = 0
+    token_budget: int = 512
+
+    def __post_init__(self) -> None:
+        expect_options(self)
+        plugins.load("annotator", self.annotator)  # refuses what is unknown before anything is measured
+
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
+        """Delete as many tokens of one chain as the reference did.
+
+        Parameters
+        ----------
+        chain
+            Encoded for the model.
+        loaded
+            The model.
+        job
+            Holds the path of the reference; where to report progress.
+
+        Raises
+        ------
+        PluginError
+            The reference was not measured before.
+        MeasurementError
+            A likelihood is not a finite number.
+        """
+        job = job or PruningJob()
+        if self.reference not in job.paths:
+            raise PluginError(
+                f"strategy {plugins.label(self)!r}: follows {self.reference!r}, which was not measured on chain "
+                f"{chain.chain_id} before it; list it before: --strategies {self.reference} {plugins.label(self)}"
+            )
+        rng = chain_generator("category_matched", self.seed, chain.chain_id)
+        deleted = _matched(job.paths[self.reference].deleted, self._annotation(chain), rng)
+        return follow(self, deleted, chain, loaded=loaded, job=job)
+
+    def _annotation(self, chain: EncodedChain) -> Annotation:
+        annotator = plugins.load("annotator", self.annotator)
+        with _annotating:
+            annotation: Annotation = annotator.annotate(chain.chain.reasoning, chain.spans, question=chain.chain.question)
+        return annotation
+
+
+def _matched(reference: IntArray, annotation: Annotation, rng: np.random.Generator) -> IntArray:
+    """Draw positions without replacement, each from the category of the reference's position at that step."""
+    categories = np.array(annotation.category)
+    drawn = {name: iter(rng.permutation(np.flatnonzero(categories == name))) for name in np.unique(categories)}
+    return np.array([next(drawn[category]) for category in categories[reference]], dtype=np.int64)

@@ -1,0 +1,73 @@
+"""Pruning of one random block, a baseline."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.pruning._curve import expect_options, follow, until
+from reasoning_anatomy.randomness import chain_generator
+from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomBlock:
+    """Delete one contiguous block that grows at its ends; at every length its place is uniform.
+
+    One number in 0..1 per chain says where in the reasoning the block lies, whatever its length.
+
+    Attributes
+    ----------
+    seed
+        The same seed gives the same block on a chain, whatever other chains are measured.
+    keep_ratio
+        Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
+    curve_points
+        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
+    token_budget
+        Tokens of one forward pass; changes speed and memory, and numbers in the last digits.
+    """
+
+    seed: int = 0
+    keep_ratio: float = 0.0
+    curve_points: int = 0
+    token_budget: int = 512
+
+    def __post_init__(self) -> None:
+        expect_options(self, keep_ratio=self.keep_ratio)
+
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
+        """Delete tokens of one chain until ``keep_ratio`` is reached.
+
+        Parameters
+        ----------
+        chain
+            Encoded for the model.
+        loaded
+            The model.
+        job
+            Where to report progress.
+
+        Raises
+        ------
+        MeasurementError
+            A likelihood is not a finite number.
+        """
+        place = chain_generator("random_block", self.seed, chain.chain_id).random()
+        return follow(self, until(self.keep_ratio, _block_order(place, chain.n_reasoning)), chain, loaded=loaded, job=job)
+
+
+def _block_order(place: float, n: int) -> IntArray:
+    """Order (n,) in which a block grows that starts at floor(place * (n - length + 1)); 0 <= place < 1.
+
+    From one length to the next the start stays, and the block grows at its end, or goes down by one.
+    """
+    exact = Fraction(place)  # no rounding, so that the start moves by one at most
+    starts = [int(exact * (n - length + 1)) for length in range(1, n + 1)]
+    order = [starts[0]]
+    for length, (before, start) in enumerate(pairwise(starts), 1):
+        order.append(start if start < before else start + length)
+    return np.array(order)

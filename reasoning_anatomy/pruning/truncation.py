@@ -1,0 +1,57 @@
+"""Pruning from one end, a baseline."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.pruning._curve import expect_options, follow, until
+from reasoning_anatomy.types import EncodedChain, PruningPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truncation:
+    """Delete from one end of the reasoning.
+
+    Attributes
+    ----------
+    end
+        ``"tail"`` deletes the last token first, as a limit on length does; ``"head"`` the first.
+    keep_ratio
+        Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
+    curve_points
+        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
+    token_budget
+        Tokens of one forward pass; changes speed and memory, and numbers in the last digits.
+    """
+
+    end: Literal["head", "tail"] = "tail"
+    keep_ratio: float = 0.0
+    curve_points: int = 0
+    token_budget: int = 512
+
+    def __post_init__(self) -> None:
+        expect_options(self, keep_ratio=self.keep_ratio)
+
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
+        """Delete tokens of one chain until ``keep_ratio`` is reached.
+
+        Parameters
+        ----------
+        chain
+            Encoded for the model.
+        loaded
+            The model.
+        job
+            Where to report progress.
+
+        Raises
+        ------
+        MeasurementError
+            A likelihood is not a finite number.
+        """
+        positions = np.arange(chain.n_reasoning)
+        order = positions if self.end == "head" else positions[::-1]
+        return follow(self, until(self.keep_ratio, order), chain, loaded=loaded, job=job)
