@@ -81,35 +81,6 @@ def make_random_model() -> "Callable[[str], LoadedModel]":
 
 
 @pytest.fixture
-def make_bigram_model() -> "Callable[[dict[str, float]], tuple[LoadedModel, EncodedChain]]":
-    """Make a real Llama whose next token depends on the last one alone, by log-probability, and the chain q, A B, x."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from reasoning_anatomy.models import LoadedModel
-
-    tokens = "qABx*"  # the last takes what probability is left
-
-    def make(table: dict[str, float]) -> tuple[LoadedModel, EncodedChain]:
-        size = 8
-        model = LlamaForCausalLM(LlamaConfig(**_SHAPE | {"vocab_size": 5, "hidden_size": size, "num_hidden_layers": 1})).eval()
-        logp = torch.full((5, 5), -50.0)
-        for pair, value in table.items():
-            logp[tokens.index(pair[0]), tokens.index(pair[1])] = value
-        logp[:, 4] = torch.log1p(-logp[:, :4].exp().sum(1))
-        with torch.no_grad():
-            layer = model.model.layers[0]
-            for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight, model.lm_head.weight):
-                weight.zero_()
-            model.model.embed_tokens.weight.copy_(torch.eye(5, size))
-            model.lm_head.weight[:, :5] = logp.T / size**0.5  # the norm makes a one of each 1 sqrt(size)
-        text = ReasoningChain(chain_id="bigram", question_id="bigram", question="q", reasoning="AB", answer="x")
-        return LoadedModel(model, None, "bigram"), EncodedChain(text, [0], [1, 2], [3], [[0, 1], [1, 2]])
-
-    return make
-
-
-@pytest.fixture
 def make_random_chain() -> "Callable[[int, int, int], EncodedChain]":
     """Draw a chain of p prompt, n reasoning and m answer tokens for the random models."""
     rng = np.random.default_rng(1)

@@ -102,7 +102,9 @@ DIVERGING = {"qA": -5.0, "qB": -0.2, "AB": -0.7, "Bx": -0.9, "Ax": -0.7}
     ],
 )
 def test_chain_worked_by_hand(make_bigram_model, table, objective, deleted, joint, answer):
-    loaded, chain = make_bigram_model(table)
+    loaded = make_bigram_model({("*qABx".index(before), "*qABx".index(after)): logp for (before, after), logp in table.items()})
+    text = ReasoningChain(chain_id="bigrams", question_id="q", question="?", reasoning="AB", answer="x")
+    chain = EncodedChain(text, np.array([1]), np.array([2, 3]), np.array([4]), np.array([[0, 1], [1, 2]]))
     path = Greedy(objective=objective).prune(chain, loaded=loaded)
     assert path.deleted.tolist() == deleted
     np.testing.assert_allclose(np.exp(path.nll_joint[:2]), joint, rtol=1e-4)
