@@ -29,6 +29,11 @@ _users: Final[Counter[int]] = Counter()
 _original: Final[dict[int, str]] = {}
 
 
+def can_be_installed(model: PreTrainedModel) -> bool:
+    """Tell whether the model calls its attention through the interface of transformers."""
+    return bool(model._supports_attention_backend and model._can_set_attn_implementation())
+
+
 @contextmanager
 def installed(model: PreTrainedModel) -> Iterator[None]:
     """Let ``model`` attend through the handlers of `handling`; its own attention is back when the last user leaves.
@@ -40,10 +45,10 @@ def installed(model: PreTrainedModel) -> Iterator[None]:
     ModelError
         The model does not call its attention through the interface of transformers.
     """
-    if not model._supports_attention_backend or not model._can_set_attn_implementation():
+    if not can_be_installed(model):
         raise ModelError(
             f"{type(model).__name__} does not call its attention through the attention interface of transformers, so it "
-            "can be neither recorded nor pruned; use a model that does (Llama, Qwen, Mistral, Phi, Gemma, ...)"
+            "cannot be recorded; use a model that does (Llama, Qwen, Mistral, Phi, Gemma, ...)"
         )
     with _lock:
         if not _users[id(model)]:

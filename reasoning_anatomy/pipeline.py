@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,11 @@ import torch
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.attention import largest_logit_change
-from reasoning_anatomy.attention_interface import installed
+from reasoning_anatomy.attention_interface import can_be_installed, installed
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError
-from reasoning_anatomy.likelihood import largest_likelihood_change
+from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
 from reasoning_anatomy.manifest import Configuration, ModelIdentity, read_manifest
 from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
 from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
@@ -128,7 +129,7 @@ def measure_missing(
     plan, loaded, workers, stages
         As in `measure`.
     """
-    update(run, checks=_check(loaded, [encoded[chain.chain_id] for chain in missing]))
+    update(run, checks=_check(loaded, plan, [encoded[chain.chain_id] for chain in missing]))
     _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
 
 
@@ -253,14 +254,16 @@ def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
     )
 
 
-def _check(loaded: LoadedModel, chains: list[EncodedChain]) -> dict[str, float]:
-    """Verify the model on the first chain that it can read at all."""
+def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[str, float]:
+    """Verify the model, as far as it is used, on the first chain that it can read at all."""
+    checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {}
+    if plan.scorers:
+        checks["recording_changes_logits_by"] = largest_logit_change
+    if plan.strategies and shares_prefixes(loaded):
+        checks["prefix_sharing_changes_nll_by"] = largest_likelihood_change
     for chain in chains:
         try:
-            return {
-                "recording_changes_logits_by": largest_logit_change(loaded, chain),
-                "prefix_sharing_changes_nll_by": largest_likelihood_change(loaded, chain),
-            }
+            return {name: check(loaded, chain) for name, check in checks.items()}
         except MeasurementError:
             continue
     return {}
@@ -303,6 +306,11 @@ class _Job:
             update(self.run, failed={**manifest.failed, chain_id: reason})
 
 
+def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:
+    """Keep the attention function in the model, where it goes at all, rather than set it for every pass."""
+    return installed(loaded.model) if can_be_installed(loaded.model) else nullcontext()
+
+
 def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:
     automatic = min(_MOST_WORKERS, torch.get_num_threads()) if loaded.device.type == "cpu" else 1
     return wanted or automatic
@@ -316,7 +324,7 @@ def _measure_all(job: _Job, missing: Sequence[ReasoningChain], n_workers: int) -
     n_threads = torch.get_num_threads()
     torch.set_num_threads(max(1, n_threads // n_workers))
     try:
-        with installed(job.loaded.model), ThreadPoolExecutor(n_workers) as pool:
+        with _installed_once(job.loaded), ThreadPoolExecutor(n_workers) as pool:
             futures = {pool.submit(job.measure, chain): chain.chain_id for chain in missing}
             try:
                 for future in as_completed(futures):

@@ -198,6 +198,40 @@ class TokenScores:
             raise ValueError(f"score has shape {self.score.shape}, expected (n,)")
 
 
+@dataclass(frozen=True)
+class ChainNll:
+    """Mean negative log-likelihoods of the current chain, in nats per token.
+
+    Attributes
+    ----------
+    answer, joint, reasoning
+        Of the answer, of kept reasoning and answer, of kept reasoning (NaN where none is left).
+    """
+
+    answer: float
+    joint: float
+    reasoning: float
+
+
+@dataclass(frozen=True, eq=False)
+class DeletionScores:
+    """Log-likelihoods in nats (sums) if one more token were deleted, for each of the k kept tokens in order.
+
+    Attributes
+    ----------
+    positions
+        (k,) the candidates.
+    answer
+        (k,) of the answer.
+    reasoning
+        (k,) of the reasoning that would be left, or None where it was not asked for.
+    """
+
+    positions: IntArray
+    answer: FloatArray
+    reasoning: FloatArray | None
+
+
 @dataclass(frozen=True, eq=False)
 class PruningPath:
     """The deletion order of one chain under one strategy, with its likelihood curves.

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.likelihood import ChainLikelihood
+from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
@@ -17,17 +16,17 @@ class Surprisal:
     Attributes
     ----------
     token_budget
-        Tokens of one forward pass; changes speed and memory, and numbers in the last digits.
+        Tokens of one forward pass, as for the strategy `greedy`; changes speed and memory, and numbers in the last digits.
 
     References
     ----------
     Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
     """
 
-    token_budget: int = 512
+    token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.token_budget < 1:
+        if self.token_budget is not None and self.token_budget < 1:
             raise ValueError(f"token_budget is {self.token_budget}, expected 1 or more")
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
@@ -38,6 +37,5 @@ class Surprisal:
         MeasurementError
             A likelihood is not a finite number.
         """
-        with installed(loaded.model):
-            likelihood = ChainLikelihood(loaded, chain, token_budget=self.token_budget, store_bytes=0)
+        likelihood = open_likelihood(loaded, chain, token_budget=self.token_budget, store_gib=0)
         return TokenScores(-likelihood.token_logp()[: chain.n_reasoning])

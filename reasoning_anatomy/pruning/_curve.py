@@ -5,11 +5,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.likelihood import ChainLikelihood, ChainNll
+from reasoning_anatomy.chain_likelihood import ChainLikelihood
+from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
+from reasoning_anatomy.types import ChainNll, EncodedChain, IntArray, PruningPath
 
 _NOT_EVALUATED: Final = ChainNll(answer=np.nan, joint=np.nan, reasoning=np.nan)
 
@@ -20,7 +20,7 @@ class _Baseline(Protocol):
     @property
     def curve_points(self) -> int: ...
     @property
-    def token_budget(self) -> int: ...
+    def token_budget(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Curve:
 
     nll: dict[int, ChainNll]
     token_forwards: int
-    token_budget: int
+    token_budget: int | None
 
 
 def expect_options(strategy: _Baseline, *, keep_ratio: float = 0.0) -> None:
@@ -38,7 +38,7 @@ def expect_options(strategy: _Baseline, *, keep_ratio: float = 0.0) -> None:
         raise ValueError(f"keep_ratio is {keep_ratio}, expected 0..1")
     if strategy.curve_points < 0:
         raise ValueError(f"curve_points is {strategy.curve_points}, expected 0 (every deletion) or more")
-    if strategy.token_budget < 1:
+    if strategy.token_budget is not None and strategy.token_budget < 1:
         raise ValueError(f"token_budget is {strategy.token_budget}, expected 1 or more")
 
 
@@ -62,12 +62,11 @@ def follow(
     """
     job = job or PruningJob()
     k, q = len(deleted), strategy.curve_points
-    with installed(loaded.model):
-        if q:
-            steps = {-(-k * point // q) for point in range(q + 1)}
-            curve = _evaluate_at(steps, deleted, chain, loaded, job, strategy.token_budget)
-        else:
-            curve = _evaluate_everywhere(deleted, chain, loaded, job, strategy.token_budget)
+    if q:
+        steps = {-(-k * point // q) for point in range(q + 1)}
+        curve = _evaluate_at(steps, deleted, chain, loaded, job, strategy.token_budget)
+    else:
+        curve = _evaluate_everywhere(deleted, chain, loaded, job, strategy.token_budget)
     nlls = [curve.nll.get(step, _NOT_EVALUATED) for step in range(k + 1)]
     return PruningPath(
         strategy=repr(strategy),
@@ -84,10 +83,10 @@ def follow(
 
 
 def _evaluate_everywhere(
-    deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int
+    deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int | None
 ) -> _Curve:
     """Delete one by one; only what a deletion changes is run again."""
-    likelihood = ChainLikelihood(loaded, chain, token_budget=token_budget, store_bytes=0)
+    likelihood = open_likelihood(loaded, chain, token_budget=token_budget, store_gib=0)
     nll = {0: likelihood.nll()}
     for step, position in enumerate(deleted.tolist(), 1):
         likelihood.delete(position)
@@ -97,7 +96,7 @@ def _evaluate_everywhere(
 
 
 def _evaluate_at(
-    steps: set[int], deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int
+    steps: set[int], deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int | None
 ) -> _Curve:
     """Run what is left after these numbers of deletions; the model is not asked in between."""
     nll, token_forwards = {}, 0
@@ -113,10 +112,10 @@ def _evaluate_at(
     return _Curve(nll, token_forwards, token_budget)
 
 
-def _likelihood_of(kept: IntArray, chain: EncodedChain, loaded: LoadedModel, token_budget: int) -> ChainLikelihood:
+def _likelihood_of(kept: IntArray, chain: EncodedChain, loaded: LoadedModel, token_budget: int | None) -> ChainLikelihood:
     if len(kept):
-        return ChainLikelihood(loaded, chain.keep(kept), token_budget=token_budget, store_bytes=0)
+        return open_likelihood(loaded, chain.keep(kept), token_budget=token_budget, store_gib=0)
     # An encoded chain holds one reasoning token at least.
-    likelihood = ChainLikelihood(loaded, chain.keep(np.array([0])), token_budget=token_budget, store_bytes=0)
+    likelihood = open_likelihood(loaded, chain.keep(np.array([0])), token_budget=token_budget, store_gib=0)
     likelihood.delete(0)
     return likelihood

@@ -2,13 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.likelihood import ChainLikelihood
+from reasoning_anatomy.chain_likelihood import ChainLikelihood
+from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
@@ -37,10 +37,11 @@ class Greedy:
     tie_tolerance
         Objectives within this many nats per token are a tie; the default is what float32 rounds away.
     token_budget
-        Tokens of one forward pass, halved whenever memory runs out; changes speed and memory, and numbers in
-        the last digits.
+        Tokens of one forward pass, halved whenever memory runs out; None takes 1024 on a CPU and 16384 on an
+        accelerator. Changes speed and memory, and numbers in the last digits.
     store_gib
-        Memory for what candidates may keep between steps, in GiB; likewise.
+        Memory for what candidates may keep between steps, in GiB; None takes 1 GiB on a CPU and half of what is
+        free on an accelerator. Likewise.
     checkpoint_every
         Deletions after which the likelihood starts afresh from the ids, so that an interrupted chain goes on
         from there to the very same numbers; likewise.
@@ -54,17 +55,17 @@ class Greedy:
     most_important_first: bool = False
     keep_ratio: float = 0.0
     tie_tolerance: float = 1e-5
-    token_budget: int = 512
-    store_gib: float = 1.0
+    token_budget: int | None = None
+    store_gib: float | None = None
     checkpoint_every: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep_ratio <= 1:
             raise ValueError(f"keep_ratio is {self.keep_ratio}, expected 0..1")
-        if self.token_budget < 1 or self.checkpoint_every < 1 or not (self.tie_tolerance >= 0 and self.store_gib >= 0):
-            raise ValueError(
-                f"{self}: token_budget and checkpoint_every must be at least 1, tie_tolerance and store_gib at least 0"
-            )
+        for name, least in (("token_budget", 1), ("checkpoint_every", 1), ("store_gib", 0), ("tie_tolerance", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ValueError(f"{name} is {value}, expected at least {least}")
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain until ``keep_ratio`` is reached.
@@ -85,16 +86,15 @@ class Greedy:
         """
         job = job or PruningJob()
         n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.keep_ratio)
-        with installed(loaded.model):
-            path = job.begun or self._unpruned(chain, loaded)
-            while len(path.deleted) < n_deletions:
-                n_next = min(self.checkpoint_every, n_deletions - len(path.deleted))
-                path = self._extend(path, n_next, chain, loaded, job)
-                job.save(path)
+        path = job.begun or self._unpruned(chain, loaded)
+        while len(path.deleted) < n_deletions:
+            n_next = min(self.checkpoint_every, n_deletions - len(path.deleted))
+            path = self._extend(path, n_next, chain, loaded, job)
+            job.save(path)
         return path
 
     def _unpruned(self, chain: EncodedChain, loaded: LoadedModel) -> PruningPath:
-        likelihood = self._likelihood(chain, loaded, self.token_budget)
+        likelihood = open_likelihood(loaded, chain, token_budget=self.token_budget, store_gib=self.store_gib)
         nll = likelihood.nll()
         return PruningPath(
             strategy=repr(self),
@@ -114,7 +114,9 @@ class Greedy:
     ) -> PruningPath:
         """Make the next deletions, by a likelihood that knows nothing but the tokens that are left."""
         kept = np.flatnonzero(np.isnan(path.deletion_step))
-        likelihood = self._likelihood(chain.keep(kept), loaded, path.token_budget or self.token_budget)
+        likelihood = open_likelihood(
+            loaded, chain.keep(kept), token_budget=path.token_budget or self.token_budget, store_gib=self.store_gib
+        )
         deleted, margins, nlls = [], [], []
         for _ in range(n_deletions):
             objectives = self._objectives(likelihood)
@@ -137,9 +139,6 @@ class Greedy:
             token_budget=likelihood.token_budget,
         )
 
-    def _likelihood(self, chain: EncodedChain, loaded: LoadedModel, token_budget: int) -> ChainLikelihood:
-        return ChainLikelihood(loaded, chain, token_budget=token_budget, store_bytes=int(self.store_gib * _GIB))
-
     def _objectives(self, likelihood: ChainLikelihood) -> FloatArray:
         """(k,) nats per token if each of the kept tokens were deleted; lower is better."""
         scores = likelihood.score_deletions(reasoning=self.objective != "answer")
@@ -152,9 +151,6 @@ class Greedy:
         logp = likelihood.token_logp()
         survivors_now: FloatArray = logp.sum() - logp[: len(scores.positions)]
         return (survivors_now - after) / n_left
-
-
-_GIB: Final = 2**30
 
 
 def _join(before: npt.NDArray[Any], after: list[Any]) -> npt.NDArray[Any]:

@@ -28,13 +28,13 @@ class RandomBlock:
     curve_points
         Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
     token_budget
-        Tokens of one forward pass; changes speed and memory, and numbers in the last digits.
+        Tokens of one forward pass, as for `greedy`; changes speed and memory, and numbers in the last digits.
     """
 
     seed: int = 0
     keep_ratio: float = 0.0
     curve_points: int = 0
-    token_budget: int = 512
+    token_budget: int | None = None
 
     def __post_init__(self) -> None:
         expect_options(self, keep_ratio=self.keep_ratio)

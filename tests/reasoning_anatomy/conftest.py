@@ -55,6 +55,9 @@ _OF_FAMILY = {
     "phi3": {"sliding_window": 9},
     "gemma2": {"sliding_window": 6, "attn_logit_softcapping": 5.0},
     "gemma3_text": {"sliding_window": 6},
+    "gpt_oss": {"sliding_window": 6},
+    "lfm2": {"layer_types": ["conv", "full_attention", "conv"]},
+    "llama4_text": {"attention_chunk_size": 5},
 }
 
 
@@ -70,7 +73,7 @@ def make_random_model() -> "Callable[[str], LoadedModel]":
     def make(family: str) -> LoadedModel:
         torch.manual_seed(0)
         config = AutoConfig.for_model(family, **_SHAPE, **_OF_FAMILY.get(family, {}))
-        implementation = "eager" if family == "gemma2" else "sdpa"
+        implementation = {"gemma2": "eager", "gpt_oss": "eager", "mamba": None, "bloom": None}.get(family, "sdpa")
         model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()
         return LoadedModel(model, None, family)
 

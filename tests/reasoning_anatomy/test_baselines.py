@@ -13,7 +13,7 @@ from reasoning_anatomy import plugins
 from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, PluginError
-from reasoning_anatomy.likelihood import ChainLikelihood
+from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel, load_model
 from reasoning_anatomy.pipeline import measure
 from reasoning_anatomy.pruning import PruningJob
@@ -98,7 +98,7 @@ def test_curves_are_those_of_full_forward_passes(make_random_model, make_random_
     assert kept == []
     np.testing.assert_allclose(curves(path), expected, atol=NATS)
     assert np.isnan(path.margin).all()
-    assert (path.strategy, path.n_ties, path.token_budget) == (repr(strategy), 0, 512)
+    assert (path.strategy, path.n_ties, path.token_budget) == (repr(strategy), 0, 1024)
 
 
 @pytest.mark.parametrize("curve_points", [1, 3, 5, 40])
@@ -129,10 +129,7 @@ def test_between_grid_points_the_model_is_not_run(make_random_model, make_random
     loaded, chain = make_random_model("llama"), make_random_chain(4, 10, 3)
     path = Truncation(keep_ratio=0.5, curve_points=2).prune(chain, loaded=loaded)
     with installed(loaded.model):
-        passes = [
-            ChainLikelihood(loaded, chain.keep(np.arange(n)), token_budget=512, store_bytes=0).token_forwards
-            for n in (10, 7, 5)
-        ]
+        passes = [open_likelihood(loaded, chain.keep(np.arange(n))).token_forwards for n in (10, 7, 5)]
     assert path.token_forwards == sum(passes)
 
 

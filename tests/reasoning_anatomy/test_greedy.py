@@ -4,57 +4,115 @@ import numpy as np
 import pytest
 import torch
 
-from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, ModelError
-from reasoning_anatomy.likelihood import ChainLikelihood, largest_likelihood_change
+from reasoning_anatomy.full_likelihood import FullLikelihood
+from reasoning_anatomy.likelihood import largest_likelihood_change, open_likelihood, shares_prefixes
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
+from reasoning_anatomy.shared_likelihood import SharedLikelihood
 from reasoning_anatomy.types import EncodedChain, FloatArray, ReasoningChain
 
-FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt2", "gpt_oss", "qwen3_moe")
+SOME_SLOTS = 12 * 3 * 2 * 2 * 8 * 4 / 2**30  # GiB of 12 slots: 3 layers, keys and values, 2 heads of 8 float32
 NATS = 1e-5  # float32 rounding of a mean nll; larger differences would be errors of the method
 
 
-def brute_force_nll(loaded: LoadedModel, chain: EncodedChain, kept: list[int]) -> tuple[float, float]:
-    """Nll of the answer and of kept reasoning and answer, by one full forward pass without any cache."""
+def brute_force_logp(loaded: LoadedModel, chain: EncodedChain, kept: list[int]) -> FloatArray:
+    """Log-likelihood of kept reasoning and answer, by one full forward pass without any cache."""
     ids = torch.from_numpy(np.concatenate([chain.prompt_ids, chain.reasoning_ids[kept], chain.answer_ids]))
     with torch.inference_mode():
         logp = loaded.model(input_ids=ids[None], use_cache=False).logits[0].float().log_softmax(-1)
     first = len(chain.prompt_ids)
-    token_logp = logp[torch.arange(first - 1, len(ids) - 1), ids[first:]].double().numpy()
+    return logp[torch.arange(first - 1, len(ids) - 1), ids[first:]].double().numpy()
+
+
+def brute_force_nll(loaded: LoadedModel, chain: EncodedChain, kept: list[int]) -> tuple[float, float]:
+    """Nll of the answer, and of kept reasoning and answer."""
+    token_logp = brute_force_logp(loaded, chain, kept)
     return -token_logp[len(kept) :].mean(), -token_logp.mean()
 
 
-def brute_force_path(loaded: LoadedModel, chain: EncodedChain, objective: str) -> tuple[list[int], FloatArray]:
-    column = ("answer", "joint").index(objective)
+def brute_force_scores(loaded: LoadedModel, chain: EncodedChain, kept: list[int], objective: str) -> FloatArray:
+    """Nats per remaining token of every single deletion, from the definition."""
+    without = [kept[:i] + kept[i + 1 :] for i in range(len(kept))]
+    if objective != "influence":
+        column = ("answer", "joint").index(objective)
+        return np.array([brute_force_nll(loaded, chain, left)[column] for left in without])
+    now = brute_force_logp(loaded, chain, kept)
+    after = [brute_force_logp(loaded, chain, left) for left in without]
+    survivors = [now[i + 1 :].sum() - after[i][i:].sum() for i in range(len(kept))]
+    return np.array(survivors) / (len(now) - 1)
+
+
+def brute_force_path(
+    loaded: LoadedModel, chain: EncodedChain, objective: str, *, reverse: bool = False
+) -> tuple[list[int], FloatArray]:
     kept, deleted = list(range(chain.n_reasoning)), []
     curve = [brute_force_nll(loaded, chain, kept)]
     while kept:
-        candidates = [brute_force_nll(loaded, chain, kept[:i] + kept[i + 1 :]) for i in range(len(kept))]
-        best = int(np.argmin([candidate[column] for candidate in candidates]))
-        deleted.append(kept.pop(best))
-        curve.append(candidates[best])
+        scores = brute_force_scores(loaded, chain, kept, objective)
+        deleted.append(kept.pop(int(np.argmax(scores) if reverse else np.argmin(scores))))
+        curve.append(brute_force_nll(loaded, chain, kept))
     return deleted, np.array(curve)
 
 
-@pytest.mark.parametrize("objective", ["answer", "joint"])
+@pytest.mark.parametrize("objective", ["answer", "joint", "influence"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_order_and_curves_are_those_of_brute_force(make_random_model, make_random_chain, family, objective):
     loaded, chain = make_random_model(family), make_random_chain(4, 9, 3)
     deleted, curve = brute_force_path(loaded, chain, objective)
-    for store_gib in (0.0, 1.0):
-        for token_budget in (5, 512):
-            greedy = Greedy(objective=objective, store_gib=store_gib, token_budget=token_budget)
-            path = greedy.prune(chain, loaded=loaded)
-            assert path.deleted.tolist() == deleted
-            np.testing.assert_allclose(path.nll_answer, curve[:, 0], atol=NATS)
-            np.testing.assert_allclose(path.nll_joint, curve[:, 1], atol=NATS)
+    for options in ({}, {"store_gib": 0.0}, {"token_budget": 5}, {"checkpoint_every": 4}, {"store_gib": SOME_SLOTS}):
+        path = Greedy(objective=objective, **options).prune(chain, loaded=loaded)
+        assert path.deleted.tolist() == deleted
+        np.testing.assert_allclose(path.nll_answer, curve[:, 0], atol=NATS)
+        np.testing.assert_allclose(path.nll_joint, curve[:, 1], atol=NATS)
+
+
+@pytest.mark.parametrize("objective", ["answer", "joint", "influence"])
+def test_reverse_path_deletes_the_most_important_token_first(make_random_model, make_random_chain, objective):
+    loaded, chain = make_random_model("llama"), make_random_chain(4, 8, 3)
+    deleted, curve = brute_force_path(loaded, chain, objective, reverse=True)
+    path = Greedy(objective=objective, most_important_first=True).prune(chain, loaded=loaded)
+    assert path.deleted.tolist() == deleted
+    np.testing.assert_allclose(path.nll_answer, curve[:, 0], atol=NATS)
+    assert (path.margin[:-1] >= 0).all()
+
+
+# Log-probabilities of the next token given the last one. The first table is worked in the literature's own terms; in the
+# second the objectives diverge.
+BIGRAM = {"qA": -1.0, "qB": -2.0, "AB": -0.5, "Bx": -0.1, "Ax": -3.0}
+DIVERGING = {"qA": -5.0, "qB": -0.2, "AB": -0.7, "Bx": -0.9, "Ax": -0.7}
+
+
+@pytest.mark.parametrize(
+    ("table", "objective", "deleted", "joint", "answer"),
+    [
+        # exp(1.6 / 3) unpruned; without A exp(2.1 / 2) and exp(0.1), without B exp(4 / 2) and exp(3)
+        (BIGRAM, "joint", [0, 1], [1.7046, 2.8577], [1.1052, 1.1052]),
+        (BIGRAM, "answer", [0, 1], [1.7046, 2.8577], [1.1052, 1.1052]),
+        # what B and x lose without A: (2 - 0.5) + 0; what x loses without B: 3 - 0.1
+        (BIGRAM, "influence", [0, 1], [1.7046, 2.8577], [1.1052, 1.1052]),
+        # exp(6.6 / 3) unpruned; without A exp(1.1 / 2) and exp(0.9), without B exp(5.7 / 2) and exp(0.7)
+        (DIVERGING, "joint", [0, 1], [9.0250, 1.7333], [2.4596, 2.4596]),
+        (DIVERGING, "answer", [1, 0], [9.0250, 17.2878], [2.4596, 2.0138]),
+        # what B and x lose without A: (0.2 - 0.7) + 0; what x loses without B: 0.7 - 0.9
+        (DIVERGING, "influence", [0, 1], [9.0250, 1.7333], [2.4596, 2.4596]),
+    ],
+)
+def test_chain_worked_by_hand(make_bigram_model, table, objective, deleted, joint, answer):
+    loaded = make_bigram_model({("*qABx".index(before), "*qABx".index(after)): logp for (before, after), logp in table.items()})
+    text = ReasoningChain(chain_id="bigrams", question_id="q", question="?", reasoning="AB", answer="x")
+    chain = EncodedChain(text, np.array([1]), np.array([2, 3]), np.array([4]), np.array([[0, 1], [1, 2]]))
+    path = Greedy(objective=objective).prune(chain, loaded=loaded)
+    assert path.deleted.tolist() == deleted
+    np.testing.assert_allclose(np.exp(path.nll_joint[:2]), joint, rtol=1e-4)
+    np.testing.assert_allclose(np.exp(path.nll_answer[:2]), answer, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("p", "n", "m"), [(1, 1, 1), (1, 2, 1), (5, 1, 3), (1, 5, 1), (2, 6, 2)])
-@pytest.mark.parametrize("objective", ["answer", "joint"])
+@pytest.mark.parametrize("objective", ["answer", "joint", "influence"])
 def test_shortest_chains_are_pruned_like_by_brute_force(make_random_model, make_random_chain, p, n, m, objective):
     loaded, chain = make_random_model("llama"), make_random_chain(p, n, m)
     path = Greedy(objective=objective).prune(chain, loaded=loaded)
@@ -125,28 +183,42 @@ def tokens_to_score_all_deletions(deleted: list[int], n: int, m: int, *, stored:
 def test_only_tokens_after_a_deletion_are_run(make_random_model, make_random_chain, stored):
     loaded, chain = make_random_model("llama"), make_random_chain(20, 12, 3)
     deleted = Greedy().prune(chain, loaded=loaded).deleted.tolist()
-    with installed(loaded.model):
-        likelihood = ChainLikelihood(loaded, chain, token_budget=512, store_bytes=2**30 if stored else 0)
-        scoring = 0
-        for position in deleted:
-            before = likelihood.token_forwards
-            likelihood.score_deletions(reasoning=False)
-            scoring += likelihood.token_forwards - before
-            likelihood.delete(position)
+    likelihood = SharedLikelihood(loaded, chain, token_budget=512, store_bytes=2**30 if stored else 0)
+    scoring = 0
+    for position in deleted:
+        before = likelihood.token_forwards
+        likelihood.score_deletions(reasoning=False)
+        scoring += likelihood.token_forwards - before
+        likelihood.delete(position)
     assert scoring == tokens_to_score_all_deletions(deleted, 12, 3, stored=stored)
 
 
-def test_score_of_a_deletion_is_the_likelihood_after_it(make_random_model, make_random_chain):
+ENGINES = {
+    "shared": lambda loaded, chain: SharedLikelihood(loaded, chain, token_budget=64, store_bytes=2**20),
+    "full": lambda loaded, chain: FullLikelihood(loaded, chain, token_budget=64),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_score_of_a_deletion_is_the_likelihood_after_it(make_random_model, make_random_chain, engine):
     loaded, chain = make_random_model("qwen3"), make_random_chain(4, 8, 3)
-    with installed(loaded.model):
-        likelihood = ChainLikelihood(loaded, chain, token_budget=64, store_bytes=2**20)
-        for position in (5, 0, 7, 3):
-            scores = likelihood.score_deletions(reasoning=True)
-            row = scores.positions.tolist().index(position)
+    likelihood = ENGINES[engine](loaded, chain)
+    for position in (5, 0, 7, 3):
+        scores = likelihood.score_deletions(reasoning=True)
+        row = scores.positions.tolist().index(position)
+        likelihood.delete(position)
+        logp = likelihood.token_logp()
+        assert scores.answer[row] == pytest.approx(logp[-3:].sum(), abs=1e-4)
+        assert scores.reasoning[row] == pytest.approx(logp[:-3].sum(), abs=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_position_that_is_gone_cannot_be_deleted_again(make_random_model, make_random_chain, engine):
+    likelihood = ENGINES[engine](make_random_model("llama"), make_random_chain(4, 8, 3))
+    likelihood.delete(5)
+    for position in (5, 8, -1):
+        with pytest.raises(ValueError, match=f"random: position {position} is not there to delete"):
             likelihood.delete(position)
-            logp = likelihood.token_logp()
-            assert scores.answer[row] == pytest.approx(logp[-3:].sum(), abs=1e-4)
-            assert scores.reasoning[row] == pytest.approx(logp[:-3].sum(), abs=1e-4)
 
 
 def test_likelihood_that_is_not_finite_stops_the_chain_with_its_reason(make_random_model, make_random_chain):
@@ -201,3 +273,19 @@ def test_same_chain_gives_the_same_bytes(make_random_model, make_random_chain):
     first, second = (Greedy().prune(chain, loaded=loaded) for _ in range(2))
     assert first.nll_joint.tobytes() == second.nll_joint.tobytes()
     assert first.deleted.tobytes() == second.deleted.tobytes()
+
+
+@pytest.mark.parametrize("family", ["lfm2", "qwen3_next", "mamba", "bloom", "llama4_text"])
+@pytest.mark.parametrize("objective", ["answer", "joint"])
+def test_models_that_cannot_share_prefixes_are_pruned_by_whole_passes(make_random_model, make_random_chain, family, objective):
+    loaded, chain = make_random_model(family), make_random_chain(4, 6, 2)
+    assert isinstance(open_likelihood(loaded, chain), FullLikelihood)
+    deleted, curve = brute_force_path(loaded, chain, objective)
+    path = Greedy(objective=objective).prune(chain, loaded=loaded)
+    assert path.deleted.tolist() == deleted
+    np.testing.assert_allclose(path.nll_answer, curve[:, 0], atol=NATS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_models_that_attend_alone_share_prefixes(make_random_model, family):
+    assert shares_prefixes(make_random_model(family))

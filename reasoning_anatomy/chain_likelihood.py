@@ -1,0 +1,119 @@
+"""What every way to compute the likelihood of a chain under deletions has in common."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray
+
+
+class ChainLikelihood(ABC):
+    """The likelihood of one chain while its reasoning tokens are deleted one by one.
+
+    Parameters
+    ----------
+    loaded
+        The model.
+    chain
+        Encoded for it.
+    token_budget
+        Tokens of one forward pass; halved whenever memory runs out.
+
+    Attributes
+    ----------
+    kept
+        (k,) positions of the reasoning tokens that are left.
+    token_budget
+        As it is now.
+    token_forwards
+        Tokens that were run through the model so far.
+    """
+
+    def __init__(self, loaded: LoadedModel, chain: EncodedChain, *, token_budget: int) -> None:
+        self.kept = np.arange(chain.n_reasoning)
+        self.token_budget = token_budget
+        self.token_forwards = 0
+        self._loaded = loaded
+        self._chain = chain
+        self._n_prompt, self._n, self._m = len(chain.prompt_ids), chain.n_reasoning, len(chain.answer_ids)
+        self._ids = chain.ids
+
+    @property
+    def n_answer(self) -> int:
+        """Number of answer tokens."""
+        return self._m
+
+    @abstractmethod
+    def token_logp(self) -> FloatArray:
+        """(k + m,) log-likelihood in nats of every kept reasoning token and every answer token."""
+
+    @abstractmethod
+    def score_deletions(self, *, reasoning: bool) -> DeletionScores:
+        """Score every deletion of one more token.
+
+        Parameters
+        ----------
+        reasoning
+            Whether the likelihood of the remaining reasoning is wanted as well as that of the answer.
+
+        Raises
+        ------
+        MeasurementError
+            A likelihood is not a finite number, or a single candidate does not fit into memory.
+        """
+
+    @abstractmethod
+    def _delete(self, index: int) -> None:
+        """Delete the kept token number ``index``."""
+
+    def delete(self, position: int) -> None:
+        """Delete one kept reasoning token; later positions close up."""
+        index = int(np.searchsorted(self.kept, position))
+        if index == len(self.kept) or self.kept[index] != position:
+            raise ValueError(f"{self._chain.chain_id}: position {position} is not there to delete")
+        self._delete(index)
+
+    def nll(self) -> ChainNll:
+        """Of the chain as it is now."""
+        logp = self.token_logp()
+        reasoning, answer = logp[: len(self.kept)], logp[len(self.kept) :]
+        return ChainNll(-answer.mean(), -logp.mean(), -reasoning.mean() if len(reasoning) else np.nan)
+
+    def _context_slots(self) -> np.ndarray:
+        """Places in the chain's ids of prompt and kept reasoning, in order."""
+        return np.concatenate([np.arange(self._n_prompt), self._n_prompt + self.kept])
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._loaded.device)
+
+    def _expect_finite(self, logp: FloatArray, what: str) -> None:
+        if not np.isfinite(logp).all():
+            raise MeasurementError(
+                self._chain.chain_id,
+                f"the model gives {what} a likelihood that is not a finite number ({self._loaded.model.dtype}); "
+                "try --dtype float32",
+            )
+
+    def _out_of_memory(self, n_tokens: int) -> MeasurementError:
+        return MeasurementError(
+            self._chain.chain_id,
+            f"memory does not suffice for a forward pass of {n_tokens} tokens; hold the model smaller (--dtype bfloat16, "
+            "--quantize 4bit), measure fewer chains at a time (--workers 1), or leave the chain out",
+        )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether torch failed because memory ran out, on an accelerator or on the CPU."""
+    return (
+        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    )
+
+
+def release_memory() -> None:
+    """Give back what torch holds of an accelerator's memory without using it."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

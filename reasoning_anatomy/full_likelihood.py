@@ -1,0 +1,79 @@
+"""Likelihood of a chain under deletions by whole forward passes: nothing is shared, so any causal model will do."""
+
+import numpy as np
+import torch
+
+from reasoning_anatomy.chain_likelihood import ChainLikelihood, is_out_of_memory, release_memory
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.types import DeletionScores, EncodedChain, FloatArray, IntArray
+
+
+class FullLikelihood(ChainLikelihood):
+    """The likelihood of a chain under deletions, every candidate by a forward pass from the first token.
+
+    The way of the published implementation, for models that cannot share prefixes: recurrent layers, linear or
+    chunked attention, attention outside the interface of transformers. All candidates of a step have the same length,
+    so that a batch of them needs no padding.
+    """
+
+    def __init__(self, loaded: LoadedModel, chain: EncodedChain, *, token_budget: int) -> None:
+        super().__init__(loaded, chain, token_budget=token_budget)
+        self._logp = self._of_kept()
+
+    def token_logp(self) -> FloatArray:
+        """(k + m,) log-likelihood in nats of every kept reasoning token and every answer token."""
+        return self._logp
+
+    def score_deletions(self, *, reasoning: bool) -> DeletionScores:
+        """Score every deletion of one more token; see `ChainLikelihood.score_deletions`."""
+        logp = self._token_logp(
+            [self._sequence(np.delete(self.kept, index)) for index in range(len(self.kept))], reasoning=reasoning
+        )
+        remaining = logp[:, : -self._m].sum(axis=1) if reasoning else None
+        return DeletionScores(self.kept.copy(), logp[:, -self._m :].sum(axis=1), remaining)
+
+    def _delete(self, index: int) -> None:
+        self.kept = np.delete(self.kept, index)
+        self._logp = self._of_kept()
+
+    def _of_kept(self) -> FloatArray:
+        logp: FloatArray = self._token_logp([self._sequence(self.kept)], reasoning=True)[0]
+        return logp
+
+    def _sequence(self, kept: IntArray) -> IntArray:
+        return np.concatenate([self._chain.prompt_ids, self._chain.reasoning_ids[kept], self._chain.answer_ids])
+
+    def _token_logp(self, sequences: list[IntArray], *, reasoning: bool) -> FloatArray:
+        """(sequences, tokens) log-likelihood of the answer, and of the reasoning before it where it is asked for."""
+        length = len(sequences[0])
+        n_wanted = length - self._n_prompt if reasoning else self._m
+        done: list[FloatArray] = []
+        while len(done) < len(sequences):
+            n_next = max(1, min(len(sequences) - len(done), self.token_budget // length))
+            logp = self._fitting(np.stack(sequences[len(done) : len(done) + n_next]), n_wanted)
+            done.extend(logp)
+        found = np.array(done)
+        self._expect_finite(found, "the chain" if reasoning else "the answer")
+        return found
+
+    def _fitting(self, ids: IntArray, n_wanted: int) -> FloatArray:
+        """(sequences, n_wanted), or no row where memory does not suffice; the budget is smaller then."""
+        try:
+            return self._forward(ids, n_wanted)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(ids) == 1:
+                raise self._out_of_memory(ids.size) from error
+        self.token_budget = ids.size // 2
+        release_memory()
+        return np.empty((0, n_wanted))
+
+    @torch.inference_mode()
+    def _forward(self, ids: IntArray, n_wanted: int) -> FloatArray:
+        inputs = self._tensor(ids)
+        logits = self._loaded.model(input_ids=inputs, use_cache=False, logits_to_keep=n_wanted + 1).logits[:, :-1].float()
+        logp = logits.gather(2, inputs[:, -n_wanted:, None])[..., 0] - logits.logsumexp(dim=2)
+        self.token_forwards += ids.size
+        found: FloatArray = logp.double().cpu().numpy()
+        return found
