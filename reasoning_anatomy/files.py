@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from reasoning_anatomy.errors import RunError
+
 TEMPORARY_PREFIX: Final = ".tmp-"
 
 
@@ -15,19 +17,30 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on success it replaces ``target``, on failure it goes.
 
     The content is on the disk before the name is, so that a power cut cannot leave a truncated file.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written: the disk is full, the folder is read-only, ...
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-        _sync(target.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+            _sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{target}: cannot be written ({error.strerror or error}); make room or give another place, then run the same "
+            "command again: what is there is kept"
+        ) from error
 
 
 def write_atomic(target: Path, content: bytes | str) -> None:

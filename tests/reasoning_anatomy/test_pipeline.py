@@ -2,11 +2,6 @@
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +15,6 @@ from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, 
 from reasoning_anatomy.models import load_model
 from reasoning_anatomy.pipeline import measure
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.run import open_run
 
 GREEDY = "greedy:keep_ratio=0.8"  # a fifth of the deletions show what all would
 JOINT = "greedy:objective=joint,keep_ratio=0.8"
@@ -87,33 +81,6 @@ def test_missing_chain_and_tables_are_measured_again(finished, tiny, example_cha
     (run.folder / "tokens.parquet").unlink()
     measure(example_chains[:6], out=run.folder, model=tiny, strategies=[GREEDY])
     assert digests(run.folder) == whole == digests(finished.folder)
-
-
-def test_run_killed_at_any_moment_is_finished_with_the_same_result(tiny_model_folder, example_chains, tmp_path):
-    file = tmp_path / "chains.jsonl"
-    write_chains(file, example_chains[:12])
-    expected = digests(_finish(file, tiny_model_folder, tmp_path / "whole"))
-    out = tmp_path / "killed"
-    for n_files in (0, 1, 6):
-        process = subprocess.Popen(_command(file, tiny_model_folder, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while (process.poll() is None and len(list(out.glob("chains/*.safetensors"))) < n_files) or not out.exists():
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert len(digests(out)) < len(expected)
-    assert digests(_finish(file, tiny_model_folder, out)) == expected
-    assert not list(out.rglob(".tmp-*"))
-    assert open_run(out).manifest.n_left == 0
-
-
-def _command(file: Path, model: Path, out: Path) -> list[str]:
-    program = "from reasoning_anatomy.cli import main; main()"
-    return [sys.executable, "-c", program, "run", str(file), "--model", str(model), "--out", str(out), "--strategies", GREEDY]
-
-
-def _finish(file: Path, model: Path, out: Path) -> Path:
-    subprocess.run(_command(file, model, out), check=True, capture_output=True, env=os.environ | {"HF_HUB_OFFLINE": "1"})
-    return out
 
 
 @pytest.mark.parametrize(
@@ -191,7 +158,7 @@ def test_too_long_chain_is_named_with_its_line_and_nothing_is_lost(tiny, example
     ("options", "error", "message"),
     [
         ({"scorers": ("astrology",)}, PluginError, "unknown scorer 'astrology'; available: answer_attention"),
-        ({"strategies": ("magic",)}, PluginError, "unknown strategy 'magic'; available: greedy"),
+        ({"strategies": ("magic",)}, PluginError, "unknown strategy 'magic'; available: .*greedy"),
         ({"strategies": ("greedy:objective=luck",)}, PluginError, "objective='luck'"),
         ({"strategies": ("greedy:keep_ratio=2",)}, PluginError, "keep_ratio is 2.0, expected 0..1"),
         ({"workers": 0}, RunError, "workers is 0"),
