@@ -19,7 +19,12 @@ from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.run import Run, open_run
 
 N_KILLS = 20
-STRATEGIES = ("greedy:objective=influence,keep_ratio=0.7,checkpoint_every=3", "random_tokens:keep_ratio=0.7")
+STRATEGIES = ("greedy:keep_ratio=0.7,checkpoint_every=3", "random_tokens:keep_ratio=0.7")
+IMPORTED_ONCE = [
+    "reasoning_anatomy.pipeline", "reasoning_anatomy.pruning.greedy", "reasoning_anatomy.pruning.random_tokens",
+    "reasoning_anatomy.importance.recency", "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+]  # fmt: skip
 RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/*.safetensors")
 
 
@@ -27,7 +32,7 @@ RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/*.safetens
 def processes():
     """Start processes in which torch is already imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["reasoning_anatomy.pipeline", "transformers.models.llama.modeling_llama"])
+    context.set_forkserver_preload(IMPORTED_ONCE)
     return context
 
 
@@ -38,8 +43,8 @@ def start(processes, tiny_model_folder, example_chains, tmp_path_factory):
     write_chains(file, example_chains[:2])
 
     def start(out: Path):
-        options = {"out": str(out), "model": str(tiny_model_folder), "strategies": STRATEGIES, "workers": 1}
-        process = processes.Process(target=measure, args=(str(file),), kwargs=options)
+        options = {"model": str(tiny_model_folder), "scorers": ["recency"], "strategies": STRATEGIES, "workers": 1}
+        process = processes.Process(target=measure, args=(str(file),), kwargs=options | {"out": str(out)})
         process.start()
         return process
 
@@ -95,7 +100,7 @@ def test_second_process_on_a_run_says_so_and_disturbs_nothing(start, whole, tmp_
     while not (out / "run.json").exists():
         time.sleep(0.005)
     with pytest.raises(RunError, match="another process is working on this run; wait for it, or give another folder"):
-        measure(example_chains[:2], out=out, model=str(tiny_model_folder), strategies=STRATEGIES, workers=1)
+        measure(example_chains[:2], out=out, model=str(tiny_model_folder), scorers=["recency"], strategies=STRATEGIES)
     first.join()
     assert content(open_run(out)) == content(whole[0])
 
@@ -144,7 +149,7 @@ def test_unreadable_checkpoint_is_named_with_its_remedy(start, tmp_path, tiny_mo
     with pytest.raises(
         RunError, match=rf"{checkpoint.name}: cannot be read .*; delete the file and run the same command again"
     ):
-        measure(example_chains[:2], out=out, model=str(tiny_model_folder), strategies=STRATEGIES, workers=1)
+        measure(example_chains[:2], out=out, model=str(tiny_model_folder), scorers=["recency"], strategies=STRATEGIES)
 
 
 @pytest.fixture
