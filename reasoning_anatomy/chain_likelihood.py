@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray
+from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray, IntArray
 
 
 class ChainLikelihood(ABC):
@@ -52,13 +52,15 @@ class ChainLikelihood(ABC):
         """(k + m,) log-likelihood in nats of every kept reasoning token and every answer token."""
 
     @abstractmethod
-    def score_deletions(self, *, reasoning: bool) -> DeletionScores:
-        """Score every deletion of one more token.
+    def score_deletions(self, *, reasoning: bool, candidates: IntArray | None = None) -> DeletionScores:
+        """Score the deletion of one more token.
 
         Parameters
         ----------
         reasoning
             Whether the likelihood of the remaining reasoning is wanted as well as that of the answer.
+        candidates
+            (c,) ascending kept positions to score; None scores all.
 
         Raises
         ------
@@ -83,7 +85,7 @@ class ChainLikelihood(ABC):
         reasoning, answer = logp[: len(self.kept)], logp[len(self.kept) :]
         return ChainNll(-answer.mean(), -logp.mean(), -reasoning.mean() if len(reasoning) else np.nan)
 
-    def _context_slots(self) -> np.ndarray:
+    def _context_slots(self) -> IntArray:
         """Places in the chain's ids of prompt and kept reasoning, in order."""
         return np.concatenate([np.arange(self._n_prompt), self._n_prompt + self.kept])
 

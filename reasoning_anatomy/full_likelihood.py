@@ -24,13 +24,13 @@ class FullLikelihood(ChainLikelihood):
         """(k + m,) log-likelihood in nats of every kept reasoning token and every answer token."""
         return self._logp
 
-    def score_deletions(self, *, reasoning: bool) -> DeletionScores:
-        """Score every deletion of one more token; see `ChainLikelihood.score_deletions`."""
-        logp = self._token_logp(
-            [self._sequence(np.delete(self.kept, index)) for index in range(len(self.kept))], reasoning=reasoning
-        )
+    def score_deletions(self, *, reasoning: bool, candidates: IntArray | None = None) -> DeletionScores:
+        """Score the deletion of one more token; see `ChainLikelihood.score_deletions`."""
+        candidates = self.kept if candidates is None else candidates
+        without = [self._sequence(self.kept[self.kept != candidate]) for candidate in candidates]
+        logp = self._token_logp(without, reasoning=reasoning)
         remaining = logp[:, : -self._m].sum(axis=1) if reasoning else None
-        return DeletionScores(self.kept.copy(), logp[:, -self._m :].sum(axis=1), remaining)
+        return DeletionScores(candidates.copy(), logp[:, -self._m :].sum(axis=1), remaining)
 
     def _delete(self, index: int) -> None:
         self.kept = np.delete(self.kept, index)

@@ -76,23 +76,23 @@ class SharedLikelihood(ChainLikelihood):
         # The two tokens before the gap have new successors, so what they predict is computed again.
         self._run_base(first=max(self._n_prompt - 1, self._n_prompt + index - 2), answer_logp=answer_logp)
 
-    def score_deletions(self, *, reasoning: bool) -> DeletionScores:
-        """Score every deletion of one more token; see `ChainLikelihood.score_deletions`."""
+    def score_deletions(self, *, reasoning: bool, candidates: IntArray | None = None) -> DeletionScores:
+        """Score the deletion of one more token; see `ChainLikelihood.score_deletions`."""
+        candidates = self.kept if candidates is None else candidates
         if reasoning and not self._branch_logp.size:
             self._branch_logp = np.full((self._n, self._n), np.nan)
-        waiting = self._branches(self.kept, reasoning=reasoning)
+        waiting = self._branches(candidates, reasoning=reasoning)
         while waiting:
             n_next = self._n_next(waiting)
             if self._fits(waiting[:n_next], reasoning=reasoning):
                 waiting = waiting[n_next:]
             else:
                 waiting = self._branches(np.sort([branch.candidate for branch in waiting]), reasoning=reasoning)
-        storing = self.kept[self.kept >= self._first_storing]
-        self._valid_until[storing] = self._n
-        answer_logp = self._answer_logp[self.kept]
+        self._valid_until[candidates[candidates >= self._first_storing]] = self._n
+        answer_logp = self._answer_logp[candidates]
         self._expect_finite(answer_logp, "the answer")
-        remaining = self._remaining_reasoning() if reasoning else None
-        return DeletionScores(self.kept.copy(), answer_logp.sum(axis=1), remaining)
+        remaining = self._remaining_reasoning(candidates) if reasoning else None
+        return DeletionScores(candidates.copy(), answer_logp.sum(axis=1), remaining)
 
     def _fits(self, pack: list[_Branch], *, reasoning: bool) -> bool:
         """Run a pack; where memory does not suffice, take less of it from now on and return False."""
@@ -115,9 +115,10 @@ class SharedLikelihood(ChainLikelihood):
         release_memory()
         return False
 
-    def _remaining_reasoning(self) -> FloatArray:
-        before = np.concatenate([[0.0], np.cumsum(self._logp[self._n_prompt + self.kept])[:-1]])
-        after = [self._branch_logp[position, self.kept[index + 1 :]].sum() for index, position in enumerate(self.kept)]
+    def _remaining_reasoning(self, candidates: IntArray) -> FloatArray:
+        indices = np.searchsorted(self.kept, candidates)
+        before = np.concatenate([[0.0], np.cumsum(self._logp[self._n_prompt + self.kept])])[indices]
+        after = [self._branch_logp[self.kept[index], self.kept[index + 1 :]].sum() for index in indices]
         remaining: FloatArray = before + np.array(after)
         self._expect_finite(remaining, "the reasoning")
         return remaining

@@ -1,19 +1,22 @@
 """Exact greedy pruning."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from reasoning_anatomy.chain_likelihood import ChainLikelihood
 from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
-
-Objective = Literal["answer", "joint", "influence"]
+from reasoning_anatomy.pruning._search import (
+    Deletions,
+    Objective,
+    choose,
+    expect_at_least,
+    extended,
+    objective_of,
+    unpruned,
+)
+from reasoning_anatomy.types import EncodedChain, PruningPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +65,7 @@ class Greedy:
     def __post_init__(self) -> None:
         if not 0 <= self.keep_ratio <= 1:
             raise ValueError(f"keep_ratio is {self.keep_ratio}, expected 0..1")
-        for name, least in (("token_budget", 1), ("checkpoint_every", 1), ("store_gib", 0), ("tie_tolerance", 0)):
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ValueError(f"{name} is {value}, expected at least {least}")
+        expect_at_least(self, token_budget=1, checkpoint_every=1, store_gib=0, tie_tolerance=0)
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain until ``keep_ratio`` is reached.
@@ -86,79 +86,28 @@ class Greedy:
         """
         job = job or PruningJob()
         n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.keep_ratio)
-        path = job.begun or self._unpruned(chain, loaded)
-        while len(path.deleted) < n_deletions:
-            n_next = min(self.checkpoint_every, n_deletions - len(path.deleted))
-            path = self._extend(path, n_next, chain, loaded, job)
+        path = job.begun
+        while path is None or len(path.deleted) < n_deletions:
+            n_done = len(path.deleted) if path else 0
+            path = self._extend(path, min(self.checkpoint_every, n_deletions - n_done), chain, loaded, job)
             job.save(path)
         return path
 
-    def _unpruned(self, chain: EncodedChain, loaded: LoadedModel) -> PruningPath:
-        likelihood = open_likelihood(loaded, chain, token_budget=self.token_budget, store_gib=self.store_gib)
-        nll = likelihood.nll()
-        return PruningPath(
-            strategy=repr(self),
-            n_reasoning=chain.n_reasoning,
-            deleted=np.empty(0, dtype=np.int64),
-            margin=np.empty(0),
-            n_ties=0,
-            nll_answer=np.array([nll.answer]),
-            nll_joint=np.array([nll.joint]),
-            nll_reasoning=np.array([nll.reasoning]),
-            token_forwards=likelihood.token_forwards,
-            token_budget=likelihood.token_budget,
-        )
-
     def _extend(
-        self, path: PruningPath, n_deletions: int, chain: EncodedChain, loaded: LoadedModel, job: PruningJob
+        self, path: PruningPath | None, n_deletions: int, chain: EncodedChain, loaded: LoadedModel, job: PruningJob
     ) -> PruningPath:
         """Make the next deletions, by a likelihood that knows nothing but the tokens that are left."""
-        kept = np.flatnonzero(np.isnan(path.deletion_step))
-        likelihood = open_likelihood(
-            loaded, chain.keep(kept), token_budget=path.token_budget or self.token_budget, store_gib=self.store_gib
-        )
-        deleted, margins, nlls = [], [], []
+        kept = np.flatnonzero(np.isnan(path.deletion_step)) if path else np.arange(chain.n_reasoning)
+        token_budget = path.token_budget if path else self.token_budget
+        likelihood = open_likelihood(loaded, chain.keep(kept), token_budget=token_budget, store_gib=self.store_gib)
+        path = path or unpruned(self, chain.n_reasoning, likelihood)
+        deletions = Deletions()
         for _ in range(n_deletions):
-            objectives = self._objectives(likelihood)
-            chosen, margin = _choose(-objectives if self.most_important_first else objectives, self.tie_tolerance)
-            position = int(likelihood.kept[chosen])
+            scores = likelihood.score_deletions(reasoning=self.objective != "answer")
+            objectives = objective_of(self.objective, scores, likelihood)
+            chosen, margin = choose(-objectives if self.most_important_first else objectives, self.tie_tolerance)
+            position = int(scores.positions[chosen])
             likelihood.delete(position)
-            deleted.append(kept[position])
-            margins.append(margin)
-            nlls.append(likelihood.nll())
+            deletions.add(int(kept[position]), margin, likelihood.nll())
             job.advance()
-        return dataclasses.replace(
-            path,
-            deleted=_join(path.deleted, deleted),
-            margin=_join(path.margin, margins),
-            n_ties=path.n_ties + sum(margin <= self.tie_tolerance for margin in margins),
-            nll_answer=_join(path.nll_answer, [nll.answer for nll in nlls]),
-            nll_joint=_join(path.nll_joint, [nll.joint for nll in nlls]),
-            nll_reasoning=_join(path.nll_reasoning, [nll.reasoning for nll in nlls]),
-            token_forwards=path.token_forwards + likelihood.token_forwards,
-            token_budget=likelihood.token_budget,
-        )
-
-    def _objectives(self, likelihood: ChainLikelihood) -> FloatArray:
-        """(k,) nats per token if each of the kept tokens were deleted; lower is better."""
-        scores = likelihood.score_deletions(reasoning=self.objective != "answer")
-        if scores.reasoning is None:
-            return -scores.answer / likelihood.n_answer
-        after = scores.answer + scores.reasoning
-        n_left = len(scores.positions) - 1 + likelihood.n_answer
-        if self.objective == "joint":
-            return -after / n_left
-        logp = likelihood.token_logp()
-        survivors_now: FloatArray = logp.sum() - logp[: len(scores.positions)]
-        return (survivors_now - after) / n_left
-
-
-def _join(before: npt.NDArray[Any], after: list[Any]) -> npt.NDArray[Any]:
-    return np.concatenate([before, np.array(after, dtype=before.dtype)])
-
-
-def _choose(objectives: FloatArray, tolerance: float) -> tuple[int, float]:
-    """Index of the lowest objective, the first among ties, and how far the best of the others lies above it."""
-    chosen = int(np.flatnonzero(objectives <= objectives.min() + tolerance)[0])
-    others = np.delete(objectives, chosen)
-    return chosen, float(others.min() - objectives[chosen]) if len(others) else np.nan
+        return extended(path, deletions, likelihood, tie_tolerance=self.tie_tolerance)

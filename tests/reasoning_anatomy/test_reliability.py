@@ -53,10 +53,11 @@ def start(processes, tiny_model_folder, example_chains, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(start, tmp_path_factory) -> tuple[Run, float]:
-    """A run that nobody disturbed, and the seconds that it took."""
+    """A run that nobody disturbed, and the seconds that it takes when all is imported."""
     out = tmp_path_factory.mktemp("runs") / "whole"
-    begin = time.perf_counter()
     finish(start, out)
+    begin = time.perf_counter()
+    finish(start, out.with_name("again"))
     return open_run(out), time.perf_counter() - begin
 
 

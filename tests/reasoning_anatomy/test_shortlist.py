@@ -1,0 +1,60 @@
+"""The approximate strategy: exact where it looks, honest about where it does not."""
+
+import numpy as np
+import pytest
+
+from reasoning_anatomy.full_likelihood import FullLikelihood
+from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.pruning.greedy import Greedy
+from reasoning_anatomy.pruning.shortlist import Shortlist
+
+NATS = 1e-5  # float32 rounding of a mean nll
+
+
+@pytest.mark.parametrize("objective", ["answer", "joint", "influence"])
+@pytest.mark.parametrize("family", ["llama", "gemma3_text"])
+def test_with_all_candidates_it_is_greedy(make_random_model, make_random_chain, family, objective):
+    loaded, chain = make_random_model(family), make_random_chain(4, 9, 3)
+    exact = Greedy(objective=objective).prune(chain, loaded=loaded)
+    path = Shortlist(objective=objective, share=1).prune(chain, loaded=loaded)
+    assert path.deleted.tolist() == exact.deleted.tolist()
+    np.testing.assert_allclose(path.margin, exact.margin, atol=2 * NATS)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_curve_is_that_of_the_tokens_it_leaves(make_random_model, make_random_chain, family):
+    loaded, chain = make_random_model(family), make_random_chain(4, 12, 3)
+    path = Shortlist(share=0.2).prune(chain, loaded=loaded)
+    assert sorted(path.deleted.tolist()) == list(range(12))
+    for step in range(12):
+        left = FullLikelihood(loaded, chain.keep(np.setdiff1d(np.arange(12), path.deleted[:step])), token_budget=64).nll()
+        assert path.nll_answer[step] == pytest.approx(left.answer, abs=NATS)
+        assert path.nll_joint[step] == pytest.approx(left.joint, abs=NATS)
+
+
+@pytest.mark.parametrize(("objective", "times"), [("answer", 5), ("joint", 4), ("influence", 4)])
+def test_it_runs_a_fraction_of_the_tokens_of_greedy(make_random_model, make_random_chain, objective, times):
+    loaded, chain = make_random_model("llama"), make_random_chain(20, 60, 8)
+    exact = Greedy(objective=objective).prune(chain, loaded=loaded)
+    assert Shortlist(objective=objective).prune(chain, loaded=loaded).token_forwards <= exact.token_forwards / times
+
+
+def test_first_deletion_is_that_of_greedy(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("qwen3"), make_random_chain(4, 12, 3)
+    assert Shortlist().prune(chain, loaded=loaded).deleted[0] == Greedy().prune(chain, loaded=loaded).deleted[0]
+
+
+def test_every_deletion_is_announced_and_keep_ratio_kept(make_random_model, make_random_chain):
+    calls = []
+    job = PruningJob(advance=lambda: calls.append(1))
+    path = Shortlist(keep_ratio=0.45).prune(make_random_chain(3, 10, 2), loaded=make_random_model("llama"), job=job)
+    assert len(calls) == len(path.deleted) == 6
+
+
+@pytest.mark.parametrize(
+    "options", [{"share": 1.1}, {"share": -0.1}, {"keep_ratio": 2.0}, {"token_budget": 0}, {"store_gib": -1.0}]
+)
+def test_impossible_options_are_refused(options):
+    name, value = next(iter(options.items()))
+    with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
+        Shortlist(**options)
