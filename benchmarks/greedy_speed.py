@@ -76,15 +76,13 @@ class Reference:
     def _throughput(self, n_left: int, budget: int) -> float:
         """Tokens per second of one batch of candidates, after one that is not timed."""
         likelihood = FullLikelihood(self._loaded, self._chain.keep(np.arange(n_left)), token_budget=budget)
-        sequence = likelihood._sequence(np.arange(n_left - 1))
-        n_sequences = max(1, min(n_left, budget // len(sequence)))
-        batch = np.stack([sequence] * n_sequences)
-        rates = []
+        length = len(self._chain.prompt_ids) + n_left - 1 + likelihood.n_answer
+        candidates = np.arange(max(1, min(n_left, budget // length)))
         for _ in range(2):
             begin = time.perf_counter()
-            likelihood._forward(batch, likelihood.n_answer)
-            rates.append(batch.size / (time.perf_counter() - begin))
-        return rates[-1]
+            likelihood.score_deletions(reasoning=False, candidates=candidates)
+            seconds = time.perf_counter() - begin
+        return len(candidates) * length / seconds
 
 
 def _affordable(loaded: LoadedModel) -> list[int]:

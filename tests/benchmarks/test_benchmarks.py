@@ -1,0 +1,59 @@
+"""What the benchmarks count, against hand-worked numbers."""
+
+import pytest
+
+from benchmarks._models import chain_of, tiny_model
+from benchmarks.greedy_fidelity import fidelity
+from benchmarks.greedy_speed import reference_tokens
+from reasoning_anatomy.full_likelihood import FullLikelihood
+from reasoning_anatomy.pruning.greedy import Greedy
+from reasoning_anatomy.types import PruningPath
+
+
+def path(deleted: list[int], nll: list[float], token_forwards: int) -> PruningPath:
+    n = len(deleted)
+    return PruningPath("S()", n, deleted, [0.1] * n, 0, nll, nll, nll, token_forwards=token_forwards)
+
+
+@pytest.mark.parametrize(("p", "n", "m", "tokens"), [(150, 200, 20, 6_083_600), (3, 1, 2, 5), (3, 2, 2, 5 + 2 * 6)])
+def test_tokens_of_the_published_algorithm(p, n, m, tokens):
+    assert reference_tokens(p, n, m).sum() == tokens
+
+
+def test_published_count_is_what_whole_passes_run():
+    loaded = tiny_model()
+    chain = chain_of(loaded, p=6, n=5, m=2)
+    likelihood = FullLikelihood(loaded, chain, token_budget=64)
+    counts = []
+    for position in range(5):
+        before = likelihood.token_forwards
+        likelihood.score_deletions(reasoning=False)
+        counts.append(likelihood.token_forwards - before)
+        likelihood.delete(position)
+    assert counts == reference_tokens(6, 5, 2).tolist()
+
+
+def test_path_agrees_with_itself():
+    exact = path([2, 0, 3, 1], [1.0, 1.0, 2.0, 3.0, 4.0], 100)
+    found = fidelity(exact, exact)
+    assert found == pytest.approx({
+        "kendall": 1, "jaccard_0.7": 1, "jaccard_0.5": 1, "jaccard_0.3": 1, "curve_gap": 0, "curve_bias": 0, "times_fewer": 1,
+    })  # fmt: skip
+
+
+def test_fidelity_of_another_path():
+    exact = path([2, 0, 3, 1], [1.0, 1.0, 2.0, 3.0, 3.0], 100)
+    other = path([0, 2, 1, 3], [1.0, 1.5, 2.0, 2.5, 3.0], 20)
+    found = fidelity(other, exact)
+    assert found["kendall"] == pytest.approx(2 / 6)  # two of six pairs of tokens are the other way round
+    assert found["jaccard_0.5"] == 1  # both keep 1 and 3
+    assert found["jaccard_0.3"] == 0  # one token is left of four: 1 or 3
+    assert found["curve_gap"] == pytest.approx(0.2 / 2)
+    assert found["curve_bias"] == 0
+    assert found["times_fewer"] == 5
+
+
+def test_exact_pruning_runs_less_than_the_published_algorithm():
+    loaded = tiny_model()
+    tokens = Greedy().prune(chain_of(loaded, p=30, n=40, m=5), loaded=loaded).token_forwards
+    assert tokens <= 0.31 * reference_tokens(30, 40, 5).sum()
