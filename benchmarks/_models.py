@@ -52,7 +52,9 @@ def chain_of(loaded: LoadedModel, *, p: int, n: int, m: int | None = None) -> En
         return _random_chain(p, n, m or 16, int(loaded.text_config.vocab_size))
     encoder = ChainEncoder(loaded.tokenizer)
     encoded = [encoder.encode(chain) for chain in example_chains()]
-    chain = min((chain for chain in encoded if chain.n_reasoning >= n), key=lambda chain: chain.n_reasoning)
+    chain = min((chain for chain in encoded if chain.n_reasoning >= n), key=lambda chain: chain.n_reasoning, default=None)
+    if chain is None:
+        raise SystemExit(f"no shipped chain has {n} reasoning tokens; the longest has {max(c.n_reasoning for c in encoded)}")
     prompt = np.concatenate([*(other.prompt_ids for other in encoded), chain.prompt_ids])[-p:]
     return EncodedChain(chain.chain, prompt, chain.reasoning_ids[:n], chain.answer_ids[:m], chain.spans[:n])
 

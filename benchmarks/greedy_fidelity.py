@@ -12,7 +12,7 @@ import pandas as pd
 import tyro
 from scipy.stats import kendalltau
 
-from benchmarks._models import Dtype, Shape, example_chains, model_of
+from benchmarks._models import Dtype, example_chains, model_of
 from reasoning_anatomy import plugins
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.pruning.greedy import Greedy
@@ -25,16 +25,14 @@ _KEEP_RATIOS = (0.7, 0.5, 0.3)
 class Options:
     """Approximate greedy pruning against exact."""
 
-    chains: tuple[str, ...] = ("word-002-s1-short", "word-059-s0-short", "word-016-s0-short", "word-041-s1-short")
+    chains: tuple[str, ...] = ("word-002-s1-short", "word-059-s0-short", "word-016-s0-short")
     """Shipped chains to prune, by chain_id."""
     strategies: tuple[str, ...] = ("shortlist", "random_tokens")
-    """Strategies to compare with exact greedy pruning, with options."""
-    shape: Shape = "smollm2-135m"
-    """Model."""
+    """Strategies to compare with exact greedy pruning by the answer's nll, with options."""
     dtype: Dtype = "float32"
-    """Of the model."""
+    """Of SmolLM2."""
     device: str = "auto"
-    """Of the model."""
+    """Of SmolLM2."""
 
 
 def fidelity(path: PruningPath, exact: PruningPath) -> dict[str, float]:
@@ -58,7 +56,7 @@ def _jaccard(steps: FloatArray, exact: FloatArray, keep_ratio: float) -> float:
 def main() -> None:
     """Run the benchmark."""
     options = tyro.cli(Options, prog="python -m benchmarks.greedy_fidelity", description=__doc__)
-    loaded = model_of(options.shape, dtype=options.dtype, device=options.device)
+    loaded = model_of("smollm2-135m", dtype=options.dtype, device=options.device)
     encoder = ChainEncoder(loaded.tokenizer)
     by_id = {chain.chain_id: chain for chain in example_chains()}
     strategies = {spec: plugins.load("strategy", spec) for spec in options.strategies}

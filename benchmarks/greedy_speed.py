@@ -24,7 +24,6 @@ from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
 
 _BUDGETS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-_MOST_TOKENS_TIMED = {"cpu": 4096, "cuda": 65536}
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Reference:
 
 
 def _affordable(loaded: LoadedModel) -> list[int]:
-    return [budget for budget in _BUDGETS if budget <= _MOST_TOKENS_TIMED[loaded.device.type]]
+    return [budget for budget in _BUDGETS if budget <= (4096 if loaded.device.type == "cpu" else 65536)]
 
 
 def time_case(loaded: LoadedModel, *, n: int, p: int, timings: int) -> None:

@@ -77,6 +77,13 @@ def handling(handler: Handler) -> Iterator[None]:
         _handler.reset(token)
 
 
+def _plain(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any) -> tuple[Tensor, None]:
+    unknown = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
+    if unknown:
+        raise ModelError(f"{type(module).__name__} attends with {unknown[0]}, which cannot run beside a recording of attention")
+    return sdpa_attention_forward(module, query, key, value, mask, **options)
+
+
 def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any) -> tuple[Tensor, None]:
-    handler = _handler.get() or sdpa_attention_forward
+    handler = _handler.get() or _plain
     return handler(module, query, key, value, mask, **options)

@@ -1,6 +1,7 @@
 """What every way to compute the likelihood of a chain under deletions has in common."""
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 import numpy as np
 import torch
@@ -100,19 +101,21 @@ class ChainLikelihood(ABC):
                 "try --dtype float32",
             )
 
-    def _out_of_memory(self, n_tokens: int) -> MeasurementError:
-        return MeasurementError(
-            self._chain.chain_id,
-            f"memory does not suffice for a forward pass of {n_tokens} tokens; hold the model smaller (--dtype bfloat16, "
-            "--quantize 4bit), measure fewer chains at a time (--workers 1), or leave the chain out",
-        )
+    def _out_of_memory(self) -> MeasurementError:
+        return MeasurementError(self._chain.chain_id, OUT_OF_MEMORY)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether torch failed because memory ran out, on an accelerator or on the CPU."""
-    return (
-        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error) or "can't allocate memory" in str(error)
-    )
+OUT_OF_MEMORY: Final = (
+    "memory does not suffice for a single forward pass; hold the model smaller (--dtype bfloat16, --quantize 4bit), measure "
+    "fewer chains at a time (--workers 1), or leave the chain out"
+)
+_SAID_BY_TORCH: Final = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED", "bad_alloc")
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Tell whether memory ran out, on an accelerator or on the CPU."""
+    is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_named or any(words in str(error) for words in _SAID_BY_TORCH)
 
 
 def release_memory() -> None:

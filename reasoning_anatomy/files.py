@@ -1,7 +1,7 @@
 """Files that are either whole or absent, whenever the process is killed."""
 
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +25,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{target.suffix}"
+        temporary.touch(exist_ok=False)
         try:
             yield temporary
             _sync(temporary)
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
             _sync(target.parent)
         finally:
@@ -62,9 +60,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -60,11 +60,11 @@ class FullLikelihood(ChainLikelihood):
         """(sequences, n_wanted), or no row where memory does not suffice; the budget is smaller then."""
         try:
             return self._forward(ids, n_wanted)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if len(ids) == 1:
-                raise self._out_of_memory(ids.size) from error
+                raise self._out_of_memory() from error
         self.token_budget = ids.size // 2
         release_memory()
         return np.empty((0, n_wanted))
@@ -75,5 +75,5 @@ class FullLikelihood(ChainLikelihood):
         logits = self._loaded.model(input_ids=inputs, use_cache=False, logits_to_keep=n_wanted + 1).logits[:, :-1].float()
         logp = logits.gather(2, inputs[:, -n_wanted:, None])[..., 0] - logits.logsumexp(dim=2)
         self.token_forwards += ids.size
-        found: FloatArray = logp.double().cpu().numpy()
+        found: FloatArray = logp.cpu().double().numpy()
         return found

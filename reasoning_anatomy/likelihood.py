@@ -1,5 +1,6 @@
 """Likelihood of a chain under deletions: by the fastest way that is right for the model."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from reasoning_anatomy.shared_likelihood import SharedLikelihood
 from reasoning_anatomy.types import EncodedChain
 
 _SHARING_LAYERS: Final = {"full_attention", "sliding_attention"}
+_ROTATIONS_BY_LENGTH: Final = {"dynamic", "longrope"}
 _CPU_BUDGET: Final = 1024
 _ACCELERATOR_BUDGET: Final = 16384
 _CPU_STORE_BYTES: Final = 2**30
@@ -44,16 +46,27 @@ def open_likelihood(
     """
     on_cpu = loaded.device.type == "cpu"
     token_budget = token_budget or (_CPU_BUDGET if on_cpu else _ACCELERATOR_BUDGET)
-    if not shares_prefixes(loaded):
+    if not shares_prefixes(loaded, len(chain.ids)):
         return FullLikelihood(loaded, chain, token_budget=token_budget)
     store_bytes = _free_bytes(loaded) if store_gib is None else int(store_gib * 2**30)
     return SharedLikelihood(loaded, chain, token_budget=token_budget, store_bytes=store_bytes)
 
 
-def shares_prefixes(loaded: LoadedModel) -> bool:
-    """Tell whether a token reaches later ones by attention alone, of a kind that can be shared."""
+def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
+    """Tell whether a token reaches later ones by attention alone, of a kind that sequences of ``n_tokens`` can share."""
     layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
-    return can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
+    is_known = can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
+    return is_known and n_tokens <= _longest_of_one_rotation(loaded)
+
+
+def _longest_of_one_rotation(loaded: LoadedModel) -> float:
+    """Length up to which every pass rotates its keys alike: some models rotate by the length of the sequence."""
+    config = loaded.text_config
+    parameters = getattr(config, "rope_parameters", None) or {}
+    kinds = [parameters, *(kind for kind in parameters.values() if isinstance(kind, dict))]
+    by_length = [kind for kind in kinds if kind.get("rope_type") in _ROTATIONS_BY_LENGTH]
+    original = getattr(config, "original_max_position_embeddings", None) or config.max_position_embeddings
+    return min((kind.get("original_max_position_embeddings") or original for kind in by_length), default=math.inf)
 
 
 @torch.inference_mode()
@@ -82,4 +95,5 @@ def _free_bytes(loaded: LoadedModel) -> int:
     if loaded.device.type != "cuda":
         return _CPU_STORE_BYTES
     free, _ = torch.cuda.mem_get_info(loaded.device)
-    return free // 2
+    cached = torch.cuda.memory_reserved(loaded.device) - torch.cuda.memory_allocated(loaded.device)
+    return (free + cached) // 2

@@ -1,9 +1,9 @@
 """Chains through encode -> scores -> paths into a run folder; what is there is kept."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ import torch
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.attention import largest_logit_change
-from reasoning_anatomy.attention_interface import can_be_installed, installed
+from reasoning_anatomy.attention_interface import installed
+from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError
@@ -176,7 +177,7 @@ def measure_chain(
     scores, profiles, paths = dict(done.scores), dict(done.profiles), dict(done.paths)
     for label, scorer in plan.scorers.items():
         if label not in scores:
-            with scoring:
+            with scoring, _memory_errors(chain.chain_id):
                 token_scores = scorer.score(chain, loaded=loaded)
             scores[label] = _finite(token_scores.score, chain.chain_id, label)
             if token_scores.profile is not None:
@@ -257,9 +258,10 @@ def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
 def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[str, float]:
     """Verify the model, as far as it is used, on the first chain that it can read at all."""
     checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {}
-    if plan.scorers:
+    if any(getattr(scorer, "records_attention", False) for scorer in plan.scorers.values()):
         checks["recording_changes_logits_by"] = largest_logit_change
-    if plan.strategies and shares_prefixes(loaded):
+    asked = any(getattr(strategy, "asks_likelihood", True) for strategy in plan.strategies.values())
+    if asked and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains):
         checks["prefix_sharing_changes_nll_by"] = largest_likelihood_change
     for chain in chains:
         try:
@@ -307,8 +309,19 @@ class _Job:
 
 
 def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:
-    """Keep the attention function in the model, where it goes at all, rather than set it for every pass."""
-    return installed(loaded.model) if can_be_installed(loaded.model) else nullcontext()
+    """Keep the attention function in the model, where passes are shared, rather than set it for every pass."""
+    return installed(loaded.model) if shares_prefixes(loaded, 0) else nullcontext()
+
+
+@contextmanager
+def _memory_errors(chain_id: str) -> Iterator[None]:
+    """Let a chain fail for which memory does not suffice, and the others go on."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MeasurementError(chain_id, OUT_OF_MEMORY) from error
 
 
 def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:

@@ -103,9 +103,12 @@ def write_run(
 
 
 def expect_run_folder(folder: Path) -> None:
-    """Refuse to mix a run with other files: ``folder`` is absent, empty, or a run that was begun."""
+    """Refuse to mix a run with other files or processes: ``folder`` is absent, empty, or a run that was begun."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; give a folder for the run")
+    if (folder / _LOCK_NAME).exists():
+        with _locked(folder):
+            pass  # said before anything heavy is loaded
     if not folder.exists() or (folder / MANIFEST_NAME).exists():
         return
     others = [

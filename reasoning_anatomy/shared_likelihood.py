@@ -55,6 +55,7 @@ class SharedLikelihood(ChainLikelihood):
         self._logp = np.full(len(self._ids), np.nan)  # of every token of the chain, by slot
         self._logp_skipping = np.full(self._n, np.nan)  # of the token after a position, without that position
         self._branch_logp = np.full((0, 0), np.nan)
+        self._scored_reasoning = False
         self._answer_logp = np.full((self._n, self._m), np.nan)  # by candidate, as scored last; NaN = not scored since
         self._run_base(first=0)
         n_slots = store_bytes // self._base.bytes_per_slot
@@ -81,6 +82,9 @@ class SharedLikelihood(ChainLikelihood):
         candidates = self.kept if candidates is None else candidates
         if reasoning and not self._branch_logp.size:
             self._branch_logp = np.full((self._n, self._n), np.nan)
+        if reasoning and not self._scored_reasoning:
+            self._valid_until = np.arange(self._n)  # of what is stored, the likelihood of the reasoning is not known
+        self._scored_reasoning = reasoning
         waiting = self._branches(candidates, reasoning=reasoning)
         while waiting:
             n_next = self._n_next(waiting)
@@ -98,7 +102,7 @@ class SharedLikelihood(ChainLikelihood):
         """Run a pack; where memory does not suffice, take less of it from now on and return False."""
         try:
             self._run_branches(pack, reasoning=reasoning)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         else:
@@ -111,7 +115,7 @@ class SharedLikelihood(ChainLikelihood):
             self._first_storing = self._n
             self._valid_until = np.arange(self._n)
         else:
-            raise self._out_of_memory(n_tokens)
+            raise self._out_of_memory()
         release_memory()
         return False
 
@@ -151,11 +155,11 @@ class SharedLikelihood(ChainLikelihood):
         next_but_one = slots[np.minimum(start + predicts + 2, len(slots) - 1)]
         try:
             logp = self._forward(layout, self._ids[run], predicts, np.stack([self._ids[following], self._ids[next_but_one]]))
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if len(run) == 1:
-                raise self._out_of_memory(1) from error
+                raise self._out_of_memory() from error
             logp = None
         if logp is None:
             self.token_budget = max(1, len(run) // 2)
@@ -180,10 +184,10 @@ class SharedLikelihood(ChainLikelihood):
         return _Branch(candidate, self._n_prompt + index, self.kept[index + 1 : start], self.kept[start:])
 
     def _n_next(self, waiting: list[_Branch]) -> int:
-        """Take the next branches up to an equal share of the passes that are needed; at least one."""
+        """Take the next branches that fit into an equal share of the passes that are needed; at least one."""
         ends = np.cumsum([len(branch.run) + self._m - 1 for branch in waiting])
         share = ends[-1] / max(1, -(-ends[-1] // self.token_budget))
-        return int(np.searchsorted(ends, share)) + 1
+        return max(1, int(np.searchsorted(ends, share, side="right")))
 
     def _run_branches(self, pack: list[_Branch], *, reasoning: bool) -> None:
         answer_slots = np.arange(self._n_prompt + self._n, len(self._ids))
@@ -260,4 +264,4 @@ class SharedLikelihood(ChainLikelihood):
         chosen = logits.gather(1, self._tensor(np.ascontiguousarray(targets.T)))
         logp = chosen - logits.logsumexp(dim=1, keepdim=True)
         self.token_forwards += len(ids)
-        return logp.T.double().cpu().numpy()
+        return logp.T.cpu().double().numpy()

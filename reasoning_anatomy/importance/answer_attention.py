@@ -1,6 +1,7 @@
 """Attention from the answer."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoning_anatomy.attention import received_from_answer
 from reasoning_anatomy.models import LoadedModel
@@ -18,6 +19,8 @@ class AnswerAttention:
     ----------
     Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
     """
+
+    records_attention: ClassVar[bool] = True
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
         """Score the reasoning tokens of one chain; the profile is (layers, heads, n)."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import EncodingError, PluginError
@@ -49,6 +49,8 @@ class ImportedPath:
     format: str
     strategy: str
     paths: Mapping[str, PruningPath] = field(repr=False)
+
+    asks_likelihood: ClassVar[bool] = False
 
     def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: "PruningJob | None" = None) -> PruningPath:
         """Return the path of the file."""

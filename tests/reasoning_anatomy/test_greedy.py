@@ -330,7 +330,7 @@ def test_same_chain_gives_the_same_bytes(make_random_model, make_random_chain):
 
 
 @pytest.mark.parametrize("family", ["lfm2", "mamba", "bloom", "llama4_text"])
-@pytest.mark.parametrize("objective", ["answer", "joint"])
+@pytest.mark.parametrize("objective", ["answer", "influence"])
 def test_models_that_cannot_share_prefixes_are_pruned_by_whole_passes(make_random_model, make_random_chain, family, objective):
     loaded, chain = make_random_model(family), make_random_chain(4, 6, 2)
     assert isinstance(open_likelihood(loaded, chain), FullLikelihood)
@@ -342,4 +342,47 @@ def test_models_that_cannot_share_prefixes_are_pruned_by_whole_passes(make_rando
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_models_that_attend_alone_share_prefixes(make_random_model, family):
-    assert shares_prefixes(make_random_model(family))
+    assert shares_prefixes(make_random_model(family), 100)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_scores_are_right_in_whatever_order_they_are_asked_for(make_random_model, make_random_chain, engine):
+    loaded, chain = make_random_model("llama"), make_random_chain(4, 8, 3)
+    likelihood = ENGINES[engine](loaded, chain)
+    kept = list(range(8))
+    for position, reasoning in ((3, True), (6, False), (1, True), (0, False), (7, True)):
+        scores = likelihood.score_deletions(reasoning=reasoning)
+        without = [brute_force_logp(loaded, chain, kept[:i] + kept[i + 1 :]) for i in range(len(kept))]
+        np.testing.assert_allclose(scores.answer, [logp[-3:].sum() for logp in without], atol=1e-4)
+        if scores.reasoning is not None:
+            np.testing.assert_allclose(scores.reasoning, [logp[:-3].sum() for logp in without], atol=1e-4)
+        likelihood.delete(position)
+        kept.remove(position)
+        some = np.array(kept[::2])
+        scores = likelihood.score_deletions(reasoning=True, candidates=some)
+        assert scores.positions.tolist() == some.tolist()
+        expected = [brute_force_logp(loaded, chain, [k for k in kept if k != position])[-3:].sum() for position in some]
+        np.testing.assert_allclose(scores.answer, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("rope_type", "longest"), [("longrope", 16), ("dynamic", 16), ("linear", None)])
+def test_keys_that_depend_on_the_length_are_not_shared_beyond_it(make_random_chain, rope_type, longest):
+    rope = {"rope_type": rope_type, "rope_theta": 10000.0, "factor": 2.0, "original_max_position_embeddings": 16}
+    if rope_type == "longrope":
+        rope |= {"short_factor": [1.0] * 4, "long_factor": [1.5, 2.0, 3.0, 4.0]}
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=16 if rope_type == "dynamic" else 32,
+        rope_parameters=rope, initializer_range=0.3,
+    )  # fmt: skip
+    loaded = LoadedModel(LlamaForCausalLM(config).eval(), None, rope_type)
+    assert shares_prefixes(loaded, 16)
+    assert shares_prefixes(loaded, 17) == (longest is None)
+    chain = make_random_chain(9, 6, 3)  # shortened past the limit
+    path = Greedy().prune(chain, loaded=loaded)
+    kept = list(range(6))
+    for step, position in enumerate(path.deleted.tolist(), 1):
+        kept.remove(position)
+        if rope_type != "dynamic":  # whose rotation depends on the longest sequence that the model has seen, too
+            assert path.nll_answer[step] == pytest.approx(brute_force_nll(loaded, chain, kept)[0], abs=NATS)

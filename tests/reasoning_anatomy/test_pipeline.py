@@ -1,5 +1,6 @@
 """From a file of chains to a run folder: the same whatever happens in between."""
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -12,7 +13,7 @@ from filelock import FileLock
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, PluginError, RunError
-from reasoning_anatomy.models import load_model
+from reasoning_anatomy.models import LoadedModel, load_model
 from reasoning_anatomy.pipeline import measure
 from reasoning_anatomy.pruning.greedy import Greedy
 
@@ -48,6 +49,18 @@ def test_run_holds_what_measuring_each_chain_alone_gives(finished, tiny, example
     curve = finished.paths().query("chain_id == @chain.chain_id")["nll_answer"]
     np.testing.assert_allclose(curve, path.nll_answer, atol=1e-6)  # threads differ in the last digits
     assert "".join(rows["text"]) == example_chains[2].reasoning
+
+
+@pytest.mark.parametrize("family", ["gemma2", "mamba"])
+def test_models_that_cannot_be_recorded_can_be_pruned(make_random_model, tokenizer, example_chains, tmp_path, family):
+    model = copy.deepcopy(make_random_model(family).model)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    run = measure(
+        example_chains[:1], out=tmp_path / "run", model=LoadedModel(model, tokenizer, family), scorers=["surprisal"],
+        strategies=["greedy:keep_ratio=0.95"],
+    )  # fmt: skip
+    assert (run.manifest.n_done, run.manifest.failed) == (1, {})
+    assert ("prefix_sharing_changes_nll_by" in run.manifest.checks) == (family == "gemma2")
 
 
 def test_manifest_counts_and_says_what_was_run(finished, tiny):
