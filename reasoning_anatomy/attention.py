@@ -36,7 +36,8 @@ class _Recorder:
         for name in ("softcap", "s_aux", "position_bias"):
             if options.get(name) is not None:
                 raise ModelError(
-                    f"{type(module).__name__} changes its attention by {name!r}, which the recorder does not support"
+                    f"{type(module).__name__} changes its attention by {name!r}, which the recorder does not support; "
+                    "name scorers that record no attention: --scorers surprisal"
                 )
         self.received[module.layer_idx] = _mean_weight(module, query, key, mask, options.get("scaling"), self)
         output: Tensor = sdpa_attention_forward(module, query, key, value, mask, **options)[0]

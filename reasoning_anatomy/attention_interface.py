@@ -48,7 +48,8 @@ def installed(model: PreTrainedModel) -> Iterator[None]:
     if not can_be_installed(model):
         raise ModelError(
             f"{type(model).__name__} does not call its attention through the attention interface of transformers, so it "
-            "cannot be recorded; use a model that does (Llama, Qwen, Mistral, Phi, Gemma, ...)"
+            "cannot be recorded; name scorers that record no attention (--scorers surprisal), or use a model that does "
+            "(Llama, Qwen, Mistral, Phi, ...)"
         )
     with _lock:
         if not _users[id(model)]:
