@@ -127,14 +127,19 @@ def print_counts(*, p: int, n: int, m: int) -> None:
         "from the start": np.arange(n),
     }
     print(f"n={n} p={p} m={m}, token-forwards; published {tokens:,}")
-    print(f"  prefix sharing alone, in any order        {_count(loaded, chain, orders['at random'], 0) / tokens:.3f}")
+    print(f"  prefix sharing alone, in any order        {_count(loaded, chain, orders['at random'], 0, n) / tokens:.3f}")
     for name, order in orders.items():
-        print(f"  candidates stored, deletions {name:<14} {_count(loaded, chain, order, None) / tokens:.3f}", flush=True)
+        count, continuous = (_count(loaded, chain, order, None, every) for every in (Greedy().checkpoint_every, n))
+        print(
+            f"  candidates stored, deletions {name:<14} {count / tokens:.3f}, "
+            f"of it for checkpoints {1 - continuous / count:.1%}",
+            flush=True,
+        )
 
 
-def _count(loaded: LoadedModel, chain: EncodedChain, order: IntArray, store_gib: float | None) -> int:
-    """Tokens to score every candidate of every step where the deletions are given."""
-    count, kept, every = 0, np.arange(chain.n_reasoning), Greedy().checkpoint_every
+def _count(loaded: LoadedModel, chain: EncodedChain, order: IntArray, store_gib: float | None, every: int) -> int:
+    """Tokens to score every candidate of every step where the deletions are given, starting afresh ``every`` deletions."""
+    count, kept = 0, np.arange(chain.n_reasoning)
     for first in range(0, len(order), every):
         likelihood = open_likelihood(loaded, chain.keep(kept), store_gib=store_gib)
         for position in order[first : first + every]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
 
@@ -26,8 +27,7 @@ class Surprisal:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.token_budget is not None and self.token_budget < 1:
-            raise ValueError(f"token_budget is {self.token_budget}, expected 1 or more")
+        expect_at_least(self, token_budget=1)
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
         """Score the reasoning tokens of one chain.

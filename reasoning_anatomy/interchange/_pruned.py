@@ -74,7 +74,25 @@ class Format(Protocol):
     has_categories: bool
 
     def read(self, record: Mapping[str, Any], *, place: Place, encoder: "ChainEncoder | None") -> PrunedChain:
-        """Read one record; `ChainFileError` or `EncodingError` name its place."""
+        """Read one record.
+
+        Parameters
+        ----------
+        record
+            An item of the file.
+        place
+            Where it stands; errors name it.
+        encoder
+            Of the pruner's tokenizer, whose tokens those of the record must be; None where the record says all that is
+            needed.
+
+        Raises
+        ------
+        ChainFileError
+            The record is wrong, or was cut by another tokenizer.
+        EncodingError
+            The text cannot be encoded.
+        """
 
     def write(self, pruned: PrunedChain) -> dict[str, Any]:
         """Make the record of one chain; `RunError` where the format has no room for it."""

@@ -98,22 +98,7 @@ class GreedyPrunings:
     has_categories: ClassVar[bool] = False
 
     def read(self, record: Mapping[str, Any], *, place: Place, encoder: "ChainEncoder | None") -> PrunedChain:
-        """Read one item.
-
-        Parameters
-        ----------
-        record
-            The item.
-        place
-            Where it stands.
-        encoder
-            Of the pruner's tokenizer; None where the item has ``spans``.
-
-        Raises
-        ------
-        ChainFileError
-            The item is wrong, was pruned with another tokenizer, or needs one.
-        """
+        """Read one item; see `Format.read`."""
         item = validated(_Item, record, place)
         question = item.user_prompt if item.question is None else item.question
         chain = item.chain(place, question=question, reasoning=item.response_reason, answer=item.response_answer)

@@ -73,22 +73,7 @@ class ReasonTokensJson:
     has_categories: ClassVar[bool] = True
 
     def read(self, record: Mapping[str, Any], *, place: Place, encoder: "ChainEncoder | None") -> PrunedChain:
-        """Read one item.
-
-        Parameters
-        ----------
-        record
-            The item.
-        place
-            Where it stands.
-        encoder
-            Of the pruner's tokenizer, whose tokens those of the item must be; None leaves them without ids.
-
-        Raises
-        ------
-        ChainFileError
-            The item is wrong, or was cut by another tokenizer.
-        """
+        """Read one item; see `Format.read`."""
         item = validated(_Item, record, place)
         tokens = item.tokens
         parts = _split(item.user_prompt)

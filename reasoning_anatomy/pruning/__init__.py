@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-from reasoning_anatomy.types import PruningPath
+from reasoning_anatomy.types import EncodedChain, PruningPath
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.models import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,3 +30,27 @@ class PruningJob:
     paths: Mapping[str, PruningPath] = field(default_factory=dict)
     begun: PruningPath | None = None
     save: Callable[[PruningPath], None] = lambda _: None
+
+
+class Strategy(Protocol):
+    """What a plugin of the kind ``strategy`` is."""
+
+    def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: PruningJob | None = None) -> PruningPath:
+        """Delete tokens of one chain until ``keep_ratio`` is reached.
+
+        Parameters
+        ----------
+        chain
+            Encoded for the model.
+        loaded
+            The model.
+        job
+            Where to report progress and, for strategies that can go on from the middle, to save it.
+
+        Raises
+        ------
+        MeasurementError
+            A score or likelihood is not a finite number, or memory does not suffice for a single candidate.
+        PluginError
+            The strategy follows another one that was not measured before.
+        """

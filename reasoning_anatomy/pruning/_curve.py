@@ -32,16 +32,6 @@ class _Curve:
     token_budget: int | None
 
 
-def expect_options(strategy: _Baseline, *, keep_ratio: float = 0.0) -> None:
-    """Refuse options that make no path; `ValueError` names the first."""
-    if not 0 <= keep_ratio <= 1:
-        raise ValueError(f"keep_ratio is {keep_ratio}, expected 0..1")
-    if strategy.curve_points < 0:
-        raise ValueError(f"curve_points is {strategy.curve_points}, expected 0 (every deletion) or more")
-    if strategy.token_budget is not None and strategy.token_budget < 1:
-        raise ValueError(f"token_budget is {strategy.token_budget}, expected 1 or more")
-
-
 def until(keep_ratio: float, order: IntArray) -> IntArray:
     """Of a complete order (n,), the deletions until ``keep_ratio`` of the tokens is left (rounded down)."""
     return order[: len(order) - int(len(order) * keep_ratio)]

@@ -79,13 +79,5 @@ def extended(path: PruningPath, deletions: Deletions, likelihood: ChainLikelihoo
     )
 
 
-def expect_at_least(strategy: Any, **least: float) -> None:
-    """Refuse options below their least value; `ValueError` names the first."""
-    for name, smallest in least.items():
-        value = getattr(strategy, name)
-        if value is not None and not value >= smallest:
-            raise ValueError(f"{name} is {value}, expected at least {smallest}")
-
-
 def _join(before: npt.NDArray[Any], after: Sequence[float]) -> npt.NDArray[Any]:
     return np.concatenate([before, np.array(after, dtype=before.dtype)])

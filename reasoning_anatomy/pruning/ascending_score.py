@@ -7,8 +7,9 @@ import numpy as np
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import expect_options, follow, until
+from reasoning_anatomy.pruning._curve import follow, until
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
 
@@ -42,26 +43,12 @@ class AscendingScore:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_options(self, keep_ratio=self.keep_ratio)
+        expect_ratio(self, "keep_ratio")
+        expect_at_least(self, curve_points=0, token_budget=1)
         plugins.load("scorer", self.scorer)  # refuses what is unknown before anything is measured
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
-        """Delete tokens of one chain until ``keep_ratio`` is reached.
-
-        Parameters
-        ----------
-        chain
-            Encoded for the model.
-        loaded
-            The model.
-        job
-            Where to report progress.
-
-        Raises
-        ------
-        MeasurementError
-            A score or a likelihood is not a finite number.
-        """
+        """Delete tokens of one chain; see `Strategy.prune`."""
         score = plugins.load("scorer", self.scorer).score(chain, loaded=loaded).score
         if not np.isfinite(score).all():
             raise MeasurementError(chain.chain_id, f"the scores of {self.scorer} are not all finite numbers")

@@ -9,8 +9,9 @@ import numpy as np
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import expect_options, follow
+from reasoning_anatomy.pruning._curve import follow
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import Annotation, EncodedChain, IntArray, PruningPath
 
@@ -46,28 +47,11 @@ class CategoryMatched:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_options(self)
+        expect_at_least(self, curve_points=0, token_budget=1)
         plugins.load("annotator", self.annotator)  # refuses what is unknown before anything is measured
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
-        """Delete as many tokens of one chain as the reference did.
-
-        Parameters
-        ----------
-        chain
-            Encoded for the model.
-        loaded
-            The model.
-        job
-            Holds the path of the reference; where to report progress.
-
-        Raises
-        ------
-        PluginError
-            The reference was not measured before.
-        MeasurementError
-            A likelihood is not a finite number.
-        """
+        """Delete tokens of one chain; see `Strategy.prune`."""
         job = job or PruningJob()
         if self.reference not in job.paths:
             raise PluginError(

@@ -6,12 +6,12 @@ import numpy as np
 
 from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning._search import (
     Deletions,
     Objective,
     choose,
-    expect_at_least,
     extended,
     objective_of,
     unpruned,
@@ -63,27 +63,11 @@ class Greedy:
     checkpoint_every: int = 32
 
     def __post_init__(self) -> None:
-        if not 0 <= self.keep_ratio <= 1:
-            raise ValueError(f"keep_ratio is {self.keep_ratio}, expected 0..1")
+        expect_ratio(self, "keep_ratio")
         expect_at_least(self, token_budget=1, checkpoint_every=1, store_gib=0, tie_tolerance=0)
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
-        """Delete tokens of one chain until ``keep_ratio`` is reached.
-
-        Parameters
-        ----------
-        chain
-            Encoded for the model.
-        loaded
-            The model.
-        job
-            Where to report progress and to save it every ``checkpoint_every`` deletions.
-
-        Raises
-        ------
-        MeasurementError
-            A likelihood is not a finite number, or memory does not suffice for a single candidate.
-        """
+        """Delete tokens of one chain; see `Strategy.prune`."""
         job = job or PruningJob()
         n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.keep_ratio)
         path = job.begun

@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import expect_options, follow, until
+from reasoning_anatomy.pruning._curve import follow, until
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
 
@@ -37,25 +38,11 @@ class RandomBlock:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_options(self, keep_ratio=self.keep_ratio)
+        expect_ratio(self, "keep_ratio")
+        expect_at_least(self, curve_points=0, token_budget=1)
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
-        """Delete tokens of one chain until ``keep_ratio`` is reached.
-
-        Parameters
-        ----------
-        chain
-            Encoded for the model.
-        loaded
-            The model.
-        job
-            Where to report progress.
-
-        Raises
-        ------
-        MeasurementError
-            A likelihood is not a finite number.
-        """
+        """Delete tokens of one chain; see `Strategy.prune`."""
         place = chain_generator("random_block", self.seed, chain.chain_id).random()
         return follow(self, until(self.keep_ratio, _block_order(place, chain.n_reasoning)), chain, loaded=loaded, job=job)
 

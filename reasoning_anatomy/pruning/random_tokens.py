@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import expect_options, follow, until
+from reasoning_anatomy.pruning._curve import follow, until
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
@@ -31,24 +32,10 @@ class RandomTokens:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_options(self, keep_ratio=self.keep_ratio)
+        expect_ratio(self, "keep_ratio")
+        expect_at_least(self, curve_points=0, token_budget=1)
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
-        """Delete tokens of one chain until ``keep_ratio`` is reached.
-
-        Parameters
-        ----------
-        chain
-            Encoded for the model.
-        loaded
-            The model.
-        job
-            Where to report progress.
-
-        Raises
-        ------
-        MeasurementError
-            A likelihood is not a finite number.
-        """
+        """Delete tokens of one chain; see `Strategy.prune`."""
         order = chain_generator("random_tokens", self.seed, chain.chain_id).permutation(chain.n_reasoning)
         return follow(self, until(self.keep_ratio, order), chain, loaded=loaded, job=job)

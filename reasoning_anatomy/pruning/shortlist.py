@@ -9,12 +9,12 @@ import numpy as np
 from reasoning_anatomy.chain_likelihood import ChainLikelihood
 from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning._search import (
     Deletions,
     Objective,
     choose,
-    expect_at_least,
     extended,
     objective_of,
     unpruned,
@@ -51,28 +51,11 @@ class Shortlist:
     store_gib: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("keep_ratio", "share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0..1")
+        expect_ratio(self, "keep_ratio", "share")
         expect_at_least(self, token_budget=1, store_gib=0, tie_tolerance=0)
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
-        """Delete tokens of one chain until ``keep_ratio`` is reached.
-
-        Parameters
-        ----------
-        chain
-            Encoded for the model.
-        loaded
-            The model.
-        job
-            Where to report progress.
-
-        Raises
-        ------
-        MeasurementError
-            A likelihood is not a finite number, or memory does not suffice for a single candidate.
-        """
+        """Delete tokens of one chain; see `Strategy.prune`."""
         job = job or PruningJob()
         likelihood = open_likelihood(loaded, chain, token_budget=self.token_budget, store_gib=self.store_gib)
         path = unpruned(self, chain.n_reasoning, likelihood)
