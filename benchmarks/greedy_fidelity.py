@@ -2,9 +2,11 @@
 
 For each chain: Kendall's tau of the two orders, Jaccard index of the tokens kept at three keep ratios, and the distance
 between the curves of the answer's nll (mean over all deletions of the absolute difference, by the mean of the exact
-curve). Random tokens show what these numbers are without any search.
+curve). Two rows say what to hold such numbers against: random tokens, which is no search at all, and the exact search
+with the model in another dtype, which is how far rounding alone moves the order.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +17,10 @@ from scipy.stats import kendalltau
 from benchmarks._models import Dtype, example_chains, model_of
 from reasoning_anatomy import plugins
 from reasoning_anatomy.encoding import ChainEncoder
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning._curve import follow
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.types import FloatArray, PruningPath
+from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
 _KEEP_RATIOS = (0.7, 0.5, 0.3)
 
@@ -31,8 +35,25 @@ class Options:
     """Strategies to compare with exact greedy pruning by the answer's nll, with options."""
     dtype: Dtype = "float32"
     """Of SmolLM2."""
+    other_dtype: Dtype | None = "bfloat16"
+    """Of SmolLM2 for one more exact search, whose order is then followed in ``dtype``; None leaves it out."""
     device: str = "auto"
     """Of SmolLM2."""
+
+
+@dataclass(frozen=True)
+class InOtherDtype:
+    """The exact order of the model in another dtype, with the curve that this order has in the model's own."""
+
+    other: LoadedModel
+    curve_points: int = 0
+    token_budget: int | None = None
+
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel) -> PruningPath:
+        """Search with the other model, follow with ``loaded``."""
+        exact = Greedy().prune(chain, loaded=self.other)
+        followed = follow(self, exact.deleted, chain, loaded=loaded, job=None)
+        return dataclasses.replace(followed, token_forwards=exact.token_forwards)
 
 
 def fidelity(path: PruningPath, exact: PruningPath) -> dict[str, float]:
@@ -57,16 +78,19 @@ def main() -> None:
     """Run the benchmark."""
     options = tyro.cli(Options, prog="python -m benchmarks.greedy_fidelity", description=__doc__)
     loaded = model_of("smollm2-135m", dtype=options.dtype, device=options.device)
+    strategies = {spec: plugins.load("strategy", spec) for spec in options.strategies}
+    if options.other_dtype is not None:
+        other = model_of("smollm2-135m", dtype=options.other_dtype, device=options.device)
+        strategies[f"greedy in {options.other_dtype}"] = InOtherDtype(other)
     encoder = ChainEncoder(loaded.tokenizer)
     by_id = {chain.chain_id: chain for chain in example_chains()}
-    strategies = {spec: plugins.load("strategy", spec) for spec in options.strategies}
     rows = []
     for chain_id in options.chains:
         chain = encoder.encode(by_id[chain_id])
         exact = Greedy().prune(chain, loaded=loaded)
-        for spec, strategy in strategies.items():
+        for name, strategy in strategies.items():
             found = fidelity(strategy.prune(chain, loaded=loaded), exact)
-            rows.append({"strategy": spec, "chain": chain_id, "n": chain.n_reasoning, **found})
+            rows.append({"strategy": name, "chain": chain_id, "n": chain.n_reasoning, **found})
             print(
                 pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1, float_format="{:.3f}".format), flush=True
             )

@@ -1,17 +1,104 @@
-"""What the strategies that search have in common: the objective, the choice, and the path so far."""
+"""What the strategies that search have in common: the loop over deletions, the objective, the choice, the path so far."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from reasoning_anatomy.chain_likelihood import ChainLikelihood
-from reasoning_anatomy.types import ChainNll, DeletionScores, FloatArray, PruningPath
+from reasoning_anatomy.likelihood import open_likelihood
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray, IntArray, PruningPath
 
 Objective = Literal["answer", "joint", "influence"]
+
+Candidates = Callable[[IntArray, FloatArray], IntArray]
+"""Takes the (k,) kept positions, ascending, and the (k,) last known loss of each deletion, lower is better, NaN where not
+scored yet; returns the kept positions to score, ascending."""
+
+
+class Searching(Protocol):
+    """Options of a strategy that searches, as `greedy` explains them."""
+
+    @property
+    def objective(self) -> Objective: ...
+    @property
+    def keep_ratio(self) -> float: ...
+    @property
+    def tie_tolerance(self) -> float: ...
+    @property
+    def token_budget(self) -> int | None: ...
+    @property
+    def store_gib(self) -> float | None: ...
+    @property
+    def checkpoint_every(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Deletes, again and again, the best of some candidates.
+
+    Attributes
+    ----------
+    strategy
+        Whose search this is.
+    candidates
+        Says which deletions to score at each step.
+    most_important_first
+        Make the deletion that loses most.
+    """
+
+    strategy: Searching
+    candidates: Candidates
+    most_important_first: bool = False
+
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
+        """Delete tokens of one chain; see `Strategy.prune`."""
+        job = job or PruningJob()
+        n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.strategy.keep_ratio)
+        path = job.begun
+        while path is None or len(path.deleted) < n_deletions:
+            n_done = len(path.deleted) if path else 0
+            path = self._extend(path, min(self.strategy.checkpoint_every, n_deletions - n_done), chain, loaded, job)
+            job.save(path)
+        return path
+
+    def _extend(
+        self, path: PruningPath | None, n_deletions: int, chain: EncodedChain, loaded: LoadedModel, job: PruningJob
+    ) -> PruningPath:
+        """Make the next deletions, by a likelihood that knows nothing but the tokens that are left."""
+        kept = np.flatnonzero(np.isnan(path.deletion_step)) if path else np.arange(chain.n_reasoning)
+        token_budget = path.token_budget if path else self.strategy.token_budget
+        likelihood = open_likelihood(loaded, chain.keep(kept), token_budget=token_budget, store_gib=self.strategy.store_gib)
+        path = path or unpruned(self.strategy, chain.n_reasoning, likelihood)
+        last_known = np.full(len(kept), np.nan)
+        deletions = Deletions()
+        for _ in range(n_deletions):
+            position, margin = self._best(likelihood, last_known)
+            likelihood.delete(position)
+            deletions.add(int(kept[position]), margin, likelihood.nll())
+            job.advance()
+        return extended(path, deletions, likelihood, tie_tolerance=self.strategy.tie_tolerance)
+
+    def _best(self, likelihood: ChainLikelihood, last_known: FloatArray) -> tuple[int, float]:
+        """Position of the best candidate, and its margin; what was learned of the candidates goes to ``last_known``."""
+        objective, sign = self.strategy.objective, -1 if self.most_important_first else 1
+        candidates = self.candidates(likelihood.kept, last_known[likelihood.kept])
+        scores = likelihood.score_deletions(reasoning=objective != "answer", candidates=candidates)
+        objectives = sign * objective_of(objective, scores, likelihood)
+        last_known[scores.positions] = objectives - sign * _objective_now(objective, likelihood)
+        chosen, margin = choose(objectives, self.strategy.tie_tolerance)
+        return int(scores.positions[chosen]), margin
+
+
+def _objective_now(objective: Objective, likelihood: ChainLikelihood) -> float:
+    """Objective before the next deletion; ``influence`` is a change already."""
+    nll = likelihood.nll()
+    return {"answer": nll.answer, "joint": nll.joint, "influence": 0.0}[objective]
 
 
 def objective_of(objective: Objective, scores: DeletionScores, likelihood: ChainLikelihood) -> FloatArray:

@@ -2,20 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._search import (
-    Deletions,
-    Objective,
-    choose,
-    extended,
-    objective_of,
-    unpruned,
-)
+from reasoning_anatomy.pruning._search import Objective, Search
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
 
@@ -68,30 +58,5 @@ class Greedy:
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
-        job = job or PruningJob()
-        n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.keep_ratio)
-        path = job.begun
-        while path is None or len(path.deleted) < n_deletions:
-            n_done = len(path.deleted) if path else 0
-            path = self._extend(path, min(self.checkpoint_every, n_deletions - n_done), chain, loaded, job)
-            job.save(path)
-        return path
-
-    def _extend(
-        self, path: PruningPath | None, n_deletions: int, chain: EncodedChain, loaded: LoadedModel, job: PruningJob
-    ) -> PruningPath:
-        """Make the next deletions, by a likelihood that knows nothing but the tokens that are left."""
-        kept = np.flatnonzero(np.isnan(path.deletion_step)) if path else np.arange(chain.n_reasoning)
-        token_budget = path.token_budget if path else self.token_budget
-        likelihood = open_likelihood(loaded, chain.keep(kept), token_budget=token_budget, store_gib=self.store_gib)
-        path = path or unpruned(self, chain.n_reasoning, likelihood)
-        deletions = Deletions()
-        for _ in range(n_deletions):
-            scores = likelihood.score_deletions(reasoning=self.objective != "answer")
-            objectives = objective_of(self.objective, scores, likelihood)
-            chosen, margin = choose(-objectives if self.most_important_first else objectives, self.tie_tolerance)
-            position = int(scores.positions[chosen])
-            likelihood.delete(position)
-            deletions.add(int(kept[position]), margin, likelihood.nll())
-            job.advance()
-        return extended(path, deletions, likelihood, tie_tolerance=self.tie_tolerance)
+        search = Search(self, candidates=lambda kept, _: kept, most_important_first=self.most_important_first)
+        return search.prune(chain, loaded=loaded, job=job)

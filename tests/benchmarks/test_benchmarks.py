@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks._models import chain_of, tiny_model
-from benchmarks.greedy_fidelity import fidelity
+from benchmarks.greedy_fidelity import InOtherDtype, fidelity
 from benchmarks.greedy_speed import reference_tokens
 from reasoning_anatomy.full_likelihood import FullLikelihood
 from reasoning_anatomy.pruning.greedy import Greedy
@@ -51,6 +51,16 @@ def test_fidelity_of_another_path():
     assert found["curve_gap"] == pytest.approx(0.2 / 2)
     assert found["curve_bias"] == 0
     assert found["times_fewer"] == 5
+
+
+def test_order_of_the_same_model_is_the_exact_one_with_its_curve():
+    loaded = tiny_model()
+    chain = chain_of(loaded, p=6, n=8, m=3)
+    exact = Greedy().prune(chain, loaded=loaded)
+    followed = InOtherDtype(loaded).prune(chain, loaded=loaded)
+    assert followed.deleted.tolist() == exact.deleted.tolist()
+    assert followed.token_forwards == exact.token_forwards
+    assert followed.nll_answer == pytest.approx(exact.nll_answer, abs=1e-5)  # float32 rounding of a mean nll
 
 
 def test_exact_pruning_runs_less_than_the_published_algorithm():

@@ -13,10 +13,11 @@ NATS = 1e-5  # float32 rounding of a mean nll
 
 @pytest.mark.parametrize("objective", ["answer", "joint", "influence"])
 @pytest.mark.parametrize("family", ["llama", "gemma3_text"])
-def test_with_all_candidates_it_is_greedy(make_random_model, make_random_chain, family, objective):
+@pytest.mark.parametrize("everything", [{"share": 1.0}, {"all_below": 1.0}])
+def test_with_all_candidates_it_is_greedy(make_random_model, make_random_chain, family, objective, everything):
     loaded, chain = make_random_model(family), make_random_chain(4, 9, 3)
     exact = Greedy(objective=objective).prune(chain, loaded=loaded)
-    path = Shortlist(objective=objective, share=1).prune(chain, loaded=loaded)
+    path = Shortlist(objective=objective, **everything).prune(chain, loaded=loaded)
     assert path.deleted.tolist() == exact.deleted.tolist()
     np.testing.assert_allclose(path.margin, exact.margin, atol=2 * NATS)
 
@@ -32,7 +33,7 @@ def test_curve_is_that_of_the_tokens_it_leaves(make_random_model, make_random_ch
         assert path.nll_joint[step] == pytest.approx(left.joint, abs=NATS)
 
 
-@pytest.mark.parametrize(("objective", "times"), [("answer", 5), ("joint", 4), ("influence", 4)])
+@pytest.mark.parametrize(("objective", "times"), [("answer", 5), ("joint", 3.5), ("influence", 3.5)])
 def test_it_runs_a_fraction_of_the_tokens_of_greedy(make_random_model, make_random_chain, objective, times):
     loaded, chain = make_random_model("llama"), make_random_chain(20, 60, 8)
     exact = Greedy(objective=objective).prune(chain, loaded=loaded)
@@ -44,6 +45,17 @@ def test_first_deletion_is_that_of_greedy(make_random_model, make_random_chain):
     assert Shortlist().prune(chain, loaded=loaded).deleted[0] == Greedy().prune(chain, loaded=loaded).deleted[0]
 
 
+def test_it_goes_on_from_a_saved_path_to_the_very_same_numbers(make_random_model, make_random_chain):
+    loaded, chain, saved = make_random_model("llama"), make_random_chain(4, 14, 3), []
+    strategy = Shortlist(checkpoint_every=5)
+    whole = strategy.prune(chain, loaded=loaded, job=PruningJob(save=saved.append))
+    assert [len(path.deleted) for path in saved] == [5, 10, 14]
+    resumed = strategy.prune(chain, loaded=loaded, job=PruningJob(begun=saved[1]))
+    for name in ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning"):
+        np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name))
+    assert resumed.token_forwards == whole.token_forwards
+
+
 def test_every_deletion_is_announced_and_keep_ratio_kept(make_random_model, make_random_chain):
     calls = []
     job = PruningJob(advance=lambda: calls.append(1))
@@ -52,8 +64,12 @@ def test_every_deletion_is_announced_and_keep_ratio_kept(make_random_model, make
 
 
 @pytest.mark.parametrize(
-    "options", [{"share": 1.1}, {"share": -0.1}, {"keep_ratio": 2.0}, {"token_budget": 0}, {"store_gib": -1.0}]
-)
+    "options",
+    [
+        {"share": 1.1}, {"share": -0.1}, {"all_below": 2.0}, {"checkpoint_every": 0}, {"keep_ratio": 2.0}, {"token_budget": 0},
+        {"store_gib": -1.0},
+    ],
+)  # fmt: skip
 def test_impossible_options_are_refused(options):
     name, value = next(iter(options.items()))
     with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
