@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from annotations.token_roles import write_token_roles
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.run import Run
@@ -40,9 +41,13 @@ def label_spans(
 
 
 def annotate_run(
-    run: Run, *, annotator: str = "spacy", progress: Callable[[Iterable[str]], Iterable[str]] | None = None
+    run: Run,
+    *,
+    annotator: str = "spacy",
+    name: str | None = None,
+    progress: Callable[[Iterable[str]], Iterable[str]] | None = None,
 ) -> Path:
-    """Label every measured chain of a run and write the labels into it.
+    """Label every measured chain of a run and write the labels, and the roles of its tokens, into it.
 
     Parameters
     ----------
@@ -50,19 +55,38 @@ def annotate_run(
         Where the chains and the spans of their tokens are.
     annotator
         Key and options of an annotator.
+    name
+        Under which the labels are kept: that of the file and of the columns. The annotator's own where None.
     progress
         Wraps the iteration over the chains, as ``tqdm.tqdm`` does.
 
     Returns
     -------
-    The file written, ``RUN/annotations/<key>.parquet``; labels that were there before are replaced.
+    The file written, ``RUN/annotations/<name>.parquet``; labels that this annotator wrote there before are replaced.
+
+    Raises
+    ------
+    AnnotationError
+        No chain is measured, the name holds the labels of somebody else, or a chain cannot be labelled.
     """
     plugin = plugins.load("annotator", annotator)
     measured = run.measured
     if not measured:
         raise AnnotationError(f"{run.folder}: has no measured chain to annotate; finish the run first")
+    kept_as: str = name or getattr(plugin, "name", plugins.key_of(plugin))
+    _expect_own(run, kept_as, type(plugin).__name__)
     labels = {}
     for chain_id in progress(measured) if progress else measured:
         chain, encoded = run.chains[chain_id], run.measurement(chain_id).encoded
-        labels[chain_id] = plugin.annotate(chain.reasoning, encoded.spans, question=chain.question)
-    return run.write_annotations(plugins.key_of(plugin), labels)
+        try:
+            labels[chain_id] = plugin.annotate(chain.reasoning, encoded.spans, question=chain.question)
+        except AnnotationError as error:
+            raise AnnotationError(f"chain {chain_id!r}: {error}") from error
+    write_token_roles(run)
+    return run.write_annotations(kept_as, labels)
+
+
+def _expect_own(run: Run, name: str, class_name: str) -> None:
+    """Refuse a name under which somebody else's labels are kept: labels of people cannot be made again."""
+    if name in run.annotators and not (kept := run.annotator(name)).startswith(f"{class_name}("):
+        raise AnnotationError(f"{run.folder}: {name!r} holds the labels of {kept}; give another name with --as")

@@ -181,6 +181,7 @@ def export_run(
 def annotate(
     run: _Run,
     annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "spacy",
+    name: Annotated[str | None, arg(name="as", help="Name of the labels; the annotator's own where left out.")] = None,
 ) -> None:
     """Give every reasoning token of a run its functional category."""
     import annotations
@@ -190,7 +191,7 @@ def annotate(
     opened = open_run(run)
     with Stages(show=True) as stages:
         stage = stages.add("annotate", len(opened.measured))
-        written = annotations.annotate_run(opened, annotator=annotator, progress=stage.each)
+        written = annotations.annotate_run(opened, annotator=annotator, name=name, progress=stage.each)
     _say(f"Wrote {written}")
 
 

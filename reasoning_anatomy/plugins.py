@@ -79,7 +79,7 @@ def load(kind: str, spec: str) -> Any:
         As in `available`.
     spec
         ``"greedy"`` or, with options, ``"greedy:objective=joint,keep_ratio=0.5"``. A comma inside a value is
-        written ``\,``.
+        written ``\,``; an option that takes several values has spaces between them.
 
     Raises
     ------
@@ -88,15 +88,16 @@ def load(kind: str, spec: str) -> Any:
     """
     key, _, options = spec.partition(":")
     plugin_class = load_class(kind, key)
-    values = {}
+    values: dict[str, str | tuple[str, ...]] = {}
     for option in filter(None, _BETWEEN_OPTIONS.split(options)):
         name, equals, value = option.partition("=")
         if not equals:
             raise PluginError(f"{kind} {spec!r}: {option!r} is no option; write {key}:name=value,name=value")
         values[name.strip()] = value.strip().replace(r"\,", ",")
-    known = {field.name for field in dataclasses.fields(plugin_class)}
+    known = {field.name: field.default for field in dataclasses.fields(plugin_class)}
     if unknown := sorted(values.keys() - known):
         raise PluginError(f"{kind} {spec!r}: {key} has no option {', '.join(unknown)}; it has {_listing(known)}")
+    values |= {name: tuple(str(value).split()) for name, value in values.items() if isinstance(known[name], tuple)}
     try:
         return TypeAdapter(plugin_class).validate_strings(values)
     except ValidationError as error:
@@ -126,11 +127,15 @@ def label(plugin: Any) -> str:
     Columns and paths of a run carry it: ``greedy``, ``greedy:objective=joint``. `load` reads it back.
     """
     changed = [
-        f"{field.name}={getattr(plugin, field.name)}".replace(",", r"\,")
+        f"{field.name}={_text_of(getattr(plugin, field.name))}".replace(",", r"\,")
         for field in dataclasses.fields(plugin)
         if getattr(plugin, field.name) != field.default
     ]
     return key_of(plugin) + (":" + ",".join(changed) if changed else "")
+
+
+def _text_of(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _kind(kind: str) -> Kind:

@@ -1,10 +1,12 @@
 """The run folder as a reader sees it: tidy tables, arrays per chain, annotations and analyses."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
@@ -18,7 +20,11 @@ from reasoning_anatomy.types import AnalysisResult, Annotation, ReasoningChain
 CHAINS_NAME = "chains.jsonl"
 TOKENS_NAME = "tokens.parquet"
 PATHS_NAME = "paths.parquet"
+TOKEN_ROLES_NAME = "token_roles.parquet"
 REPORT_NAME = "report.html"
+
+_TOKEN: Final = ["chain_id", "position"]
+_ANNOTATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,19 @@ class Run:
         Returns
         -------
         Columns ``chain_id, question_id, position, token_id, text, start, end, step``; ``score_<scorer>`` (higher =
-        more important); ``deletion_step_<strategy>`` (Int64, 1 = first deleted, missing = never deleted); and per
-        annotator ``category_<annotator>`` and ``confidence_<annotator>``.
+        more important); ``deletion_step_<strategy>`` (Int64, 1 = first deleted, missing = never deleted);
+        ``role_<role>`` (boolean) where the run is annotated; and per annotator ``category_<annotator>`` and
+        ``confidence_<annotator>``, with ``justification_<annotator>`` and ``votes_<annotator>`` where it has them.
         """
         tokens = self._table(TOKENS_NAME)
+        roles = self.folder / TOKEN_ROLES_NAME
+        if roles.exists():
+            table = _read_parquet(roles, f"make it again with: reasoning-anatomy annotate {self.folder}")
+            tokens = tokens.merge(table, on=_TOKEN, how="left", validate="one_to_one")
         for annotator in self.annotators:
             labels = self._annotation_table(annotator)
-            labels = labels.rename(columns={name: f"{name}_{annotator}" for name in ("category", "confidence")})
-            tokens = tokens.merge(labels, on=["chain_id", "position"], how="left", validate="one_to_one")
+            labels = labels.rename(columns={name: f"{name}_{annotator}" for name in labels.columns if name not in _TOKEN})
+            tokens = tokens.merge(labels, on=_TOKEN, how="left", validate="one_to_one")
         return tokens
 
     def paths(self) -> pd.DataFrame:
@@ -108,23 +119,25 @@ class Run:
         return str(self._annotation_table(name).attrs["annotator"])
 
     def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:
-        """Write the labels of one annotator, by chain_id, and return the file."""
-        frames = [
-            pd.DataFrame(
-                {
-                    "chain_id": chain_id,
-                    "position": range(len(labels.category)),
-                    "category": list(labels.category),
-                    "confidence": labels.confidence,
-                }
+        """Write the labels of one annotator, by chain_id, and return the file; `RunError` where the name is no file's."""
+        if not _ANNOTATOR_NAME.fullmatch(annotator):
+            raise RunError(
+                f"annotator name {annotator!r}: names a file and a column; use up to 100 letters, digits, '-', '_' and '.'"
             )
-            for chain_id, labels in annotations.items()
-        ]
-        table = pd.concat(frames, ignore_index=True).astype({"chain_id": "str", "category": "str", "confidence": "float64"})
+        table = pd.concat([_label_frame(*item) for item in annotations.items()], ignore_index=True)
         table.attrs["annotator"] = next(labels.annotator for labels in annotations.values())
         path = self._annotation_path(annotator)
         with atomic_path(path) as temporary:
             table.to_parquet(temporary, index=False)
+        return path
+
+    def write_token_roles(self, roles: Mapping[str, pd.DataFrame]) -> Path:
+        """Write the roles of every token, a table of boolean columns ``role_<role>`` by chain_id, and return the file."""
+        frames = [table.assign(chain_id=chain_id, position=range(len(table))) for chain_id, table in roles.items()]
+        table = pd.concat(frames, ignore_index=True).astype({"chain_id": "str"})
+        path = self.folder / TOKEN_ROLES_NAME
+        with atomic_path(path) as temporary:
+            table[[*_TOKEN, *table.columns.drop(_TOKEN)]].to_parquet(temporary, index=False)
         return path
 
     @property
@@ -202,6 +215,21 @@ def newest_run(folder: str | Path = "runs") -> Run:
     if not manifests:
         raise RunError(f"{folder}: holds no run; name one, or make one with: reasoning-anatomy demo --out {folder}/demo")
     return open_run(max(manifests, key=lambda path: (path.stat().st_mtime_ns, path)).parent)
+
+
+def _label_frame(chain_id: str, labels: Annotation) -> pd.DataFrame:
+    """One row per token; the columns that only some annotators have are there where these do."""
+    columns = {
+        "chain_id": pd.Series(chain_id, index=range(len(labels.category)), dtype="str"),
+        "position": range(len(labels.category)),
+        "category": pd.Series(labels.category, dtype="str"),
+        "confidence": pd.Series(labels.confidence, index=range(len(labels.category)), dtype="float64"),
+    }
+    if labels.justification is not None:
+        columns["justification"] = pd.Series(labels.justification, dtype="str")
+    if labels.votes is not None:
+        columns["votes"] = pd.Series(labels.votes, dtype="int64")
+    return pd.DataFrame(columns)
 
 
 def _read_parquet(path: Path, remedy: str) -> pd.DataFrame:

@@ -299,19 +299,29 @@ class Annotation:
     annotator
         ``repr`` of the annotator: its provenance.
     category
-        (n,) one of ``annotations.scheme.CATEGORIES`` per token.
+        (n,) one of ``annotations.scheme.CATEGORIES`` per token; None = not labelled.
     confidence
         (n,) in 0..1, or None where the annotator states none.
+    justification
+        (n,) one line of text, not trusted, why a token has its category; None where the annotator states none.
+    votes
+        (n,) how many annotators chose the category, where it was chosen among several; None where it was not.
     """
 
     annotator: str
-    category: tuple[str, ...]
+    category: tuple[str | None, ...]
     confidence: FloatArray | None = None
+    justification: tuple[str | None, ...] | None = None
+    votes: IntArray | None = None
 
     def __post_init__(self) -> None:
-        if self.confidence is not None:
-            object.__setattr__(self, "confidence", _frozen(self.confidence, np.float64))
-            _expect_shape(self.annotator, "confidence", self.confidence, (len(self.category),))
+        for name, dtype in (("confidence", np.float64), ("votes", np.int64), ("justification", object)):
+            values = getattr(self, name)
+            if values is not None:
+                array = _frozen(values, dtype)
+                _expect_shape(self.annotator, name, array, (len(self.category),))
+                if name != "justification":
+                    object.__setattr__(self, name, array)
 
 
 @dataclass(frozen=True, eq=False)

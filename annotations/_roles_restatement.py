@@ -1,0 +1,177 @@
+# ruff: noqa: RUF001 - look-alike symbols are the subject of this file
+"""Where a text states the value that the chain ends with."""
+
+import re
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from annotations._marked import Piece
+
+_LONGEST_VALUE: Final = 100  # characters; a longer number is compared as text, and a longer text is no answer
+_BOXED: Final = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_ANNOUNCED: Final = re.compile(r"(?:answer\s*(?:is|:|=)|####)", re.IGNORECASE)
+_WRAPPING: Final = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}|\\[()\[\]]|[$*]")
+_CHOICE: Final = re.compile(r"\(?([A-Za-z])\)?\.?")
+
+_SMALL: Final = {
+    word: number
+    for number, word in enumerate(
+        (
+            "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+            "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+        )
+    )
+}  # fmt: skip
+_TENS: Final = {
+    word: 10 * number
+    for number, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
+}
+_ALONE: Final = "|".join(word for word in _SMALL if word != "one")  # "one" is a pronoun more often than a number
+_DIGITS: Final = r"\d{1,3}(?:(?:,|\{,\}|\\,)\d{3})+(?![\d])(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\w.])\.\d+"
+_VALUE: Final = re.compile(
+    rf"""
+    (?P<list> ^[ \t]*\d+[.)](?=\s) )
+  | (?P<sign> (?<![\w)\]}}$%.])[-−]\s? )?
+    (?: \\[dt]?frac\s*(?:\{{\s*(?P<top>\d+)\s*\}}|(?P<top1>\d))\s*(?:\{{\s*(?P<bottom>\d+)\s*\}}|(?P<bottom1>\d))
+      | (?<![\d/.])(?P<over>\d+)/(?P<under>\d+)(?![\d/]|\.\d)
+      | (?P<digits>{_DIGITS})(?![A-Za-z](?![A-Za-z]))  # the 5 of 5x is a coefficient
+      | \b(?P<tens>{"|".join(_TENS)})(?:[- ](?P<unit>{"|".join(list(_SMALL)[1:10])}))?\b
+      | \b(?P<small>{_ALONE})\b
+    )
+    """,
+    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+)
+
+Value = Fraction | str
+
+
+class _Stated(NamedTuple):
+    """A value and the characters that state it."""
+
+    value: Value
+    piece: Piece
+
+
+def answer_values(answer: str) -> frozenset[Value]:
+    r"""Values that an answer gives: its numbers, or its text where it has none; empty where it is neither.
+
+    The answer is what the last ``\boxed{…}`` holds, else what follows the last "answer is" or ``####``, else the last number
+    or the whole text.
+
+    >>> sorted(answer_values(r"The answer is: \boxed{1,200.0}")), sorted(answer_values("So it is 3 + 4 = 7."))
+    ([Fraction(1200, 1)], [Fraction(7, 1)])
+    """
+    stated = _announced(answer)
+    found = [number.value for number in _numbers(answer if stated is None else stated)]
+    if found:
+        return frozenset(found if stated is not None else found[-1:])
+    text = _plain(answer if stated is None else stated)
+    return frozenset({text} if 0 < len(text) <= _LONGEST_VALUE and any(map(str.isalnum, text)) else ())
+
+
+def restatements(text: str, values: frozenset[Value]) -> list[Piece]:
+    r"""Half-open spans in which a text states one of these values, in whatever form.
+
+    Numbers are compared as exact fractions: ``1,200``, ``1200.0`` and ``1{,}200`` are one value, and so are ``0.5``,
+    ``1/2`` and ``\frac12``. A quotient that can be computed, such as ``180/15``, states its two numbers only; list numbers
+    and the 5 of ``5x`` state nothing. Other answers are compared as words; a single letter counts where it is written as a
+    choice: ``(B)``, ``\boxed{B}``, ``option B``.
+
+    >>> text = r"1200 / 2 = 600, and 1,200.00 = 1{,}200"
+    >>> [text[start:end] for start, end in restatements(text, frozenset({Fraction(1200)}))]
+    ['1200', '1,200.00', '1{,}200']
+    """
+    pieces = [number.piece for number in _numbers(text) if number.value in values]
+    for words in (value for value in values if isinstance(value, str) and not value.isdigit()):
+        pieces += [match.span(1) for match in _pattern(words).finditer(text)]
+    return pieces
+
+
+def _announced(answer: str) -> str | None:
+    """Cut out what is marked as the answer; None where nothing is."""
+    if boxes := list(_BOXED.finditer(answer)):
+        return _braced(answer, boxes[-1].end())
+    if marks := list(_ANNOUNCED.finditer(answer)):
+        return answer[marks[-1].end() :]
+    return None
+
+
+def _braced(text: str, start: int) -> str:
+    """Text up to the brace that closes the one before ``start``; up to the end where none does."""
+    depth = 1
+    for index in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
+        if depth == 0:
+            return text[start:index]
+    return text[start:]
+
+
+def _plain(text: str) -> str:
+    return _WRAPPING.sub(lambda match: match[1] or "", text).strip(" \t\n\r.:,;").casefold()
+
+
+def _numbers(text: str) -> list[_Stated]:
+    """Every number that a text states, from left to right."""
+    found = []
+    for match in _VALUE.finditer(text):
+        top, bottom = match["top"] or match["top1"], match["bottom"] or match["bottom1"]
+        if match["list"]:
+            continue
+        if match["over"]:
+            found += _quotient(match)
+        elif top:
+            found += [_Stated(value, match.span()) for value in _ratio(top, bottom, negative=bool(match["sign"]))]
+        else:
+            found.append(_Stated(_signed(_single(match), negative=bool(match["sign"])), match.span()))
+    return found
+
+
+def _quotient(match: re.Match[str]) -> list[_Stated]:
+    """``1/2`` states a half; ``180/15`` states 180 and 15."""
+    over, under, negative = match["over"], match["under"], bool(match["sign"])
+    for ratio in _ratio(over, under, negative=negative):
+        if (
+            isinstance(ratio, Fraction)
+            and ratio.denominator > 1
+            and (str(abs(ratio.numerator)), str(ratio.denominator)) == (over, under)
+        ):
+            return [_Stated(ratio, match.span())]
+    return [
+        _Stated(_signed(_exact(over), negative=negative), (match.start(), match.end("over"))),
+        _Stated(_exact(under), match.span("under")),
+    ]
+
+
+def _ratio(top: str, bottom: str, *, negative: bool) -> list[Value]:
+    """Quotient of two integers; none where it is too long to be one or the divisor is zero."""
+    over, under = _exact(top), _exact(bottom)
+    if isinstance(over, str) or isinstance(under, str) or under == 0:
+        return []
+    return [_signed(over / under, negative=negative)]
+
+
+def _single(match: re.Match[str]) -> Value:
+    if match["digits"]:
+        return _exact(re.sub(r"[,{}\\]", "", match["digits"]))
+    if match["small"]:
+        return Fraction(_SMALL[match["small"].lower()])
+    return Fraction(_TENS[match["tens"].lower()] + (_SMALL[match["unit"].lower()] if match["unit"] else 0))
+
+
+def _exact(digits: str) -> Value:
+    return Fraction(digits if not digits.startswith(".") else "0" + digits) if len(digits) <= _LONGEST_VALUE else digits
+
+
+def _signed(value: Value, *, negative: bool) -> Value:
+    if isinstance(value, str):
+        return f"-{value}" if negative else value
+    return -value if negative else value
+
+
+def _pattern(words: str) -> re.Pattern[str]:
+    """Where an answer that is no number is stated: group 1."""
+    if choice := _CHOICE.fullmatch(words):
+        letter = re.escape(choice[1].upper())
+        return re.compile(rf"(?:(?i:option|choice|answer(?:\s+is)?:?)\s+|\\(?:boxed|text)\{{|\()({letter})(?![\w'’])")
+    body = r"\s+".join(re.escape(word) for word in words.split())
+    return re.compile(rf"(?<!\w)({body})(?!\w)" if words[0].isalnum() and words[-1].isalnum() else rf"({body})", re.IGNORECASE)
