@@ -1,0 +1,105 @@
+"""Labels of a text's units carried over to tokens, and back."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from annotations._layout import Layout, read_layout
+from annotations.alignment import align
+from annotations.scheme import CATEGORIES
+from reasoning_anatomy.types import Annotation, IntArray
+
+
+@dataclass(frozen=True)
+class UnitLabels:
+    """What an annotator says of every unit of a text.
+
+    Attributes
+    ----------
+    category
+        One per unit; None = not labelled.
+    confidence, justification, votes
+        One per unit as in `Annotation`, or None where the annotator gives none.
+    """
+
+    category: Sequence[str | None]
+    confidence: Sequence[float] | None = None
+    justification: Sequence[str | None] | None = None
+    votes: Sequence[int] | None = None
+
+
+def units_of(text: str) -> list[tuple[int, int]]:
+    """Half-open spans of the units that people and models label, from left to right."""
+    return [(unit.start, unit.end) for unit in read_layout(text).units]
+
+
+def to_tokens(text: str, spans: IntArray, labels: UnitLabels, *, annotator: str) -> Annotation:
+    """Give every token the label of the unit that it shows most of, as every annotator does.
+
+    A token that shows a unit without a label has none; in a text with such units, neither has a token that shows no unit.
+    """
+    layout = read_layout(text)
+    units = [(unit.start, unit.end) for unit in layout.units]
+    shown = _units_shown(spans, units)
+    category = _categories(layout, spans, labels.category, shown)
+    owners = [_owner(overlaps, labels.category, chosen) for overlaps, chosen in zip(shown, category, strict=True)]
+    return Annotation(
+        annotator,
+        tuple(category),
+        confidence=None if labels.confidence is None else np.array(_of_owners(labels.confidence, owners, np.nan)),
+        justification=None if labels.justification is None else tuple(_of_owners(labels.justification, owners, None)),
+        votes=None if labels.votes is None else np.array(_of_owners(labels.votes, owners, 0), dtype=np.int64),
+    )
+
+
+def from_tokens(units: Sequence[tuple[int, int]], spans: IntArray, category: Sequence[str | None]) -> list[str | None]:
+    """Category of every unit: the one that most of its characters have; ties as in `align`, None where no token shows it."""
+    counts: list[Counter[str]] = [Counter() for _ in units]
+    for overlaps, chosen in zip(_units_shown(spans, units), category, strict=True):
+        for index, n_characters in overlaps.items() if chosen is not None else ():
+            counts[index][str(chosen)] += n_characters
+    return [min(count, key=lambda name: (-count[name], CATEGORIES.index(name))) if count else None for count in counts]
+
+
+def _units_shown(spans: IntArray, units: Sequence[tuple[int, int]]) -> list[dict[int, int]]:
+    """Count the characters of every unit that each span shows."""
+    ends = [end for _, end in units]
+    found = []
+    for start, end in spans.tolist():
+        overlaps = {}
+        index = bisect_right(ends, start)
+        while index < len(units) and units[index][0] < end:
+            overlaps[index] = min(end, units[index][1]) - max(start, units[index][0])
+            index += 1
+        found.append(overlaps)
+    return found
+
+
+def _categories(
+    layout: Layout, spans: IntArray, category: Sequence[str | None], shown: Sequence[dict[int, int]]
+) -> list[str | None]:
+    labelled = {index: chosen for index, chosen in enumerate(category) if chosen is not None}
+    aligned = align(
+        spans,
+        [(layout.units[index].start, layout.units[index].end) for index in labelled],
+        list(labelled.values()),
+        in_formula=[layout.formula[index] for index in labelled],
+    )
+    if len(labelled) == len(category):
+        return list(aligned)
+    is_labelled = [bool(overlaps) and overlaps.keys() <= labelled.keys() for overlaps in shown]
+    return [chosen if known else None for chosen, known in zip(aligned, is_labelled, strict=True)]
+
+
+def _owner(overlaps: dict[int, int], category: Sequence[str | None], chosen: str | None) -> int | None:
+    """Find the unit that gave a token its category: the one of this category that it shows most of, the first among equals."""
+    candidates = [index for index in overlaps if category[index] == chosen]
+    return max(candidates, key=lambda index: (overlaps[index], -index)) if chosen is not None and candidates else None
+
+
+def _of_owners(values: Sequence[Any], owners: Sequence[int | None], missing: Any) -> list[Any]:
+    return [missing if owner is None else values[owner] for owner in owners]
