@@ -47,6 +47,17 @@ class Means:
     p_max_t: FloatArray
 
 
+def check_options(*, draws: int, confidence: float, seed: int) -> None:
+    """Raise `ValueError` where an option of the bootstrap is out of its range."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence}: expected a share between 0 and 1, such as 0.95")
+    if seed < 0:
+        raise ValueError(f"seed={seed}: expected 0 or more")
+    needed = int(np.ceil(1 / (1 - confidence) - 1e-9)) - 1
+    if draws < needed:
+        raise ValueError(f"draws={draws}: a {confidence:.6g} interval needs {needed} or more; 9999 is steady at 0.95")
+
+
 def resample_counts(n_questions: int, *, draws: int, rng: np.random.Generator) -> Counts:
     """Draw how often each question enters each resample. -> (draws, questions), every row sums to the questions."""
     shares = np.full(n_questions, 1 / n_questions)

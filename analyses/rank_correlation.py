@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analyses._bootstrap import Counts, Means, bootstrap_means, resample_counts
+from analyses._bootstrap import Counts, Means, bootstrap_means, check_options, resample_counts
 from analyses._caveats import caveats
 from analyses._correlation import TERMS
 from analyses._evidence import Evidence, choose, gather
@@ -62,15 +62,7 @@ class RankCorrelation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence={self.confidence}: expected a share between 0 and 1, such as 0.95")
-        if self.seed < 0:
-            raise ValueError(f"seed={self.seed}: expected 0 or more")
-        needed = int(np.ceil(1 / (1 - self.confidence) - 1e-9)) - 1
-        if self.draws < needed:
-            raise ValueError(
-                f"draws={self.draws}: a {self.confidence:.6g} interval needs {needed} or more; 9999 is steady at 0.95"
-            )
+        check_options(draws=self.draws, confidence=self.confidence, seed=self.seed)
 
     def analyse(self, run: Run) -> AnalysisResult:
         """Correlate and combine.

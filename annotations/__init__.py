@@ -73,7 +73,7 @@ def annotate_run(
     measured = run.measured
     if not measured:
         raise AnnotationError(f"{run.folder}: has no measured chain to annotate; finish the run first")
-    kept_as: str = name or getattr(plugin, "name", plugins.key_of(plugin))
+    kept_as = name or str(getattr(plugin, "name", plugins.key_of(plugin)))
     _expect_own(run, kept_as, type(plugin).__name__)
     labels = {}
     for chain_id in progress(measured) if progress else measured:

@@ -80,13 +80,12 @@ def _row(where: str, cells: dict[str, str], problems: Problems) -> LabelledRow |
     if missing := [name for name in _NEEDED if name not in cells]:
         problems.add(where, f"has no cell {', '.join(missing)}; restore the row")
         return None
-    bounds = []
     for name in ("start", "end"):
         if not (cells[name].strip().isascii() and cells[name].strip().isdigit()):
             problems.add(where, f"{name} is {cells[name]!r}, expected the number of a character; restore the exported value")
             return None
-        bounds.append(int(cells[name]))
-    return LabelledRow(where, unguarded(cells["chain_id"]), *bounds, unguarded(cells["text"]), cells["category"].strip())
+    start, end = int(cells["start"]), int(cells["end"])
+    return LabelledRow(where, unguarded(cells["chain_id"]), start, end, unguarded(cells["text"]), cells["category"].strip())
 
 
 def _decoded(path: Path) -> str:

@@ -99,7 +99,7 @@ def load(kind: str, spec: str) -> Any:
         raise PluginError(f"{kind} {spec!r}: {key} has no option {', '.join(unknown)}; it has {_listing(known)}")
     values |= {name: tuple(str(value).split()) for name, value in values.items() if isinstance(known[name], tuple)}
     try:
-        return TypeAdapter(plugin_class).validate_strings(values)
+        return TypeAdapter(plugin_class).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{part}={first['input']!r}: " for part in first["loc"][-1:])

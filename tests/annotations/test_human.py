@@ -151,7 +151,7 @@ def test_every_problem_is_told_with_line_value_and_remedy(run: Run, tmp_path: Pa
         '  line 4: chain_id "other" is no measured chain of this run; import into the run of the export',
         "  line 5: start is 'x', expected the number of a character; restore",
         "999 (",
-        '  line 7: "=" has no category; label it, or accept missing labels: --partial',
+        '  line 7: "3" has no category; label it, or accept missing labels: --partial',
         f"  line {last}: unit 6 of chain ",
         "is also on line 8; keep one",
         "4 of 31 units are not in it, first unit 2 ",

@@ -54,7 +54,7 @@ def example_chains() -> list[ReasoningChain]:
         ("reflection_cue", "They wait 5 minutes. Wait, no. Hmm!", ".... .... . ........ Wait. ... Hmm."),
         ("reflection_cue", "Let me check this. Let's double-check.", "Let me check ..... Let's double-check."),
         ("reflection_cue", "Let me do it again. Let me do it.", "Let me do .. ...... ... .. .. ..."),
-        ("reflection_cue", "Alternatively, x. That's wrong. He pays by check", "Alternatively. .. That's wrong. .. .... .. ....."),
+        ("reflection_cue", "Alternatively, x. That's wrong. He has a check", "Alternatively. .. That's wrong. .. ... . ....."),
     ],
 )  # fmt: skip
 def test_a_role_is_that_of_its_characters(role: str, reasoning: str, expected: str) -> None:
