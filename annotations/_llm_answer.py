@@ -1,0 +1,98 @@
+"""What a model answered, of which nothing is trusted: labels that fit what was asked, and complaints about the rest."""
+
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+_LONGEST_JUSTIFICATION: Final = 200
+_TOLD: Final = 5
+
+
+class Label(BaseModel):
+    """One label: the number of a unit, its category, and what the model says about it."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    unit: int
+    category: Literal["SYMBOLIC_MATH", "VERBAL_MATH", "COREFERENCE", "META_DISCOURSE", "ENTITY_NAME", "FUNCTION"]
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    justification: str | None = None
+
+
+def read_answer(content: str, asked: Mapping[int, str]) -> tuple[dict[int, Label], list[str]]:
+    """Labels of the units that were asked for, and what is wrong with the others.
+
+    Parameters
+    ----------
+    content
+        The model's reply. Text around the JSON, thoughts in tags and an end that is cut off are forgiven: every whole label
+        counts.
+    asked
+        Text of the units by number; a label must copy it, so that no label slips to a neighbour.
+    """
+    found: dict[int, Label] = {}
+    complaints = []
+    contradicted = set()
+    for record in _records(content.rpartition("</think>")[2]):
+        label = _validated(record, asked)
+        if isinstance(label, str):
+            complaints.append(label)
+        elif label.unit in found and found[label.unit].category != label.category:
+            complaints.append(f"unit {label.unit} has two categories")
+            contradicted.add(label.unit)
+        else:
+            found.setdefault(label.unit, label)
+    found = {unit: label for unit, label in found.items() if unit not in contradicted}
+    if missing := [str(unit) for unit in asked if unit not in found and unit not in contradicted]:
+        complaints.append(
+            f"unit {', '.join(missing[:_TOLD])}{' and others' if len(missing) > _TOLD else ''} has no valid label"
+        )
+    return found, complaints
+
+
+def one_line(text: str, limit: int = _LONGEST_JUSTIFICATION) -> str:
+    r"""Text without control and formatting characters, in one line, cut at the limit.
+
+    >>> one_line("rule 3:\n a\x1b[31m verb  ")
+    'rule 3: a[31m verb'
+    """
+    visible = "".join(
+        character if not unicodedata.category(character).startswith("C") else " " if character.isspace() else ""
+        for character in text[: 20 * limit]
+    )
+    return " ".join(visible.split())[:limit]
+
+
+def _validated(record: dict[str, Any], asked: Mapping[int, str]) -> Label | str:
+    """Return the label, or what is wrong with it."""
+    try:
+        label = Label.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return f"unit {one_line(str(record.get('unit')), 20)}: {where} is {one_line(repr(first['input']), 40)}: {first['msg']}"
+    if label.unit not in asked:
+        return f"unit {one_line(str(label.unit), 20)} was not asked for"
+    if record.get("text") != asked[label.unit]:
+        return f"unit {label.unit} is {asked[label.unit]!r}, not {one_line(repr(record.get('text')), 40)}"
+    if label.justification is not None:
+        return label.model_copy(update={"justification": one_line(label.justification) or None})
+    return label
+
+
+def _records(content: str) -> Iterator[dict[str, Any]]:
+    """Every JSON object of a reply that could be a label, from left to right."""
+    decoder = json.JSONDecoder()
+    position = content.find("{")
+    while position >= 0:
+        try:
+            value, end = decoder.raw_decode(content, position)
+        except (ValueError, RecursionError):
+            position = content.find("{", position + 1)
+            continue
+        labels = value.get("labels", [value])
+        yield from (label for label in labels if isinstance(label, dict)) if isinstance(labels, list) else ()
+        position = content.find("{", end)

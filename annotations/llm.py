@@ -1,0 +1,253 @@
+"""A language model as annotator: it reads the guidelines and the chain, and labels unit after unit."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from annotations._llm_answer import Label, one_line, read_answer
+from annotations._llm_cache import Cache
+from annotations._llm_request import Request, cut, guidelines_digest, messages, prompts, schema
+from annotations._unit_labels import UnitLabels, to_tokens, units_of
+from annotations.alignment import check_spans
+from annotations.scheme import CATEGORIES
+from reasoning_anatomy.errors import AnnotationError, EncodingError
+from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.types import Annotation
+
+if TYPE_CHECKING:
+    from annotations._llm_endpoint import ChatEndpoint
+    from reasoning_anatomy.choice_likelihood import Choice, Chooser
+
+_BUNDLED: Final = "smollm2-135m"
+_REASON: Final = " because"
+_TOLD: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llm:
+    """Six categories from a language model that reads the guidelines: a local one, or an endpoint that you name.
+
+    Without ``url`` the model runs here and nothing is sent anywhere. With it, question and reasoning of every chain are sent to
+    that address, and to no other. ``docs/llm-annotator.md`` says what is asked and how answers are checked.
+
+    Attributes
+    ----------
+    model
+        Here: hub id, local folder, GGUF file; None takes the bundled SmolLM2. At an endpoint: the name that it knows.
+    url
+        Of an endpoint that speaks as OpenAI's does, such as ``http://localhost:8000/v1``.
+    key_variable
+        Name of the environment variable that holds the endpoint's key; empty = no key.
+    justify
+        Ask for a line of justification.
+    temperature
+        Of an endpoint's model; a local model is not sampled from.
+    units_per_request, context
+        Units that are labelled together, and characters before and after them that the model sees.
+    retries
+        How often units are asked for again whose labels are missing or not valid.
+    attempts, timeout
+        How often a busy or absent endpoint is tried, and seconds that each try may take.
+    concurrency
+        Requests to an endpoint at the same time.
+    cache
+        Folder of answers, ``"off"`` for none; None takes ``~/.cache/reasoning-anatomy/llm``.
+    dtype, device, quantize, revision
+        Of a local model, as for ``reasoning-anatomy run``.
+
+    Raises
+    ------
+    ValueError
+        An option is out of its range.
+    """
+
+    model: str | None = None
+    url: str | None = None
+    key_variable: str = "OPENAI_API_KEY"
+    justify: bool = True
+    temperature: float = 0.0
+    units_per_request: int = 60
+    context: int = 600
+    retries: int = 2
+    attempts: int = 4
+    timeout: float = 120.0
+    concurrency: int = 4
+    cache: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    quantize: Literal["4bit", "8bit"] | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        expect_at_least(
+            self, units_per_request=1, context=0, retries=0, attempts=1, concurrency=1, temperature=0, timeout=0.001
+        )
+        if self.url is not None:
+            _check_url(self.url)
+            if self.model is None:
+                raise ValueError(f"url={self.url!r}: name the model that answers there with model=NAME")
+
+    @property
+    def name(self) -> str:
+        """Name under which a run keeps the labels: another for every model and way of asking."""
+        same = ("key_variable", "retries", "attempts", "timeout", "concurrency", "cache", "device")
+        plain = replace(self, **{option: getattr(Llm(), option) for option in same})
+        if plain == Llm():
+            return "llm"
+        readable = re.sub(r"[^A-Za-z0-9._]+", "-", self.model or _BUNDLED).strip("-.")[-60:]
+        return f"llm-{readable}-{hashlib.sha256(repr(plain).encode()).hexdigest()[:6]}"
+
+    def annotate(
+        self, text: str, spans: Sequence[tuple[int, int]] | npt.NDArray[np.integer], *, question: str | None = None
+    ) -> Annotation:
+        """Label every span of a text.
+
+        Parameters
+        ----------
+        text
+            The reasoning of one chain.
+        spans
+            (n, 2) half-open character spans of the tokens.
+        question
+            The problem that the reasoning solves.
+
+        Returns
+        -------
+        One category per span. The confidence of a local model is the probability of the category among the six; that of an
+        endpoint is what the model says of itself, missing where it says nothing.
+
+        Raises
+        ------
+        AnnotationError
+            A span does not fit the text, the endpoint fails, or the model gives no valid label for a unit: there is no default.
+        """
+        checked = check_spans(spans, len(text))
+        units = units_of(text)
+        requests = cut(text, units, question=question, units_per_request=self.units_per_request, context=self.context)
+        labels = self._choose(requests) if self.url is None else self._ask(requests)
+        found = [labels[unit] for unit in range(len(units))]
+        unit_labels = UnitLabels(
+            [label.category for label in found],
+            confidence=[np.nan if label.confidence is None else label.confidence for label in found],
+            justification=[label.justification for label in found] if self.justify else None,
+        )
+        return to_tokens(text, checked, unit_labels, annotator=f"{self!r} guidelines {guidelines_digest()}")
+
+    def _ask(self, requests: Sequence[Request]) -> dict[int, Label]:
+        """Ask the endpoint, several requests at a time."""
+        endpoint = _endpoint(self)
+        cache = Cache.at(self.cache)
+        with endpoint.session() as client, ThreadPoolExecutor(self.concurrency) as pool:
+            futures = [pool.submit(self._ask_one, request, endpoint, client, cache) for request in requests]
+            try:
+                return {unit: label for future in futures for unit, label in future.result().items()}
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask_one(self, request: Request, endpoint: "ChatEndpoint", client: Any, cache: Cache) -> dict[int, Label]:
+        """Ask for the units of one request, and again for those without a valid label."""
+        form = schema(justify=self.justify)
+        asked = {"url": self.url, "model": self.model, "temperature": self.temperature, "schema": form}
+        asked["messages"] = messages(request, list(request.units), justify=self.justify)
+        labels = cache.read(asked)
+        n_known, complaint = len(labels), ""
+        for _attempt in range(self.retries + 1):
+            pending = {unit: text for unit, text in request.units.items() if unit not in labels}
+            if not pending:
+                break
+            content = endpoint.ask(client, messages(request, list(pending), justify=self.justify, complaint=complaint), form)
+            valid, complaints = read_answer(content, pending)
+            labels |= valid
+            complaint = "; ".join(complaints[:_TOLD])
+        if len(labels) > n_known:
+            cache.write(asked, labels)
+        _expect_all(request.units, labels, f"{self.model} at {self.url}", self.retries + 1, complaint)
+        return labels
+
+    def _choose(self, requests: Sequence[Request]) -> dict[int, Label]:
+        """Let the local model choose among the categories."""
+        labels: dict[int, Label] = {}
+        if not requests:
+            return labels
+        chooser, digest = _chooser(self.model or _BUNDLED, self.dtype, self.device, self.quantize, self.revision)
+        cache = Cache.at(self.cache)
+        for request in requests:
+            texts = prompts(request)
+            asked = {
+                "weights": digest,
+                "dtype": self.dtype,
+                "quantize": self.quantize,
+                "prompts": texts,
+                "justify": self.justify,
+            }
+            found = cache.read(asked)
+            if not found:
+                choices = chooser.choose(texts, go_on=_REASON if self.justify else None)
+                found = {
+                    unit: Label(
+                        unit=unit,
+                        category=CATEGORIES[choice.index],
+                        confidence=choice.probability,
+                        justification=None if choice.line is None else one_line(choice.line) or None,
+                    )
+                    for unit, choice in zip(request.units, choices, strict=True)
+                }
+                cache.write(asked, found)
+            labels |= found
+        return labels
+
+    def _choices(self, chooser: "Chooser", texts: Sequence[str]) -> "list[Choice]":
+        try:
+            return chooser.choose(texts, go_on=_REASON if self.justify else None)
+        except EncodingError as error:
+            raise AnnotationError(f"{error}, or lower context and units_per_request") from error
+
+
+def _check_url(url: str) -> None:
+    """Raise `ValueError` where an address is none, or holds what would end up in a table."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"url={url!r}: expected an address such as http://localhost:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("url: holds a user, a key or a query, which would stand in every table; give the key by key_variable")
+
+
+def _expect_all(units: Mapping[int, str], labels: Mapping[int, Label], who: str, n_answers: int, complaint: str) -> None:
+    missing = [f"{unit} {text!r}" for unit, text in units.items() if unit not in labels]
+    if missing:
+        more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
+        raise AnnotationError(
+            f"{who} gave no valid label for {len(missing)} units in {n_answers} answers: {', '.join(missing[:_TOLD])}{more}; "
+            f"at last: {complaint}. Valid ones are kept: run the same command again, with fewer units_per_request, or take "
+            "another model"
+        )
+
+
+@lru_cache(maxsize=8)
+def _endpoint(options: Llm) -> "ChatEndpoint":
+    """Make the endpoint once, so that it remembers what the server understands."""
+    try:
+        from annotations._llm_endpoint import ChatEndpoint
+    except ImportError as error:
+        raise AnnotationError("an endpoint needs httpx; install it with: pip install 'reasoning-anatomy[llm]'") from error
+    return ChatEndpoint(
+        str(options.url), str(options.model), options.key_variable, options.temperature, options.attempts, options.timeout
+    )
+
+
+@lru_cache(maxsize=1)
+def _chooser(model: str, dtype: Any, device: str, quantize: Any, revision: str | None) -> "tuple[Chooser, str]":
+    """Load a local model once, and tell the digest of its weights."""
+    from reasoning_anatomy.choice_likelihood import Chooser
+    from reasoning_anatomy.models import ModelSpec, load_model
+
+    loaded = load_model(ModelSpec(model, dtype, device, quantize, revision))
+    return Chooser(loaded, CATEGORIES), loaded.weights_digest()

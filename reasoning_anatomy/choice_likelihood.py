@@ -1,0 +1,130 @@
+"""Which of a few given texts a model would reply: the simplest decoding that is really constrained."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from reasoning_anatomy.encoding import ChainEncoder
+from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.types import IntArray, ReasoningChain
+
+_LONGEST_LINE: Final = 40
+
+
+class Choice(NamedTuple):
+    """What a model chose.
+
+    Attributes
+    ----------
+    index
+        Of the choice.
+    probability
+        Of it among the choices.
+    line
+        One line that the model goes on with, not trusted; None where none was asked for.
+    """
+
+    index: int
+    probability: float
+    line: str | None
+
+
+class Chooser:
+    """Lets a model choose among given replies.
+
+    The replies begin with different tokens. So the first token decides: the model's probabilities of these tokens, and of no
+    others, are its probabilities of the replies under constrained decoding, exactly; after it there is one way to go on.
+
+    Parameters
+    ----------
+    loaded
+        The model.
+    choices
+        Two or more replies that begin with different tokens.
+
+    Raises
+    ------
+    ModelError
+        Two replies begin with the same token in this model's vocabulary.
+    """
+
+    def __init__(self, loaded: LoadedModel, choices: Sequence[str]) -> None:
+        self._loaded = loaded
+        self._encoder = ChainEncoder(loaded.tokenizer, context_length=loaded.context_length)
+        self._replies = [self._encode("?", choice)[1] for choice in choices]
+        same = _common_length(self._replies)
+        self._joint = self._replies[0][:same]
+        self._first = [int(reply[same]) for reply in self._replies if len(reply) > same]
+        if len(set(self._first)) < len(choices):
+            raise ModelError(f"{loaded.id}: its tokenizer begins two of {', '.join(choices)} alike; take another model")
+
+    @torch.inference_mode()
+    def choose(self, prompts: Sequence[str], *, go_on: str | None = None) -> list[Choice]:
+        """Choose a reply to every prompt; what the prompts begin with in common is run once.
+
+        Parameters
+        ----------
+        prompts
+            Each is one message of the user; special tokens in it are text.
+        go_on
+            Text after the reply with which the model goes on for a line; None asks for no line.
+
+        Raises
+        ------
+        EncodingError
+            A prompt is longer than the model's context.
+        """
+        ids = [np.concatenate([self._encode(prompt, "?")[0], self._joint]) for prompt in prompts]
+        n_shared = min(_common_length(ids), min(map(len, ids)) - 1)
+        shared = DynamicCache(config=self._loaded.model.config)
+        if n_shared:
+            self._run(ids[0][:n_shared], shared)
+        return [self._choose(prompt[n_shared:], copy.deepcopy(shared), go_on) for prompt in ids]
+
+    def _choose(self, prompt: IntArray, cache: DynamicCache, go_on: str | None) -> Choice:
+        logits = self._run(prompt, cache)
+        probabilities = torch.softmax(logits[self._first].double(), dim=0).cpu().numpy()
+        best = int(np.argmax(probabilities))
+        line = None
+        if go_on is not None:
+            line = self._line(np.concatenate([self._replies[best][len(self._joint) :], self._encode("?", go_on)[1]]), cache)
+        return Choice(best, float(probabilities[best]), line)
+
+    def _line(self, ids: IntArray, cache: DynamicCache) -> str:
+        """Decode greedily to the end of the line."""
+        tokenizer: Any = self._loaded.tokenizer
+        line: list[int] = []
+        text = ""
+        while len(line) < _LONGEST_LINE and "\n" not in text.lstrip():
+            token = int(self._run(ids, cache).argmax())
+            if token == tokenizer.eos_token_id:
+                break
+            line.append(token)
+            text = tokenizer.decode(line, skip_special_tokens=True)
+            ids = np.array([token])
+        return text.strip().partition("\n")[0]
+
+    def _run(self, ids: IntArray, cache: DynamicCache) -> torch.Tensor:
+        """Run ids behind what the cache holds, and return the logits after the last: (vocabulary,)."""
+        model: Any = self._loaded.model
+        batch = torch.tensor(ids, device=self._loaded.device)[None]
+        return model(batch, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].float()
+
+    def _encode(self, prompt: str, reply: str) -> tuple[IntArray, IntArray]:
+        """Ids of a prompt with the template around it, and of a reply."""
+        chain = ReasoningChain(chain_id="a request", question_id="-", question=prompt, reasoning=reply, answer="?")
+        encoded = self._encoder.encode(chain)
+        return encoded.prompt_ids, encoded.reasoning_ids
+
+
+def _common_length(sequences: Sequence[IntArray]) -> int:
+    """Length of what all begin with."""
+    shortest = min(map(len, sequences))
+    stacked = np.stack([sequence[:shortest] for sequence in sequences])
+    differs = np.flatnonzero((stacked != stacked[0]).any(axis=0))
+    return int(differs[0]) if differs.size else shortest
