@@ -1,6 +1,7 @@
 """What a model answered, of which nothing is trusted: labels that fit what was asked, and complaints about the rest."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 _LONGEST_JUSTIFICATION: Final = 200
 _TOLD: Final = 5
+_OBJECT: Final = re.compile(r'\{\s*"')
+_MOST_BROKEN: Final = 200
 
 
 class Label(BaseModel):
@@ -84,15 +87,14 @@ def _validated(record: dict[str, Any], asked: Mapping[int, str]) -> Label | str:
 
 
 def _records(content: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object of a reply that could be a label, from left to right."""
+    """Every JSON object of a reply that could be a label, from left to right; up to a number of pieces that are no JSON."""
     decoder = json.JSONDecoder()
-    position = content.find("{")
-    while position >= 0:
+    position = n_broken = 0
+    while n_broken < _MOST_BROKEN and (start := _OBJECT.search(content, position)):
         try:
-            value, end = decoder.raw_decode(content, position)
+            value, position = decoder.raw_decode(content, start.start())
         except (ValueError, RecursionError):
-            position = content.find("{", position + 1)
+            position, n_broken = start.start() + 1, n_broken + 1
             continue
         labels = value.get("labels", [value])
         yield from (label for label in labels if isinstance(label, dict)) if isinstance(labels, list) else ()
-        position = content.find("{", end)

