@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from annotations import _llm_endpoint, annotate_run, label_spans
 from annotations._llm_answer import one_line, read_answer
@@ -570,11 +572,25 @@ def test_a_wrong_option_is_told(options: str, words: str) -> None:
         load("annotator", f"llm:{options}")
 
 
+FIELDS = st.sampled_from(["labels", "unit", "text", "category", "confidence", "justification"])
+JSON_LEAVES = st.none() | st.integers(-1, 2) | st.floats() | st.sampled_from(["a", "b", "FUNCTION", "NOUN", "\ud800", "\x00"])
+NESTED = st.recursive(JSON_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(FIELDS, inner))
+
+
 def test_answers_are_read_without_a_model() -> None:
     found, complaints = read_answer('{"unit": 0, "text": "a", "category": "FUNCTION"}', {0: "a", 1: "b"})
     assert list(found) == [0]
     assert complaints == ["unit 1 has no valid label"]
     assert read_answer("", {})[1] == []
+
+
+@given(st.text(max_size=300) | NESTED.map(json.dumps))
+def test_whatever_is_answered_is_read_or_complained_about(content: str) -> None:
+    found, complaints = read_answer(content, {0: "a", 1: "b"})
+    assert found.keys() <= {0, 1}
+    assert {label.category for label in found.values()} <= set(CATEGORIES)
+    assert bool(complaints) or len(found) == 2
+    assert all("\n" not in complaint for complaint in complaints)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from reasoning_anatomy.plugins import KINDS, available
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.types import ReasoningChain
 
-COMMANDS = ("demo", "run", "import", "export", "annotate", "analyse", "report", "list")
+COMMANDS = ("demo", "run", "import", "export", "annotate", "annotations", "analyse", "report", "list")
 FUNCTIONS = {"import": "import_run", "export": "export_run", "list": "list_plugins"}
 
 
