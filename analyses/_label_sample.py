@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from analyses._agreement import MISSING, coincidences, confusion
-from analyses._bootstrap import bootstrap_means, resample_counts
+from analyses._bootstrap import Counts, bootstrap_means, resample_counts
 from analyses._categories import CATEGORIES
 from analyses._jackknife import question_values
 from analyses._labels import Labels
@@ -59,15 +60,19 @@ class LabelSample:
         """Number of questions."""
         return int(self.questions.max()) + 1
 
-    @property
+    @cached_property
     def confusions(self) -> FloatArray:
         """(questions, categories, categories) of the two annotators."""
         return self._by_question(lambda codes: confusion(codes[0], codes[1], len(CATEGORIES)))
 
-    @property
+    @cached_property
     def coincidences(self) -> FloatArray:
         """(questions, categories, categories) of all annotators."""
         return self._by_question(lambda codes: coincidences(codes, len(CATEGORIES)))
+
+    @cached_property
+    def _resamples(self) -> Counts:
+        return resample_counts(self.n_questions, draws=self.draws, rng=np.random.default_rng(self.seed))
 
     def _by_question(self, count: Callable[[IntArray], FloatArray]) -> FloatArray:
         return np.stack([count(self.codes[:, self.questions == question]) for question in range(self.n_questions)])
@@ -87,8 +92,7 @@ class LabelSample:
             Of the measure; its largest is 1, and no interval leaves the two.
         """
         values = question_values(counts, measure)
-        resamples = resample_counts(self.n_questions, draws=self.draws, rng=np.random.default_rng(self.seed))
-        means = bootstrap_means(values, resamples, confidence=self.confidence)
+        means = bootstrap_means(values, self._resamples, confidence=self.confidence)
         estimate = measure(counts.sum(axis=0)[None])[0]
         return [
             {

@@ -135,6 +135,40 @@ def test_tokens_join_every_annotator(run: Run) -> None:
         assert rows["confidence_other"].isna().all()
 
 
+def test_labels_may_be_missing_justified_and_voted_on(run: Run) -> None:
+    why = ("because", None, *["so"] * 8)
+    category = ("WORD", None, *["OTHER"] * 8)
+    run.write_annotations("a", {"001": Annotation("A()", category, justification=why, votes=np.arange(10))})
+    tokens = run.tokens()
+    rows = tokens[tokens["chain_id"] == "001"]
+    assert list(tokens.columns[-4:]) == ["category_a", "confidence_a", "justification_a", "votes_a"]
+    for name, expected in (("category_a", category), ("justification_a", why)):
+        assert [None if missing else text for text, missing in zip(rows[name], rows[name].isna(), strict=True)] == list(
+            expected
+        )
+    assert rows["votes_a"].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["../a", "a/b", ".a", "", "a:b", "a" * 101])
+def test_the_name_of_an_annotator_is_no_path(run: Run, name: str) -> None:
+    with pytest.raises(RunError, match="names a file and a column; use up to 100 letters"):
+        run.write_annotations(name, {"001": Annotation("A()", ("WORD",) * 10)})
+    assert run.annotators == []
+
+
+def test_roles_of_tokens_are_joined(run: Run) -> None:
+    before = run.tokens()
+    run.write_token_roles({"001": pd.DataFrame({"role_numeric": pd.array([True, None, *[False] * 8], dtype="boolean")})})
+    tokens = run.tokens()
+    assert tokens[before.columns].equals(before)
+    assert list(tokens.columns[len(before.columns) :]) == ["role_numeric"]
+    assert tokens["role_numeric"].sum() == 1
+    assert tokens["role_numeric"].notna().sum() == 9  # other chains have none
+    (run.folder / "token_roles.parquet").write_bytes(b"broken")
+    with pytest.raises(RunError, match=r"token_roles\.parquet: cannot be read .*; make it again with: "):
+        run.tokens()
+
+
 def test_chains_without_labels_keep_their_rows(run: Run) -> None:
     labels = annotate(run)
     run.write_annotations("words", {"001": labels["001"]})

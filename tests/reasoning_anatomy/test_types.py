@@ -121,6 +121,13 @@ def test_confidence_is_one_number_a_token_or_none() -> None:
         Annotation("A()", ("OTHER", "OTHER"), np.array([0.5]))
 
 
+@pytest.mark.parametrize(("name", "values"), [("votes", np.array([1])), ("justification", ("because",))])
+def test_votes_and_justifications_are_one_a_token(name: str, values: Any) -> None:
+    assert getattr(Annotation("A()", ("OTHER", None)), name) is None
+    with pytest.raises(ValueError, match=rf"A\(\): {name} has shape \(1,\), expected \(2,\)"):
+        Annotation("A()", ("OTHER", None), **{name: values})
+
+
 @pytest.mark.parametrize("columns", [RESULT_COLUMNS[1:], (*RESULT_COLUMNS, "extra"), tuple(reversed(RESULT_COLUMNS))])
 def test_a_result_has_the_fixed_columns_in_order(columns: tuple[str, ...]) -> None:
     assert AnalysisResult("a", pd.DataFrame(columns=list(RESULT_COLUMNS))).table.empty
