@@ -39,13 +39,13 @@ class Shortlist:
     """
 
     objective: Objective = "answer"
-    share: float = 0.04
-    all_below: float = 0.25
+    share: float = 0.08
+    all_below: float = 0.1
     keep_ratio: float = 0.0
     tie_tolerance: float = 1e-5
     token_budget: int | None = None
     store_gib: float | None = None
-    checkpoint_every: int = 32
+    checkpoint_every: int = 64
 
     def __post_init__(self) -> None:
         expect_ratio(self, "keep_ratio", "share", "all_below")
