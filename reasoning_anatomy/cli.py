@@ -89,7 +89,9 @@ def run(
     quantize: _Quantize = None,
     revision: _Revision = None,
     trust_remote_code: _TrustRemoteCode = False,
-    scorers: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = ("answer_attention",),
+    scorers: Annotated[
+        tuple[str, ...], arg(help="KEY or KEY:option=value, see `list scorers`; all takes every one that needs nothing else.")
+    ] = ("answer_attention",),
     strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, such as greedy:objective=joint; see `list`.")] = (
         "greedy",
     ),
@@ -113,7 +115,7 @@ def run(
             chains,
             out=out,
             model=spec,
-            scorers=scorers,
+            scorers=_named(scorers),
             strategies=strategies,
             encoding=encoding,
             workers=workers,
@@ -137,7 +139,7 @@ def import_run(
     trust_remote_code: _TrustRemoteCode = False,
     scorers: Annotated[
         tuple[str, ...],
-        arg(help="KEY or KEY:option=value; answer_attention where left out, recency and random without a model."),
+        arg(help="KEY or KEY:option=value, or all; answer_attention where left out, recency and random without a model."),
     ] = (),
     before_reasoning: _BeforeReasoning = "",
     before_answer: _BeforeAnswer = r"\n",
@@ -155,7 +157,7 @@ def import_run(
         encoding = EncodingOptions(_with_line_breaks(before_reasoning), _with_line_breaks(before_answer))
     with Stages(show=True) as stages:
         imported = interchange.import_run(
-            file, out=out, format=format, model=spec, scorers=scorers, encoding=encoding, stages=stages
+            file, out=out, format=format, model=spec, scorers=_named(scorers), encoding=encoding, stages=stages
         )
     _say_measured(imported)
 
@@ -343,6 +345,19 @@ def _open_or_newest(folder: Path | None) -> "Run":
     newest = newest_run()
     _say(f"No run was named; this is the newest below runs/: {newest.folder}")
     return newest
+
+
+def _named(scorers: tuple[str, ...]) -> list[str]:
+    """Put every scorer that needs nothing beyond the model in the place of ``all``, and say which are left out."""
+    if "all" not in scorers:
+        return list(scorers)
+    known = plugins.available("scorer")
+    others = [spec for spec in scorers if spec != "all"]
+    named = {spec.partition(":")[0] for spec in others}
+    for info in known.values():
+        if info.needs and info.key not in named:
+            _say(f"Left out of all: {info.key} needs {info.needs}")
+    return [*(key for key, info in known.items() if not info.needs), *others]
 
 
 def _analyse(run: "Run", spec: str) -> Any:

@@ -44,22 +44,26 @@ def open_likelihood(
     MeasurementError
         A likelihood is not a finite number, or memory does not suffice for a single candidate.
     """
-    on_cpu = loaded.device.type == "cpu"
-    token_budget = token_budget or (_CPU_BUDGET if on_cpu else _ACCELERATOR_BUDGET)
+    token_budget = tokens_per_pass(loaded, token_budget)
     if not shares_prefixes(loaded, len(chain.ids)):
         return FullLikelihood(loaded, chain, token_budget=token_budget)
     store_bytes = _free_bytes(loaded) if store_gib is None else int(store_gib * 2**30)
     return SharedLikelihood(loaded, chain, token_budget=token_budget, store_bytes=store_bytes)
 
 
+def tokens_per_pass(loaded: LoadedModel, token_budget: int | None) -> int:
+    """Tokens of one forward pass: as the user says, or what suits the device for None."""
+    return token_budget or (_CPU_BUDGET if loaded.device.type == "cpu" else _ACCELERATOR_BUDGET)
+
+
 def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
     """Tell whether a token reaches later ones by attention alone, of a kind that sequences of ``n_tokens`` can share."""
     layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
     is_known = can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
-    return is_known and n_tokens <= _longest_of_one_rotation(loaded)
+    return is_known and n_tokens <= longest_of_one_rotation(loaded)
 
 
-def _longest_of_one_rotation(loaded: LoadedModel) -> float:
+def longest_of_one_rotation(loaded: LoadedModel) -> float:
     """Length up to which every pass rotates its keys alike: some models rotate by the length of the sequence."""
     config = loaded.text_config
     parameters = getattr(config, "rope_parameters", None) or {}

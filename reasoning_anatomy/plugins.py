@@ -30,12 +30,25 @@ class Kind:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """What a listing shows of a plugin: key, class, first line of its docstring, published source."""
+    """What a listing shows of a plugin.
+
+    Attributes
+    ----------
+    key, class_name
+        Name of its file, name of its class.
+    summary
+        First line of its docstring.
+    source
+        Its published source, from the section References.
+    needs
+        What it needs beyond the measured model, from its class variable ``needs``; empty where it works as it is.
+    """
 
     key: str
     class_name: str
     summary: str
     source: str
+    needs: str = ""
 
 
 _BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
@@ -154,8 +167,16 @@ def _read_info(path: Path, verb: str) -> PluginInfo | None:
             text = inspect.cleandoc(ast.get_docstring(node) or "")
             references = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
             source = " ".join(references[1].split()) if references else ""
-            return PluginInfo(path.stem, node.name, text.partition("\n")[0], source)
+            return PluginInfo(path.stem, node.name, text.partition("\n")[0], source, _needs(node))
     return None
+
+
+def _needs(node: ast.ClassDef) -> str:
+    """Read the class variable ``needs``, a plain string."""
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == "needs" and item.value is not None:
+            return str(ast.literal_eval(item.value))
+    return ""
 
 
 def _listing(names: Any) -> str:

@@ -99,6 +99,29 @@ class Run:
             tokens = tokens.merge(labels, on=_TOKEN, how="left", validate="one_to_one")
         return tokens
 
+    def steps(self) -> pd.DataFrame:
+        """One row per step of the reasoning of every measured chain, with the scores of its tokens combined.
+
+        Returns
+        -------
+        Columns ``chain_id, question_id, step, start, end, text, n_tokens``, and for every scorer ``score_<scorer>_mean`` and
+        ``score_<scorer>_sum`` over the tokens of the step (higher = more important). ``start`` and ``end`` are those of its
+        first and last token, in characters of the chain's reasoning.
+        """
+        tokens = self._table(TOKENS_NAME)
+        scores = [name for name in tokens.columns if name.startswith("score_")]
+        rows = tokens.groupby(["chain_id", "question_id", "step"], sort=False)
+        steps = rows.agg(start=("start", "min"), end=("end", "max"), n_tokens=("position", "size")).reset_index()
+        texts = [
+            self.chains[chain_id].reasoning[start:end]
+            for chain_id, start, end in zip(steps["chain_id"], steps["start"], steps["end"], strict=True)
+        ]
+        steps.insert(5, "text", texts)
+        for name in scores:
+            for how in ("mean", "sum"):
+                steps[f"{name}_{how}"] = rows[name].agg(how).to_numpy()
+        return steps
+
     def paths(self) -> pd.DataFrame:
         """One row per deletion, and one at ``deletion_step`` 0 for the unpruned chain.
 

@@ -151,7 +151,7 @@ class EncodedChain:
 
 @dataclass(frozen=True, eq=False)
 class AttentionProfile:
-    """Attention that every reasoning token receives.
+    """Attention that every reasoning token receives, or what else a scorer says by layer and head.
 
     Attributes
     ----------
@@ -159,7 +159,8 @@ class AttentionProfile:
         Key of the scorer that asked for it.
     received
         (layers, heads, n) float32, mean over the query tokens of the post-softmax weight on each reasoning
-        token; higher = more attention.
+        token; higher = more attention. Scorers of keys have their own value here, higher = more important, and one row
+        for each KV head.
     queries
         Which tokens attend, in words.
     normalisation

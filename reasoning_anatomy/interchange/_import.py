@@ -27,6 +27,7 @@ ANNOTATOR: Final = "published"
 """Name of the annotator whose labels come with a file."""
 
 _WITHOUT_MODEL: Final = ("recency", "random")
+_ASKS_NO_MODEL: Final = (*_WITHOUT_MODEL, "sink_recency")
 _WITH_MODEL: Final = ("answer_attention",)
 
 
@@ -106,7 +107,7 @@ def import_run(
     encoder = None if model is None else _encoder(model, encoding)
     pruned = _read(plugin, records, encoder, stages)
     strategies = _strategies(file, plugins.key_of(plugin), pruned)
-    needs_weights = any(plugins.key_of(scorer) not in _WITHOUT_MODEL for scorer in plan.values())
+    needs_weights = any(plugins.key_of(scorer) not in _ASKS_NO_MODEL for scorer in plan.values())
     loaded = _load(model, pruned, stages) if model is not None and needs_weights else None
     chains = [one.encoded.chain for one in pruned.values()]
     configuration = configuration_of(
@@ -124,7 +125,7 @@ def import_run(
 
 def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Any]:
     """Make scorers by label; without a model only those that need none."""
-    known = plugins.available("scorer").keys() - set(_WITHOUT_MODEL)
+    known = plugins.available("scorer").keys() - set(_ASKS_NO_MODEL)
     for spec in specs:
         if not has_model and spec.partition(":")[0] in known:
             raise PluginError(f"scorer {spec!r} needs a model; name the one that pruned: --model MODEL")

@@ -1,0 +1,130 @@
+"""What scorers read from a forward pass: logits, and what enters the attention of every layer."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from reasoning_anatomy.attention_interface import attend_as_usual, handling, installed
+from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.likelihood import shares_prefixes, tokens_per_pass
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerInput:
+    """What enters the attention of one layer, for a sequence of T tokens.
+
+    Attributes
+    ----------
+    module
+        The attention module.
+    query
+        (heads, T, head_dim) after the rotation, as the cache would hold keys.
+    key, value
+        (kv_heads, T, head_dim); keys after the rotation.
+    scaling
+        Factor of the scores.
+    """
+
+    module: Any
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    scaling: float
+
+
+@torch.inference_mode()
+def reasoning_logits(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None) -> Iterator[Tensor]:
+    """Logits (rows, vocabulary) in float32 that predict the reasoning tokens, in order, some rows at a time.
+
+    A chain longer than the budget is run in pieces that see the earlier ones through the cache, where the model passes
+    nothing from token to token but by attention; in one piece otherwise.
+    """
+    ids = torch.from_numpy(chain.ids[: len(chain.prompt_ids) + chain.n_reasoning - 1]).to(loaded.device)
+    first_row = len(chain.prompt_ids) - 1
+    in_pieces = shares_prefixes(loaded, len(chain.ids))
+    size = tokens_per_pass(loaded, token_budget) if in_pieces else len(ids)
+    cache = DynamicCache(config=loaded.model.config) if size < len(ids) else None
+    for start in range(0, len(ids), size):
+        piece = ids[start : start + size]
+        n_rows = start + len(piece) - max(start, first_row)
+        output = loaded.model(
+            input_ids=piece[None], past_key_values=cache, use_cache=cache is not None, logits_to_keep=max(1, n_rows)
+        )
+        if n_rows > 0:
+            yield output.logits[0].float()
+
+
+@torch.inference_mode()
+def by_layer(
+    loaded: LoadedModel, ids: IntArray, read: Callable[[LayerInput], Found], *, first_position: int = 0
+) -> list[Found]:
+    """Run a sequence and read what enters the attention of every layer.
+
+    Parameters
+    ----------
+    loaded
+        The model.
+    ids
+        (T,) the sequence.
+    read
+        Called once a layer, in float32; what it returns is collected.
+    first_position
+        Of the first token.
+
+    Returns
+    -------
+    One entry per layer, in order.
+
+    Raises
+    ------
+    ModelError
+        The model does not attend in every layer, or not through the interface of transformers.
+    """
+    reader = _Reader(read)
+    inputs = torch.from_numpy(ids)[None].to(loaded.device)
+    position_ids = torch.arange(first_position, first_position + len(ids), device=loaded.device)[None]
+    with installed(loaded.model), handling(reader.attend):
+        loaded.model(input_ids=inputs, position_ids=position_ids, use_cache=False, logits_to_keep=1)
+    if sorted(reader.found) != list(range(loaded.n_layers)):
+        raise ModelError(
+            f"{loaded.id}: only {len(reader.found)} of {loaded.n_layers} layers have keys; models with recurrent or "
+            "linear-attention layers cannot be scored so"
+        )
+    return [reader.found[layer] for layer in range(loaded.n_layers)]
+
+
+def by_key_head(loaded: LoadedModel, chain: EncodedChain, read: Callable[[LayerInput], Tensor]) -> FloatArray:
+    """Read a value of every reasoning token from each layer and KV head, once prompt and reasoning are in the cache.
+
+    ``read`` gives (kv_heads, T) for the T tokens of prompt and reasoning. -> (layers, kv_heads, n).
+    """
+    context = chain.ids[: len(chain.prompt_ids) + chain.n_reasoning]
+    found = [values[:, len(chain.prompt_ids) :] for values in by_layer(loaded, context, read)]
+    if len({values.shape for values in found}) > 1:
+        raise ModelError(f"{loaded.id}: its layers differ in their number of KV heads, which one table cannot hold")
+    return torch.stack(found).cpu().numpy().astype(np.float64)
+
+
+@dataclass(eq=False)
+class _Reader(Generic[Found]):
+    read: Callable[[LayerInput], Found]
+    found: dict[int, Found] = field(default_factory=dict)
+
+    def attend(
+        self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
+    ) -> tuple[Tensor, None]:
+        """Attend as usual and read what enters this layer."""
+        scaling = options.get("scaling")
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        entering = LayerInput(module, query[0].float(), key[0].float(), value[0].float(), scaling)
+        self.found[module.layer_idx] = self.read(entering)
+        return attend_as_usual(module, query, key, value, mask, **options)

@@ -1,0 +1,155 @@
+"""What a small classifier would keep of the text, whoever reads it."""
+
+import string
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+import torch
+from tokenizers import Encoding, Tokenizer
+from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
+
+from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.types import EncodedChain, FloatArray, TokenScores
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.models import LoadedModel
+
+_CHUNK: Final = 510  # tokens, so that with the two at its ends there are 512
+_PRESERVE: Final = 1
+_loading: Final = threading.Lock()
+_loaded: Final[dict[tuple[str, str | None, str], "_Classifier"]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llmlingua2:
+    """Probability that LLMLingua-2 preserves the word that the token belongs to, in 0..1.
+
+    A classifier of tokens (XLM-RoBERTa) reads the reasoning alone: neither the question nor the answer nor the measured
+    model enters. The text is cut into chunks of at most 510 of its tokens, each ending with the last full stop or line
+    break that it holds. The probability of a word is the mean over its pieces. A word takes the white space before it; a
+    reasoning token that touches several words has the mean over its characters. Nothing is forced to stay.
+
+    Attributes
+    ----------
+    model
+        Hub id or local folder of the classifier.
+    revision
+        Commit, tag or branch on the hub.
+
+    References
+    ----------
+    Pan et al., LLMLingua-2: Data Distillation for Efficient and Faithful Task-Agnostic Prompt Compression,
+    arXiv:2403.12968, section 4; on reasoning: TokenSkip, arXiv:2502.12067.
+    """
+
+    needs: ClassVar[str] = "a second model, 2.2 GB: pip install 'reasoning-anatomy[llmlingua2]', then name it llmlingua2"
+
+    model: str = "microsoft/llmlingua-2-xlm-roberta-large-meetingbank"
+    revision: str | None = None
+
+    def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
+        """Score the reasoning tokens of one chain; of the measured model only its device is used.
+
+        Raises
+        ------
+        ModelError
+            The classifier is not there or is none.
+        MeasurementError
+            It reads no token in the reasoning.
+        """
+        device = torch.device("cpu") if loaded is None else loaded.device
+        by_character = _classifier(self.model, self.revision, device).of_characters(chain.chain.reasoning)
+        if not len(by_character):
+            raise MeasurementError(chain.chain_id, f"{self.model} reads no token in the reasoning; leave the chain out")
+        sums = np.concatenate([[0.0], np.cumsum(by_character)])
+        starts = np.minimum(chain.spans[:, 0], len(by_character) - 1)
+        ends = np.maximum(chain.spans[:, 1], starts + 1)
+        return TokenScores((sums[ends] - sums[starts]) / (ends - starts))
+
+
+@dataclass(frozen=True, eq=False)
+class _Classifier:
+    """A classifier of tokens with its tokenizer, which reads text as text and knows where it stood."""
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    ends: tuple[int, int]
+
+    def of_characters(self, text: str) -> FloatArray:
+        """(characters,) probability of the word that each character belongs to; empty where no token is read."""
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
+        if not encoding.ids:
+            return np.empty(0)
+        probability = np.concatenate([self._of_chunk(encoding.ids[start:end]) for start, end in _chunks(encoding, text)])
+        first_piece = np.flatnonzero(self._begin_words(encoding))
+        pieces_of_word = np.diff(np.append(first_piece, len(probability)))
+        of_word = np.add.reduceat(probability, first_piece) / pieces_of_word
+        word_ends = [encoding.offsets[index - 1][1] for index in first_piece[1:]]
+        found: FloatArray = np.repeat(of_word, np.diff([0, *np.maximum.accumulate([*word_ends, len(text)])]))
+        return found
+
+    def _begin_words(self, encoding: Encoding) -> list[bool]:
+        """Whether each piece begins a word; punctuation always does."""
+        continues = type(self.tokenizer.model).__name__ == "WordPiece"
+        begins = [
+            not piece.startswith("##") if continues else piece.startswith("\u2581") or piece in string.punctuation
+            for piece in encoding.tokens
+        ]
+        return [True, *begins[1:]]
+
+    @torch.inference_mode()
+    def _of_chunk(self, ids: list[int]) -> FloatArray:
+        """(pieces,) probability that each is preserved."""
+        inputs = torch.tensor([[self.ends[0], *ids, self.ends[1]]], device=self.model.device)
+        logits = self.model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits[0, 1:-1]
+        found: FloatArray = torch.softmax(logits.double(), dim=-1)[:, _PRESERVE].cpu().numpy()
+        return found
+
+
+def _chunks(encoding: Encoding, text: str) -> list[tuple[int, int]]:
+    """Half-open pieces of the tokens, each at most `_CHUNK` long and ending, where it can, with a sentence or line."""
+    n_tokens = len(encoding.ids)
+    starts = [start for start, _ in encoding.offsets] + [len(text)]
+    is_end = [
+        piece == "." or "\n" in text[end : max(end, starts[index + 1])]
+        for index, (piece, (_, end)) in enumerate(zip(encoding.tokens, encoding.offsets, strict=True))
+    ]
+    chunks, start = [], 0
+    while n_tokens - start > _CHUNK:
+        ends = [index + 1 for index in range(start, start + _CHUNK) if is_end[index]]
+        chunks.append((start, ends[-1] if ends else start + _CHUNK))
+        start = chunks[-1][1]
+    return [*chunks, (start, n_tokens)]
+
+
+def _classifier(model: str, revision: str | None, device: torch.device) -> _Classifier:
+    """Load a classifier once for each device."""
+    key = (model, revision, str(device))
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = _load(model, revision, device)
+        return _loaded[key]
+
+
+def _load(model: str, revision: str | None, device: torch.device) -> _Classifier:
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
+        classifier = AutoModelForTokenClassification.from_pretrained(model, revision=revision, dtype=torch.float32)
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"llmlingua2: the classifier {model} cannot be loaded ({reason}); give a hub id or a folder: "
+            "--scorers llmlingua2:model=FOLDER"
+        ) from error
+    if not tokenizer.is_fast or classifier.config.num_labels != 2:
+        raise ModelError(
+            f"llmlingua2: {model} is no classifier of LLMLingua-2: it needs a fast tokenizer and two labels, and has "
+            f"{classifier.config.num_labels}"
+        )
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    return _Classifier(classifier.eval().to(device), backend, (tokenizer.cls_token_id, tokenizer.sep_token_id))
