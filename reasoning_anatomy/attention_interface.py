@@ -4,6 +4,7 @@ transformers keeps attention functions in a global table and a model's choice in
 once and calls whatever handler is set in the current context, so that threads can share a model.
 """
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ from transformers.masking_utils import sdpa_mask
 from reasoning_anatomy.errors import ModelError
 
 IMPLEMENTATION: Final = "reasoning_anatomy"
-_ROWS_AT_ONCE: Final = 256
+_EAGER_ONLY: Final = ("softcap", "s_aux")
+_BLOCK_ELEMENTS: Final = 2**22
 
 Handler = Callable[..., tuple[Tensor, None]]
 """Takes module, query (1, heads, T, head_dim), key, value (1, kv_heads, T, head_dim), mask and keyword options."""
@@ -40,7 +42,7 @@ def can_be_installed(model: PreTrainedModel) -> bool:
 def installed(model: PreTrainedModel) -> Iterator[None]:
     """Let ``model`` attend through the handlers of `handling`; its own attention is back when the last user leaves.
 
-    Without a handler it attends by scaled-dot-product attention, as usual.
+    Without a handler it attends by `model_attention`, as usual.
 
     Raises
     ------
@@ -80,62 +82,50 @@ def handling(handler: Handler) -> Iterator[None]:
         _handler.reset(token)
 
 
-def attend_as_usual(
+def model_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Attend as the model does without us: by scaled-dot-product attention, or by `capped_attention` where it must."""
-    softcap, sinks = options.get("softcap"), options.get("s_aux")
-    if softcap is None and sinks is None:
-        return sdpa_attention_forward(module, query, key, value, mask, **options)
-    n_groups = query.shape[1] // key.shape[1]
-    keys, values = key.repeat_interleave(n_groups, dim=1), value.repeat_interleave(n_groups, dim=1)
-    output = torch.cat(
-        [
-            capped_attention(
-                query[:, :, start : start + _ROWS_AT_ONCE], keys, values, _added(mask, query, key, start),
-                scaling=options.get("scaling"), softcap=softcap, sinks=sinks,
-            )
-            for start in range(0, query.shape[2], _ROWS_AT_ONCE)
-        ],
-        dim=2,
-    )  # fmt: skip
-    return output.transpose(1, 2).contiguous(), None
+    """Attend as the model does without us.
 
-
-def capped_attention(
-    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *,
-    scaling: float | None, softcap: float | None, sinks: Tensor | None,
-) -> Tensor:  # fmt: skip
-    """Attention with soft-capped scores (Gemma 2) or a learned sink per head that takes weight and gives nothing.
-
-    (B, heads, Q, d), (B, heads, K, d), (B, heads, K, e) and a mask that is added -> (B, heads, Q, e).
+    That is scaled-dot-product attention, or, where soft-capped scores (Gemma 2) or learned sinks (gpt-oss) are beyond
+    it, the eager function of the model's own file, some queries at a time, so that memory grows with the keys alone.
     """
-    scores = query @ keys.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    scores = scores + mask
-    if sinks is not None:
-        n_rows = scores.shape[2] * scores.shape[1] // len(sinks)
-        column = sinks.view(1, scores.shape[1], -1, 1).repeat_interleave(n_rows, dim=2).expand(len(scores), -1, -1, -1)
-        scores = torch.cat([scores, column.to(scores.dtype)], dim=3)
-    weights = torch.softmax(scores, dim=3, dtype=torch.float32).to(values.dtype)
-    return weights[..., : keys.shape[2]] @ values
+    if all(options.get(name) is None for name in _EAGER_ONLY):
+        return sdpa_attention_forward(module, query, key, value, mask, **options)
+    n_rows = max(1, _BLOCK_ELEMENTS // (query.shape[1] * key.shape[2]))
+    blocks = []
+    for first in range(0, query.shape[2], n_rows):
+        rows = slice(first, first + n_rows)
+        added = _added_mask(query, key, mask, rows)
+        blocks.append(_eager_function(module)(module, query[:, :, rows], key, value, added, **options)[0])
+    return torch.cat(blocks, dim=1), None
 
 
-def _added(mask: Tensor | None, query: Tensor, key: Tensor, start: int) -> Tensor:
-    """Mask of the rows from ``start`` on as it is added to the scores; without one, attention is causal."""
+def _eager_function(module: Any) -> Callable[..., tuple[Tensor, Tensor]]:
+    function = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if function is None:
+        raise ModelError(
+            f"{type(module).__name__} caps its attention scores or gives weight to a learned sink, in a way of its own that "
+            "cannot run beside a recording; name scorers that record no attention: --scorers surprisal"
+        )
+    eager: Callable[..., tuple[Tensor, Tensor]] = function
+    return eager
+
+
+def _added_mask(query: Tensor, key: Tensor, mask: Tensor | None, rows: slice) -> Tensor:
+    """Mask of some queries as eager attention wants it: added to the scores, 0 or the lowest number."""
+    if mask is not None and mask.dtype != torch.bool:
+        return mask[:, :, rows]
     n_queries, n_keys = query.shape[2], key.shape[2]
-    rows = slice(start, min(start + _ROWS_AT_ONCE, n_queries))
-    if mask is None:
-        last_seen = torch.arange(rows.start, rows.stop, device=query.device) + (n_keys - n_queries)
-        mask_of_rows = (torch.arange(n_keys, device=query.device) <= last_seen[:, None])[None, None]
+    if mask is not None:
+        visible = mask[:, :, rows]
     else:
-        mask_of_rows = mask[:, :, rows]
-    if mask_of_rows.dtype != torch.bool:
-        return mask_of_rows
-    return torch.zeros_like(mask_of_rows, dtype=query.dtype).masked_fill_(~mask_of_rows, -torch.inf)
+        last_seen = torch.arange(n_queries, device=key.device)[rows] + n_keys - n_queries
+        visible = (torch.arange(n_keys, device=key.device) <= last_seen[:, None])[None, None]
+    lowest = torch.finfo(query.dtype).min
+    return torch.zeros(visible.shape, dtype=query.dtype, device=query.device).masked_fill_(~visible, lowest)
 
 
 def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any) -> tuple[Tensor, None]:
-    handler = _handler.get() or attend_as_usual
+    handler = _handler.get() or model_attention
     return handler(module, query, key, value, mask, **options)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
-from reasoning_anatomy.attention_interface import capped_attention, handling
+from reasoning_anatomy.attention_interface import handling
 from reasoning_anatomy.errors import ModelError
 
 
@@ -157,7 +157,7 @@ def _attend(
     if softcap is None and s_aux is None:
         output = scaled_dot_product_attention(folded, all_keys, all_values, attn_mask=mask, scale=scaling)
     else:
-        output = capped_attention(folded, all_keys, all_values, mask, scaling=scaling, softcap=softcap, sinks=s_aux)
+        output = _capped_attention(folded, all_keys, all_values, mask, scaling=scaling, softcap=softcap, sinks=s_aux)
 
     if len(layout.target_tokens):
         tokens = layout.target_tokens
@@ -180,3 +180,20 @@ def _seen(layout: Pass, layer: int, keys: Tensor, values: Tensor) -> list[Tensor
             parts.insert(0, base[index].expand(n_branches, -1, -1, -1))
         seen.append(torch.cat(parts, dim=1).transpose(1, 2))
     return seen
+
+
+def _capped_attention(
+    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, *,
+    scaling: float | None, softcap: float | None, sinks: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Attention with soft-capped scores (Gemma 2) or a learned sink per head that takes weight and gives nothing."""
+    scores = query @ keys.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    scores = scores + mask
+    if sinks is not None:
+        n_rows = scores.shape[2] * scores.shape[1] // len(sinks)
+        column = sinks.view(1, scores.shape[1], -1, 1).repeat_interleave(n_rows, dim=2).expand(len(scores), -1, -1, -1)
+        scores = torch.cat([scores, column.to(scores.dtype)], dim=3)
+    weights = torch.softmax(scores, dim=3, dtype=torch.float32).to(values.dtype)
+    return weights[..., : keys.shape[2]] @ values

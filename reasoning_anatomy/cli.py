@@ -302,7 +302,9 @@ def list_plugins(
     for plural in [kind] if kind else singular:
         _say(f"{plural}:")
         for info in plugins.available(singular[plural]).values():
-            _say(f"  {info.key:<28} {info.summary}" + (f"\n  {'':<28} {info.source}" if info.source else ""))
+            _say(f"  {info.key:<28} {info.summary}")
+            for line in filter(None, (info.source, info.needs and f"Needs {info.needs}")):
+                _say(f"  {'':<28} {line}")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning_anatomy.attention_interface import attend_as_usual, handling, installed
+from reasoning_anatomy.attention_interface import handling, installed, model_attention
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.likelihood import shares_prefixes, tokens_per_pass
 from reasoning_anatomy.models import LoadedModel
@@ -127,4 +127,4 @@ class _Reader(Generic[Found]):
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         entering = LayerInput(module, query[0].float(), key[0].float(), value[0].float(), scaling)
         self.found[module.layer_idx] = self.read(entering)
-        return attend_as_usual(module, query, key, value, mask, **options)
+        return model_attention(module, query, key, value, mask, **options)

@@ -40,7 +40,7 @@ class GradientXInput:
         Raises
         ------
         ModelError
-            The model takes ids only, or cannot be differentiated.
+            The model takes ids only, or its 4-bit weights are held in a way that passes no gradient.
         MeasurementError
             A gradient is not a finite number.
         """
@@ -67,6 +67,17 @@ def _gradient(loaded: LoadedModel, chain: EncodedChain) -> tuple[Tensor, Tensor]
         embeddings = loaded.model.get_input_embeddings()(ids)[None].detach().requires_grad_()
         output = loaded.model(inputs_embeds=embeddings, use_cache=False, logits_to_keep=n_answer + 1)
         nll = torch.nn.functional.cross_entropy(output.logits[0, :-1].float(), ids[-n_answer:])
+        _expect_differentiable(loaded)
         (gradient,) = torch.autograd.grad(nll, embeddings)
     reasoning = slice(n_prompt, n_prompt + chain.n_reasoning)
     return embeddings.detach()[0, reasoning], gradient[0, reasoning]
+
+
+def _expect_differentiable(loaded: LoadedModel) -> None:
+    """Refuse 4-bit weights that a pass on this CPU has packed anew: bitsandbytes multiplies by them outside of autograd."""
+    for module in loaded.model.modules():
+        if getattr(getattr(getattr(module, "weight", None), "quant_state", None), "packing_format_for_cpu", False):
+            raise ModelError(
+                f"{loaded.id}: bitsandbytes passes no gradient through 4-bit weights on this CPU, so gradient_x_input would be "
+                "wrong; use --quantize 8bit, an accelerator, or whole weights"
+            )

@@ -1,5 +1,6 @@
 """What a small classifier would keep of the text, whoever reads it."""
 
+import json
 import string
 import threading
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ class Llmlingua2:
 
     A classifier of tokens (XLM-RoBERTa) reads the reasoning alone: neither the question nor the answer nor the measured
     model enters. The text is cut into chunks of at most 510 of its tokens, each ending with the last full stop or line
-    break that it holds. The probability of a word is the mean over its pieces. A word takes the white space before it; a
-    reasoning token that touches several words has the mean over its characters. Nothing is forced to stay.
+    break that it holds. The probability of a word is the mean over its pieces. A reasoning token that touches several
+    words has the mean over its characters, white space left aside; one that is all white space has that of the word that
+    it goes before. Nothing is forced to stay.
 
     Attributes
     ----------
@@ -63,10 +65,15 @@ class Llmlingua2:
         by_character = _classifier(self.model, self.revision, device).of_characters(chain.chain.reasoning)
         if not len(by_character):
             raise MeasurementError(chain.chain_id, f"{self.model} reads no token in the reasoning; leave the chain out")
-        sums = np.concatenate([[0.0], np.cumsum(by_character)])
-        starts = np.minimum(chain.spans[:, 0], len(by_character) - 1)
-        ends = np.maximum(chain.spans[:, 1], starts + 1)
-        return TokenScores((sums[ends] - sums[starts]) / (ends - starts))
+        visible = np.array([not character.isspace() for character in chain.chain.reasoning])
+        return TokenScores(np.array([_of_token(by_character, visible, *span) for span in chain.spans.tolist()]))
+
+
+def _of_token(by_character: FloatArray, visible: np.ndarray, start: int, end: int) -> float:
+    """Mean over the visible characters of a span, or over all; the character at its start where it is empty."""
+    start = min(start, len(by_character) - 1)
+    span = slice(start, max(end, start + 1))
+    return float(by_character[span][visible[span]].mean() if visible[span].any() else by_character[span].mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +155,17 @@ def _load(model: str, revision: str | None, device: torch.device) -> _Classifier
             f"llmlingua2: {model} is no classifier of LLMLingua-2: it needs a fast tokenizer and two labels, and has "
             f"{classifier.config.num_labels}"
         )
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    return _Classifier(classifier.eval().to(device), backend, (tokenizer.cls_token_id, tokenizer.sep_token_id))
+    ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
+    return _Classifier(classifier.eval().to(device), _reading_all_as_text(tokenizer), ends)
+
+
+def _reading_all_as_text(tokenizer: Any) -> Tokenizer:
+    """Build a copy of the tokenizer that finds no special token in any text."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state["truncation"] = state["padding"] = state["post_processor"] = None
+    state["added_tokens"] = []
+    if state["model"]["type"] == "Unigram":  # which finds them among its pieces, too
+        for token_id in tokenizer.all_special_ids:
+            if token_id < len(state["model"]["vocab"]):
+                state["model"]["vocab"][token_id][0] = f"\uffff{token_id}\uffff"
+    return Tokenizer.from_str(json.dumps(state))

@@ -18,6 +18,10 @@ class Random:
     ----------
     seed
         The same seed gives the same scores of a chain, whatever other chains are measured.
+
+    References
+    ----------
+    A baseline; RandomPress in NVIDIA's kvpress.
     """
 
     seed: int = 0

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Recency:
-    """Position in the reasoning: later tokens count for more."""
+    """Position in the reasoning: later tokens count for more.
+
+    References
+    ----------
+    A baseline; window attention in Xiao et al., Efficient Streaming Language Models with Attention Sinks, arXiv:2309.17453.
+    """
 
     def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
         """Score the reasoning tokens of one chain; the model is not asked."""

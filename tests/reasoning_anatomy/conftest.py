@@ -44,6 +44,28 @@ def example_chains() -> list[ReasoningChain]:
     return read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl")))
 
 
+_deviations: dict[str, float] = {}
+
+
+@pytest.fixture(scope="session")
+def deviation() -> Callable[..., float]:
+    """Largest absolute difference between what a scorer says and its reference; the end of the session lists them."""
+
+    def largest(scorer: str, found: np.ndarray, expected: np.ndarray) -> float:
+        difference = float(np.abs(np.asarray(found) - np.asarray(expected)).max())
+        _deviations[scorer] = max(difference, _deviations.get(scorer, 0.0))
+        return difference
+
+    return largest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _deviations:
+        terminalreporter.section("largest deviation of each scorer from its reference")
+        for scorer, difference in sorted(_deviations.items()):
+            terminalreporter.write_line(f"{scorer:<28} {difference:.1e}")
+
+
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
 _SHAPE = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,

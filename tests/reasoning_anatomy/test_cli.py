@@ -119,6 +119,7 @@ def test_list_shows_every_plugin_with_its_summary(call: Call) -> None:
         for info in available(kind).values():
             assert f"  {info.key:<28} {info.summary}\n" in done.out
             assert info.source in done.out
+            assert info.needs in done.out
     assert [line for line in done.out.splitlines() if not line.startswith(" ")] == [
         "scorers:", "strategies:", "annotators:", "analyses:", "figures:", "formats:",
     ]  # fmt: skip
@@ -129,6 +130,28 @@ def test_list_of_one_kind_shows_that_kind(call: Call) -> None:
     assert done.out.startswith("strategies:\n  ")
     assert "\n  greedy " in done.out
     assert "scorers" not in done.out
+
+
+def test_list_of_scorers_gives_one_line_and_the_source_of_each(call: Call) -> None:
+    done = call("list", "scorers")
+    lines = done.out.splitlines()
+    known = available("scorer")
+    assert [line.split()[0] for line in lines[1:] if not line.startswith(" " * 30)] == list(known)
+    for key, info in known.items():
+        place = lines.index(f"  {key:<28} {info.summary}")
+        assert lines[place + 1] == f"{'':<30} {info.source}"
+
+
+def test_all_takes_every_scorer_that_needs_nothing_else_and_says_which_it_leaves_out(capsys) -> None:
+    known = available("scorer")
+    needy = [key for key, info in known.items() if info.needs]
+    assert "llmlingua2" in needy
+    assert cli._named(("all", "random:seed=3")) == [*(key for key in known if key not in needy), "random:seed=3"]
+    assert capsys.readouterr().out.splitlines() == [f"Left out of all: {key} needs {known[key].needs}" for key in needy]
+    assert cli._named(("all", "llmlingua2:model=here"))[-1] == "llmlingua2:model=here"
+    assert "llmlingua2" not in capsys.readouterr().out
+    assert cli._named(("surprisal",)) == ["surprisal"]
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("command", ["report", "annotate"])

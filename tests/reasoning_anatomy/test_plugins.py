@@ -73,6 +73,18 @@ def test_a_plugin_keeps_the_contract(kind: str, key: str) -> None:
     assert "\n" not in info.source
 
 
+@pytest.mark.parametrize("key", available("scorer"))
+def test_every_scorer_has_a_summary_and_a_source(key: str) -> None:
+    info = available("scorer")[key]
+    assert 20 < len(info.summary) <= 128
+    assert "arXiv:" in info.source or info.source.startswith("A baseline; ")
+
+
+@pytest.mark.parametrize("key", available("scorer"))
+def test_what_a_scorer_needs_is_told_without_importing_it(key: str) -> None:
+    assert available("scorer")[key].needs == getattr(load_class("scorer", key), "needs", "")
+
+
 @pytest.mark.parametrize(("kind", "key"), KEYS)
 def test_options_have_defaults_and_documentation_and_stand_in_the_repr(kind: str, key: str) -> None:
     plugin = load(kind, key)

@@ -11,6 +11,7 @@ import pytest
 from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
 from reasoning_anatomy.measurement import Measurement, write_measurement
 from reasoning_anatomy.run import Run, newest_run, open_run
+from reasoning_anatomy.steps import aggregate
 from reasoning_anatomy.tables import write_tables
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
 
@@ -116,6 +117,25 @@ def test_tokens_are_those_of_the_chain_files(run: Run, chains: list[ReasoningCha
         np.testing.assert_array_equal(steps, measurement.paths["greedy"].deletion_step)
         assert rows["deletion_step_greedy"].isna().sum() == 4  # 0.4 of 10 tokens are kept
     assert str(tokens["deletion_step_greedy"].dtype) == "Int64"
+
+
+def test_steps_hold_mean_and_sum_of_their_tokens(run: Run, chains: list[ReasoningChain]) -> None:
+    steps, tokens = run.steps(), run.tokens()
+    assert list(steps.columns) == [
+        "chain_id", "question_id", "step", "start", "end", "text", "n_tokens", "score_answer_attention_mean",
+        "score_answer_attention_sum",
+    ]  # fmt: skip
+    assert steps["chain_id"].unique().tolist() == IDS
+    for chain in chains:
+        rows = steps[steps["chain_id"] == chain.chain_id]
+        # Take 0 apples. Then add 2! So 5
+        assert rows["text"].tolist() == [f"Take {chain.reasoning[5]} apples.", "Then add 2!", "So 5"]
+        assert rows["step"].tolist() == [0, 1, 2]
+        assert rows["n_tokens"].tolist() == [4, 4, 2]
+        of_chain = tokens[tokens["chain_id"] == chain.chain_id]
+        for how in ("mean", "sum"):
+            expected = aggregate(of_chain["score_answer_attention"].to_numpy(), of_chain["step"].to_numpy(), how=how)
+            np.testing.assert_allclose(rows[f"score_answer_attention_{how}"], expected, rtol=1e-12)
 
 
 def test_tokens_join_every_annotator(run: Run) -> None:

@@ -15,8 +15,9 @@ import torch
 
 from reasoning_anatomy.importance.random import Random
 from reasoning_anatomy.importance.recency import Recency
+from reasoning_anatomy.importance.sink_recency import SinkRecency
 from reasoning_anatomy.importance.surprisal import Surprisal
-from reasoning_anatomy.plugins import load
+from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 README = Path(__file__).parents[2] / "README.md"
@@ -30,6 +31,36 @@ def renamed(chain: EncodedChain, chain_id: str) -> EncodedChain:
 def test_recency_rises_with_the_position(make_random_chain):
     score = Recency().score(make_random_chain(2, 5, 1), loaded=None).score
     assert score.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_sinks_come_before_the_latest_tokens(make_random_chain):
+    # n = 7 with two sinks: 7 7 2 3 4 5 6
+    assert SinkRecency(n_sink=2).score(make_random_chain(2, 7, 1), loaded=None).score.tolist() == [7, 7, 2, 3, 4, 5, 6]
+    assert SinkRecency(n_sink=0).score(make_random_chain(2, 3, 1), loaded=None).score.tolist() == [0, 1, 2]
+    assert SinkRecency().score(make_random_chain(2, 3, 1), loaded=None).score.tolist() == [3, 3, 3]
+    with pytest.raises(ValueError, match="n_sink is -1, expected 0 or more"):
+        SinkRecency(n_sink=-1)
+
+
+@pytest.mark.parametrize("size", range(4, 13))
+def test_the_highest_scores_are_what_a_streaming_cache_of_any_size_keeps(make_random_chain, size):
+    score = SinkRecency().score(make_random_chain(2, 12, 1), loaded=None).score
+    kept = set(np.argsort(-score, kind="stable")[:size])
+    assert kept == {*range(4), *range(12 - (size - 4), 12)}
+
+
+@pytest.mark.parametrize("key", [key for key, info in available("scorer").items() if not info.needs])
+def test_every_scorer_gives_one_finite_number_per_token_and_the_same_twice(make_random_model, make_random_chain, key):
+    loaded, chain = make_random_model("qwen3"), make_random_chain(6, 9, 3)
+    one, two = (load("scorer", key).score(chain, loaded=loaded) for _ in range(2))
+    assert one.score.shape == (9,)
+    assert np.isfinite(one.score).all()
+    np.testing.assert_array_equal(one.score, two.score)
+    if one.profile is not None:
+        assert one.profile.scorer == key
+        assert one.profile.received.shape in {(3, 4, 9), (3, 2, 9)}
+        assert one.profile.queries
+        assert one.profile.normalisation
 
 
 def test_random_scores_depend_on_chain_and_seed_alone(make_random_chain):
@@ -57,7 +88,7 @@ def test_scorers_that_ask_no_model_need_no_torch_and_agree_between_processes(mak
         "text = ReasoningChain(chain_id='random', question_id='q', question='?', reasoning='xxx', answer='x')\n"
         "one, spans = np.array([1]), np.array([[0, 1], [1, 2], [2, 3]])\n"
         "chain = EncodedChain(text, one, np.array([5, 6, 7]), one, spans)\n"
-        "print([load('scorer', key).score(chain, loaded=None).score.tolist() for key in ('recency', 'random')])\n"
+        "print([load('scorer', key).score(chain, loaded=None).score.tolist() for key in ('recency', 'random', 'sink_recency')])\n"
         "assert 'torch' not in sys.modules"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
@@ -65,20 +96,22 @@ def test_scorers_that_ask_no_model_need_no_torch_and_agree_between_processes(mak
     assert done.returncode == 0, done.stderr
     chain = make_random_chain(1, 3, 1)
     assert ast.literal_eval(done.stdout) == [
-        load("scorer", key).score(chain, loaded=None).score.tolist() for key in ("recency", "random")
+        load("scorer", key).score(chain, loaded=None).score.tolist() for key in ("recency", "random", "sink_recency")
     ]
 
 
 @pytest.mark.parametrize("token_budget", [3, 512])
 @pytest.mark.parametrize("family", ["llama", "mistral"])
-def test_surprisal_is_the_nll_of_each_token_in_the_plain_model(make_random_model, make_random_chain, family, token_budget):
+def test_surprisal_is_the_nll_of_each_token_in_the_plain_model(
+    make_random_model, make_random_chain, deviation, family, token_budget
+):
     loaded, chain = make_random_model(family), make_random_chain(4, 12, 3)
     ids = torch.from_numpy(chain.ids)
     with torch.inference_mode():
         logp = loaded.model(input_ids=ids[None], use_cache=False).logits[0].log_softmax(-1)
     expected = -logp[torch.arange(3, 15), ids[4:16]].numpy()
     scores = Surprisal(token_budget=token_budget).score(chain, loaded=loaded)
-    np.testing.assert_allclose(scores.score, expected, atol=NATS)
+    assert deviation("surprisal", scores.score, expected) < NATS
     assert scores.profile is None
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_anatomy.steps import step_of_token
+from reasoning_anatomy.steps import aggregate, step_of_token
 
 
 def words(text: str) -> np.ndarray:
@@ -69,3 +69,22 @@ def test_characters_of_one_visible_run_share_a_step() -> None:
     steps = step_of_token(text, spans)
     pieces = ["".join(text[i] for i in np.flatnonzero(steps == step)) for step in range(steps.max() + 1)]
     assert pieces == ["First, x = 3. ", "Then y = 4!\n", "So 7."]
+
+
+def test_scores_of_steps_by_hand() -> None:
+    score, step = [1.0, 2, 3, 10, -4], np.array([0, 0, 0, 2, 2])  # no token is in step 1
+    assert aggregate(np.array(score), step, how="mean").tolist() == [2, 3]
+    assert aggregate(np.array(score), step, how="sum").tolist() == [6, 6]
+
+
+def test_every_layer_and_head_is_aggregated_alike() -> None:
+    rng = np.random.default_rng(0)
+    profile, step = rng.random((2, 3, 20)).astype(np.float16), np.sort(rng.integers(0, 6, 20))
+    for how, reduce in (("mean", np.mean), ("sum", np.sum)):
+        expected = [reduce(profile[..., step == one].astype(float), axis=-1) for one in np.unique(step)]
+        np.testing.assert_allclose(aggregate(profile, step, how=how), np.stack(expected, axis=-1), rtol=1e-12)
+
+
+def test_another_way_to_aggregate_is_refused() -> None:
+    with pytest.raises(ValueError, match="how is 'max', expected 'mean' or 'sum'"):
+        aggregate(np.ones(2), np.array([0, 1]), how="max")  # type: ignore[arg-type]
