@@ -1,7 +1,7 @@
 """The per-chain correlations of a run: which chains can be used, and what each of them says."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,13 +27,13 @@ class ChainEvidence:
     n_tokens, n_censored
         Reasoning tokens, and those that were never deleted.
     overall
-        (4,) the ``TERMS`` of the attention averaged over layers and heads, or of the scores.
+        (4,) the ``TERMS`` of the scores.
     partial_tau
-        Of the same attention: Kendall's own coefficient, see `partial_tau`.
+        Of the same scores: Kendall's own coefficient, see `partial_tau`.
     layers
-        (layers, 4) of the attention averaged over heads; (0, 4) where the scorer has no profile.
+        (layers, 4) of the profile averaged over heads; (0, 4) where the scorer has none.
     heads
-        (layers, heads, 4); (0, 0, 4) where the scorer has no profile.
+        (layers, heads, 4); (0, 0, 4) where the scorer has none.
     """
 
     chain_id: str
@@ -48,7 +48,7 @@ class ChainEvidence:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What every usable chain says, and why the others say nothing."""
+    """What every usable chain says of one scorer, and why the others say nothing."""
 
     chains: tuple[ChainEvidence, ...]
     exclusions: Mapping[str, int]
@@ -74,31 +74,38 @@ def choose(run: Run, kind: str, wanted: str | None, known: Mapping[str, str]) ->
     return label
 
 
-def gather(run: Run, *, scorer: str, strategy: str) -> Evidence:
-    """Correlate attention with deletion order in every chain of a run that can be used.
+def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evidence]:
+    """Correlate each scorer with the deletion order in every chain of a run that can be used; by scorer.
 
-    Raises
-    ------
-    AnalysisError
-        No chain of the run can be used.
+    Every chain is read once.
     """
     measured = run.measured
-    exclusions = Counter({"not_measured": len(run.chains) - len(measured)})
-    chains = []
+    chains: dict[str, list[ChainEvidence]] = {scorer: [] for scorer in scorers}
+    exclusions = {scorer: Counter({"not_measured": len(run.chains) - len(measured)}) for scorer in scorers}
     for chain_id in measured:
-        found = _read_chain(run.measurement(chain_id), run.chains[chain_id].question_id, scorer, strategy)
-        if isinstance(found, str):
-            exclusions[found] += 1
-        else:
-            chains.append(found)
-            exclusions["no_value_given_position"] += int(np.isnan(found.overall).any())
-            exclusions["constant_layer"] += int(np.isnan(found.layers[..., 0]).sum())
-            exclusions["constant_head"] += int(np.isnan(found.heads[..., 0]).sum())
-    excluded = {reason: count for reason, count in sorted(exclusions.items()) if count}
-    if not chains:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in excluded.items())
+        measurement = run.measurement(chain_id)
+        for scorer in scorers:
+            found = _read_chain(measurement, run.chains[chain_id].question_id, scorer, strategy)
+            if isinstance(found, str):
+                exclusions[scorer][found] += 1
+            else:
+                chains[scorer].append(found)
+                exclusions[scorer]["no_value_given_position"] += int(np.isnan(found.overall).any())
+                exclusions[scorer]["constant_layer"] += int(np.isnan(found.layers[..., 0]).sum())
+                exclusions[scorer]["constant_head"] += int(np.isnan(found.heads[..., 0]).sum())
+    return {
+        scorer: Evidence(
+            tuple(chains[scorer]), {reason: count for reason, count in sorted(exclusions[scorer].items()) if count}
+        )
+        for scorer in scorers
+    }
+
+
+def expect_chains(run: Run, evidence: Evidence) -> None:
+    """Refuse evidence of no chain; `AnalysisError` says why there is none."""
+    if not evidence.chains:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in evidence.exclusions.items())
         raise AnalysisError(f"{run.folder}: none of {len(run.chains)} chains can be used ({reasons}); measure other chains")
-    return Evidence(tuple(chains), excluded)
 
 
 def importance_order(path: PruningPath) -> FloatArray:
@@ -117,7 +124,7 @@ def _read_chain(measurement: Measurement, question_id: str, scorer: str, strateg
     path, profile = measurement.paths[strategy], measurement.profiles.get(scorer)
     n = path.n_reasoning
     received = np.empty((0, 0, n)) if profile is None else profile.received.astype(np.float64)
-    overall = measurement.scores[scorer] if profile is None else received.mean(axis=(0, 1))
+    overall = measurement.scores[scorer]
     if n < MIN_TOKENS:
         return f"fewer_than_{MIN_TOKENS}_tokens"
     if len(path.deleted) == 0:

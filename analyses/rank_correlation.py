@@ -1,4 +1,4 @@
-"""Whether the attention that a token receives predicts when it is deleted."""
+"""Whether attention, or another score, predicts when a token is deleted."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,36 +6,33 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
-from analyses._bootstrap import Counts, Means, bootstrap_means, check_options, resample_counts
+from analyses._bootstrap import check_options
 from analyses._caveats import caveats
-from analyses._correlation import TERMS
-from analyses._evidence import Evidence, choose, gather
+from analyses._evidence import Evidence, choose, expect_chains, gather
 from analyses._families import adjust
-from analyses._power import detectable_effect
-from analyses._questions import question_index, question_means
+from analyses._of_scorer import ScorerTables, tables_of_scorer
+from analyses._side_by_side import joined_details, joined_exclusions, main_table, per_scorer
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run import Run
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, FloatArray, IntArray
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
 
 _VERSIONS_OF: Final = ("reasoning-anatomy", "numpy", "pandas", "scipy", "statsmodels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankCorrelation:
-    """Rank correlation of the attention that tokens receive with the step at which they are deleted.
+    """Rank correlation of the scores of tokens, such as attention, with the step at which they are deleted.
 
     Spearman's rho and Kendall's tau-b within each chain, raw and given position (both regressed on it); averaged
-    within each question, then over questions. Positive = the tokens that receive more attention are deleted later.
+    within each question, then over questions. Positive = the tokens with a higher score are deleted later.
     Tokens that were never deleted are tied after the last deletion. ``docs/statistics.md`` says why, and how well the
     intervals do.
 
     Attributes
     ----------
     scorer
-        Label of the scorer whose attention profile is read; its scores, where it has no profile. None takes
-        the first of the run.
+        Label of the scorer that is read. None sets all scorers of the run side by side.
     strategy
         Label of the strategy whose path is read; None takes the first of the run.
     draws
@@ -74,9 +71,11 @@ class RankCorrelation:
 
         Returns
         -------
-        Table: one row per term, ``p_adjusted`` by Holm over them. Details, unrounded: ``between_questions``, ``per_chain``
-        and, for a scorer with a profile, ``per_layer`` (Holm over the layers of a term) and ``per_head``
-        (Benjamini-Hochberg over the heads of a term, and ``p_max_t``).
+        Table, for one scorer: one row per term, ``p_adjusted`` by Holm over them. For several: the rows ``scorer: spearman``
+        and ``scorer: spearman_given_position`` of each, ``p_adjusted`` by Holm over the scorers of a term. Details, unrounded:
+        ``between_questions``, ``per_chain`` and, for a scorer with a profile, ``per_layer`` (Holm over the layers of a term)
+        and ``per_head`` (Benjamini-Hochberg over the heads of a term, and ``p_max_t``). For several scorers they have a
+        column ``scorer``, and ``per_scorer`` has every term of each.
 
         Raises
         ------
@@ -84,64 +83,49 @@ class RankCorrelation:
             The run has no such scorer or strategy, or no chain of it can be used.
         """
         configuration = run.manifest.configuration
-        scorer = choose(run, "scorer", self.scorer, configuration.scorers)
         strategy = choose(run, "strategy", self.strategy, configuration.strategies)
-        evidence = gather(run, scorer=scorer, strategy=strategy)
-        sample = _Sample.of(evidence, draws=self.draws, seed=self.seed, confidence=self.confidence)
-        overall = np.stack([chain.overall for chain in evidence.chains])
-        table = sample.summary(overall, pd.DataFrame({"term": TERMS}))
-        table["p_adjusted"] = adjust(table["p_value"].to_numpy(), "holm")
-        details = {"between_questions": _spread(sample, overall), **_profile_tables(evidence, sample)}
-        details["per_chain"] = _per_chain(evidence, overall)
+        if self.scorer is None and len(configuration.scorers) > 1:
+            return self._side_by_side(run, list(configuration.scorers), strategy)
+        scorer = choose(run, "scorer", self.scorer, configuration.scorers)
+        evidence = gather(run, scorers=[scorer], strategy=strategy)[scorer]
+        expect_chains(run, evidence)
+        found = self._tables(evidence)
+        table = found.table.assign(p_adjusted=adjust(found.table["p_value"].to_numpy(), "holm"))[list(RESULT_COLUMNS)]
         return AnalysisResult(
             name=key_of(self),
-            table=table[list(RESULT_COLUMNS)],
-            details=details,
+            table=table,
+            details=found.details,
             exclusions=evidence.exclusions,
-            warnings=tuple(caveats(evidence, table, details["between_questions"])),
+            warnings=tuple(caveats(evidence, table, found.details["between_questions"])),
             config=repr(dataclasses.replace(self, scorer=scorer, strategy=strategy)),
-            provenance=_provenance(run, scorer, strategy),
+            provenance=_provenance(run, configuration.scorers[scorer], strategy),
         )
 
-
-@dataclass(frozen=True, eq=False)
-class _Sample:
-    """The chains of the analysis as a sample of questions, with one set of resamples for every table."""
-
-    questions: IntArray
-    n_tokens: IntArray
-    counts: Counts
-    confidence: float
-
-    @classmethod
-    def of(cls, evidence: Evidence, *, draws: int, seed: int, confidence: float) -> "_Sample":
-        questions = question_index([chain.question_id for chain in evidence.chains])
-        counts = resample_counts(int(questions.max()) + 1, draws=draws, rng=np.random.default_rng(seed))
-        return cls(questions, evidence.n_tokens, counts, confidence)
-
-    def means(self, values: FloatArray) -> Means:
-        """(chains, columns) -> the mean of each column over questions; an interval never leaves -1..1."""
-        means = bootstrap_means(question_means(values, self.questions), self.counts, confidence=self.confidence)
-        return dataclasses.replace(means, ci_low=np.clip(means.ci_low, -1, 1), ci_high=np.clip(means.ci_high, -1, 1))
-
-    def summary(self, values: FloatArray, labels: pd.DataFrame) -> pd.DataFrame:
-        """(chains, columns) and one label row per column -> labels with estimate, interval, p-value and sizes."""
-        means = self.means(values)
-        present = np.isfinite(values)
-        return labels.assign(
-            estimate=means.estimate,
-            ci_low=means.ci_low,
-            ci_high=means.ci_high,
-            p_value=means.p_value,
-            p_max_t=means.p_max_t,
-            sd_questions=means.sd,
-            n_questions=means.n_questions.astype(np.int64),
-            n_chains=present.sum(axis=0),
-            n_tokens=self.n_tokens @ present,
+    def _side_by_side(self, run: Run, scorers: list[str], strategy: str) -> AnalysisResult:
+        """Analyse every scorer of the run."""
+        evidence = gather(run, scorers=scorers, strategy=strategy)
+        usable = {scorer: found for scorer, found in evidence.items() if found.chains}
+        expect_chains(run, next(iter(usable.values() or evidence.values())))
+        tables = {scorer: self._tables(found) for scorer, found in usable.items()}
+        rows, details = per_scorer(tables), joined_details(tables)
+        table = main_table(rows)
+        largest = max(usable.values(), key=lambda found: len(found.chains))
+        unusable = [f"{scorer}: no chain can be used" for scorer in scorers if scorer not in usable]
+        return AnalysisResult(
+            name=key_of(self),
+            table=table,
+            details={"per_scorer": rows, **details},
+            exclusions=joined_exclusions(evidence),
+            warnings=(*unusable, *caveats(largest, table, details["between_questions"])),
+            config=repr(dataclasses.replace(self, strategy=strategy)),
+            provenance=_provenance(run, dict(run.manifest.configuration.scorers), strategy),
         )
 
+    def _tables(self, evidence: Evidence) -> ScorerTables:
+        return tables_of_scorer(evidence, draws=self.draws, seed=self.seed, confidence=self.confidence)
 
-def _provenance(run: Run, scorer: str, strategy: str) -> dict[str, Any]:
+
+def _provenance(run: Run, scorer: str | dict[str, str], strategy: str) -> dict[str, Any]:
     configuration = run.manifest.configuration
     model = configuration.model
     facts = ("revision", "dtype", "quantization")
@@ -149,59 +133,10 @@ def _provenance(run: Run, scorer: str, strategy: str) -> dict[str, Any]:
         "run": run.folder.resolve().name,
         "model": model.id if model else f"none; {configuration.encoding}",
         **{fact: getattr(model, fact) for fact in facts if model},
-        "scorer": configuration.scorers[scorer],
+        "scorer": scorer,
         "strategy": configuration.strategies[strategy],
         "versions": {package: version(package) for package in _VERSIONS_OF},
     }
-
-
-def _profile_tables(evidence: Evidence, sample: _Sample) -> dict[str, pd.DataFrame]:
-    """Tables per layer and per head; none for a scorer without a profile."""
-    heads = np.stack([chain.heads for chain in evidence.chains])  # (chains, layers, heads, terms)
-    if heads.size == 0:
-        return {}
-    layers = np.stack([chain.layers for chain in evidence.chains])
-    n_layers, n_heads = heads.shape[1:3]
-    layer = pd.DataFrame({"layer": range(n_layers)})
-    layer_head = layer.merge(pd.DataFrame({"head": range(n_heads)}), how="cross")
-    per_layer, per_head = [], []
-    for number, term in enumerate(TERMS):
-        rows = sample.summary(layers[..., number], layer.assign(term=term))
-        per_layer.append(rows.assign(p_adjusted=adjust(rows["p_value"].to_numpy(), "holm")))
-        rows = sample.summary(heads[..., number].reshape(len(heads), -1), layer_head.assign(term=term))
-        per_head.append(rows.assign(p_adjusted=adjust(rows["p_value"].to_numpy(), "fdr_bh")))
-    columns = [*RESULT_COLUMNS[1:6], "p_max_t", "sd_questions", *RESULT_COLUMNS[6:]]
-    return {
-        "per_layer": pd.concat(per_layer, ignore_index=True)[["layer", "term", *columns]],
-        "per_head": pd.concat(per_head, ignore_index=True)[["layer", "head", "term", *columns]],
-    }
-
-
-def _per_chain(evidence: Evidence, overall: FloatArray) -> pd.DataFrame:
-    facts = pd.DataFrame(
-        {
-            "chain_id": [chain.chain_id for chain in evidence.chains],
-            "question_id": [chain.question_id for chain in evidence.chains],
-            "n_tokens": evidence.n_tokens,
-            "n_censored": evidence.n_censored,
-        }
-    )
-    partial_tau = [chain.partial_tau for chain in evidence.chains]
-    return facts.assign(**dict(zip(TERMS, overall.T, strict=True)), kendall_partial_tau=partial_tau)
-
-
-def _spread(sample: _Sample, overall: FloatArray) -> pd.DataFrame:
-    """How far the questions differ, and the smallest mean that so many of them could have shown."""
-    per_question = pd.DataFrame(question_means(overall, sample.questions), columns=list(TERMS))
-    spread = per_question.describe().T.rename(
-        columns={"count": "n_questions", "std": "sd", "25%": "q25", "50%": "median", "75%": "q75"}
-    )
-    spread = spread.rename_axis("term").reset_index().astype({"n_questions": "int64"})
-    effects = [
-        detectable_effect(sd, n, confidence=sample.confidence)
-        for sd, n in zip(spread["sd"], spread["n_questions"], strict=True)
-    ]
-    return spread.assign(detectable_effect=effects)
 
 
 if __name__ == "__main__":

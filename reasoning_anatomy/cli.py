@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT: Final = 2
 _DEFAULT_ANALYSES: Final = ("rank_correlation",)
+_DEMO_SCORERS: Final = (  # each costs about one forward pass, or none
+    "answer_attention", "surprisal", "token_entropy", "gradient_x_input", "key_norm", "key_diff", "expected_attention",
+    "recency", "sink_recency", "random",
+)  # fmt: skip
 
 _Run = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 _Dtype = Annotated[
@@ -64,7 +68,7 @@ def demo(
     from reports import write_report
 
     with Stages(show=True) as stages:
-        run = measure(examples[:chains], out=out, model=model, stages=stages)
+        run = measure(examples[:chains], out=out, model=model, scorers=_DEMO_SCORERS, stages=stages)
         stage = stages.add("annotate", len(run.measured))
         annotations.annotate_run(run, progress=stage.each)
         with stages.add("analyse", 1) as stage:

@@ -194,7 +194,12 @@ def _model_rows(configuration: Configuration) -> list[tuple[str, str]]:
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
     """One row of a result table, rounded."""
     term = str(row.get("term", ""))
-    shown = {"term": term, "name": _TERMS.get(term, ""), "estimate": number(row["estimate"]), "interval": _interval(row)}
+    shown = {
+        "term": term,
+        "name": _TERMS.get(term.rpartition(": ")[2], ""),
+        "estimate": number(row["estimate"]),
+        "interval": _interval(row),
+    }
     shown |= {name: p_value(row[name]) for name in ("p_value", "p_adjusted") if name in row}
     return shown | {name: whole(row[name]) for name in ("n_questions", "n_chains", "n_tokens") if name in row}
 

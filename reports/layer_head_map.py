@@ -25,12 +25,15 @@ class LayerHeadMap:
 
     Attributes
     ----------
+    scorer
+        Of several scorers, whose heads; the first that has any where left out.
     term
         Which statistic of ``rank_correlation``.
     alpha
         Heads whose adjusted p-value is below it carry a dot.
     """
 
+    scorer: str = ""
     term: str = "spearman"
     alpha: float = 0.05
 
@@ -39,11 +42,11 @@ class LayerHeadMap:
 
         Returns
         -------
-        Columns ``term, layer, head, estimate, ci_low, ci_high, p_value, p_adjusted`` of ``rank_correlation``'s detail
-        table ``per_head``; layers and heads count from 0.
+        Columns ``scorer, term, layer, head, estimate, ci_low, ci_high, p_value, p_adjusted`` of ``rank_correlation``'s
+        detail table ``per_head``; layers and heads count from 0, and ``scorer`` is empty where only one was analysed.
         """
         result = run.analysis("rank_correlation")
-        table = by_term(detail(run, result, "per_head"), result.table["term"].tolist())
+        table = self._of_scorer(run, by_term(detail(run, result, "per_head"), result.table["term"].tolist()))
         rows = table[table["term"] == self.term]
         if rows.empty:
             found = ", ".join(sorted(table["term"].unique())) or "none"
@@ -52,7 +55,16 @@ class LayerHeadMap:
             if name not in rows:
                 rows = rows.assign(**{name: np.nan})
         rows = rows.sort_values(["layer", "head"], kind="stable").drop_duplicates(["layer", "head"])
-        return rows[["term", "layer", "head", "estimate", *_OPTIONAL]].reset_index(drop=True)
+        return rows[["scorer", "term", "layer", "head", "estimate", *_OPTIONAL]].reset_index(drop=True)
+
+    def _of_scorer(self, run: Run, table: pd.DataFrame) -> pd.DataFrame:
+        if "scorer" not in table:
+            table = table.assign(scorer=self.scorer)
+        scorer = self.scorer or table["scorer"].iloc[0]
+        if scorer not in set(table["scorer"]):
+            found = ", ".join(table["scorer"].unique())
+            raise RunError(f"{run.folder}: rank_correlation has no heads of scorer {scorer!r}; it has those of {found}")
+        return table[table["scorer"] == scorer]
 
     def draw(self, run: Run) -> "Figure":
         """Draw the map, layers from bottom to top."""
@@ -75,7 +87,7 @@ class LayerHeadMap:
             self._mark(axis, data, grid)
             _number(axis, grid)
             bar = figure.colorbar(mesh, ax=axis, pad=0.03, fraction=0.06)
-            bar.set_label(self.term.replace("_", " "), color=INK)
+            bar.set_label(" of ".join(filter(None, (self.term.replace("_", " "), data["scorer"].iloc[0]))), color=INK)
             bar.outline.set_visible(False)
         return figure
 

@@ -17,7 +17,7 @@ from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
 
-FAST = RankCorrelation(draws=999)
+FAST = RankCorrelation(scorer="answer_attention", draws=999)
 Make = Callable[..., Run]
 
 
@@ -243,9 +243,10 @@ def test_unknown_scorer_or_strategy_lists_what_there_is(tmp_path: Path, make_run
         RankCorrelation(strategy="random").analyse(run)
 
 
-def test_without_names_the_first_scorer_and_strategy_of_the_run_are_taken(tmp_path: Path, make_run: Make) -> None:
-    rng = np.random.default_rng(5)
-    run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
+def test_without_names_the_only_scorer_and_the_first_strategy_are_taken(
+    tmp_path: Path, make_planted_run: Make, make_chains: Make
+) -> None:
+    run = make_planted_run(tmp_path, make_chains(6), strength=0.5)
     result = RankCorrelation(draws=99).analyse(run)
     named = RankCorrelation(scorer="answer_attention", strategy="greedy", draws=99)
     assert result.config == repr(named)

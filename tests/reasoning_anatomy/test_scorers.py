@@ -88,7 +88,8 @@ def test_scorers_that_ask_no_model_need_no_torch_and_agree_between_processes(mak
         "text = ReasoningChain(chain_id='random', question_id='q', question='?', reasoning='xxx', answer='x')\n"
         "one, spans = np.array([1]), np.array([[0, 1], [1, 2], [2, 3]])\n"
         "chain = EncodedChain(text, one, np.array([5, 6, 7]), one, spans)\n"
-        "print([load('scorer', key).score(chain, loaded=None).score.tolist() for key in ('recency', 'random', 'sink_recency')])\n"
+        "keys = ('recency', 'random', 'sink_recency')\n"
+        "print([load('scorer', key).score(chain, loaded=None).score.tolist() for key in keys])\n"
         "assert 'torch' not in sys.modules"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
