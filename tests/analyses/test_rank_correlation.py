@@ -297,3 +297,88 @@ def test_options_can_be_written_in_a_spec() -> None:
     assert "arXiv 2601.03066" in info.source
     with pytest.raises(dataclasses.FrozenInstanceError):
         RankCorrelation().seed = 1  # type: ignore[misc]
+
+
+ALL = RankCorrelation(draws=999)
+SCORERS = ("answer_attention", "surprisal")
+
+
+@pytest.fixture
+def two_scorers(tmp_path: Path, make_run: Make) -> Run:
+    """Six questions; in this run surprisal is minus attention."""
+    rng = np.random.default_rng(7)
+    return make_run(tmp_path / "two", [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
+
+
+def test_several_scorers_stand_side_by_side_raw_and_given_position(two_scorers: Run) -> None:
+    result = ALL.analyse(two_scorers)
+    shown = [f"{scorer}: {term}" for scorer in SCORERS for term in TERMS[:2]]
+    assert result.table["term"].tolist() == shown
+    assert result.config == repr(dataclasses.replace(ALL, strategy="greedy"))
+    assert result.provenance["scorer"] == {"answer_attention": "AnswerAttention()", "surprisal": "Surprisal()"}
+    rows = result.details["per_scorer"]
+    assert list(rows.columns) == ["scorer", *RESULT_COLUMNS]
+    assert list(zip(rows["scorer"], rows["term"], strict=True)) == [(scorer, term) for scorer in SCORERS for term in TERMS]
+
+
+def test_each_scorer_has_the_numbers_that_it_has_alone(two_scorers: Run) -> None:
+    together = ALL.analyse(two_scorers)
+    for scorer in SCORERS:
+        alone = RankCorrelation(scorer=scorer, draws=999).analyse(two_scorers)
+        rows = together.details["per_scorer"].query("scorer == @scorer")
+        same = [column for column in RESULT_COLUMNS if column != "p_adjusted"]
+        pd.testing.assert_frame_equal(rows[same].reset_index(drop=True), alone.table[same])
+        for name, table in alone.details.items():
+            found = together.details[name].query("scorer == @scorer").drop(columns="scorer").reset_index(drop=True)
+            pd.testing.assert_frame_equal(found, table, check_dtype=False)
+    assert set(together.details["per_head"]["scorer"]) == {"answer_attention"}
+
+
+def test_the_family_is_the_scorers_of_a_term(two_scorers: Run) -> None:
+    rows = ALL.analyse(two_scorers).details["per_scorer"]
+    for _, family in rows.groupby("term"):
+        low, high = np.sort(family["p_value"])  # Holm by hand: twice the smaller, and no less than that the other
+        assert sorted(family["p_adjusted"]) == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
+
+
+def test_exclusions_of_one_scorer_carry_its_name(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(8)
+    run = make_run(
+        tmp_path,
+        [
+            *((f"q{number}", attention(rng), rng.permutation(12)) for number in range(5)),
+            ("short", attention(rng, 4), rng.permutation(4)),
+            ("lost", None, []),
+        ],
+    )
+    one_head = attention(rng)
+    one_head[1, 2] = 0.25
+    others = [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(5)]
+    chains = make_run(tmp_path / "head", [*others, ("head", one_head, rng.permutation(12))])
+    assert ALL.analyse(run).exclusions == {"fewer_than_5_tokens": 1, "not_measured": 1}
+    assert ALL.analyse(chains).exclusions == {"answer_attention: constant_head": 1}
+
+
+def test_a_scorer_that_cannot_be_used_is_named_and_the_others_stand(two_scorers: Run) -> None:
+    configuration = two_scorers.manifest.configuration
+    more = configuration.model_copy(update={"scorers": {**configuration.scorers, "astrology": "Astrology()"}})
+    write_manifest(two_scorers.folder, two_scorers.manifest.model_copy(update={"configuration": more}))
+    result = ALL.analyse(Run(two_scorers.folder))
+    assert set(result.details["per_scorer"]["scorer"]) == set(SCORERS)
+    assert "astrology: no chain can be used" in result.warnings
+    assert result.exclusions == {"astrology: not_measured": 6}
+
+
+def test_few_questions_are_told_once_for_all_scorers(two_scorers: Run) -> None:
+    result = ALL.analyse(two_scorers)
+    few = [text for text in result.warnings if text.startswith("6 questions are few")]
+    assert len(few) == 1
+    effects = result.details["between_questions"].query("term in @TERMS[:2]")["detectable_effect"]
+    assert few[0].endswith(f"is: {effects.min():.2g} to {effects.max():.2g}, by scorer (between_questions has each)")
+
+
+def test_no_scorer_with_a_usable_chain_says_why(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(6)
+    run = make_run(tmp_path, [("a", attention(rng, 3), [0]), ("b", attention(rng), [])])
+    with pytest.raises(AnalysisError, match=r"none of 2 chains can be used \(1 fewer_than_5_tokens, 1 no_deletion\)"):
+        ALL.analyse(run)

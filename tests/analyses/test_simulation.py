@@ -7,12 +7,16 @@ seed, and must agree within Monte-Carlo error.
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
 from analyses._bootstrap import Means, bootstrap_means, resample_counts
 from analyses._correlation import TERMS, given_position, spearman
 from analyses._kendall import kendall
+from analyses._of_scorer import ScorerTables
+from analyses._side_by_side import per_scorer
+from reasoning_anatomy.types import RESULT_COLUMNS
 
 CHAINS, TOKENS = 3, 40
 SAMPLES = {8: 700, 30: 200}
@@ -88,6 +92,20 @@ def any_head_found(n_questions: int, samples: int, *, seed: int) -> float:
     for _ in range(samples):
         values = 0.2 * (rng.standard_normal((n_questions, 1)) + rng.standard_normal((n_questions, 20)))
         found += bool((bootstrap_means(values, counts, confidence=0.95).p_max_t <= 0.05).any())
+    return found / samples
+
+
+def any_scorer_found(n_questions: int, samples: int, *, seed: int) -> float:
+    """Share of samples in which the side-by-side table finds one of ten scorers, two of them alike, where none has a mean."""
+    rng = np.random.default_rng(seed)
+    found = 0
+    for _ in range(samples):
+        values = 0.2 * (rng.standard_normal((n_questions, 1)) + rng.standard_normal((n_questions, 10)))
+        values[:, 9] = values[:, 8]
+        means = combine(values.T[:, :, None], draws=999)
+        rows = pd.DataFrame({"term": "spearman", "p_value": means.p_value})
+        tables = {str(number): ScorerTables(rows.iloc[[number]].reindex(columns=RESULT_COLUMNS), {}) for number in range(10)}
+        found += bool((per_scorer(tables)["p_adjusted"] <= 0.05).any())
     return found / samples
 
 

@@ -414,7 +414,8 @@ def test_analysis_and_report_work_on_an_imported_run(tmp_path: Path, write: Writ
     assert "objective not stated" in provenance
     assert (manifest.n_chains, manifest.n_done, manifest.n_left, manifest.failed) == (6, 6, 0, {})
     result = RankCorrelation(draws=99).analyse(run)
-    assert result.config.startswith("RankCorrelation(scorer='recency', strategy='greedy', ")
+    assert result.config.startswith("RankCorrelation(scorer=None, strategy='greedy', ")
+    assert result.table["term"].iloc[0] == "recency: spearman"
     assert result.provenance["model"] == "none; imported from published.jsonl"
     assert result.provenance["strategy"] == provenance
     if make is not published_tokens:  # deleted from the end: the later, the earlier

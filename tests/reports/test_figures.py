@@ -1,5 +1,6 @@
 """Figures: their data against hand computation, and the same bytes every time."""
 
+import dataclasses
 import xml.etree.ElementTree as ET
 
 import matplotlib
@@ -96,6 +97,38 @@ def test_intervals_read_both_shapes_of_the_chain_table(full_run, make_full_run, 
     table = run.analysis("rank_correlation").table
     np.testing.assert_array_equal(data.loc[data["row"] == "estimate", "estimate"], table["estimate"])
     assert (data["row"] == "chain").sum() == 2 * len(chains)
+
+
+@pytest.fixture
+def two_scorers(make_full_run, chains):
+    """A run whose analysis sets two scorers side by side; only the second has heads."""
+    run = make_full_run(chains)
+    result = run.analysis("rank_correlation")
+    scorers = ("surprisal", "h2o:layers=1: 2")
+    table = pd.concat([result.table.assign(term=scorer + ": " + result.table["term"]) for scorer in scorers])
+    details = {
+        "per_chain": pd.concat([result.details["per_chain"].assign(scorer=scorer) for scorer in scorers]),
+        "per_head": result.details["per_head"].assign(scorer=scorers[1]),
+    }
+    run.write_analysis(dataclasses.replace(result, table=table.reset_index(drop=True), details=details))
+    return run
+
+
+def test_several_scorers_are_rows_and_their_statistics_are_panels(two_scorers, chains):
+    figure = load("figure", "rank_correlation_intervals")
+    data = figure.data(two_scorers)
+    table = two_scorers.analysis("rank_correlation").table
+    assert data.loc[data["row"] == "estimate", "term"].tolist() == table["term"].tolist()
+    assert data.loc[data["row"] == "chain"].groupby("term").size().to_dict() == dict.fromkeys(table["term"], len(chains))
+    axes = figure.draw(two_scorers).axes
+    assert [axis.get_title(loc="left") or axis.get_title() for axis in axes] == ["spearman", "kendall"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["surprisal", "h2o:layers=1: 2"]
+
+
+def test_the_map_takes_the_first_scorer_with_heads_or_the_named_one(two_scorers):
+    assert set(load("figure", "layer_head_map").data(two_scorers)["scorer"]) == {"h2o:layers=1: 2"}
+    with pytest.raises(RunError, match=r"has no heads of scorer 'surprisal'; it has those of h2o"):
+        load("figure", "layer_head_map:scorer=surprisal").data(two_scorers)
 
 
 def test_a_figure_without_input_says_what_to_do(plain_run):

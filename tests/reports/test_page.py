@@ -1,5 +1,6 @@
 """The page as a file: its numbers, its escaping, its bytes."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -89,6 +90,14 @@ def test_numbers_are_those_of_the_tables(html, full_run):
     assert f"{len(full_run.tokens()):,}" in text
     assert "6 measured of 6" in text
     assert f"greedy: {full_run.tokens()['deletion_step_greedy'].isna().sum()} of" in text
+
+
+def test_scorers_side_by_side_are_rows_with_the_name_of_their_statistic(make_full_run, chains, tmp_path):
+    run = make_full_run(chains[:2])
+    result = run.analysis("rank_correlation")
+    run.write_analysis(dataclasses.replace(result, table=result.table.assign(term="a<b>: " + result.table["term"])))
+    html = report(run, tmp_path / "r.html")
+    assert "<code>a&lt;b&gt;: spearman</code><small>Spearman&#39;s rho</small>" in html
 
 
 def test_category_table_shows_the_data_of_the_figure(html, full_run):
