@@ -5,10 +5,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance._passes import LayerInput, by_layer
@@ -20,6 +22,7 @@ _PROBE_PLACES: Final = tuple(range(start, start + _PROBE_TOKENS) for start in (0
 _FUNCTION: Final = "apply_rotary_pos_emb"
 _TOLERANCE: Final = 1e-2
 _HALF_PRECISION_TOLERANCE: Final = 0.2
+_checked: Final["WeakKeyDictionary[PreTrainedModel, Rotation]"] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +80,7 @@ class Rotation:
 
 
 def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
-    """Find how a model rotates, and check it on the model.
+    """Find how a model rotates, and check it on the model, once.
 
     A few tokens are run at two places. What attention gets before the rotation is the same at both, so the rotation is
     known if undoing it gives the same twice.
@@ -100,6 +103,12 @@ def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
         raise _refusal(loaded, "has no rotary position embedding, so what its next queries look like is not known")
     if n_positions > longest_of_one_rotation(loaded):
         raise _refusal(loaded, f"rotates otherwise beyond {longest_of_one_rotation(loaded):.0f} of {n_positions} positions")
+    if loaded.model not in _checked:
+        _checked[loaded.model] = _check(loaded, embedding)
+    return _checked[loaded.model]
+
+
+def _check(loaded: LoadedModel, embedding: Any) -> Rotation:
     ids = np.arange(_PROBE_TOKENS) % 7 + 1
     first, shifted = (by_layer(loaded, ids, _module_and_query, first_position=place.start) for place in _PROBE_PLACES)
     tolerance = _TOLERANCE if loaded.model.dtype.itemsize >= 4 else _HALF_PRECISION_TOLERANCE
