@@ -15,8 +15,13 @@ from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, PluginError, RunError
 from reasoning_anatomy.models import LoadedModel, load_model
 from reasoning_anatomy.pipeline import measure
+from reasoning_anatomy.plugins import load
 from reasoning_anatomy.pruning.greedy import Greedy
 
+NO_RECORD = (
+    "surprisal", "token_entropy", "conditional_surprisal", "gradient_x_input", "key_norm", "key_diff", "expected_attention",
+    "recency", "sink_recency", "random",
+)  # fmt: skip
 GREEDY = "greedy:keep_ratio=0.8"  # a fifth of the deletions show what all would
 JOINT = "greedy:objective=joint,keep_ratio=0.8"
 RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/*.safetensors")
@@ -61,6 +66,26 @@ def test_models_that_cannot_be_recorded_can_be_pruned(make_random_model, tokeniz
     )  # fmt: skip
     assert (run.manifest.n_done, run.manifest.failed) == (1, {})
     assert ("prefix_sharing_changes_nll_by" in run.manifest.checks) == (family == "gemma2")
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gemma2"])
+def test_scorers_say_in_a_run_what_they_say_alone(make_random_model, tokenizer, example_chains, tmp_path, family):
+    model = copy.deepcopy(make_random_model(family).model)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    loaded = LoadedModel(model, tokenizer, family)
+    keys = [key for key in NO_RECORD if family == "qwen3" or key != "conditional_surprisal"]
+    run = measure(
+        example_chains[:2], out=tmp_path / "run", model=loaded, scorers=keys, strategies=["random_tokens:curve_points=1"]
+    )
+    assert (run.manifest.n_done, run.manifest.failed) == (2, {})
+    tokens = run.tokens()
+    for text in example_chains[:2]:
+        chain = ChainEncoder(tokenizer).encode(text)
+        rows, measurement = tokens[tokens["chain_id"] == chain.chain_id], run.measurement(chain.chain_id)
+        for key in keys:
+            alone = load("scorer", key).score(chain, loaded=loaded)
+            np.testing.assert_allclose(rows[f"score_{key}"], alone.score, atol=1e-3)
+            assert (key in measurement.profiles) == (alone.profile is not None)
 
 
 def test_manifest_counts_and_says_what_was_run(finished, tiny):
