@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path, write_atomic
 from reasoning_anatomy.manifest import MANIFEST_NAME, Manifest, read_manifest
 from reasoning_anatomy.measurement import Measurement, file_name, read_measurement
+from reasoning_anatomy.steps import aggregate
 from reasoning_anatomy.types import AnalysisResult, Annotation, ReasoningChain
 
 CHAINS_NAME = "chains.jsonl"
@@ -22,6 +23,7 @@ TOKENS_NAME = "tokens.parquet"
 PATHS_NAME = "paths.parquet"
 TOKEN_ROLES_NAME = "token_roles.parquet"
 REPORT_NAME = "report.html"
+_AGGREGATES: Final[tuple[Literal["mean", "sum"], ...]] = ("mean", "sum")
 
 _TOKEN: Final = ["chain_id", "position"]
 _ANNOTATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -117,9 +119,10 @@ class Run:
             for chain_id, start, end in zip(steps["chain_id"], steps["start"], steps["end"], strict=True)
         ]
         steps.insert(5, "text", texts)
+        number = rows.ngroup().to_numpy()
         for name in scores:
-            for how in ("mean", "sum"):
-                steps[f"{name}_{how}"] = rows[name].agg(how).to_numpy()
+            for how in _AGGREGATES:
+                steps[f"{name}_{how}"] = aggregate(tokens[name].to_numpy(), number, how=how)
         return steps
 
     def paths(self) -> pd.DataFrame:

@@ -7,16 +7,13 @@ seed, and must agree within Monte-Carlo error.
 from functools import cache
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
 from analyses._bootstrap import Means, bootstrap_means, resample_counts
 from analyses._correlation import TERMS, given_position, spearman
+from analyses._families import adjust
 from analyses._kendall import kendall
-from analyses._of_scorer import ScorerTables
-from analyses._side_by_side import per_scorer
-from reasoning_anatomy.types import RESULT_COLUMNS
 
 CHAINS, TOKENS = 3, 40
 SAMPLES = {8: 700, 30: 200}
@@ -96,17 +93,13 @@ def any_head_found(n_questions: int, samples: int, *, seed: int) -> float:
 
 
 def any_scorer_found(n_questions: int, samples: int, *, seed: int) -> float:
-    """Share of samples in which the side-by-side table finds one of ten scorers, two of them alike, where none has a mean."""
+    """Share of samples in which Holm finds one of ten related scorers, two of them alike, where none has a mean."""
     rng = np.random.default_rng(seed)
-    found = 0
-    for _ in range(samples):
-        values = 0.2 * (rng.standard_normal((n_questions, 1)) + rng.standard_normal((n_questions, 10)))
-        values[:, 9] = values[:, 8]
-        means = combine(values.T[:, :, None], draws=999)
-        rows = pd.DataFrame({"term": "spearman", "p_value": means.p_value})
-        tables = {str(number): ScorerTables(rows.iloc[[number]].reindex(columns=RESULT_COLUMNS), {}) for number in range(10)}
-        found += bool((per_scorer(tables)["p_adjusted"] <= 0.05).any())
-    return found / samples
+    shape = (samples, 10, n_questions)
+    values = 0.2 * (rng.standard_normal((samples, 1, n_questions)) + rng.standard_normal(shape))
+    values[:, 9] = values[:, 8]
+    p_values = combine(values.reshape(-1, n_questions, 1)).p_value.reshape(samples, 10)
+    return float(np.mean([(adjust(family, "holm") <= 0.05).any() for family in p_values]))
 
 
 def monte_carlo_error(rate: float, samples: int) -> float:

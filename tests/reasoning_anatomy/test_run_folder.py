@@ -11,7 +11,6 @@ import pytest
 from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
 from reasoning_anatomy.measurement import Measurement, write_measurement
 from reasoning_anatomy.run import Run, newest_run, open_run
-from reasoning_anatomy.steps import aggregate
 from reasoning_anatomy.tables import write_tables
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
 
@@ -134,7 +133,7 @@ def test_steps_hold_mean_and_sum_of_their_tokens(run: Run, chains: list[Reasonin
         assert rows["n_tokens"].tolist() == [4, 4, 2]
         of_chain = tokens[tokens["chain_id"] == chain.chain_id]
         for how in ("mean", "sum"):
-            expected = aggregate(of_chain["score_answer_attention"].to_numpy(), of_chain["step"].to_numpy(), how=how)
+            expected = of_chain.groupby("step")["score_answer_attention"].agg(how)
             np.testing.assert_allclose(rows[f"score_answer_attention_{how}"], expected, rtol=1e-12)
 
 
