@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import pandas as pd
 
 from reasoning_anatomy.chains import read_chains
@@ -119,7 +120,7 @@ class Run:
             for chain_id, start, end in zip(steps["chain_id"], steps["start"], steps["end"], strict=True)
         ]
         steps.insert(5, "text", texts)
-        number = rows.ngroup().to_numpy()
+        number = np.asarray(rows.ngroup(), dtype=np.int64)
         for name in scores:
             for how in _AGGREGATES:
                 steps[f"{name}_{how}"] = aggregate(tokens[name].to_numpy(), number, how=how)
