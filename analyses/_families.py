@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+from scipy.stats import false_discovery_control
 
 from reasoning_anatomy.types import FloatArray
 
@@ -13,5 +13,14 @@ def adjust(p_values: FloatArray, method: Literal["holm", "fdr_bh"]) -> FloatArra
     adjusted = np.full(p_values.shape, np.nan)
     tested = np.isfinite(p_values)
     if tested.any():
-        adjusted[tested] = multipletests(p_values[tested], method=method)[1]
+        found = p_values[tested]
+        adjusted[tested] = _holm(found) if method == "holm" else false_discovery_control(found, method="bh")
+    return adjusted
+
+
+def _holm(p_values: FloatArray) -> FloatArray:
+    """Multiply the smallest by their number, the next by one less, ...; none falls below one before it."""
+    order = np.argsort(p_values)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1)))
     return adjusted

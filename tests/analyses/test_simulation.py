@@ -143,3 +143,11 @@ def test_intervals_hold_the_true_mean(n_questions: int, rate: float) -> None:
 @pytest.mark.parametrize(("n_questions", "rate"), [(8, 0.006), (30, 0.047)])
 def test_max_t_keeps_its_promise_over_all_heads(n_questions: int, rate: float) -> None:
     assert any_head_found(n_questions, 300, seed=4) == pytest.approx(rate, abs=monte_carlo_error(rate, 300))
+
+
+@pytest.mark.parametrize(("n_questions", "rate"), [(8, 0.015), (30, 0.030)])
+def test_scorers_side_by_side_find_nothing_more_often_than_one_would(n_questions: int, rate: float) -> None:
+    samples = SAMPLES[n_questions]
+    found = any_scorer_found(n_questions, samples, seed=5)
+    assert found == pytest.approx(rate, abs=monte_carlo_error(rate, samples))
+    assert found <= 0.05 + monte_carlo_error(0.05, samples)

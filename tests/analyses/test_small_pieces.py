@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from analyses._families import adjust
@@ -21,6 +22,15 @@ def test_benjamini_hochberg_by_hand() -> None:
     assert adjust(np.array([0.01, 0.04, np.nan, 0.03]), "fdr_bh").tolist() == pytest.approx(
         [0.03, 0.04, np.nan, 0.04], nan_ok=True
     )
+
+
+@pytest.mark.parametrize("method", ["holm", "fdr_bh"])
+@pytest.mark.parametrize("size", [1, 2, 7, 270])
+def test_adjustments_agree_with_statsmodels(method: str, size: int) -> None:
+    p_values = np.random.default_rng(size).random(size) ** 3
+    p_values[size // 2 :] = np.round(p_values[size // 2 :], 1)  # ties, zeros and ones
+    expected = multipletests(p_values, method=method)[1]
+    np.testing.assert_allclose(adjust(p_values, method), expected, rtol=1e-12)
 
 
 def test_a_family_without_tests_stays_empty() -> None:
