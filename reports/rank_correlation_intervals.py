@@ -51,7 +51,7 @@ class RankCorrelationIntervals:
         n_rows = max(map(len, panels.values()))
         with figure_style():
             figure = Figure(figsize=(7.2, 0.8 + (0.5 if len(panels) == 1 else 0.36) * n_rows), layout="constrained")
-            axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+            axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
             for axis, (title, rows) in zip(axes, panels.items(), strict=True):
                 axis.set_title(title)
                 _draw_panel(axis, data, rows)
