@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
-import numpy as np
-
 from analyses._bootstrap import check_options
 from analyses._caveats import caveats
 from analyses._evidence import Evidence, choose, expect_chains, gather
