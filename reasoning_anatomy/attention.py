@@ -1,122 +1,143 @@
-"""Attention received by every reasoning token, without ever holding a T x T matrix.
+"""Attention in a sequence, recorded in any reduction without ever holding a T x T matrix.
 
-The model runs on scaled-dot-product attention as usual. Beside it, the weights of the few query tokens that were
-asked for are computed row by row from the same queries and keys, and averaged at once.
+The model runs as it does without us. Beside it, the weights of the queries that were asked for are computed from the same
+queries and keys, a block at a time, and reduced at once. Long sequences are run in pieces with a cache.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers import DynamicCache
 
 from reasoning_anatomy.attention_interface import handling, installed
+from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention_recorder import Recorder
+from reasoning_anatomy.chain_likelihood import is_out_of_memory, release_memory
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.likelihood import longest_of_one_rotation
 from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.types import EncodedChain, Float32Array
+from reasoning_anatomy.types import EncodedChain, Float32Array, IntArray
+
+_CPU_BUDGET: Final = 4096
+_ACCELERATOR_BUDGET: Final = 16384
+_LEAST_BUDGET: Final = 64
+_LARGEST_CHANGE: Final = {torch.float32: 1e-4}  # of the largest logit; others are held in half precision
+_LARGEST_CHANGE_IN_HALF: Final = 0.1
 
 
-@dataclass(eq=False)
-class _Recorder:
-    """Mean weight of the queries ``rows`` on the keys ``columns``, by layer."""
-
-    rows: slice
-    columns: slice
-    received: dict[int, Tensor] = field(default_factory=dict)
-
-    def attend(
-        self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
-    ) -> tuple[Tensor, None]:
-        """Attend as usual and keep the mean weights of this layer."""
-        for name in ("softcap", "s_aux", "position_bias"):
-            if options.get(name) is not None:
-                raise ModelError(
-                    f"{type(module).__name__} changes its attention by {name!r}, which the recorder does not support; "
-                    "name scorers that record no attention: --scorers surprisal"
-                )
-        self.received[module.layer_idx] = _mean_weight(module, query, key, mask, options.get("scaling"), self)
-        output: Tensor = sdpa_attention_forward(module, query, key, value, mask, **options)[0]
-        return output, None
-
-
-def received_from_answer(loaded: LoadedModel, chain: EncodedChain) -> Float32Array:
-    """Attention that every reasoning token receives from the answer tokens.
+def record(
+    loaded: LoadedModel, ids: IntArray, observations: Sequence[Observation], *, token_budget: int | None = None
+) -> list[Float32Array]:
+    """Record the attention in one sequence, in one run of the model whatever the number of observations.
 
     Parameters
     ----------
     loaded
         The model.
-    chain
-        Encoded for it.
+    ids
+        (T,) the sequence.
+    observations
+        What to record.
+    token_budget
+        Tokens of one forward pass: a longer sequence is run in pieces with a cache, so that memory grows with T and
+        not with its square; halved when memory runs out. None takes 4096 on a CPU and 16384 on an accelerator. Changes
+        speed and memory, and numbers in the last digits.
 
     Returns
     -------
-    (layers, heads, n) mean over the m answer tokens, as queries, of the post-softmax weight on each reasoning
-    token; nothing is renormalised. Weights are computed in float32 whatever the model's dtype.
+    One float32 array per observation; see `Observation` for shapes. Weights are computed in float32 whatever the model's
+    dtype.
 
     Raises
     ------
     ModelError
         The model's attention cannot be recorded.
     """
-    n_prompt, n_reasoning = len(chain.prompt_ids), chain.n_reasoning
-    recorder = _Recorder(rows=slice(n_prompt + n_reasoning, len(chain.ids)), columns=slice(n_prompt, n_prompt + n_reasoning))
-    with _recording(loaded.model, recorder):
-        last_logits(loaded, chain)
-    if sorted(recorder.received) != list(range(loaded.n_layers)):
-        raise ModelError(
-            f"{loaded.id}: only {len(recorder.received)} of {loaded.n_layers} layers let their attention be recorded; "
-            "models with recurrent or linear-attention layers cannot be measured so"
-        )
-    layers = [recorder.received[layer] for layer in range(loaded.n_layers)]
-    received: Float32Array = torch.stack(layers).cpu().numpy().astype(np.float32, copy=False)
-    return received
+    budget = pass_length(loaded, len(ids), token_budget)
+    while True:
+        try:
+            return _record(loaded, ids, observations, budget)
+        except (RuntimeError, MemoryError) as error:
+            can_be_cut = pass_length(loaded, len(ids), budget // 2) < budget
+            if not is_out_of_memory(error) or budget <= _LEAST_BUDGET or not can_be_cut:
+                raise
+        budget = min(budget, len(ids)) // 2
+        release_memory()
+
+
+def pass_length(loaded: LoadedModel, n_tokens: int, token_budget: int | None = None) -> int:
+    """Tokens of one forward pass of a sequence of ``n_tokens``: all of them where the model rotates keys by the length."""
+    if n_tokens > longest_of_one_rotation(loaded):
+        return n_tokens
+    return token_budget or (_CPU_BUDGET if loaded.device.type == "cpu" else _ACCELERATOR_BUDGET)
 
 
 def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
-    """Largest absolute change of the last token's logits that recording makes (0 = it only looks on)."""
-    plain = last_logits(loaded, chain)
-    recorder = _Recorder(rows=slice(len(chain.ids) - 1, len(chain.ids)), columns=slice(0, 1))
-    with _recording(loaded.model, recorder):
-        recorded = last_logits(loaded, chain)
-    return float((plain - recorded).abs().max())
+    """Largest absolute change of the last token's logits that recording makes (0 = it only looks on).
+
+    Raises
+    ------
+    ModelError
+        It is too large to be rounding.
+    """
+    budget = pass_length(loaded, len(chain.ids))
+    last = np.array([len(chain.ids) - 1])
+    recorder = Recorder([Observation(reduction="sum", queries=last, keys=range(len(chain.ids)))])
+    recorded = _last_logits(loaded, chain.ids, budget, recorder)
+    return _expect_rounding(loaded, _last_logits(loaded, chain.ids, budget), recorded, "recording its attention")
+
+
+def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain) -> float:
+    """Largest absolute change of the last token's logits where the chain is run in two pieces; errors as above."""
+    whole = _last_logits(loaded, chain.ids, len(chain.ids))
+    in_two = _last_logits(loaded, chain.ids, pass_length(loaded, len(chain.ids), (len(chain.ids) + 1) // 2))
+    return _expect_rounding(loaded, whole, in_two, "running a chain in pieces")
+
+
+def _expect_rounding(loaded: LoadedModel, plain: Tensor, changed: Tensor, what: str) -> float:
+    change = float((plain - changed).abs().max())
+    tolerance = _LARGEST_CHANGE.get(loaded.model.dtype, _LARGEST_CHANGE_IN_HALF) * float(plain.abs().max())
+    if not change <= tolerance:
+        raise ModelError(
+            f"{loaded.id}: {what} changes the logits by {change:.2g}, where at most {tolerance:.2g} is rounding; "
+            f"the attention of {type(loaded.model).__name__} cannot be recorded by this version"
+        )
+    return change
+
+
+def _record(loaded: LoadedModel, ids: IntArray, observations: Sequence[Observation], budget: int) -> list[Float32Array]:
+    recorder = Recorder(observations)
+    _last_logits(loaded, ids, budget, recorder)
+    try:
+        results = recorder.results(range(loaded.n_layers))
+    except KeyError as error:
+        raise ModelError(
+            f"{loaded.id}: layer {error} of {loaded.n_layers} does not let its attention be recorded; models with recurrent or "
+            "linear-attention layers cannot be measured so; name scorers that record no attention: --scorers surprisal"
+        ) from None
+    return [result.cpu().numpy() for result in results]
 
 
 @torch.inference_mode()
-def last_logits(loaded: LoadedModel, chain: EncodedChain) -> Tensor:
-    """(vocabulary,) logits after the last token of the chain, in one plain forward pass."""
-    ids = torch.from_numpy(chain.ids)[None].to(loaded.device)
-    logits: Tensor = loaded.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+def _last_logits(loaded: LoadedModel, ids: IntArray, budget: int, recorder: Recorder | None = None) -> Tensor:
+    """(vocabulary,) logits after the last token, in forward passes of at most ``budget`` tokens."""
+    inputs = torch.from_numpy(ids)[None].to(loaded.device)
+    cache = DynamicCache(config=loaded.model.config) if len(ids) > budget else None
+    with _recording(loaded, recorder):
+        for start in range(0, len(ids), budget):
+            if recorder is not None:
+                recorder.start = start
+            piece = inputs[:, start : start + budget]
+            output = loaded.model(input_ids=piece, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
+    logits: Tensor = output.logits[0, -1].float()
     return logits
 
 
 @contextmanager
-def _recording(model: PreTrainedModel, recorder: _Recorder) -> Iterator[None]:
-    with installed(model), handling(recorder.attend):
+def _recording(loaded: LoadedModel, recorder: Recorder | None) -> Iterator[None]:
+    with installed(loaded.model) if recorder else nullcontext(), handling(recorder.attend) if recorder else nullcontext():
         yield
-
-
-def _mean_weight(
-    module: Any, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None, recorder: _Recorder
-) -> Tensor:
-    """(heads, columns) mean over rows of the softmax weights, in float32."""
-    n_queries, n_keys = query.shape[2], key.shape[2]
-    rows = query[0, :, recorder.rows].float()
-    n_heads, n_rows, head_dim = rows.shape
-    keys = key[0].float()
-    grouped = rows.reshape(keys.shape[0], -1, head_dim)
-    scores = (grouped @ keys.transpose(1, 2)).view(n_heads, n_rows, n_keys)
-    scores = scores * (head_dim**-0.5 if scaling is None else scaling)
-    if mask is None:
-        last_seen = torch.arange(n_queries, device=scores.device)[recorder.rows] + (n_keys - n_queries)
-        scores = scores.masked_fill(torch.arange(n_keys, device=scores.device) > last_seen[:, None], -torch.inf)
-    elif mask.dtype == torch.bool:
-        scores = scores.masked_fill(~mask[0, :, recorder.rows], -torch.inf)
-    else:
-        scores = scores + mask[0, :, recorder.rows].float()
-    return torch.softmax(scores, dim=-1)[:, :, recorder.columns].mean(dim=1)

@@ -94,6 +94,15 @@ class ChainEncoder:
             )
         return EncodedChain(chain, _ids(prompt), _ids(reasoning.ids), _ids(answer), _monotone(spans))
 
+    def text_ids(self, text: str) -> list[int]:
+        """Encode text that is not trusted: it holds no special token; `EncodingError` where the tokenizer reads one."""
+        return list(self._untrusted(text, f"the text {text!r}").ids)
+
+    def tag_ids(self, tag: str) -> list[int]:
+        """Encode a tag such as ``</think>``: the token that is this tag, where the tokenizer has one, else its characters."""
+        one = [token_id for token_id, content in self._markers.items() if content == tag]
+        return one or self.text_ids(tag)
+
     @cached_property
     def template_digest(self) -> str:
         """Digest of all text that is put around a chain."""

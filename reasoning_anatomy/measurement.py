@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, FloatArray, PruningPath, ReasoningChain
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, PruningPath, ReasoningChain
 
+_LARGEST_EXPONENT: Final = 15  # float16 ends below 2**16
 _METADATA_KEY: Final = "reasoning_anatomy"
 _CHAIN_ARRAYS: Final = ("prompt_ids", "reasoning_ids", "answer_ids", "spans")
 _PATH_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning")
@@ -68,13 +70,15 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
     path
         Target.
     measurement
-        Its arrays become tensors named ``spans``, ``score/<label>``, ``attention/<label>``, ``path/<label>/<array>``.
+        Its arrays become tensors named ``spans``, ``score/<label>``, ``attention/<label>``, ``path/<label>/<array>``;
+        attention in half precision, see `pack`.
     fingerprint
         Of the configuration and the chain; `read_measurement` refuses the file under any other.
     """
     tensors = {name: getattr(measurement.encoded, name) for name in _CHAIN_ARRAYS}
     tensors |= {f"score/{label}": np.asarray(score, dtype=np.float64) for label, score in measurement.scores.items()}
-    tensors |= {f"attention/{label}": profile.received for label, profile in measurement.profiles.items()}
+    for label, profile in measurement.profiles.items():
+        tensors[f"attention/{label}"], tensors[f"attention_scale/{label}"] = pack(profile.received)
     paths = {**measurement.paths, **measurement.begun}
     for label, pruning in paths.items():
         tensors |= {f"path/{label}/{name}": getattr(pruning, name) for name in _PATH_ARRAYS}
@@ -124,6 +128,26 @@ def read_measurement(path: Path, chain: ReasoningChain, *, fingerprint: str | No
         raise RunError(f"{path}: cannot be read ({error}); delete the file and run the same command again") from error
 
 
+def pack(received: Float32Array) -> tuple[npt.NDArray[np.float16], Float32Array]:
+    """Halve the precision of attention (layers, heads, n), with a scale for each head that spares it the loss of small values.
+
+    Returns
+    -------
+    (layers, heads, n) float16, and (layers, heads) float32 powers of two, whose product is within a relative 2**-11 of
+    what is packed wherever that is 2**-29 of the head's largest value or more; below, it is within 2**-40 of that value.
+    Packing again what was packed gives the same bytes.
+    """
+    fraction, exponent = np.frexp(np.abs(received).max(axis=2))
+    exponent = np.where(fraction.astype(np.float16) == 1, exponent + 1, exponent)  # it will be rounded up
+    scale = np.ldexp(np.float32(1), np.clip(exponent - _LARGEST_EXPONENT, -126, 127))
+    return (received / scale[..., None]).astype(np.float16), scale
+
+
+def unpack(packed: npt.NDArray[np.float16], scale: Float32Array) -> Float32Array:
+    """Return the (layers, heads, n) float32 attention that was packed."""
+    return packed.astype(np.float32) * scale[..., None]
+
+
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
@@ -146,7 +170,7 @@ def _assemble(chain: ReasoningChain, metadata: dict[str, Any], arrays: dict[str,
         encoded=encoded,
         scores={label: arrays[f"score/{label}"] for label in metadata["scores"]},
         profiles={
-            label: AttentionProfile(received=arrays[f"attention/{label}"], **facts)
+            label: AttentionProfile(received=unpack(arrays[f"attention/{label}"], arrays[f"attention_scale/{label}"]), **facts)
             for label, facts in metadata["profiles"].items()
         },
         paths={label: path for label, path in paths.items() if label not in metadata["begun"]},

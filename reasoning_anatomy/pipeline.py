@@ -7,18 +7,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.attention import largest_logit_change
+from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length
 from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError
+from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
 from reasoning_anatomy.manifest import Configuration, ModelIdentity, read_manifest
 from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
@@ -27,7 +28,9 @@ from reasoning_anatomy.progress import Stage, Stages
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.run import Run
 from reasoning_anatomy.run_writer import configuration_of, expect_run_folder, fingerprint_of, update, write_run
-from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath, ReasoningChain
+from reasoning_anatomy.types import EncodedChain, Float32Array, FloatArray, PruningPath, ReasoningChain
+
+Numbers = TypeVar("Numbers", FloatArray, Float32Array)
 
 _MOST_WORKERS: Final = 4
 
@@ -131,6 +134,7 @@ def measure_missing(
         As in `measure`.
     """
     update(run, checks=_check(loaded, plan, [encoded[chain.chain_id] for chain in missing]))
+    plan = _fitted(plan, encoded, loaded, stages)
     _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
 
 
@@ -175,12 +179,16 @@ def measure_chain(
 
     done = begun or Measurement(chain)
     scores, profiles, paths = dict(done.scores), dict(done.profiles), dict(done.paths)
+    waiting = {label: scorer for label, scorer in plan.scorers.items() if label not in scores}
+    with scoring, _memory_errors(chain.chain_id):
+        observed = observe_together(waiting, chain, loaded=loaded)
     for label, scorer in plan.scorers.items():
-        if label not in scores:
+        if label in waiting:
             with scoring, _memory_errors(chain.chain_id):
-                token_scores = scorer.score(chain, loaded=loaded)
+                token_scores = scorer.score(chain, loaded=loaded, **observed.get(label, {}))
             scores[label] = _finite(token_scores.score, chain.chain_id, label)
             if token_scores.profile is not None:
+                _finite(token_scores.profile.received, chain.chain_id, label)
                 profiles[label] = token_scores.profile
         advance(scoring)
     for path in [*done.paths.values(), *done.begun.values()]:
@@ -260,6 +268,8 @@ def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[
     checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {}
     if any(getattr(scorer, "records_attention", False) for scorer in plan.scorers.values()):
         checks["recording_changes_logits_by"] = largest_logit_change
+        if any(len(chain.ids) > pass_length(loaded, len(chain.ids)) for chain in chains):
+            checks["running_in_pieces_changes_logits_by"] = largest_chunking_change
     asked = any(getattr(strategy, "asks_likelihood", True) for strategy in plan.strategies.values())
     if asked and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains):
         checks["prefix_sharing_changes_nll_by"] = largest_likelihood_change
@@ -269,6 +279,15 @@ def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[
         except MeasurementError:
             continue
     return {}
+
+
+def _fitted(plan: Plan, encoded: Mapping[str, EncodedChain], loaded: LoadedModel, stages: Stages) -> Plan:
+    """Let the scorers that depend on the other chains of the run look at all of them, measured before or not."""
+    scorers = dict(plan.scorers)
+    for label, scorer in plan.scorers.items():
+        if hasattr(scorer, "fit"):
+            scorers[label] = scorer.fit(stages.add("fit", len(encoded)).each(list(encoded.values())), loaded=loaded)
+    return Plan(scorers, plan.strategies)
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,7 +370,7 @@ def _measure_all(job: _Job, missing: Sequence[ReasoningChain], n_workers: int) -
     job.stages.add("prune", 0).finish()
 
 
-def _finite(score: FloatArray, chain_id: str, label: str) -> FloatArray:
+def _finite(score: Numbers, chain_id: str, label: str) -> Numbers:
     if not np.isfinite(score).all():
         raise MeasurementError(chain_id, f"the scores of {label} are not all finite numbers")
     return score

@@ -1,34 +1,41 @@
 """Attention from the answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from reasoning_anatomy.attention import received_from_answer
+import numpy as np
+
+from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.importance._attention_scorer import AttentionScorer, name_of, places_of, reasoning_keys
 from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, TokenScores
+from reasoning_anatomy.types import EncodedChain, Float32Array, TokenScores
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerAttention:
+class AnswerAttention(AttentionScorer):
     """Attention that a reasoning token receives from the answer tokens.
 
     Mean over answer tokens (separator and end of turn included) of the post-softmax weight, per layer and head; the
-    score is the mean over layers and heads. The prompt is in context, nothing is renormalised, no token is left out.
+    score is the mean over layers and heads. The prompt is in context.
+
+    Attributes
+    ----------
+    exclude_sink
+        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
 
     References
     ----------
     Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
     """
 
-    records_attention: ClassVar[bool] = True
+    def observe(self, chain: EncodedChain) -> list[Observation]:
+        """Mean over the answer tokens."""
+        queries = places_of(chain, "answer")
+        weight = np.full(len(queries), 1 / len(queries))
+        keys = reasoning_keys(chain)
+        return [Observation(reduction="sum", queries=queries, keys=keys, weight=weight, exclude_sink=self.exclude_sink)]
 
-    def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
-        """Score the reasoning tokens of one chain; the profile is (layers, heads, n)."""
-        received = received_from_answer(loaded, chain)
-        profile = AttentionProfile(
-            scorer="answer_attention",
-            received=received,
-            queries="answer tokens, separator and end of turn included",
-            normalisation="none",
-        )
-        return TokenScores(received.mean(axis=(0, 1), dtype="float64"), profile)
+    def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:
+        """Score the reasoning tokens of one chain, 0..1; the profile is (layers, heads, n)."""
+        (received,) = self.recorded(chain, loaded, observed)
+        return self.mean_over_heads(received, scorer="answer_attention", queries=name_of("answer"))

@@ -1,0 +1,97 @@
+"""What every scorer that records attention has in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from reasoning_anatomy.attention import record
+from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, IntArray, TokenScores
+
+Part = Literal["reasoning", "answer", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionScorer(ABC):
+    """A scorer of the attention in a chain as it is. It says what to observe, and makes scores of it.
+
+    Attributes
+    ----------
+    exclude_sink
+        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
+    """
+
+    records_attention: ClassVar[bool] = True
+
+    exclude_sink: int = 0
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, exclude_sink=0)
+
+    @abstractmethod
+    def observe(self, chain: EncodedChain) -> list[Observation]:
+        """Say what to record of a chain; scorers of one run share the forward pass."""
+
+    @abstractmethod
+    def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:
+        """Score the reasoning tokens of one chain, from what was ``observed`` where it was recorded before."""
+
+    def recorded(
+        self, chain: EncodedChain, loaded: LoadedModel, observed: Sequence[Float32Array] | None
+    ) -> Sequence[Float32Array]:
+        """Return what was observed, or record it."""
+        return record(loaded, chain.ids, self.observe(chain)) if observed is None else observed
+
+    def mean_over_heads(self, received: Float32Array, *, scorer: str, queries: str) -> TokenScores:
+        """Scores that are the mean of ``received`` (layers, heads, n), which becomes the profile."""
+        profile = AttentionProfile(scorer, received, queries, normalisation_after(self.exclude_sink))
+        return TokenScores(received.mean(axis=(0, 1), dtype=np.float64), profile)
+
+
+def observe_together(
+    scorers: Mapping[str, Any], chain: EncodedChain, *, loaded: LoadedModel
+) -> dict[str, dict[str, Sequence[Float32Array]]]:
+    """Record what several scorers want to observe of a chain in one run of the model.
+
+    Returns
+    -------
+    By label, the keyword arguments of the scorer's ``score``; none for a scorer that observes nothing.
+    """
+    wanted = {label: scorer.observe(chain) for label, scorer in scorers.items() if isinstance(scorer, AttentionScorer)}
+    if not wanted:
+        return {}
+    arrays = iter(record(loaded, chain.ids, [observation for observations in wanted.values() for observation in observations]))
+    return {label: {"observed": [next(arrays) for _ in observations]} for label, observations in wanted.items()}
+
+
+def reasoning_keys(chain: EncodedChain) -> range:
+    """Places of the reasoning tokens in the sequence."""
+    return range(len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning)
+
+
+def places_of(chain: EncodedChain, part: Part) -> IntArray:
+    """Places of the tokens of a part of the chain in its sequence."""
+    reasoning = reasoning_keys(chain)
+    start = reasoning.stop if part == "answer" else reasoning.start
+    return np.arange(start, reasoning.stop if part == "reasoning" else len(chain.ids))
+
+
+def name_of(part: Part) -> str:
+    """Name the query tokens in words."""
+    return {
+        "reasoning": "reasoning tokens",
+        "answer": "answer tokens, separator and end of turn included",
+        "both": "reasoning and answer tokens, separator and end of turn included",
+    }[part]
+
+
+def normalisation_after(exclude_sink: int) -> str:
+    """Say in words what `exclude_sink` did to the weights."""
+    if not exclude_sink:
+        return "none"
+    return f"first {exclude_sink} tokens of the sequence dropped as keys, the rest of each row renormalised to 1"

@@ -1,0 +1,95 @@
+"""Attention from the end of thinking."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+
+from reasoning_anatomy.attention import record
+from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.encoding import ChainEncoder
+from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.importance._attention_scorer import normalisation_after
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, IntArray, TokenScores
+
+_BEGIN: Final = "<think>"
+_END: Final = "</think>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndOfThinking:
+    """Attention that a reasoning token receives from a ``</think>`` that follows it and a request to sum up.
+
+    The answer is replaced by the probe, a sentence and ``</think>``; the query is the last token of the tag. The tag is
+    one token where the tokenizer has it, else its characters; the sentence is text and never a special token. Post-softmax
+    weight per layer and head; the score is the mean over heads and over the chosen layers.
+
+    Attributes
+    ----------
+    probe
+        The sentence before the tag.
+    question
+        Whether the prompt stands before the reasoning. If not, the sequence begins with ``<think>``, as published.
+    layers
+        Layers that count: ``"all"``, the ``"first_half"``, or the ``"last"``. The profile has all of them.
+    exclude_sink
+        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of the row; 0 = off.
+
+    References
+    ----------
+    Choi et al., Think Clearly: Improving Reasoning via Redundant Token Pruning, arXiv:2507.08806; with ``question=False``
+    and ``layers=first_half``, TRAAC, arXiv:2510.01581.
+    """
+
+    records_attention: ClassVar[bool] = True
+
+    probe: str = "\n\nTime is up. I stop thinking here and sum up all the key steps that lead to the answer.\n"
+    question: bool = True
+    layers: Literal["all", "first_half", "last"] = "all"
+    exclude_sink: int = 0
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, exclude_sink=0)
+
+    def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
+        """Score the reasoning tokens of one chain, 0..1; the profile is (layers, heads, n).
+
+        Raises
+        ------
+        MeasurementError
+            The chain and the probe together are longer than the model's context.
+        """
+        begin, sentence, end = _probe_ids(loaded.tokenizer, self.probe)
+        before = chain.prompt_ids if self.question else begin
+        ids = np.concatenate([before, chain.reasoning_ids, sentence, end])
+        if loaded.context_length is not None and len(ids) > loaded.context_length:
+            raise MeasurementError(
+                chain.chain_id, "the probe of end_of_thinking does not fit into the model's context after the reasoning; "
+                "give a shorter probe, or leave the chain out"
+            )  # fmt: skip
+        keys = range(len(before), len(before) + chain.n_reasoning)
+        last = np.array([len(ids) - 1])
+        observation = Observation(reduction="sum", queries=last, keys=keys, exclude_sink=self.exclude_sink)
+        (received,) = record(loaded, ids, [observation])
+        tag = "one token" if len(end) == 1 else f"the last of its {len(end)} tokens of text"
+        profile = AttentionProfile(
+            scorer="end_of_thinking", received=received, normalisation=normalisation_after(self.exclude_sink),
+            queries=f"{_END} after the probe, {tag}; {'prompt' if self.question else 'no prompt'} in context",
+        )  # fmt: skip
+        return TokenScores(received[self._chosen(len(received))].mean(axis=(0, 1), dtype=np.float64), profile)
+
+    def _chosen(self, n_layers: int) -> slice:
+        first = n_layers - 1 if self.layers == "last" else 0
+        return slice(first, max(1, n_layers // 2) if self.layers == "first_half" else n_layers)
+
+
+@lru_cache(maxsize=8)
+def _probe_ids(tokenizer: Any, probe: str) -> tuple[IntArray, IntArray, IntArray]:
+    """Ids of ``<think>``, of the sentence, and of ``</think>``."""
+    encoder = ChainEncoder(tokenizer)
+    parts = encoder.tag_ids(_BEGIN), encoder.text_ids(probe), encoder.tag_ids(_END)
+    begin, sentence, end = (np.array(ids, dtype=np.int64) for ids in parts)
+    return begin, sentence, end

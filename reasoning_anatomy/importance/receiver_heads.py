@@ -1,0 +1,202 @@
+"""Attention from far later steps, in the heads that single out few steps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.stats import kurtosis
+
+from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.chain_likelihood import is_out_of_memory
+from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.importance._attention_scorer import (
+    AttentionScorer,
+    normalisation_after,
+    places_of,
+    reasoning_keys,
+)
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.steps import step_of_token
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, IntArray, TokenScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiverHeads(AttentionScorer):
+    """Attention that a reasoning token receives from far later steps, in receiver heads.
+
+    With M the means of the weights over pairs of steps, a step's vertical score in a head is the mean of M over the steps
+    that are ``proximity`` or more behind it. Receiver heads are those whose vertical scores have the largest excess
+    kurtosis. Here the vertical score is kept per token, so that its mean over a step's tokens is the published score of
+    the step; the score is the mean over the receiver heads, the profile has all heads. The last steps have no step far
+    enough behind them: their tokens have the mean over the answer tokens instead, and do not count for the kurtosis.
+
+    In a run the heads are chosen anew for every question, by the mean kurtosis over all *other* questions (the mean
+    over a question's chains first), so that no chain takes part in choosing the heads that score it. That costs one more
+    forward pass per chain, and needs two questions; alone, or for heads from elsewhere, name the ``heads``.
+
+    Attributes
+    ----------
+    proximity
+        Least number of steps between a step and those that look back at it.
+    n_heads
+        How many heads are chosen.
+    heads
+        The heads to use instead, for every chain: layer and head, 0-based, ``"3.2 11.0"``.
+    exclude_sink
+        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
+
+    References
+    ----------
+    Bogdan et al., Thought Anchors: Which LLM Reasoning Steps Matter?, arXiv:2506.19143.
+    """
+
+    proximity: int = 4
+    n_heads: int = 20
+    heads: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_at_least(self, proximity=1, n_heads=1)
+        named_heads(self.heads)
+
+    def fit(self, chains: Iterable[EncodedChain], *, loaded: LoadedModel) -> "ReceiverHeads":
+        """Make the scorer that chooses its heads by the chains of other questions; a chain that cannot be measured is left out.
+
+        Raises
+        ------
+        PluginError
+            The chains are on a single question, or none has steps enough.
+        """
+        if self.heads:
+            return self
+        by_question: dict[str, list[FloatArray]] = {}
+        for chain in chains:
+            try:
+                values = self._kurtosis(chain, loaded)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                continue  # the run counts it, with its reason, when the chain is measured
+            if values is not None and np.isfinite(values).all():
+                by_question.setdefault(chain.chain.question_id, []).append(values)
+        if len(by_question) < 2:
+            raise PluginError(
+                f"receiver_heads chooses its heads on other questions than it scores, but only {len(by_question)} "
+                f"question has a chain of more than {self.proximity} steps; measure more questions, or name heads: "
+                "receiver_heads:heads=3.2 11.0"
+            )
+        of_question = {question: np.mean(values, axis=0) for question, values in by_question.items()}
+        return _Fitted(exclude_sink=self.exclude_sink, proximity=self.proximity, n_heads=self.n_heads, of_question=of_question)
+
+    def observe(self, chain: EncodedChain) -> list[Observation]:
+        """Mean over the queries of each step, of keys that lie far enough before it; and mean over the answer tokens."""
+        step, queries, keys = steps_of(chain), places_of(chain, "reasoning"), reasoning_keys(chain)
+        starts = np.searchsorted(step, np.arange(step[-1] + 1))
+        answer = places_of(chain, "answer")
+        observations = [
+            Observation(
+                reduction="sum", queries=answer, keys=keys, weight=np.full(len(answer), 1 / len(answer)),
+                exclude_sink=self.exclude_sink,
+            )
+        ]  # fmt: skip
+        if step[-1] >= self.proximity:
+            far = step >= self.proximity
+            observations.append(
+                Observation(
+                    reduction="sum", queries=queries[far], keys=keys, weight=1 / np.bincount(step)[step[far]],
+                    until=keys.start + starts[step[far] - self.proximity + 1], exclude_sink=self.exclude_sink,
+                )
+            )  # fmt: skip
+        return observations
+
+    def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:
+        """Score the reasoning tokens of one chain, 0..1; the profile is (layers, heads, n).
+
+        Raises
+        ------
+        PluginError
+            No heads were named or chosen, or the model does not have one of them.
+        """
+        received = self._vertical(chain, self.recorded(chain, loaded, observed))
+        heads = self._heads_for(chain)
+        if missing := [head for head in heads if head[0] >= received.shape[0] or head[1] >= received.shape[1]]:
+            layer, head = missing[0]
+            raise PluginError(
+                f"receiver_heads: {loaded.id} has no head {layer}.{head}; it has {received.shape[:2]} layers, heads"
+            )
+        chosen = received[tuple(np.transpose(heads))]
+        names = " ".join(f"{layer}.{head}" for layer, head in heads)
+        profile = AttentionProfile(
+            scorer="receiver_heads", received=received, normalisation=normalisation_after(self.exclude_sink),
+            queries=f"mean over steps {self.proximity} or more behind (answer tokens for the last {self.proximity} steps); "
+            f"score: heads {names}",
+        )  # fmt: skip
+        return TokenScores(chosen.mean(axis=0, dtype=np.float64), profile)
+
+    def _heads_for(self, chain: EncodedChain) -> list[tuple[int, int]]:
+        if not self.heads:
+            raise PluginError("receiver_heads has no heads yet; call fit with chains of other questions, or name heads")
+        return named_heads(self.heads)
+
+    def _vertical(self, chain: EncodedChain, observed: Sequence[Float32Array]) -> Float32Array:
+        """(layers, heads, n) vertical scores by token."""
+        from_answer, *from_steps = observed
+        if not from_steps:
+            return from_answer
+        step = steps_of(chain)
+        n_behind = step[-1] + 1 - step - self.proximity
+        received: Float32Array = np.where(n_behind > 0, from_steps[0] / np.maximum(n_behind, 1), from_answer)
+        return received.astype(np.float32, copy=False)
+
+    def _kurtosis(self, chain: EncodedChain, loaded: LoadedModel) -> FloatArray | None:
+        """(layers, heads) excess kurtosis over the steps that have one far enough behind; None where none has."""
+        step = steps_of(chain)
+        n_steps = int(step[-1]) + 1 - self.proximity
+        if n_steps < 1:
+            return None
+        received = self._vertical(chain, self.recorded(chain, loaded, None))
+        starts = np.searchsorted(step, np.arange(n_steps + 1))
+        by_step = np.add.reduceat(received[..., : starts[-1]], starts[:-1], axis=2, dtype=np.float64) / np.diff(starts)
+        return excess_kurtosis(by_step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted(ReceiverHeads):
+    """Receiver heads by the kurtosis (layers, heads) on other questions."""
+
+    of_question: Mapping[str, FloatArray]
+    records_attention: ClassVar[bool] = True
+
+    def _heads_for(self, chain: EncodedChain) -> list[tuple[int, int]]:
+        others = [values for question, values in self.of_question.items() if question != chain.chain.question_id]
+        return largest_heads(np.mean(others, axis=0), self.n_heads)
+
+
+def excess_kurtosis(scores: FloatArray) -> FloatArray:
+    """(...) Fisher's biased excess kurtosis of scores (..., steps); -3, below any other, where they are all alike."""
+    found: FloatArray = np.full(scores.shape[:-1], -3.0)
+    varies = np.ptp(scores, axis=-1) > 0
+    found[varies] = kurtosis(scores[varies], axis=-1, fisher=True, bias=True)
+    return found
+
+
+def largest_heads(values: FloatArray, n_heads: int) -> list[tuple[int, int]]:
+    """Layer and head of the ``n_heads`` largest values (layers, heads), the largest first; ties to the lowest."""
+    order = np.argsort(-values, axis=None, kind="stable")[:n_heads]
+    return [(int(index) // values.shape[1], int(index) % values.shape[1]) for index in order]
+
+
+def named_heads(heads: str) -> list[tuple[int, int]]:
+    """Read ``"3.2 11.0"``; `ValueError` where it is none."""
+    pairs = [name.split(".") for name in heads.split()]
+    if not all(len(pair) == 2 and all(part.isdecimal() for part in pair) for pair in pairs):
+        raise ValueError(f"heads is {heads!r}, expected layer.head with a space between two, such as 3.2 11.0")
+    return [(int(layer), int(head)) for layer, head in pairs]
+
+
+def steps_of(chain: EncodedChain) -> IntArray:
+    """(n,) step of every reasoning token, 0-based, without gaps."""
+    step: IntArray = np.unique(step_of_token(chain.chain.reasoning, chain.spans), return_inverse=True)[1]
+    return step
