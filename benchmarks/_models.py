@@ -20,6 +20,10 @@ _QWEN: Final = {
     "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
     "num_attention_heads": 28, "num_key_value_heads": 4, "max_position_embeddings": 32768, "tie_word_embeddings": False,
 }  # fmt: skip
+_TWELVE_LAYERS: Final = {
+    "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "max_position_embeddings": 131072, "tie_word_embeddings": True,
+}  # fmt: skip
 _TINY: Final = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
     "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 2048, "initializer_range": 0.3,
@@ -36,6 +40,11 @@ def model_of(shape: Shape, *, dtype: Dtype, device: str) -> LoadedModel:
 def tiny_model() -> LoadedModel:
     """Make a very small model of random weights: where only counts matter."""
     return _random("llama", _TINY, "tiny", torch.float32, "cpu")
+
+
+def twelve_layers(*, dtype: Dtype, device: str) -> LoadedModel:
+    """Make a model as wide as SmolLM2-135M, of 12 layers, with random weights and a long context."""
+    return _random("llama", _TWELVE_LAYERS, "twelve layers", getattr(torch, dtype), device)
 
 
 def example_chains() -> list[ReasoningChain]:

@@ -69,7 +69,8 @@ def longest_of_one_rotation(loaded: LoadedModel) -> float:
     parameters = getattr(config, "rope_parameters", None) or {}
     kinds = [parameters, *(kind for kind in parameters.values() if isinstance(kind, dict))]
     by_length = [kind for kind in kinds if kind.get("rope_type") in _ROTATIONS_BY_LENGTH]
-    original = getattr(config, "original_max_position_embeddings", None) or config.max_position_embeddings
+    longest: float = getattr(config, "max_position_embeddings", math.inf)
+    original = getattr(config, "original_max_position_embeddings", None) or longest
     return min((kind.get("original_max_position_embeddings") or original for kind in by_length), default=math.inf)
 
 

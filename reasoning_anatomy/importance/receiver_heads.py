@@ -83,8 +83,8 @@ class ReceiverHeads(AttentionScorer):
                 by_question.setdefault(chain.chain.question_id, []).append(values)
         if len(by_question) < 2:
             raise PluginError(
-                f"receiver_heads chooses its heads on other questions than it scores, but only {len(by_question)} "
-                f"question has a chain of more than {self.proximity} steps; measure more questions, or name heads: "
+                "receiver_heads chooses its heads on other questions than it scores, but chains of more than "
+                f"{self.proximity} steps are on {len(by_question)}; measure more questions, or name heads: "
                 "receiver_heads:heads=3.2 11.0"
             )
         of_question = {question: np.mean(values, axis=0) for question, values in by_question.items()}

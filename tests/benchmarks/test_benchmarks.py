@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks._models import chain_of, tiny_model
 from benchmarks.greedy_fidelity import InOtherDtype, fidelity
+from benchmarks.attention_memory import Options, compare, does_fit, way_to
 from benchmarks.greedy_speed import reference_tokens
 from reasoning_anatomy.full_likelihood import FullLikelihood
 from reasoning_anatomy.pruning.greedy import Greedy
@@ -67,3 +68,22 @@ def test_exact_pruning_runs_less_than_the_published_algorithm():
     loaded = tiny_model()
     tokens = Greedy().prune(chain_of(loaded, p=30, n=40, m=5), loaded=loaded).token_forwards
     assert tokens <= 0.31 * reference_tokens(30, 40, 5).sum()
+
+
+def test_each_way_of_attention_is_measured_in_its_own_process():
+    table = compare(Options(tokens=(256,), ways=("plain", "all"), runs=1, tiny=True, device="cpu"))
+    assert table["way"].tolist() == ["plain", "all"]
+    assert table.loc[0, ["megabytes_ratio", "seconds_ratio"]].tolist() == [1, 1]
+    assert (table["megabytes"] > 50).all()  # of the whole process
+
+
+@pytest.mark.parametrize("way", ["plain", "answer", "accumulated", "all", "eager"])
+def test_every_way_of_attention_runs(way):
+    loaded = tiny_model()
+    assert way_to(way, loaded)(chain_of(loaded, p=3, n=5, m=2))
+
+
+def test_matrices_that_do_not_fit_are_left_out():
+    assert does_fit("eager", 64, tiny=False)
+    assert not does_fit("eager", 2**20, tiny=False)
+    assert does_fit("all", 2**20, tiny=False)

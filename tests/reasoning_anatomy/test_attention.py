@@ -1,65 +1,313 @@
 """Recorded attention against eager attention with the whole matrix."""
 
+import copy
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reasoning_anatomy.attention import largest_logit_change, received_from_answer
+from reasoning_anatomy import attention_recorder
+from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length, record
+from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention_weights import _output_matrix
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.importance.answer_attention import AnswerAttention
-from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.types import EncodedChain, Float32Array
+from reasoning_anatomy.models import LoadedModel, ModelSpec, load_model
 
-RECORDED = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma3_text")
+FAMILIES = (
+    "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",
+    "opt",
+)  # fmt: skip
+IN_PIECES = pytest.mark.parametrize("token_budget", [None, 8, 5])  # of 31 tokens; the windows are 6, 7 and 9
+IDS = np.random.default_rng(0).integers(3, 97, 31)
+QUERIES, KEYS = np.arange(6, 29), range(4, 20)
+TOLERANCE = 1e-5  # float32, as promised
 
 
-def eager_received(loaded: LoadedModel, chain: EncodedChain) -> Float32Array:
-    """Mean weight from the answer rows of the T x T matrices of eager attention."""
+def eager_weights(loaded: LoadedModel, ids: np.ndarray = IDS) -> Tensor:
+    """(layers, heads, T, T) of the model's own eager attention."""
     before = loaded.model.config._attn_implementation
     loaded.model.set_attn_implementation("eager")
     try:
         with torch.inference_mode():
-            ids = torch.from_numpy(chain.ids)[None]
-            attentions = loaded.model(input_ids=ids, output_attentions=True, use_cache=False).attentions
+            attentions = loaded.model(input_ids=torch.from_numpy(ids)[None], output_attentions=True, use_cache=False).attentions
     finally:
         loaded.model.set_attn_implementation(before)
-    start, end = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
-    return torch.stack([weights[0, :, end:, start:end].float().mean(dim=1) for weights in attentions]).numpy()
+    return torch.cat(attentions).float()
 
 
-@pytest.mark.parametrize("family", RECORDED)
-def test_recorded_attention_equals_eager(make_random_model, make_random_chain, family):
-    loaded, chain = make_random_model(family), make_random_chain(6, 11, 4)  # longer than the sliding windows
-    received = received_from_answer(loaded, chain)
-    assert received.shape == (3, 4, 11)
-    np.testing.assert_allclose(received, eager_received(loaded, chain), atol=1e-5)
+def visible(loaded: LoadedModel, n_tokens: int) -> np.ndarray:
+    """(layers, T, T) who sees whom by the model's configuration."""
+    config, i, j = loaded.text_config, *np.ogrid[:n_tokens, :n_tokens]
+    window, chunk = getattr(config, "sliding_window", None), getattr(config, "attention_chunk_size", None)
+    by_kind = {
+        "full_attention": j <= i,
+        "sliding_attention": (j <= i) & (i - j < (window or n_tokens)),
+        "chunked_attention": (j <= i) & (i // (chunk or n_tokens) == j // (chunk or n_tokens)),
+    }
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * loaded.n_layers
+    return np.stack([by_kind[kind] for kind in kinds])
+
+
+def observe(reduction: str, **options: object) -> Observation:
+    return Observation(**{"reduction": reduction, "queries": QUERIES, "keys": KEYS} | options)
+
+
+def mean(queries: np.ndarray = QUERIES) -> np.ndarray:
+    return np.full(len(queries), 1 / len(queries))
+
+
+@IN_PIECES
+@pytest.mark.parametrize("family", FAMILIES)
+def test_recorded_attention_equals_eager(make_random_model, family, token_budget):
+    loaded = make_random_model(family)
+    observations = [observe("sum", weight=mean()), observe("rows"), observe("entropy")]
+    received, rows, entropy = record(loaded, IDS, observations, token_budget=token_budget)
+    weights = eager_weights(loaded)[:, :, 6:29]
+    assert rows.shape == (3, 4, 23, 16)
+    np.testing.assert_allclose(rows, weights[..., 4:20], atol=TOLERANCE)
+    np.testing.assert_allclose(received, weights[..., 4:20].mean(dim=2), atol=TOLERANCE)
+    np.testing.assert_allclose(entropy, torch.special.entr(weights).sum(dim=3), atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("index", [0, 30])
 def test_recorded_attention_equals_eager_on_a_real_model(smollm2, example_chains, index):
-    chain = ChainEncoder(smollm2.tokenizer).encode(example_chains[index])
-    received = received_from_answer(smollm2, chain)
-    assert received.shape == (30, 9, chain.n_reasoning)
-    np.testing.assert_allclose(received, eager_received(smollm2, chain), atol=1e-5)
+    ids = ChainEncoder(smollm2.tokenizer).encode(example_chains[index]).ids
+    everything = {"queries": np.arange(len(ids)), "keys": range(len(ids)), "weight": mean(ids)}
+    whole = record(smollm2, ids, [observe("sum", **everything)])[0]
+    in_pieces = record(smollm2, ids, [observe("sum", **everything)], token_budget=32)[0]
+    expected = eager_weights(smollm2, ids).mean(dim=2)
+    assert whole.shape == (30, 9, len(ids))
+    np.testing.assert_allclose(whole, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(in_pieces, expected, atol=TOLERANCE)
 
 
-def test_weights_on_the_whole_prefix_sum_to_one(make_random_model, make_random_chain):
-    chain = make_random_chain(1, 9, 1)
-    received = received_from_answer(make_random_model("llama"), chain)
-    rest = received.sum(axis=2)  # a single answer token also looks at the one prompt token and at itself
-    assert ((rest > 0) & (rest < 1)).all()
+@IN_PIECES
+@pytest.mark.parametrize("family", FAMILIES)
+def test_exposure_counts_the_queries_that_see_a_token(make_random_model, family, token_budget):
+    loaded = make_random_model(family)
+    counts = visible(loaded, len(IDS))[:, QUERIES][:, :, KEYS]
+    found = record(loaded, IDS, [observe("exposure"), observe("exposure", weight=mean())], token_budget=token_budget)
+    assert found[0].tolist() == counts.sum(axis=1)[:, None].tolist()
+    np.testing.assert_allclose(found[1], counts.mean(axis=1)[:, None], rtol=1e-6)
 
 
-@pytest.mark.parametrize("family", RECORDED)
+VALUES = {
+    "phi3": ("qkv_proj", slice(48, 64)), "gpt2": ("c_attn", slice(64, 96)), "gpt_neox": ("query_key_value", None),
+}  # fmt: skip
+
+
+def values_and_outputs(loaded: LoadedModel, family: str) -> tuple[list[Tensor], list[Tensor], list[torch.nn.Module]]:
+    """What hooks on the model's own layers see: values (T, kv_heads, head_dim), attention outputs, output projections."""
+    layers = [module for module in loaded.model.modules() if hasattr(module, "layer_idx") and hasattr(module, "is_causal")]
+    name, part = VALUES.get(family, ("v_proj", slice(None)))
+    projections = [
+        next(module for child, module in layer.named_children() if child in ("o_proj", "out_proj", "dense", "c_proj"))
+        for layer in layers
+    ]
+    values, outputs = [], []
+    hooks = [getattr(layer, name).register_forward_hook(lambda *call: values.append(call[2][0])) for layer in layers]
+    hooks += [projection.register_forward_hook(lambda *call: outputs.append(call[2][0])) for projection in projections]
+    with torch.inference_mode():
+        loaded.model(input_ids=torch.from_numpy(IDS)[None], use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    if family == "gpt_neox":  # per head: query, key, value
+        return [value.view(len(IDS), 4, 3, -1)[:, :, 2] for value in values], outputs, projections
+    return [value[:, part].reshape(len(IDS), -1, 8) for value in values], outputs, projections
+
+
+@IN_PIECES
+@pytest.mark.parametrize("family", FAMILIES)
+def test_contribution_is_the_length_of_weighted_projected_values(make_random_model, family, token_budget):
+    loaded = make_random_model(family)
+    weights = eager_weights(loaded)
+    expected = []
+    for of_layer, value, output, projection in zip(weights, *values_and_outputs(loaded, family), strict=True):
+        matrix = projection.weight if isinstance(projection, torch.nn.Linear) else projection.weight.T
+        by_head = matrix.detach().view(matrix.shape[0], 4, 8)
+        value = value.repeat_interleave(4 // value.shape[1], dim=1)
+        added = torch.einsum("hij,jhd,ohd->hijo", of_layer, value, by_head)
+        bias = 0 if projection.bias is None else projection.bias.detach()
+        np.testing.assert_allclose(added.sum(dim=(0, 2)) + bias, output.reshape(len(IDS), -1), atol=1e-3)  # all is there
+        expected.append(added.norm(dim=3)[:, QUERIES][:, :, KEYS].sum(dim=1))
+    (found,) = record(loaded, IDS, [observe("contribution")], token_budget=token_budget)
+    np.testing.assert_allclose(found, torch.stack(expected), rtol=1e-4, atol=TOLERANCE)
+
+
+@IN_PIECES
+@pytest.mark.parametrize("exclude_sink", [1, 5, 12])
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt_oss", "llama4_text"])
+def test_without_sink_the_rest_of_each_row_is_renormalised(make_random_model, family, exclude_sink, token_budget):
+    loaded = make_random_model(family)
+    weights = eager_weights(loaded).double()
+    weights[..., :exclude_sink] = 0
+    total = weights.sum(dim=3, keepdim=True)
+    rest = torch.where(total > 1e-6, weights / total, torch.nan)[:, :, 6:29, 4:20].numpy()  # else eager has rounded it away
+    seen = visible(loaded, 31)[:, None, 6:29, exclude_sink:].any(axis=3)
+    rows, received, exposure = record(
+        loaded, IDS, [observe(reduction, exclude_sink=exclude_sink) for reduction in ("rows", "sum", "exposure")],
+        token_budget=token_budget,
+    )  # fmt: skip
+    known = np.isfinite(rest)
+    assert known.mean() > 0.5
+    np.testing.assert_allclose(rows[known], rest[known], atol=TOLERANCE)
+    assert (rows[~np.broadcast_to(seen, rows.shape[:3])] == 0).all()
+    assert (rows[..., : max(0, exclude_sink - 4)] == 0).all()
+    np.testing.assert_allclose(received, rows.sum(axis=2), atol=TOLERANCE)
+    expected = visible(loaded, 31)[:, 6:29, 4:20] & (np.arange(4, 20) >= exclude_sink)
+    assert exposure[:, 0].tolist() == expected.sum(axis=1).tolist()
+
+
+@IN_PIECES
+@pytest.mark.parametrize("family", ["llama", "mistral", "llama4_text"])
+def test_a_query_counts_for_keys_before_its_limit(make_random_model, family, token_budget):
+    loaded = make_random_model(family)
+    until = np.maximum(0, QUERIES // 3 * 3 - 4)
+    weight = np.random.default_rng(1).random(len(QUERIES))
+    limited = np.arange(31) < until[:, None]
+    expected = np.einsum("i,lhij->lhj", weight, eager_weights(loaded)[:, :, 6:29].numpy() * limited)[..., 4:20]
+    counts = np.einsum("i,lij->lj", weight, visible(loaded, 31)[:, 6:29] * limited)[:, None, 4:20]
+    observations = [observe(reduction, weight=weight, until=until) for reduction in ("sum", "exposure")]
+    received, exposure = record(loaded, IDS, observations, token_budget=token_budget)
+    np.testing.assert_allclose(received, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(exposure, counts, atol=TOLERANCE)
+
+
+def some_observations() -> Iterator[Observation]:
+    few = np.array([7, 11, 12, 30])
+    for reduction, exclude_sink in itertools.product(("sum", "contribution", "exposure", "rows", "entropy"), (0, 2)):
+        yield observe(reduction, exclude_sink=exclude_sink)
+        yield observe(reduction, exclude_sink=exclude_sink, queries=few, keys=range(31))
+
+
+@pytest.mark.parametrize("token_budget", [None, 8])
+def test_observations_of_one_pass_do_not_meet(make_random_model, token_budget):
+    loaded, observations = make_random_model("mistral"), list(some_observations())
+    together = record(loaded, IDS, observations, token_budget=token_budget)
+    for observation, found in zip(observations, together, strict=True):
+        np.testing.assert_allclose(found, record(loaded, IDS, [observation])[0], atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("elements", [1, 150, 1000])
+def test_the_size_of_a_block_changes_nothing(make_random_model, monkeypatch, elements):
+    loaded, observations = make_random_model("gemma3_text"), list(some_observations())
+    expected = record(loaded, IDS, observations)
+    monkeypatch.setitem(attention_recorder._BLOCK_ELEMENTS, "cpu", elements)
+    for found, whole in zip(record(loaded, IDS, observations), expected, strict=True):
+        np.testing.assert_allclose(found, whole, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+class Largest(TorchDispatchMode):
+    """Largest tensor that any operation returns."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_memory_grows_with_the_length_and_not_with_its_square(make_random_model, monkeypatch, family):
+    monkeypatch.setitem(attention_recorder._BLOCK_ELEMENTS, "cpu", 1)
+    loaded, largest = make_random_model(family), []
+    for n_tokens in (256, 512):
+        ids = np.random.default_rng(0).integers(3, 97, n_tokens)
+        everything = {"queries": np.arange(n_tokens), "keys": range(n_tokens)}
+        with Largest() as mode:
+            record(loaded, ids, [observe("sum", **everything), observe("contribution", **everything)], token_budget=32)
+        largest.append(mode.numel)
+    assert largest[1] <= 2 * largest[0]
+    assert largest[1] < 512 * 512 / 2
+
+
+def test_recording_goes_on_in_smaller_pieces_where_memory_runs_out(make_random_model):
+    loaded, lengths, most = make_random_model("llama"), [], 100
+
+    def run_out(module, args, kwargs):
+        lengths.append(kwargs["input_ids"].shape[1])
+        if lengths[-1] > most:
+            raise torch.OutOfMemoryError("out of memory")
+
+    ids = np.random.default_rng(0).integers(3, 97, 300)
+    observation = observe("sum", queries=np.array([299]), keys=range(300))
+    expected = record(loaded, ids, [observation])
+    hook = loaded.model.register_forward_pre_hook(run_out, with_kwargs=True)
+    try:
+        found = record(loaded, ids, [observation])
+        assert lengths == [300, 150, 75, 75, 75, 75]
+        np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+        most = 0
+        with pytest.raises(torch.OutOfMemoryError):
+            record(loaded, ids, [observation])
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text"])
+def test_weights_are_float32_in_a_model_of_half_precision(make_random_model, family):
+    loaded = make_random_model(family)
+    half = LoadedModel(copy.deepcopy(loaded.model).bfloat16(), None, family)
+    rows = record(half, IDS, [observe("rows", keys=range(31))])[0]
+    assert rows.dtype == np.float32
+    assert np.abs(rows.sum(axis=3) - 1).max() < 1e-6
+    in_half = eager_weights(half)[:, :, 6:29].numpy()
+    assert np.abs(in_half.sum(axis=3) - 1).max() > 1e-4  # which is why
+    assert np.abs(rows - in_half)[0].max() < 1e-2  # the first layer has the same inputs
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_recording_does_not_change_the_logits(make_random_model, make_random_chain, family):
-    assert largest_logit_change(make_random_model(family), make_random_chain(6, 11, 4)) <= 1e-6
+    loaded, chain = make_random_model(family), make_random_chain(6, 11, 4)
+    change = largest_logit_change(loaded, chain)
+    assert change == 0 if family not in ("gemma2", "gpt_oss") else change <= 1e-6
 
 
-def test_soft_capped_attention_is_refused(make_random_model, make_random_chain):
-    with pytest.raises(ModelError, match="softcap"):
-        received_from_answer(make_random_model("gemma2"), make_random_chain(2, 3, 1))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_running_in_pieces_changes_the_logits_by_rounding(make_random_model, make_random_chain, family):
+    assert largest_chunking_change(make_random_model(family), make_random_chain(6, 11, 4)) <= 1e-5
+
+
+def test_recording_that_changes_the_logits_is_refused(make_random_model, make_random_chain, monkeypatch):
+    plain = attention_recorder.model_attention
+    monkeypatch.setattr(
+        attention_recorder, "model_attention", lambda *args, **options: (plain(*args, **options)[0] * 1.01, None)
+    )
+    with pytest.raises(ModelError, match=r"llama: recording its attention changes the logits by .* LlamaForCausalLM cannot be"):
+        largest_logit_change(make_random_model("llama"), make_random_chain(6, 11, 4))
+
+
+def test_a_model_that_rotates_by_the_length_is_not_run_in_pieces(make_random_model):
+    config = AutoConfig.for_model(**make_random_model("phi3").model.config.to_dict() | {
+        "original_max_position_embeddings": 20,
+        "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4},
+    })  # fmt: skip
+    loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), None, "longrope")
+    assert pass_length(loaded, 20, 8) == 8
+    assert pass_length(loaded, 31, 8) == 31
+    rows = record(loaded, IDS, [observe("rows")], token_budget=8)[0]
+    np.testing.assert_allclose(rows, eager_weights(loaded)[:, :, 6:29, 4:20], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("quantize", [None, "4bit", "8bit"])
+def test_the_output_projection_is_read_however_it_is_held(tiny_model_folder, quantize):
+    loaded = load_model(ModelSpec(str(tiny_model_folder), device="cpu", quantize=quantize))
+    layer = loaded.model.model.layers[0].self_attn
+    matrix = _output_matrix(layer, 64, torch.float32)
+    inputs = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = layer.o_proj(inputs)
+    rounding = 0.02 if quantize else 1e-5  # a quantised layer computes in fewer digits than its weights would allow
+    np.testing.assert_allclose(inputs @ matrix.detach(), expected, atol=rounding * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize(
@@ -69,20 +317,36 @@ def test_soft_capped_attention_is_refused(make_random_model, make_random_chain):
         ("mamba", {"hidden_size": 16, "num_hidden_layers": 2, "vocab_size": 97}),
     ],
 )
-def test_model_outside_the_attention_interface_is_refused(make_random_chain, family, shape):
+def test_model_outside_the_attention_interface_is_refused(family, shape):
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **shape)).eval()
     with pytest.raises(ModelError, match="attention interface"):
-        received_from_answer(LoadedModel(model, None, family), make_random_chain(2, 3, 1))
+        record(LoadedModel(model, None, family), IDS, [observe("sum")])
 
 
-def test_score_is_the_mean_over_layers_and_heads(make_random_model, make_random_chain):
-    loaded, chain = make_random_model("llama"), make_random_chain(3, 7, 2)
-    scores = AnswerAttention().score(chain, loaded=loaded)
-    np.testing.assert_allclose(scores.score, eager_received(loaded, chain).mean(axis=(0, 1)), atol=1e-6)
-    assert scores.profile.received.shape == (3, 4, 7)
+def test_a_model_with_layers_that_do_not_attend_is_refused(make_random_model):
+    with pytest.raises(ModelError, match="lfm2: layer 0 of 3 does not let its attention be recorded"):
+        record(make_random_model("lfm2"), IDS, [observe("sum")])
 
 
-def test_attention_of_the_model_is_back_after_recording(make_random_model, make_random_chain):
-    loaded = make_random_model("qwen2")
-    received_from_answer(loaded, make_random_chain(2, 3, 1))
-    assert loaded.model.config._attn_implementation == "sdpa"
+@pytest.mark.parametrize("family", ["qwen2", "gemma2"])
+def test_attention_of_the_model_is_back_after_recording(make_random_model, family):
+    loaded = make_random_model(family)
+    before = loaded.model.config._attn_implementation
+    record(loaded, IDS, [observe("sum")], token_budget=8)
+    assert loaded.model.config._attn_implementation == before != "reasoning_anatomy"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"queries": np.array([], dtype=int)}, "not one or more ascending places"),
+        ({"queries": np.array([3, 3])}, "not one or more ascending places"),
+        ({"keys": range(4, 4)}, "not one or more places one after another"),
+        ({"keys": range(4, 9, 2)}, "not one or more places one after another"),
+        ({"weight": np.ones(2)}, r"weight has shape \(2,\), expected one for each of 23 queries"),
+        ({"until": QUERIES[::-1]}, "until goes backwards"),
+    ],
+)
+def test_an_observation_that_cannot_be_made_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        observe("sum", **options)

@@ -466,7 +466,7 @@ def of_tiny(tokenizer: Any) -> Callable[..., Record]:
 def test_with_a_model_tokens_get_text_and_attention(
     tmp_path: Path, write: Write, of_tiny: Callable[..., Record], tokenizer: Any, tiny_model_folder: Path
 ) -> None:
-    from reasoning_anatomy.attention import received_from_answer
+    from reasoning_anatomy.importance.answer_attention import AnswerAttention
     from reasoning_anatomy.models import load_model
 
     run = import_run(write(of_tiny()), out=tmp_path / "run", model=str(tiny_model_folder))
@@ -476,8 +476,9 @@ def test_with_a_model_tokens_get_text_and_attention(
     assert texts == [tokenizer.decode(id_) for id_ in measured.encoded.reasoning_ids]
     assert measured.encoded.prompt_ids.tolist() == tokenizer("user 2 + 2?\n")["input_ids"]
     assert measured.encoded.answer_ids.tolist() == tokenizer("4<|im_end|>")["input_ids"]
-    received = received_from_answer(load_model(str(tiny_model_folder)), measured.encoded)
-    np.testing.assert_allclose(measured.profiles["answer_attention"].received, received, rtol=1e-5)
+    profile = AnswerAttention().score(measured.encoded, loaded=load_model(str(tiny_model_folder))).profile
+    assert profile is not None
+    np.testing.assert_allclose(measured.profiles["answer_attention"].received, profile.received, rtol=2**-10)
     assert run.manifest.configuration.model is not None
     assert run.manifest.configuration.model.id == str(tiny_model_folder)
     assert run.manifest.configuration.encoding.startswith("imported from published.jsonl, tokenizer of ")

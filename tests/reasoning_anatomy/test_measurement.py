@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.measurement import Measurement, chain_digest, file_name, read_measurement, write_measurement
+from reasoning_anatomy.measurement import (
+    Measurement,
+    chain_digest,
+    file_name,
+    pack,
+    read_measurement,
+    unpack,
+    write_measurement,
+)
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain
 
 ARRAYS = {
@@ -71,7 +79,7 @@ def test_every_array_and_fact_comes_back(written: Path, fingerprint: str | None)
     assert list(found.profiles) == list(expected.profiles)
     for label, profile in expected.profiles.items():
         again = found.profiles[label]
-        same(again.received, profile.received)
+        same(again.received, unpack(*pack(profile.received)))
         assert (again.scorer, again.queries, again.normalisation) == (profile.scorer, profile.queries, profile.normalisation)
     assert list(found.paths) == list(expected.paths)
     assert list(found.begun) == list(expected.begun)
@@ -81,6 +89,28 @@ def test_every_array_and_fact_comes_back(written: Path, fingerprint: str | None)
             same(getattr(again, name), getattr(path, name))
         assert (again.strategy, again.n_ties, again.token_forwards, again.token_budget) == (path.strategy, 1, 77, 64)
         assert again.n_reasoning == 5
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.integers(-100, 20),
+    st.lists(st.floats(0, 1, width=32) | st.floats(1 - 2**-10, 1, width=32) | st.just(2**-29), min_size=1, max_size=20),
+)
+def test_attention_comes_back_within_the_stated_error(exponent: int, fractions: list[float]) -> None:
+    received = np.ldexp(np.array([[fractions, [1.0] * len(fractions)]], dtype=np.float32), exponent)
+    packed, scale = pack(received)
+    found, largest = unpack(packed, scale), received.max(axis=2, keepdims=True)
+    assert (packed.dtype, scale.dtype, found.dtype) == (np.float16, np.float32, np.float32)
+    error = np.abs(found.astype(float) - received)
+    assert (error <= np.where(received >= 2.0**-29 * largest, 2.0**-11 * received, 2.0**-40 * largest)).all()
+    again = pack(found)
+    assert (again[0].tobytes(), again[1].tobytes()) == (packed.tobytes(), scale.tobytes())
+
+
+@pytest.mark.parametrize("largest", [0.0, 1e-38, 3e4, 1e30])
+def test_attention_of_any_size_is_stored_without_overflow(largest: float) -> None:
+    found = unpack(*pack(np.array([[[largest, 0]]], dtype=np.float32)))
+    np.testing.assert_allclose(found, [[[largest, 0]]], rtol=2**-11)
 
 
 def test_the_same_measurement_gives_the_same_bytes(written: Path) -> None:

@@ -1,0 +1,153 @@
+"""Peak memory and time of recording attention, beside a plain forward pass and eager attention with the whole matrices.
+
+Each way and length runs in a process of its own, on a model as wide as SmolLM2-135M with 12 layers and random weights in
+float32. Memory is the peak of the process (VmHWM: weights, Python and torch included, nothing subtracted) on a CPU, and the
+peak of what torch allocates on an accelerator. Time is the least of some runs, in processor seconds on a CPU, which do not
+depend on what else the machine does, and in wall seconds on an accelerator.
+
+Plain: one scaled-dot-product forward pass. Answer: `answer_attention`. Accumulated: `accumulated_attention`, all rows. All:
+every scorer that observes the chain, in one pass. Eager: `output_attentions=True`.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+import tyro
+
+from benchmarks._models import chain_of, tiny_model, twelve_layers
+from reasoning_anatomy import plugins
+from reasoning_anatomy.importance._attention_scorer import AttentionScorer, observe_together
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.types import EncodedChain
+
+Way = Literal["plain", "answer", "accumulated", "all", "eager"]
+
+_N_PROMPT, _N_ANSWER = 100, 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """Memory and time of recorded attention, by the length of the chain."""
+
+    tokens: tuple[int, ...] = (1024, 4096, 16384)
+    """Lengths of chains."""
+    ways: tuple[Way, ...] = ("plain", "answer", "accumulated", "all", "eager")
+    """What to run; ratios are to the first."""
+    runs: int = 2
+    """Runs of which the fastest counts."""
+    tiny: bool = False
+    """Use a tiny model: shows that the command works, not what it costs."""
+    device: str = "auto"
+    """Of the model."""
+    alone: bool = False
+    """Measure the first way at the first length in this process and print it as JSON."""
+
+
+def measure(options: Options) -> dict[str, float]:
+    """Megabytes and seconds of one way at one length, in this process."""
+    loaded = tiny_model() if options.tiny else twelve_layers(dtype="float32", device=options.device)
+    run = way_to(options.ways[0], loaded)
+    n_tokens = options.tokens[0]
+    chain = chain_of(loaded, p=_N_PROMPT, n=n_tokens - _N_PROMPT - _N_ANSWER, m=_N_ANSWER)
+    run(chain_of(loaded, p=2, n=8, m=2))
+    seconds = min(_seconds(lambda: run(chain), loaded) for _ in range(options.runs))
+    return {"megabytes": _peak_bytes(loaded) / 1e6, "seconds": seconds}
+
+
+def way_to(way: Way, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
+    """Return what is run on a chain."""
+    if way in ("plain", "eager"):
+        if way == "eager":
+            loaded.model.set_attn_implementation("eager")
+
+        @torch.inference_mode()
+        def forward(chain: EncodedChain) -> object:
+            ids = torch.from_numpy(chain.ids)[None].to(loaded.device)
+            return loaded.model(input_ids=ids, use_cache=False, logits_to_keep=1, output_attentions=way == "eager")
+
+        return forward
+    keys = {"answer": ["answer_attention"], "accumulated": ["accumulated_attention"]}.get(
+        way, list(plugins.available("scorer"))
+    )
+    made = {key: plugins.load("scorer", key) for key in keys}
+    observing = {key: scorer for key, scorer in made.items() if isinstance(scorer, AttentionScorer)}
+    return lambda chain: observe_together(observing, chain, loaded=loaded)
+
+
+def does_fit(way: Way, n_tokens: int, *, tiny: bool) -> bool:
+    """Tell whether the matrices of all layers, should they be held, are less than half of the memory that is available."""
+    if way != "eager" or tiny:
+        return True
+    available = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
+    return available is not None and 12 * 9 * n_tokens**2 * 4 < int(available[1]) * 1024 / 2
+
+
+def _seconds(run: Callable[[], object], loaded: LoadedModel) -> float:
+    on_cpu = loaded.device.type == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
+    begin = clock()
+    run()
+    if not on_cpu:
+        torch.cuda.synchronize(loaded.device)
+    return clock() - begin
+
+
+def _peak_bytes(loaded: LoadedModel) -> int:
+    if loaded.device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(loaded.device))
+    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    if peak is None:
+        raise SystemExit("/proc/self/status states no VmHWM; peak memory is measured on Linux alone")
+    return int(peak[1]) * 1024
+
+
+def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float]:
+    """Measure one way at one length in a new process."""
+    flags = ["--tiny" if options.tiny else "--no-tiny", "--alone"]
+    command = [
+        sys.executable, "-m", "benchmarks.attention_memory", "--tokens", str(n_tokens), "--ways", way, "--runs",
+        str(options.runs), "--device", options.device, *flags,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{way} at {n_tokens} tokens: {done.stderr.strip().splitlines()[-1]}")
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def compare(options: Options) -> pd.DataFrame:
+    """One row per length and way that fits, with ratios to the first way."""
+    rows = []
+    for n_tokens in options.tokens:
+        first: dict[str, float] = {}
+        for way in options.ways:
+            if not does_fit(way, n_tokens, tiny=options.tiny):
+                continue
+            found = in_own_process(options, way, n_tokens)
+            first = first or found
+            ratios = {f"{name}_ratio": value / first[name] for name, value in found.items()}
+            rows.append({"tokens": n_tokens, "way": way, **found, **ratios})
+            print(f"{n_tokens} {way}", file=sys.stderr, flush=True)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = tyro.cli(Options, prog="python -m benchmarks.attention_memory", description=__doc__)
+    if options.alone:
+        print(json.dumps(measure(options)))
+    else:
+        print(compare(options).to_string(index=False, float_format="{:.2f}".format))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""Scorers of recorded attention: against the worked numbers of the published methods, and against eager attention."""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kurtosis
+
+from reasoning_anatomy.attention_recorder import Recorder
+from reasoning_anatomy.encoding import ChainEncoder
+from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError
+from reasoning_anatomy.importance._attention_scorer import observe_together
+from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
+from reasoning_anatomy.importance.answer_attention import AnswerAttention
+from reasoning_anatomy.importance.contribution import Contribution
+from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
+from reasoning_anatomy.importance.exposure_normalised_attention import ExposureNormalisedAttention
+from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
+from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads
+from reasoning_anatomy.models import LoadedModel, load_model
+from reasoning_anatomy.types import EncodedChain, ReasoningChain
+
+MATRIX = [[1], [0.5, 0.5], [0.6, 0.2, 0.2], [0.6, 0.1, 0.1, 0.2], [0.5, 0.1, 0.2, 0.1, 0.1], [0.4, 0.1, 0.3, 0.1, 0.05, 0.05]]
+FROM_ANSWER = [0.3, 0.1, 0.1, 0.2, 0.05, 0.05]  # the rest goes to the prompt and to the answer itself
+TOLERANCE = 1e-5
+OBSERVING = (AnswerAttention, LastTokenAttention, AccumulatedAttention, ExposureNormalisedAttention, Contribution)
+
+
+def steps_chain(text: str = "a. b. c. d. e. f.", question: str = "q") -> EncodedChain:
+    """A chain of one token a step, one prompt token and one answer token."""
+    words = text.split()
+    starts = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])
+    spans = np.stack([starts, starts + [len(word) for word in words]], axis=1)
+    chain = ReasoningChain(chain_id="steps", question_id=question, question="?", reasoning=text, answer="x")
+    return EncodedChain(chain, np.array([3]), np.arange(10, 10 + len(words)), np.array([4]), spans)
+
+
+def attend(scorer: Any) -> np.ndarray:
+    """Score the steps in a layer whose attention among the reasoning tokens is the matrix; its queries and keys are made so."""
+    weights = np.full((8, 8), 1e-30)
+    weights[0, 0] = 1
+    for row, given in enumerate(MATRIX, start=1):
+        weights[row, 1 : 1 + len(given)] = given
+    weights[7, 1:7], weights[7, [0, 7]] = FROM_ANSWER, 0.1
+    chain, recorder = steps_chain(), Recorder(scorer.observe(steps_chain()))
+    query, key = torch.tensor(weights, dtype=torch.float32).log()[None, None], torch.eye(8)[None, None]
+    recorder.attend(SimpleNamespace(layer_idx=0, is_causal=True), query, key, key, None, scaling=1.0)
+    observed = [result.numpy() for result in recorder.results(range(1))]
+    return scorer.score(chain, loaded=None, observed=observed).score
+
+
+@pytest.mark.parametrize(
+    ("scorer", "expected"),
+    [
+        (AccumulatedAttention(queries="reasoning"), [3.6, 1, 0.8, 0.4, 0.15, 0.05]),  # H2O
+        (AccumulatedAttention(), [3.9, 1.1, 0.9, 0.6, 0.2, 0.1]),
+        (ExposureNormalisedAttention(queries="reasoning"), [0.6, 0.2, 0.2, 0.4 / 3, 0.075, 0.05]),  # ObservedAttention
+        (ExposureNormalisedAttention(queries="answer"), FROM_ANSWER),
+        (LastTokenAttention(last_of="reasoning"), MATRIX[-1]),  # TOVA
+        (LastTokenAttention(), FROM_ANSWER),
+        (AnswerAttention(), FROM_ANSWER),
+        (ReceiverHeads(proximity=2, heads="0.0"), [0.525, 0.1, 0.25, 0.1, *FROM_ANSWER[4:]]),  # Thought Anchors
+        (ReceiverHeads(proximity=7, heads="0.0"), FROM_ANSWER),
+        (AccumulatedAttention(queries="reasoning", exclude_sink=2), [0, 1 + 0.5 + 0.25 + 0.2 + 1 / 6, None, None, None, None]),
+        (AnswerAttention(exclude_sink=1), [weight / 0.9 for weight in FROM_ANSWER]),
+        (AnswerAttention(exclude_sink=3), [0, 0, *(weight / 0.5 for weight in FROM_ANSWER[2:])]),
+    ],
+    ids=repr,
+)
+def test_scores_of_the_worked_matrix(scorer, expected):
+    known = np.array([number is not None for number in expected])
+    np.testing.assert_allclose(attend(scorer)[known], [number for number in expected if number is not None], atol=1e-6)
+
+
+def test_kurtosis_of_the_worked_vertical_scores():
+    assert excess_kurtosis(np.array([[0.525, 0.1, 0.25, 0.1]])).round(4).tolist() == [-1.04]
+    assert excess_kurtosis(np.zeros((1, 4))).tolist() == [-3]
+
+
+def test_the_largest_heads_come_first_and_ties_go_to_the_lowest():
+    assert largest_heads(np.array([[1.0, 3.0], [3.0, 2.0]]), 3) == [(0, 1), (1, 0), (1, 1)]
+
+
+def eager(loaded: LoadedModel, ids: np.ndarray) -> np.ndarray:
+    """(layers, heads, T, T)."""
+    before = loaded.model.config._attn_implementation
+    loaded.model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        attentions = loaded.model(input_ids=torch.from_numpy(ids)[None], output_attentions=True, use_cache=False).attentions
+    loaded.model.set_attn_implementation(before)
+    return torch.cat(attentions).double().numpy()
+
+
+EXPECTED: dict[Any, Callable[[np.ndarray], np.ndarray]] = {  # of 6 prompt, 11 reasoning and 4 answer tokens
+    AnswerAttention(): lambda weights: weights[:, :, 17:, 6:17].mean(axis=2),
+    LastTokenAttention(): lambda weights: weights[:, :, 20, 6:17],
+    LastTokenAttention(last_of="reasoning"): lambda weights: weights[:, :, 16, 6:17],
+    AccumulatedAttention(): lambda weights: weights[:, :, 6:, 6:17].sum(axis=2),
+    AccumulatedAttention(queries="reasoning"): lambda weights: weights[:, :, 6:17, 6:17].sum(axis=2),
+    AccumulatedAttention(queries="answer"): lambda weights: weights[:, :, 17:, 6:17].sum(axis=2),
+    ExposureNormalisedAttention(): lambda weights: weights[:, :, 6:, 6:17].sum(axis=2) / np.arange(15, 4, -1),
+}
+
+
+@pytest.mark.parametrize("exclude_sink", [0, 2])
+@pytest.mark.parametrize("scorer", EXPECTED, ids=repr)
+def test_scores_equal_eager_attention(make_random_model, make_random_chain, scorer, exclude_sink):
+    loaded, chain = make_random_model("llama"), make_random_chain(6, 11, 4)
+    weights = eager(loaded, chain.ids)
+    weights[..., :exclude_sink] = 0
+    with np.errstate(invalid="ignore"):
+        expected = EXPECTED[scorer](weights / weights.sum(axis=3, keepdims=True))
+    options = {name: getattr(scorer, name) for name in ("queries", "last_of") if hasattr(scorer, name)}
+    scores = type(scorer)(exclude_sink=exclude_sink, **options).score(chain, loaded=loaded)
+    np.testing.assert_allclose(scores.profile.received, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(scores.score, expected.mean(axis=(0, 1)), atol=TOLERANCE)
+    assert scores.profile.normalisation.startswith("first 2 tokens" if exclude_sink else "none")
+
+
+def test_in_a_window_attention_is_per_query_that_sees_the_token(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("mistral"), make_random_chain(6, 11, 9)  # a window of 7
+    received = ExposureNormalisedAttention(queries="answer").score(chain, loaded=loaded).profile.received
+    seen = np.array([min(9, max(0, j + 7 - 17)) for j in range(6, 17)])
+    sums = eager(loaded, chain.ids)[:, :, 17:, 6:17].sum(axis=2)
+    np.testing.assert_allclose(received, sums / np.maximum(seen, 1), atol=TOLERANCE)
+    assert (received[..., :5] == 0).all()  # no answer token sees them
+
+
+def test_contribution_is_the_weight_times_the_length_of_the_projected_value(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("llama"), make_random_chain(6, 11, 4)
+    expected = []
+    for weights, layer in zip(eager(loaded, chain.ids), loaded.model.model.layers, strict=True):
+        caught = []
+        hook = layer.self_attn.v_proj.register_forward_hook(lambda *call, caught=caught: caught.append(call[2][0]))
+        with torch.inference_mode():
+            loaded.model(input_ids=torch.from_numpy(chain.ids)[None], use_cache=False)
+        hook.remove()
+        values = caught[0].view(21, 2, 8).repeat_interleave(2, dim=1)
+        lengths = torch.einsum("jhd,ohd->hjo", values, layer.self_attn.o_proj.weight.detach().view(32, 4, 8)).norm(dim=2)
+        expected.append(weights[:, 17:, 6:17].mean(axis=1) * lengths[:, 6:17].numpy())
+    scores = Contribution().score(chain, loaded=loaded)
+    np.testing.assert_allclose(scores.profile.received, expected, rtol=1e-4, atol=TOLERANCE)
+    np.testing.assert_allclose(scores.score, np.mean(expected, axis=(0, 1)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("scorer", [*(made for made in OBSERVING), EndOfThinking, ReceiverHeads])
+def test_a_negative_number_of_sinks_is_refused(scorer):
+    with pytest.raises(ValueError, match="exclude_sink is -1, expected 0 or more"):
+        scorer(exclude_sink=-1)
+
+
+def test_scorers_share_one_forward_pass(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("qwen2"), make_random_chain(6, 11, 4)
+    scorers = {scorer.__name__: scorer() for scorer in OBSERVING} | {"end_of_thinking": EndOfThinking()}
+    passes = []
+    hook = loaded.model.register_forward_hook(lambda *call: passes.append(1))
+    observed = observe_together(scorers, chain, loaded=loaded)
+    hook.remove()
+    assert len(passes) == 1
+    assert observed.keys() == scorers.keys() - {"end_of_thinking"}
+    for label, known in observed.items():
+        alone, shared = scorers[label].score(chain, loaded=loaded), scorers[label].score(chain, loaded=None, **known)
+        np.testing.assert_allclose(shared.score, alone.score, rtol=1e-5)
+
+
+# --- end of thinking
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model_folder):
+    return load_model(str(tiny_model_folder))
+
+
+@pytest.fixture(scope="module")
+def encoded(tiny, example_chains):
+    return ChainEncoder(tiny.tokenizer).encode(min(example_chains, key=lambda chain: len(chain.reasoning)))
+
+
+@pytest.mark.parametrize("question", [True, False])
+@pytest.mark.parametrize(("layers", "chosen"), [("all", slice(0, 2)), ("first_half", slice(0, 1)), ("last", slice(1, 2))])
+def test_end_of_thinking_is_the_last_row_of_the_chain_and_the_probe(tiny, encoded, question, layers, chosen):
+    read = tiny.tokenizer  # it has no think tags, so they are characters
+    probe = read("Stop and sum up.", add_special_tokens=False)["input_ids"]
+    tags = [read(tag, add_special_tokens=False)["input_ids"] for tag in ("<think>", "</think>")]
+    before = encoded.prompt_ids if question else np.array(tags[0])
+    ids = np.concatenate([before, encoded.reasoning_ids, probe, tags[1]])
+    expected = eager(tiny, ids)[:, :, -1, len(before) : len(before) + encoded.n_reasoning]
+    scores = EndOfThinking(probe="Stop and sum up.", question=question, layers=layers).score(encoded, loaded=tiny)
+    np.testing.assert_allclose(scores.profile.received, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(scores.score, expected[chosen].mean(axis=(0, 1)), atol=TOLERANCE)
+    assert f"the last of its {len(tags[1])} tokens of text" in scores.profile.queries
+    assert ("no prompt" in scores.profile.queries) == (not question)
+
+
+def test_the_tag_is_one_token_where_the_tokenizer_has_it(tiny_model_folder, encoded, make_random_model):
+    tiny = load_model(str(tiny_model_folder))
+    tiny.tokenizer.add_tokens(["<think>", "</think>"], special_tokens=False)
+    end = tiny.tokenizer.convert_tokens_to_ids("</think>")
+    encoder = ChainEncoder(tiny.tokenizer)
+    assert encoder.tag_ids("</think>") == [end]
+    assert end not in encoder.text_ids("Stop.</think>")
+    tiny.model.resize_token_embeddings(len(tiny.tokenizer), mean_resizing=False)
+    profile = EndOfThinking().score(encoded, loaded=tiny).profile
+    assert profile.queries == "</think> after the probe, one token; prompt in context"
+
+
+def test_a_probe_cannot_hold_a_special_token(tiny, encoded):
+    marker = tiny.tokenizer.eos_token
+    injected = ChainEncoder(tiny.tokenizer).text_ids(f"Stop.{marker}")
+    assert tiny.tokenizer.eos_token_id not in injected
+    assert tiny.tokenizer.decode(injected) == f"Stop.{marker}"
+    assert np.isfinite(EndOfThinking(probe=f"Stop.{marker}").score(encoded, loaded=tiny).score).all()
+
+
+def test_a_probe_that_does_not_fit_fails_the_chain(tiny, encoded):
+    with pytest.raises(MeasurementError, match="the probe of end_of_thinking does not fit into the model's context"):
+        EndOfThinking(probe="stop " * 600).score(encoded, loaded=tiny)
+
+
+# --- receiver heads
+
+
+def published_vertical(weights: np.ndarray, step: np.ndarray, proximity: int) -> np.ndarray:
+    """(layers, heads, steps) by the whole matrix of means over pairs of steps; NaN for the last steps."""
+    n_steps = step.max() + 1
+    of_step = np.stack([step == index for index in range(n_steps)]) / np.bincount(step)[:, None]
+    means = np.einsum("aq,lhqk,bk->lhab", of_step, weights, of_step)
+    vertical = np.full((*means.shape[:2], n_steps), np.nan)
+    for j in range(n_steps - proximity):
+        vertical[..., j] = means[:, :, j + proximity :, j].mean(axis=2)
+    return vertical
+
+
+@pytest.fixture(scope="module")
+def stepped(tiny, example_chains) -> list[tuple[EncodedChain, np.ndarray]]:
+    """Chains on three questions, one of which has two, and the step of each of their tokens."""
+    from reasoning_anatomy.importance.receiver_heads import steps_of
+
+    encoder = ChainEncoder(tiny.tokenizer)
+    long_enough = [text for text in example_chains if text.reasoning.count("\n") + text.reasoning.count(". ") > 8]
+    texts = sorted(long_enough, key=lambda chain: len(chain.reasoning))[:4]
+    texts = [text.model_copy(update={"question_id": name}) for text, name in zip(texts, "abca", strict=True)]
+    chains = [encoder.encode(text) for text in texts]
+    return [(chain, steps_of(chain)) for chain in chains]
+
+
+@pytest.mark.parametrize("proximity", [1, 2])
+def test_receiver_heads_score_as_the_whole_matrix_says(tiny, stepped, proximity):
+    chain, step = stepped[0]
+    assert step.max() > proximity
+    start, stop = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
+    weights = eager(tiny, chain.ids)
+    vertical = published_vertical(weights[:, :, start:stop, start:stop], step, proximity)
+    scores = ReceiverHeads(proximity=proximity, heads="0.1 1.3").score(chain, loaded=tiny)
+    received = scores.profile.received
+    of_step = np.stack([received[..., step == index].mean(axis=2) for index in range(step.max() + 1)], axis=2)
+    np.testing.assert_allclose(of_step[..., :-proximity], vertical[..., :-proximity], atol=TOLERANCE)
+    last = step > step.max() - proximity
+    np.testing.assert_allclose(received[..., last], weights[:, :, stop:, start:stop].mean(axis=2)[..., last], atol=TOLERANCE)
+    np.testing.assert_allclose(scores.score, (received[0, 1] + received[1, 3]) / 2, rtol=1e-6)
+    assert scores.profile.queries.endswith("score: heads 0.1 1.3")
+
+
+def test_heads_are_chosen_on_other_questions(tiny, stepped):
+    by_question: dict[str, list[np.ndarray]] = {}
+    for chain, step in stepped:
+        start, stop = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
+        vertical = published_vertical(eager(tiny, chain.ids)[:, :, start:stop, start:stop], step, 1)[..., :-1]
+        by_question.setdefault(chain.chain.question_id, []).append(kurtosis(vertical, axis=2))
+    scorer = ReceiverHeads(proximity=1, n_heads=3).fit([chain for chain, _ in stepped], loaded=tiny)
+    for chain, _ in stepped:
+        others = [np.mean(values, axis=0) for name, values in by_question.items() if name != chain.chain.question_id]
+        heads = largest_heads(np.mean(others, axis=0), 3)
+        scores = scorer.score(chain, loaded=tiny)
+        assert scores.profile.queries.endswith("heads " + " ".join(f"{layer}.{head}" for layer, head in heads))
+        assert np.isfinite(scores.score).all()
+
+
+def test_heads_cannot_be_chosen_on_one_question(tiny, stepped):
+    of_one = [chain for chain, _ in stepped if chain.chain.question_id == "a"]
+    with pytest.raises(PluginError, match="chains of more than 4 steps are on 1; measure more questions"):
+        ReceiverHeads().fit(of_one, loaded=tiny)
+
+
+def test_named_heads_need_no_other_chains(tiny, stepped):
+    scorer = ReceiverHeads(heads="0.0")
+    assert scorer.fit([], loaded=tiny) is scorer
+
+
+def test_heads_that_are_not_there_are_refused(tiny, stepped):
+    chain, _ = stepped[0]
+    with pytest.raises(PluginError, match="has no heads yet; call fit"):
+        ReceiverHeads().score(chain, loaded=tiny)
+    with pytest.raises(PluginError, match=r"has no head 2\.0; it has \(2, 4\)"):
+        ReceiverHeads(heads="1.1 2.0").score(chain, loaded=tiny)
+    for wrong in ("3", "a.b", "1.2.3", "1,2", "-1.0"):
+        with pytest.raises(ValueError, match=r"expected layer\.head with a space between two"):
+            ReceiverHeads(heads=wrong)
+
+
+def test_what_a_probe_may_not_say_is_named(tiny, monkeypatch):
+    monkeypatch.setattr(ChainEncoder, "_markers", {tiny.tokenizer("a", add_special_tokens=False)["input_ids"][0]: "a"})
+    with pytest.raises(EncodingError, match="read only as a special token"):
+        ChainEncoder(tiny.tokenizer).text_ids("a")
+
+
+def test_scores_of_an_empty_row_are_numbers():
+    assert not math.isnan(attend(AccumulatedAttention(exclude_sink=7)).sum())
