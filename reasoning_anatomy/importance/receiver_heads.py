@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from scipy.stats import kurtosis
@@ -167,7 +166,6 @@ class _Fitted(ReceiverHeads):
     """Receiver heads by the kurtosis (layers, heads) on other questions."""
 
     of_question: Mapping[str, FloatArray]
-    records_attention: ClassVar[bool] = True
 
     def _heads_for(self, chain: EncodedChain) -> list[tuple[int, int]]:
         others = [values for question, values in self.of_question.items() if question != chain.chain.question_id]

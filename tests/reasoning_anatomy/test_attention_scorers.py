@@ -10,6 +10,8 @@ import pytest
 import torch
 from scipy.stats import kurtosis
 
+from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
+from reasoning_anatomy import attention
 from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError
@@ -20,8 +22,11 @@ from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
 from reasoning_anatomy.importance.exposure_normalised_attention import ExposureNormalisedAttention
 from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
-from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads
+from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads, steps_of
 from reasoning_anatomy.models import LoadedModel, load_model
+from reasoning_anatomy.pipeline import Plan, measure, measure_chain
+from reasoning_anatomy.plugins import load
+from reasoning_anatomy.run import Run
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 MATRIX = [[1], [0.5, 0.5], [0.6, 0.2, 0.2], [0.6, 0.1, 0.1, 0.2], [0.5, 0.1, 0.2, 0.1, 0.1], [0.4, 0.1, 0.3, 0.1, 0.05, 0.05]]
@@ -87,12 +92,7 @@ def test_the_largest_heads_come_first_and_ties_go_to_the_lowest():
 
 def eager(loaded: LoadedModel, ids: np.ndarray) -> np.ndarray:
     """(layers, heads, T, T)."""
-    before = loaded.model.config._attn_implementation
-    loaded.model.set_attn_implementation("eager")
-    with torch.inference_mode():
-        attentions = loaded.model(input_ids=torch.from_numpy(ids)[None], output_attentions=True, use_cache=False).attentions
-    loaded.model.set_attn_implementation(before)
-    return torch.cat(attentions).double().numpy()
+    return eager_weights(loaded, ids).astype(np.float64)
 
 
 EXPECTED: dict[Any, Callable[[np.ndarray], np.ndarray]] = {  # of 6 prompt, 11 reasoning and 4 answer tokens
@@ -132,16 +132,8 @@ def test_in_a_window_attention_is_per_query_that_sees_the_token(make_random_mode
 
 def test_contribution_is_the_weight_times_the_length_of_the_projected_value(make_random_model, make_random_chain):
     loaded, chain = make_random_model("llama"), make_random_chain(6, 11, 4)
-    expected = []
-    for weights, layer in zip(eager(loaded, chain.ids), loaded.model.model.layers, strict=True):
-        caught = []
-        hook = layer.self_attn.v_proj.register_forward_hook(lambda *call, caught=caught: caught.append(call[2][0]))
-        with torch.inference_mode():
-            loaded.model(input_ids=torch.from_numpy(chain.ids)[None], use_cache=False)
-        hook.remove()
-        values = caught[0].view(21, 2, 8).repeat_interleave(2, dim=1)
-        lengths = torch.einsum("jhd,ohd->hjo", values, layer.self_attn.o_proj.weight.detach().view(32, 4, 8)).norm(dim=2)
-        expected.append(weights[:, 17:, 6:17].mean(axis=1) * lengths[:, 6:17].numpy())
+    weights = eager(loaded, chain.ids)[:, :, 17:, 6:17].mean(axis=2)
+    expected = weights * value_lengths(loaded, chain)[..., 6:17]
     scores = Contribution().score(chain, loaded=loaded)
     np.testing.assert_allclose(scores.profile.received, expected, rtol=1e-4, atol=TOLERANCE)
     np.testing.assert_allclose(scores.score, np.mean(expected, axis=(0, 1)), rtol=1e-4)
@@ -224,26 +216,18 @@ def test_a_probe_that_does_not_fit_fails_the_chain(tiny, encoded):
 # --- receiver heads
 
 
-def published_vertical(weights: np.ndarray, step: np.ndarray, proximity: int) -> np.ndarray:
-    """(layers, heads, steps) by the whole matrix of means over pairs of steps; NaN for the last steps."""
-    n_steps = step.max() + 1
-    of_step = np.stack([step == index for index in range(n_steps)]) / np.bincount(step)[:, None]
-    means = np.einsum("aq,lhqk,bk->lhab", of_step, weights, of_step)
-    vertical = np.full((*means.shape[:2], n_steps), np.nan)
-    for j in range(n_steps - proximity):
-        vertical[..., j] = means[:, :, j + proximity :, j].mean(axis=2)
-    return vertical
+@pytest.fixture(scope="module")
+def texts(example_chains) -> list[ReasoningChain]:
+    """Chains of some steps on three questions, one of which has two."""
+    long_enough = [text for text in example_chains if text.reasoning.count("\n") + text.reasoning.count(". ") > 8]
+    texts = sorted(long_enough, key=lambda chain: len(chain.reasoning))[:4]
+    return [text.model_copy(update={"question_id": name}) for text, name in zip(texts, "abca", strict=True)]
 
 
 @pytest.fixture(scope="module")
-def stepped(tiny, example_chains) -> list[tuple[EncodedChain, np.ndarray]]:
-    """Chains on three questions, one of which has two, and the step of each of their tokens."""
-    from reasoning_anatomy.importance.receiver_heads import steps_of
-
+def stepped(tiny, texts) -> list[tuple[EncodedChain, np.ndarray]]:
+    """The same, encoded, and the step of each of their tokens."""
     encoder = ChainEncoder(tiny.tokenizer)
-    long_enough = [text for text in example_chains if text.reasoning.count("\n") + text.reasoning.count(". ") > 8]
-    texts = sorted(long_enough, key=lambda chain: len(chain.reasoning))[:4]
-    texts = [text.model_copy(update={"question_id": name}) for text, name in zip(texts, "abca", strict=True)]
     chains = [encoder.encode(text) for text in texts]
     return [(chain, steps_of(chain)) for chain in chains]
 
@@ -254,7 +238,7 @@ def test_receiver_heads_score_as_the_whole_matrix_says(tiny, stepped, proximity)
     assert step.max() > proximity
     start, stop = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
     weights = eager(tiny, chain.ids)
-    vertical = published_vertical(weights[:, :, start:stop, start:stop], step, proximity)
+    vertical = vertical_scores(weights[:, :, start:stop, start:stop], step, proximity)
     scores = ReceiverHeads(proximity=proximity, heads="0.1 1.3").score(chain, loaded=tiny)
     received = scores.profile.received
     of_step = np.stack([received[..., step == index].mean(axis=2) for index in range(step.max() + 1)], axis=2)
@@ -269,7 +253,7 @@ def test_heads_are_chosen_on_other_questions(tiny, stepped):
     by_question: dict[str, list[np.ndarray]] = {}
     for chain, step in stepped:
         start, stop = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
-        vertical = published_vertical(eager(tiny, chain.ids)[:, :, start:stop, start:stop], step, 1)[..., :-1]
+        vertical = vertical_scores(eager(tiny, chain.ids)[:, :, start:stop, start:stop], step, 1)[..., :-1]
         by_question.setdefault(chain.chain.question_id, []).append(kurtosis(vertical, axis=2))
     scorer = ReceiverHeads(proximity=1, n_heads=3).fit([chain for chain, _ in stepped], loaded=tiny)
     for chain, _ in stepped:
@@ -310,3 +294,55 @@ def test_what_a_probe_may_not_say_is_named(tiny, monkeypatch):
 
 def test_scores_of_an_empty_row_are_numbers():
     assert not math.isnan(attend(AccumulatedAttention(exclude_sink=7)).sum())
+
+
+# --- runs
+
+SCORERS = (
+    "answer_attention", "answer_attention:exclude_sink=1", "last_token_attention", "end_of_thinking", "accumulated_attention",
+    "exposure_normalised_attention", "contribution", "receiver_heads:proximity=1", "receiver_heads:heads=0.1", "recency",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, texts, tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "all"
+    return measure(texts, out=folder, model=tiny, scorers=SCORERS, strategies=["random_tokens"], workers=1)
+
+
+def test_a_run_has_scores_and_profiles_of_every_scorer(finished, tiny, texts):
+    assert finished.manifest.failed == {}
+    assert finished.manifest.checks["recording_changes_logits_by"] == 0
+    assert "running_in_pieces_changes_logits_by" not in finished.manifest.checks
+    tokens, chain_id = finished.tokens(), texts[0].chain_id
+    assert [name for name in tokens.columns if name.startswith("score_")] == [f"score_{label}" for label in SCORERS]
+    measurement = finished.measurement(chain_id)
+    assert list(measurement.profiles) == list(SCORERS[:-1])
+    for label in (SCORERS[0], SCORERS[1], SCORERS[4]):
+        alone = load("scorer", label).score(measurement.encoded, loaded=tiny)
+        np.testing.assert_allclose(measurement.scores[label], alone.score, rtol=1e-5)
+        np.testing.assert_allclose(measurement.profiles[label].received, alone.profile.received, rtol=2**-10)
+
+
+def test_a_chain_that_is_measured_later_gets_the_same_heads(finished, tiny, texts):
+    file = finished.measurement_path(texts[2].chain_id)
+    before = file.read_bytes()
+    file.unlink()
+    measure(texts, out=finished.folder, model=tiny, scorers=SCORERS, strategies=["random_tokens"], workers=1)
+    assert file.read_bytes() == before
+
+
+def test_a_run_with_chains_in_pieces_says_what_that_changes(tiny, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(attention, "_CPU_BUDGET", 64)
+    run = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
+    assert 0 < run.manifest.checks["running_in_pieces_changes_logits_by"] < 1e-4
+    assert run.manifest.checks["recording_changes_logits_by"] == 0
+
+
+def test_an_attention_that_is_no_number_fails_the_chain(tiny_model_folder, texts, tmp_path):
+    broken = load_model(str(tiny_model_folder))
+    encoded = ChainEncoder(broken.tokenizer).encode(texts[0])
+    with torch.no_grad():
+        broken.model.model.layers[1].self_attn.k_proj.weight[0] = torch.nan
+    with pytest.raises(MeasurementError, match="the scores of answer_attention are not all finite numbers"):
+        measure_chain(encoded, Plan.of(["answer_attention"], []), loaded=broken)

@@ -1,0 +1,147 @@
+"""How far recorded attention is from eager attention with the whole matrices, for every scorer that records it.
+
+The reference is each scorer's definition written out over the (layers, heads, T, T) weights that the model returns with
+`output_attentions=True` in float32, on SmolLM2-135M and a shipped chain. The deviation is the largest absolute one of any
+layer, head and token, for one forward pass and for passes of 64 tokens
+(`end_of_thinking` has a sequence of its own, in one pass both times).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import tyro
+
+from benchmarks._models import example_chains, model_of
+from reasoning_anatomy import plugins
+from reasoning_anatomy.attention import record
+from reasoning_anatomy.encoding import ChainEncoder
+from reasoning_anatomy.importance._attention_scorer import AttentionScorer
+from reasoning_anatomy.importance.receiver_heads import steps_of
+from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.types import EncodedChain, FloatArray
+
+Weights = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Recorded attention against eager attention."""
+
+    chain: str = "word-002-s1-short"
+    """Shipped chain, by chain_id."""
+    pieces: int = 64
+    """Tokens of one forward pass where the chain is run in pieces."""
+
+
+def eager_weights(loaded: LoadedModel, ids: npt.NDArray[np.int64]) -> Weights:
+    """(layers, heads, T, T) float32 weights of the model's own eager attention."""
+    before = loaded.model.config._attn_implementation
+    loaded.model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        inputs = torch.from_numpy(ids)[None].to(loaded.device)
+        attentions = loaded.model(input_ids=inputs, output_attentions=True, use_cache=False).attentions
+    loaded.model.set_attn_implementation(before or "sdpa")
+    weights: Weights = torch.cat(attentions).float().cpu().numpy()
+    return weights
+
+
+def value_lengths(loaded: LoadedModel, chain: EncodedChain) -> Weights:
+    """(layers, heads, T) of every value times the head's part of the output projection, by hooks on a Llama."""
+    values: list[torch.Tensor] = []
+    layers: Any = loaded.model.model.layers
+    hooks = [layer.self_attn.v_proj.register_forward_hook(lambda *call: values.append(call[2][0])) for layer in layers]
+    with torch.inference_mode():
+        loaded.model(input_ids=torch.from_numpy(chain.ids)[None].to(loaded.device), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    lengths = []
+    for layer, value in zip(layers, values, strict=True):
+        head_dim = layer.self_attn.head_dim
+        by_head = value.view(len(value), -1, head_dim).repeat_interleave(layer.self_attn.num_key_value_groups, dim=1)
+        projection = layer.self_attn.o_proj.weight.detach()
+        added = torch.einsum("jhd,ohd->hjo", by_head, projection.view(len(projection), -1, head_dim))
+        lengths.append(added.norm(dim=2).cpu())
+    stacked: Weights = torch.stack(lengths).numpy()
+    return stacked
+
+
+def vertical_scores(weights: Weights, step: npt.NDArray[np.int64], proximity: int) -> FloatArray:
+    """(layers, heads, steps) of the matrix of means over pairs of steps; NaN for the last steps.
+
+    Weights are those among the reasoning tokens.
+    """
+    n_steps = int(step.max()) + 1
+    of_step = np.stack([step == index for index in range(n_steps)]) / np.bincount(step)[:, None]
+    means = of_step @ weights @ of_step.T
+    vertical = np.full((*means.shape[:2], n_steps), np.nan)
+    for j in range(n_steps - proximity):
+        vertical[..., j] = means[:, :, j + proximity :, j].mean(axis=2)
+    return vertical
+
+
+def profile_of(label: str, loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> Weights:
+    """(layers, heads, n) of a scorer, recorded in passes of ``token_budget`` where it observes the chain."""
+    scorer = plugins.load("scorer", label)
+    known: dict[str, Any] = {}
+    if isinstance(scorer, AttentionScorer):
+        known["observed"] = record(loaded, chain.ids, scorer.observe(chain), token_budget=token_budget)
+    received: Weights = scorer.score(chain, loaded=loaded, **known).profile.received
+    return received
+
+
+def deviations(loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> dict[str, float]:
+    """Largest absolute deviation of every scorer's profile, by label; of vertical scores for receiver heads."""
+    p, end = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
+    weights = eager_weights(loaded, chain.ids).astype(np.float64)
+    seen = np.arange(len(chain.ids) - p, len(chain.ids) - end, -1)
+    found = {}
+    for label, reference in references(loaded, chain, p, end, seen).items():
+        found[label] = float(np.abs(profile_of(label, loaded, chain, token_budget) - reference(weights)).max())
+    step = steps_of(chain)
+    received = profile_of("receiver_heads:proximity=1,heads=0.0", loaded, chain, token_budget)
+    by_step = np.stack([received[..., step == index].mean(axis=2) for index in range(step.max())], axis=2)
+    vertical = vertical_scores(weights[:, :, p:end, p:end], step, 1)[..., :-1]
+    return found | {"receiver_heads": float(np.abs(by_step - vertical).max())}
+
+
+def references(
+    loaded: LoadedModel, chain: EncodedChain, p: int, end: int, seen: npt.NDArray[np.int64]
+) -> Mapping[str, Callable[[FloatArray], FloatArray]]:
+    """Definition of every scorer over the weights (layers, heads, T, T), by label."""
+    probe = plugins.load("scorer", "end_of_thinking")
+    read: Any = loaded.tokenizer
+    after = [id_ for text in (probe.probe, "</think>") for id_ in read(text, add_special_tokens=False)["input_ids"]]
+    of_probe = eager_weights(loaded, np.concatenate([chain.ids[:end], after]))[:, :, -1, p:end].astype(np.float64)
+    lengths = value_lengths(loaded, chain)[..., p:end]
+    return {
+        "answer_attention": lambda weights: weights[:, :, end:, p:end].mean(axis=2),
+        "answer_attention:exclude_sink=1": lambda weights: (
+            weights[:, :, end:, p:end] / weights[:, :, end:, 1:].sum(axis=3, keepdims=True)
+        ).mean(axis=2),
+        "last_token_attention": lambda weights: weights[:, :, -1, p:end],
+        "end_of_thinking": lambda _: of_probe,
+        "accumulated_attention": lambda weights: weights[:, :, p:, p:end].sum(axis=2),
+        "exposure_normalised_attention": lambda weights: weights[:, :, p:, p:end].sum(axis=2) / seen,
+        "contribution": lambda weights: weights[:, :, end:, p:end].mean(axis=2) * lengths,
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    options = tyro.cli(Options, prog="python -m benchmarks.attention_fidelity", description=__doc__)
+    loaded = model_of("smollm2-135m", dtype="float32", device="cpu")
+    chain = ChainEncoder(loaded.tokenizer).encode(next(c for c in example_chains() if c.chain_id == options.chain))
+    columns = {}
+    for name, budget in (("one pass", None), (f"passes of {options.pieces}", options.pieces)):
+        columns[name] = deviations(loaded, chain, budget)
+    print(f"{options.chain}: {len(chain.ids)} tokens, {chain.n_reasoning} of reasoning; largest absolute deviation")
+    print(pd.DataFrame(columns).to_string(float_format="{:.1e}".format))
+
+
+if __name__ == "__main__":
+    main()
