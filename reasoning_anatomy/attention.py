@@ -92,9 +92,10 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain) -> float:
-    """Largest absolute change of the last token's logits where the chain is run in two pieces; errors as above."""
-    whole = _last_logits(loaded, chain.ids, len(chain.ids))
-    in_two = _last_logits(loaded, chain.ids, pass_length(loaded, len(chain.ids), (len(chain.ids) + 1) // 2))
+    """Largest absolute change of a token's logits where what fits into one pass is run in two pieces; errors as above."""
+    ids = chain.ids[: pass_length(loaded, len(chain.ids))]
+    whole = _last_logits(loaded, ids, len(ids))
+    in_two = _last_logits(loaded, ids, pass_length(loaded, len(ids), (len(ids) + 1) // 2))
     return _expect_rounding(loaded, whole, in_two, "running a chain in pieces")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from reasoning_anatomy.attention_interface import model_attention
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.attention_weights import AttentionCall, Weights
+from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.types import IntArray
 
 _BLOCK_ELEMENTS: Final = {"cpu": 2**20, "cuda": 2**26}  # weights that are held at once
@@ -40,7 +41,18 @@ class Recorder:
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> tuple[Tensor, None]:
-        """Attend as the model does, and record."""
+        """Attend as the model does, and record.
+
+        Raises
+        ------
+        ModelError
+            The layer does not say which one it is.
+        """
+        if getattr(module, "layer_idx", None) is None:
+            raise ModelError(
+                f"{type(module).__name__} has no layer_idx, so what it attends to cannot be told from that of other layers; "
+                "name scorers that record no attention: --scorers surprisal"
+            )
         call = AttentionCall(module, query, key, value, mask, options, self.start)
         norms = call.output_norms() if any(tally.of.reduction == "contribution" for tally in self._tallies) else None
         for tally in self._tallies:

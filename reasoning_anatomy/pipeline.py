@@ -275,7 +275,8 @@ def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[
         checks["prefix_sharing_changes_nll_by"] = largest_likelihood_change
     for chain in chains:
         try:
-            return {name: check(loaded, chain) for name, check in checks.items()}
+            with _memory_errors(chain.chain_id):
+                return {name: check(loaded, chain) for name, check in checks.items()}
         except MeasurementError:
             continue
     return {}

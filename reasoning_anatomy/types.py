@@ -158,9 +158,9 @@ class AttentionProfile:
     scorer
         Key of the scorer that asked for it.
     received
-        (layers, heads, n) float32, mean over the query tokens of the post-softmax weight on each reasoning
-        token; higher = more attention. Scorers of keys have their own value here, higher = more important, and one row
-        for each KV head.
+        (layers, heads, n) float32, what each reasoning token receives by the scorer's definition: a mean or sum over
+        the query tokens of post-softmax weights, or of what they carry; higher = more attention. Scorers of keys have
+        their own value here, higher = more important, and one row for each KV head.
     queries
         Which tokens attend, in words.
     normalisation

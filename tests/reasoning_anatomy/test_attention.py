@@ -328,6 +328,13 @@ def test_a_model_with_layers_that_do_not_attend_is_refused(make_random_model):
         record(make_random_model("lfm2"), IDS, [observe("sum")])
 
 
+def test_a_layer_without_a_number_is_refused(make_random_model, monkeypatch):
+    loaded = make_random_model("llama")
+    monkeypatch.setattr(loaded.model.model.layers[1].self_attn, "layer_idx", None)
+    with pytest.raises(ModelError, match="LlamaAttention has no layer_idx"):
+        record(loaded, IDS, [observe("sum")])
+
+
 @pytest.mark.parametrize("family", ["qwen2", "gemma2"])
 def test_attention_of_the_model_is_back_after_recording(make_random_model, family):
     loaded = make_random_model(family)
