@@ -17,7 +17,7 @@ from reasoning_anatomy.attention_interface import handling, installed
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.chain_likelihood import is_out_of_memory, release_memory
-from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.likelihood import longest_of_one_rotation
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, Float32Array, IntArray
@@ -83,12 +83,14 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
     ------
     ModelError
         It is too large to be rounding.
+    MeasurementError
+        The model gives the chain logits that are not finite numbers.
     """
     budget = pass_length(loaded, len(chain.ids))
     last = np.array([len(chain.ids) - 1])
     recorder = Recorder([Observation(reduction="sum", queries=last, keys=range(len(chain.ids)))])
     recorded = _last_logits(loaded, chain.ids, budget, recorder)
-    return _expect_rounding(loaded, _last_logits(loaded, chain.ids, budget), recorded, "recording its attention")
+    return _expect_rounding(loaded, chain, _last_logits(loaded, chain.ids, budget), recorded, "recording its attention")
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain) -> float:
@@ -96,10 +98,12 @@ def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain) -> float:
     ids = chain.ids[: pass_length(loaded, len(chain.ids))]
     whole = _last_logits(loaded, ids, len(ids))
     in_two = _last_logits(loaded, ids, pass_length(loaded, len(ids), (len(ids) + 1) // 2))
-    return _expect_rounding(loaded, whole, in_two, "running a chain in pieces")
+    return _expect_rounding(loaded, chain, whole, in_two, "running a chain in pieces")
 
 
-def _expect_rounding(loaded: LoadedModel, plain: Tensor, changed: Tensor, what: str) -> float:
+def _expect_rounding(loaded: LoadedModel, chain: EncodedChain, plain: Tensor, changed: Tensor, what: str) -> float:
+    if not plain.isfinite().all():
+        raise MeasurementError(chain.chain_id, "the model gives logits that are not finite numbers; try --dtype float32")
     change = float((plain - changed).abs().max())
     tolerance = _LARGEST_CHANGE.get(loaded.model.dtype, _LARGEST_CHANGE_IN_HALF) * float(plain.abs().max())
     if not change <= tolerance:
