@@ -125,8 +125,8 @@ def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float
 
 
 def compare(options: Options) -> pd.DataFrame:
-    """One row per length and way that fits, with ratios to the first way."""
-    rows = []
+    """Print and return one row per length and way that fits, with ratios to the first way."""
+    rows: list[dict[str, object]] = []
     for n_tokens in options.tokens:
         first: dict[str, float] = {}
         for way in options.ways:
@@ -136,7 +136,8 @@ def compare(options: Options) -> pd.DataFrame:
             first = first or found
             ratios = {f"{name}_ratio": value / first[name] for name, value in found.items()}
             rows.append({"tokens": n_tokens, "way": way, **found, **ratios})
-            print(f"{n_tokens} {way}", file=sys.stderr, flush=True)
+            line = pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1, float_format="{:.2f}".format)
+            print(line, flush=True)
     return pd.DataFrame(rows)
 
 
@@ -146,7 +147,7 @@ def main() -> None:
     if options.alone:
         print(json.dumps(measure(options)))
     else:
-        print(compare(options).to_string(index=False, float_format="{:.2f}".format))
+        compare(options)
 
 
 if __name__ == "__main__":
