@@ -3,8 +3,8 @@
 import pytest
 
 from benchmarks._models import chain_of, tiny_model
-from benchmarks.greedy_fidelity import InOtherDtype, fidelity
 from benchmarks.attention_memory import Options, compare, does_fit, way_to
+from benchmarks.greedy_fidelity import InOtherDtype, fidelity
 from benchmarks.greedy_speed import reference_tokens
 from reasoning_anatomy.full_likelihood import FullLikelihood
 from reasoning_anatomy.pruning.greedy import Greedy
