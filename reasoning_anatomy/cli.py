@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT: Final = 2
 _DEFAULT_ANALYSES: Final = ("rank_correlation",)
-_DEMO_SCORERS: Final = (  # each costs about one forward pass, or none
-    "answer_attention", "surprisal", "token_entropy", "gradient_x_input", "key_norm", "key_diff", "expected_attention",
-    "recency", "sink_recency", "random",
-)  # fmt: skip
+_DEMO_SCORERS: Final = ("all", "receiver_heads:proximity=1")  # the chains of the demo have few steps
 
 _Run = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 _Dtype = Annotated[
@@ -68,7 +65,7 @@ def demo(
     from reports import write_report
 
     with Stages(show=True) as stages:
-        run = measure(examples[:chains], out=out, model=model, scorers=_DEMO_SCORERS, stages=stages)
+        run = measure(examples[:chains], out=out, model=model, scorers=_named(_DEMO_SCORERS), stages=stages)
         stage = stages.add("annotate", len(run.measured))
         annotations.annotate_run(run, progress=stage.each)
         with stages.add("analyse", 1) as stage:

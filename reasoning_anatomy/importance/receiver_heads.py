@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.stats import kurtosis
@@ -50,6 +51,8 @@ class ReceiverHeads(AttentionScorer):
     ----------
     Bogdan et al., Thought Anchors: Which LLM Reasoning Steps Matter?, arXiv:2506.19143.
     """
+
+    needs: ClassVar[str] = "chains of more than 4 steps on two questions: where there are, name it receiver_heads"
 
     proximity: int = 4
     n_heads: int = 20
