@@ -75,7 +75,10 @@ class Layout:
 
     def _is_in_equation(self, index: int) -> bool:
         """Whether a letter stands beside an operator; the ``h`` of ``2.5 h = 150 min`` measures and does not."""
-        measures = not self.joined(index) and index > 0 and self.units[index - 1].kind is Kind.NUMBER
+        measures = index > 0 and (
+            (not self.joined(index) and self.units[index - 1].kind is Kind.NUMBER)
+            or (self.word(index - 1) == "/" and self.is_word(index - 2))
+        )
         beside = {self.word(index - 1), self.word(index + 1)} & {"=", "+", "^"}
         return self.units[index].kind is Kind.WORD and bool(beside) and not measures
 

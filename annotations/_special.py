@@ -9,6 +9,7 @@ from annotations._units import Kind
 from annotations._words import Sentence, category_of_word
 from annotations.scheme import COREFERENCE, ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
+_MOVING: Final = ("mov", "bring", "shift", "tak", "put", "get", "collect", "isolat", "subtract", "add")
 Rule = Callable[[Sentence, int], str | None]
 
 
@@ -24,7 +25,7 @@ def _is_pause(word: str) -> bool:
 
 def _that(sentence: Sentence, index: int) -> str:
     clue, after = sentence.clues[index], sentence.word(index + 1)
-    if _introduces_formula(sentence, index):
+    if _introduces_formula(sentence, index) or _introduces_clause(sentence, index):
         return FUNCTION
     if after in {
         "'s",
@@ -57,6 +58,13 @@ def _introduces_formula(sentence: Sentence, index: int) -> bool:
     if not 0 < index < len(sentence.symbols) - 1 or sentence.symbols[index + 1] != SYMBOLIC_MATH:
         return False
     return sentence.clues[index - 1].tag.startswith("VB") or _lexicon.knows(sentence.word(index - 1), META_DISCOURSE)
+
+
+def _introduces_clause(sentence: Sentence, index: int) -> bool:
+    """Whether a noun precedes and another subject follows: ``the tins that Kim bought``, ``the fact that she sold it``."""
+    if index + 1 >= len(sentence.clues) or not sentence.clues[index - 1 if index else 0].tag.startswith("NN"):
+        return False
+    return sentence.clues[index + 1].tag in ("NNP", "PRP", "DT", "PRP$") and sentence.layout.is_word(index + 1)
 
 
 def _one(sentence: Sentence, index: int) -> str:
@@ -111,7 +119,18 @@ def _ordinal(sentence: Sentence, index: int) -> str:
         return META_DISCOURSE if sentence.word(index) != "second" or sentence.starts(index) else ENTITY_NAME
     if sentence.layout.is_word(index + 1) and _lexicon.category_of(after, _lexicon.NOUN) == META_DISCOURSE:
         return META_DISCOURSE
-    return VERBAL_MATH if clue.dep in ("amod", "nummod", "") or clue.tag == "JJ" else META_DISCOURSE
+    if clue.dep in ("amod", "nummod", "") or clue.tag == "JJ":
+        return _category_of_counted(sentence, index)
+    return META_DISCOURSE
+
+
+def _category_of_counted(sentence: Sentence, index: int) -> str:
+    """Decide an ordinal: ``the first train`` tells two things of the story apart, ``the first term`` counts."""
+    reach = range(index + 1, min(index + 4, len(sentence.clues)))
+    noun = next((at for at in reach if sentence.part(at) == _lexicon.NOUN or not sentence.layout.is_word(at)), index)
+    if sentence.is_number(index + 1) or not sentence.layout.is_word(noun):
+        return VERBAL_MATH
+    return VERBAL_MATH if _lexicon.category_of(sentence.word(noun), _lexicon.NOUN) == VERBAL_MATH else ENTITY_NAME
 
 
 def _next(sentence: Sentence, index: int) -> str:
@@ -139,7 +158,8 @@ def _by(sentence: Sentence, index: int) -> str:
         if word.startswith(("multipl", "divid")):
             after = sentence.word(index + 1)
             return FUNCTION if after.endswith("ing") else VERBAL_MATH
-        if sentence.clues[before].tag.startswith("VB") and not word.startswith(("us", "ha", "is", "are")):
+        is_modifier = sentence.clues[before].dep in ("acl", "amod", "relcl")
+        if sentence.clues[before].tag.startswith("VB") and not (is_modifier or word.startswith(("us", "ha", "is", "are"))):
             break
     return FUNCTION
 
@@ -176,22 +196,31 @@ def _opens_or_pauses(otherwise: str) -> Rule:
 
 
 def _square(sentence: Sentence, index: int) -> str | None:
-    if _lexicon.knows(sentence.word(index + 1), ENTITY_NAME):
+    if _lexicon.category_of(sentence.word(index + 1)) == ENTITY_NAME:
         return ENTITY_NAME
     is_verb = sentence.clues[index].tag.startswith("VB")
-    if sentence.question.tells_of("square") and not is_verb and sentence.word(index + 1) != "of":
+    if _tells_of_square(sentence) and not is_verb and sentence.word(index + 1) not in {"of", "root", "roots"}:
         return ENTITY_NAME
     return None
 
 
+def _tells_of_square(sentence: Sentence) -> bool:
+    words = sentence.question.words
+    return sentence.question.tells_of("square") and bool(words & role("figure_words"))
+
+
 def _side(sentence: Sentence, index: int) -> str:
     """Sides of an equation are mathematics, sides of a figure or of a road are things."""
+    if sentence.word(index - 2) in {"to", "on", "from"} and sentence.word(index - 1) in {"one", "other"}:
+        moved = any(sentence.word(at).startswith(_MOVING) for at in range(max(index - 12, 0), index))
+        return VERBAL_MATH if moved else ENTITY_NAME
     of_equation = sentence.word(index + 1) == "of" and sentence.word(index + 3) in {"equation", "inequality", "expression"}
     if of_equation or sentence.word(index - 1) in {"left", "hand"}:
         return VERBAL_MATH
     if sentence.word(index - 1) == "both" and not sentence.question.tells_of("side"):
         return VERBAL_MATH
-    told = sentence.question.tells_of("side") or bool(sentence.question.words & role("figures"))
+    figures = role("figures") if _tells_of_square(sentence) else role("figures") - {"square"}
+    told = sentence.question.tells_of("side") or bool(sentence.question.words & figures)
     return ENTITY_NAME if told and sentence.word(index + 1) != "by" else VERBAL_MATH
 
 
@@ -215,16 +244,73 @@ def _way_particle(sentence: Sentence, index: int) -> str | None:
     if sentence.word(index - 1) == "way":
         return ENTITY_NAME
     clue = sentence.clues[index]
-    by_verb = sentence.word(index) == "back" and clue.head >= 0 and sentence.clues[clue.head].tag.startswith("VB")
-    if (clue.tag == "RP" or clue.dep == "prt" or by_verb) and clue.head >= 0:
-        return None if sentence.symbols[clue.head] is not None else _of_head(sentence, clue.head)
-    return None
+    if clue.head < 0 or sentence.symbols[clue.head] is not None:
+        return None
+    of_verb = clue.tag == "RB" and sentence.part(clue.head) == _lexicon.VERB
+    is_near = sentence.word(index) in {"back", "away"} or clue.head == index - 1
+    is_particle = clue.tag == "RP" or clue.dep == "prt" or (of_verb and is_near)
+    return _of_head(sentence, clue.head) if is_particle else None
 
 
 def _of_head(sentence: Sentence, head: int) -> str:
     if sentence.word(head).startswith("work"):
         return _work(sentence, head) or category_of_word(sentence, head)
     return category_of_word(sentence, head)
+
+
+def _perfect(sentence: Sentence, index: int) -> str | None:
+    """``Perfect!`` is the solver's; a perfect number is mathematics; a perfect day is the story's."""
+    if sentence.clues[index].dep != "amod":
+        return None
+    noun = _lexicon.category_of(sentence.word(sentence.clues[index].head), _lexicon.NOUN)
+    return noun if noun in (VERBAL_MATH, META_DISCOURSE) else ENTITY_NAME
+
+
+def _degree(sentence: Sentence, index: int) -> str:
+    """Degrees measure angles and heat; the degree of a polynomial is mathematics."""
+    of_function = sentence.word(index + 1) == "of" or sentence.layout.units[index].lower == "degree"
+    counted = sentence.is_number(index - 1) or sentence.symbols[index - 1] == SYMBOLIC_MATH if index else False
+    told = sentence.question.words & {"temperature", "angle", "angles", "degrees", "oven"}
+    return VERBAL_MATH if of_function and not counted and not told else ENTITY_NAME
+
+
+def _set(sentence: Sentence, index: int) -> str | None:
+    """``set these equal`` and ``the set of integers`` are mathematics; ``a set of plates`` is a thing."""
+    if sentence.part(index) == _lexicon.NOUN:
+        member = index + (3 if sentence.word(index + 2) in {"all", "the"} else 2)
+        of_numbers = sentence.word(index + 1) == "of" and _lexicon.knows(sentence.word(member), VERBAL_MATH)
+        formula = index + 1 < len(sentence.symbols) and sentence.symbols[index + 1] == SYMBOLIC_MATH
+        return VERBAL_MATH if of_numbers or formula else None
+    for after in range(index + 1, min(index + 60, len(sentence.symbols))):
+        if sentence.word(after) == "equal":
+            return VERBAL_MATH
+        if sentence.symbols[after] == FUNCTION:
+            break
+    is_told = sentence.clues[index].dep in ("acl", "relcl") and sentence.question.tells_of(sentence.word(index))
+    return ENTITY_NAME if is_told else None
+
+
+def _move(sentence: Sentence, index: int) -> str | None:
+    """``move everything to one side`` is an operation on an equation."""
+    reach = [sentence.word(at) for at in range(index + 1, min(index + 12, len(sentence.symbols)))]
+    acts = sentence.subject_kind(index) in ("solver", "")
+    return VERBAL_MATH if acts and {"side", "left", "right"} & set(reach) and "to" in reach else None
+
+
+def _joined_preposition(sentence: Sentence, index: int) -> str | None:
+    """``after-work activities``: the preposition goes with the word that it is joined to."""
+    if sentence.word(index + 1) != "-" or sentence.word(index - 1) == "-":
+        return None
+    return _prefix(sentence, index) if sentence.layout.joined(index + 1) else None
+
+
+def _non(sentence: Sentence, index: int) -> str:
+    return VERBAL_MATH if _prefix(sentence, index) == VERBAL_MATH else FUNCTION
+
+
+def _off(sentence: Sentence, index: int) -> str | None:
+    is_state = sentence.word(index - 1) in {"is", "was", "are", "were", "'s"}
+    return ENTITY_NAME if is_state else _way_particle(sentence, index)
 
 
 def _there(sentence: Sentence, index: int) -> str:
@@ -245,7 +331,9 @@ def _over(sentence: Sentence, index: int) -> str:
 
 
 def _like(sentence: Sentence, index: int) -> str:
-    return ENTITY_NAME if sentence.clues[index].tag.startswith("VB") else FUNCTION
+    if not sentence.clues[index].tag.startswith("VB"):
+        return FUNCTION
+    return META_DISCOURSE if sentence.subject_kind(index) == "solver" else ENTITY_NAME
 
 
 def _possessive(sentence: Sentence, index: int) -> str:
@@ -254,7 +342,8 @@ def _possessive(sentence: Sentence, index: int) -> str:
 
 def _take(sentence: Sentence, index: int) -> str | None:
     reach = range(index + 1, min(index + 4, len(sentence.clues)))
-    computed = any(sentence.clues[at].head == index and _lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
+    taken = {index, *(at for at in reach if sentence.clues[at].head == index)}
+    computed = any(sentence.clues[at].head in taken and _lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
     return VERBAL_MATH if sentence.subject_kind(index) in ("solver", "") and computed else None
 
 
@@ -281,8 +370,10 @@ def _rules() -> dict[str, Rule]:
         _times: "times", _by: "by", _no: "no", _yes: "yes", _so: "so", _square: "square cubic", _way: "way ways",
         _side: "side sides", _minute: "min", _there: "there", _like: "like", _possessive: "'s", _since: "since",
         _once: "once", _work: "work works", _have: "have has had having", _do: "do does did doing done",
-        _take: "take takes taking", _way_particle: "out back up down off away", _over: "over", _above: "above below",
-        _prefix: "semi re double non sub pre cross triple", _opens_or_pauses(FUNCTION): "also still",
+        _take: "take takes taking", _way_particle: "out back up down away", _over: "over", _above: "above below",
+        _prefix: "semi re double sub pre cross triple", _non: "non", _off: "off", _set: "set sets setting",
+        _perfect: "perfect", _degree: "degree degrees", _move: "move moving moved bring bringing shift shifting",
+        _joined_preposition: "after before in on under for with between", _opens_or_pauses(FUNCTION): "also still",
         _opens_or_pauses(ENTITY_NAME): "well",
     }  # fmt: skip
     return {word: rule for rule, words in by_rule.items() for word in words.split()}

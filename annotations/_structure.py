@@ -8,8 +8,8 @@ from typing import Final
 from annotations._units import Kind, Unit
 
 _LINE_HEAD: Final = re.compile(
-    r"(?:[^\S\n]*>)*[^\S\n]*(?:\*{2,3})?[^\S\n]*"
-    r"(?P<mark>\#{1,6}(?=\s|[*A-Z])|[-*+•‣◦–—▪●](?=[^\S\n])|\(?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})\)(?=\s)|\d{1,3}[.:](?=[^\S\n]|$|\*)|[A-Za-z]\.(?=[^\S\n]))?"
+    r"(?:[^\S\n]*>)*[^\S\n]*(?P<bullet>[-*+•][^\S\n]+(?=\*\*))?(?:\*{2,3})?[^\S\n]*"
+    r"(?P<mark>\#{1,6}(?=\s|[*A-Z])|[-*+•‣◦–—▪●](?=[^\S\n])|\(?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})\)(?=\s|\*|$)|\d{1,3}[.:](?=[^\S\n]|$|\*)|[A-Za-z]\.(?=[^\S\n]))?"
 )
 _RULE: Final = re.compile(r"[^\S\n]*(?:-{3,}|\*{3,}|_{3,}|={3,}|[-*_](?: [-*_]){2,})[^\S\n]*$")
 _TABLE: Final = re.compile(r"[^\S\n]*\|.*\|[^\S\n]*\r?$")
@@ -25,6 +25,7 @@ def find_structure(text: str, units: list[Unit], formula: list[bool]) -> list[bo
     for start, stop in lines(text, units):
         if not formula[start]:
             _mark_line(text, units, start, stop, is_mark)
+            _mark_run_in_heading(units, start, stop, is_mark)
         _mark_numbered(units, start, stop, is_mark, formula)
     for index, unit in enumerate(units):
         if not formula[index] and not is_mark[index]:
@@ -48,10 +49,11 @@ def _mark_line(text: str, units: list[Unit], start: int, stop: int, is_mark: lis
         is_mark[start:stop] = [True] * (stop - start)
         return
     head = _LINE_HEAD.match(line)
-    if head and head["mark"] is not None and not _opens_formula(text, units, start, stop, begin + head.end("mark")):
+    mark_end = begin + max(head.end("mark"), head.end("bullet")) if head else -1
+    if head and mark_end >= begin and not _opens_formula(text, units, start, stop, mark_end):
         for index in range(start, stop):
-            is_mark[index] = is_mark[index] or units[index].end <= begin + head.end("mark")
-        if head["mark"].startswith("#"):
+            is_mark[index] = is_mark[index] or units[index].end <= mark_end
+        if (head["mark"] or "").startswith("#"):
             _mark_heading_colon(units, start, stop, is_mark)
     if units[start].text == ">":
         is_mark[start] = True
@@ -72,6 +74,16 @@ def _mark_heading_colon(units: list[Unit], start: int, stop: int, is_mark: list[
     for index in range(start, stop):
         if units[index].text == ":" and (index + 1 == stop or is_mark[index - 1]):
             is_mark[index] = True
+
+
+def _mark_run_in_heading(units: list[Unit], start: int, stop: int, is_mark: list[bool]) -> None:
+    """Mark the colon that ends a heading in bold at the head of a line: ``**Final answer:** 5``."""
+    opening = next((index for index in range(start, stop) if not is_mark[index]), stop)
+    if opening == stop or units[opening].text != "**":
+        return
+    closing = next((index for index in range(opening + 1, stop) if units[index].text == "**"), stop)
+    if closing < stop and units[closing - 1].text == ":":
+        is_mark[closing - 1] = True
 
 
 def _mark_numbered(units: list[Unit], start: int, stop: int, is_mark: list[bool], formula: list[bool]) -> None:

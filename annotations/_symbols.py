@@ -52,8 +52,12 @@ def _category_in_prose(layout: Layout, index: int) -> str:
         return SYMBOLIC_MATH if _is_minus(layout, index) else FUNCTION
     if symbol == "/":
         return FUNCTION if (layout.word(index - 1), layout.word(index + 1)) in _WORD_PAIRS else SYMBOLIC_MATH
-    if symbol in {":", ",", ".", "'", "’"}:
-        return SYMBOLIC_MATH if _within_number(layout, index) else FUNCTION
+    if symbol in {"...", "…", "..", "...."}:
+        return SYMBOLIC_MATH if _continues_series(layout, index) else FUNCTION
+    if symbol in {":", ",", ".", "'", "’", "′"}:
+        return SYMBOLIC_MATH if _within_number(layout, index) or _is_prime(layout, index) else FUNCTION
+    if symbol == "?" and layout.word(index - 1) == "=":
+        return SYMBOLIC_MATH
     if symbol == "!":
         return SYMBOLIC_MATH if _is_factorial(layout, index) else FUNCTION
     if symbol in {"~", "|", "_", "&", "#"}:
@@ -65,7 +69,7 @@ def _category_in_prose(layout: Layout, index: int) -> str:
 
 def _category_by_unicode(symbol: str) -> str:
     kind = unicodedata.category(symbol[0])
-    if kind in ("Sm", "No", "Nl") or symbol in "°′″":
+    if kind in ("Sm", "No", "Nl", "Lm") or symbol in "°′″":
         return SYMBOLIC_MATH
     return META_DISCOURSE if kind == "So" else FUNCTION
 
@@ -127,6 +131,23 @@ def _within_number(layout: Layout, index: int) -> bool:
     return layout.units[index - 1].kind is Kind.NUMBER and layout.units[index + 1].kind is Kind.NUMBER
 
 
+def _is_prime(layout: Layout, index: int) -> bool:
+    """Whether an apostrophe marks a derivative or an image: ``f'(x)``, ``f''``, ``A'``."""
+    if layout.units[index].text not in "'’′" or not layout.joined(index) or index == 0:
+        return False
+    before = layout.units[index - 1].text
+    return (len(before) == 1 and before.isalpha()) or (before in "'’′" and _is_prime(layout, index - 1))
+
+
+def _continues_series(layout: Layout, index: int) -> bool:
+    """Whether dots stand for the terms left out: ``1, 2, ..., 10`` or ``1 + 2 + … + n``."""
+    joints = {",", "+", "*", "·", "×", "⋅", "<", "="}
+    before, after = layout.word(index - 1), layout.word(index + 1)
+    if not {before, after} & joints or not {before, after} <= joints | {"", ".", ")", "}", "]", ";"}:
+        return False
+    return before not in joints or _is_operand(layout, index - 2)
+
+
 def _is_factorial(layout: Layout, index: int) -> bool:
     if not (layout.joined(index) and _is_operand(layout, index - 1) and index + 1 < len(layout.units)):
         return False
@@ -139,6 +160,8 @@ def _category_of_letters(layout: Layout, index: int) -> str | None:
     unit = layout.units[index]
     if len(unit.text) == 1 and unit.text.isascii():
         return _category_of_letter(layout, index)
+    if _is_mathematical_letter(unit.text) or _is_product_of_letters(layout, index):
+        return SYMBOLIC_MATH
     if layout.formula[index] and not layout.in_text[index]:
         return _category_in_latex(layout, index)
     if unit.lower in role("functions") and (_is_operand(layout, index + 1) and layout.word(index + 1) != ")"):
@@ -147,6 +170,26 @@ def _category_of_letters(layout: Layout, index: int) -> str | None:
         beside = layout.word(index - 1) in role("geometry") | {"=", "+", "∠"}
         return SYMBOLIC_MATH if beside or (layout.labels and set(unit.text) <= layout.labels) else None
     return None
+
+
+def _is_mathematical_letter(word: str) -> bool:
+    """Whether a word is a Greek letter, alone or beside Latin ones (``π``, ``πr``), or in mathematical script."""
+    if len(word) > 3 or word.isascii():
+        return False
+    names = [unicodedata.name(letter, "") for letter in word]
+    symbols = [name.startswith(("GREEK SMALL LETTER", "GREEK CAPITAL LETTER")) for name in names]
+    scripts = [name.startswith(("MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT ", "BLACK-LETTER")) for name in names]
+    return any(scripts) or (any(symbols) and (len(word) == 1 or not all(symbols)))
+
+
+def _is_product_of_letters(layout: Layout, index: int) -> bool:
+    """Whether a short word is a product of the text's variables: ``2xy``, ``ab + ac``."""
+    word = layout.units[index].text
+    if not 2 <= len(word) <= 3 or not set(word) <= layout.variables or word.lower() in _units_of_measure():
+        return False
+    after_number = layout.joined(index) and layout.units[index - 1].kind is Kind.NUMBER
+    beside = {layout.word(index - 1), layout.word(index + 1)} & {"=", "+", "^", "-", "−", "*", "/", "(", "<", ">"}
+    return after_number or bool(beside)
 
 
 def _category_in_latex(layout: Layout, index: int) -> str | None:

@@ -29,7 +29,9 @@ class Unit(NamedTuple):
         return self.text.lower().replace("’", "'")
 
 
-_LETTER: Final = r"[^\W\d_][\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f]*"
+_SCRIPTS: Final = r"²³¹¼-¾\u2070-\u209c\u2150-\u218b\u2460-\u24ff"
+"""Raised and lowered letters and digits, fractions, circled numbers: letters to Unicode, symbols of mathematics here."""
+_LETTER: Final = rf"[^\W\d_{_SCRIPTS}][\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f]*"
 _PATTERN: Final = re.compile(
     rf"""
     (?P<command> \\[A-Za-z]+\*? | \\[^\sA-Za-z\d] )

@@ -140,7 +140,8 @@ def _category_of_verb(sentence: Sentence, index: int, known: str | None) -> str:
     if word in role("result_verbs"):
         return _category_of_result_verb(sentence, index, subject)
     if known == META_DISCOURSE:
-        return ENTITY_NAME if _belongs_to_story(sentence, index, subject) else META_DISCOURSE
+        is_told = subject == "argument" and _counts_the_story(sentence, index)
+        return ENTITY_NAME if is_told or _belongs_to_story(sentence, index, subject) else META_DISCOURSE
     if known in (None, ENTITY_NAME):
         if subject == "solver" and not sentence.question.tells_of(word):
             return META_DISCOURSE
@@ -149,6 +150,13 @@ def _category_of_verb(sentence: Sentence, index: int, known: str | None) -> str:
         )
         return META_DISCOURSE if by_argument and known is None else ENTITY_NAME
     return known
+
+
+def _counts_the_story(sentence: Sentence, index: int) -> bool:
+    """Whether a share of people does what the question tells: ``30 percent of them say no``."""
+    subject = sentence.clues[index].subject
+    counted = _lexicon.category_of(sentence.word(subject), _lexicon.NOUN) == VERBAL_MATH
+    return counted and sentence.question.tells_of(sentence.word(index)) and sentence.word(index) not in role("arguing")
 
 
 def _belongs_to_story(sentence: Sentence, index: int, subject: str) -> bool:
@@ -166,6 +174,8 @@ def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> st
     """``We get 15`` and ``this leaves 3`` give a value; ``she gives him`` is the story."""
     word, after = sentence.word(index), index + 1
     followed = after < len(sentence.symbols) and sentence.symbols[after] is not None
+    if word == "get" and sentence.word(index - 1) == "to" and subject != "story":
+        return VERBAL_MATH if followed else META_DISCOURSE
     if word[:2] == "ge":
         return VERBAL_MATH if subject == "solver" or (subject == "" and followed) else ENTITY_NAME
     at = sentence.clues[index].subject
@@ -196,7 +206,28 @@ def _category_by_tag(sentence: Sentence, index: int) -> str:
         return category_of_word(sentence, clue.head) if clue.head != index and sentence.symbols[clue.head] is None else FUNCTION
     if not clue.tag and _looks_comparative(sentence, index):
         return VERBAL_MATH
+    if clue.tag in ("JJ", "VBN", "VBG", "NN", "RB") and not sentence.question.tells_of(sentence.word(index)):
+        return _category_of_modifier(sentence, index)
     return _CLOSED.get(clue.tag, ENTITY_NAME)
+
+
+def _category_of_modifier(sentence: Sentence, index: int) -> str:
+    """Unlisted modifiers go with what they modify: ``monic polynomial``, ``quick check``, ``treat consistently``."""
+    clue = sentence.clues[index]
+    if clue.head in (-1, index) or sentence.symbols[clue.head] is not None:
+        return ENTITY_NAME
+    if clue.tag == "RB":
+        if clue.dep != "advmod" or sentence.part(clue.head) != _lexicon.VERB:
+            return META_DISCOURSE if sentence.word(index).endswith("ly") else ENTITY_NAME
+        of_verb = _category_of_verb(sentence, clue.head, _lexicon.category_of(sentence.word(clue.head), _lexicon.VERB))
+        by_solver = of_verb == VERBAL_MATH and sentence.subject_kind(clue.head) == "solver"
+        return META_DISCOURSE if by_solver else of_verb
+    of_noun = _lexicon.category_of(sentence.word(clue.head), _lexicon.NOUN)
+    if clue.dep not in ("amod", "compound", "nmod") or sentence.is_story_noun(clue.head):
+        return ENTITY_NAME
+    if of_noun == VERBAL_MATH and (clue.tag == "NN" or sentence.word(clue.head) in role("told_totals")):
+        return ENTITY_NAME
+    return of_noun if of_noun in (META_DISCOURSE, VERBAL_MATH) else ENTITY_NAME
 
 
 def _looks_comparative(sentence: Sentence, index: int) -> bool:

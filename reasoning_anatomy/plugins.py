@@ -12,6 +12,7 @@ import inspect
 import pkgutil
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +78,8 @@ def available(kind: str) -> dict[str, PluginInfo]:
         for module in pkgutil.iter_modules([folder]):
             if module.ispkg or module.name.startswith("_"):
                 continue
-            info = _read_info(Path(folder) / f"{module.name}.py", room.verb)
+            path = Path(folder) / f"{module.name}.py"
+            info = _read_info(path, room.verb, path.stat().st_mtime_ns)
             if info is not None:
                 found[info.key] = info
     return dict(sorted(found.items()))
@@ -157,8 +159,9 @@ def _kind(kind: str) -> Kind:
     return KINDS[kind]
 
 
-def _read_info(path: Path, verb: str) -> PluginInfo | None:
-    """Find the public dataclass with the verb in a module's source."""
+@cache
+def _read_info(path: Path, verb: str, modified: int) -> PluginInfo | None:
+    """Find the public dataclass with the verb in a module's source; read again only where the file was ``modified``."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
             continue
