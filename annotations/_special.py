@@ -69,6 +69,8 @@ def _introduces_clause(sentence: Sentence, index: int) -> bool:
 
 def _one(sentence: Sentence, index: int) -> str:
     clue, before, after = sentence.clues[index], sentence.word(index - 1), sentence.word(index + 1)
+    if after == "of" and sentence.word(index + 2) in {"them", "these", "those"} and before in {"is", "are", "was"}:
+        return COREFERENCE
     if after == "of" or clue.dep == "nummod" or sentence.is_number(index + 1):
         return VERBAL_MATH
     adjective = index > 0 and sentence.clues[index - 1].tag.startswith("JJ")
@@ -130,6 +132,8 @@ def _category_of_counted(sentence: Sentence, index: int) -> str:
     noun = next((at for at in reach if sentence.part(at) == _lexicon.NOUN or not sentence.layout.is_word(at)), index)
     if sentence.is_number(index + 1) or not sentence.layout.is_word(noun):
         return VERBAL_MATH
+    if noun == index and sentence.clues[index].tag and sentence.word(index + 1) in {"there", "is", "has", "we"}:
+        return META_DISCOURSE
     return VERBAL_MATH if _lexicon.category_of(sentence.word(noun), _lexicon.NOUN) == VERBAL_MATH else ENTITY_NAME
 
 
@@ -266,6 +270,18 @@ def _perfect(sentence: Sentence, index: int) -> str | None:
     return noun if noun in (VERBAL_MATH, META_DISCOURSE) else ENTITY_NAME
 
 
+def _approximately(sentence: Sentence, index: int) -> str | None:
+    """``exactly two`` and ``about 53`` say how exact a number is."""
+    if sentence.word(index) == "about" and sentence.clues[index].dep == "prep":
+        return None
+    return VERBAL_MATH if sentence.is_number(index + 1) or sentence.word(index + 1) in {"$", "£", "€", "half"} else None
+
+
+def _median(sentence: Sentence, index: int) -> str | None:
+    """A median of a triangle is a line, a median of numbers is computed."""
+    return ENTITY_NAME if sentence.question.tells_of("triangle") else None
+
+
 def _degree(sentence: Sentence, index: int) -> str:
     """Degrees measure angles and heat; the degree of a polynomial is mathematics."""
     of_function = sentence.word(index + 1) == "of" or sentence.layout.units[index].lower == "degree"
@@ -372,6 +388,7 @@ def _rules() -> dict[str, Rule]:
         _once: "once", _work: "work works", _have: "have has had having", _do: "do does did doing done",
         _take: "take takes taking", _way_particle: "out back up down away", _over: "over", _above: "above below",
         _prefix: "semi re double sub pre cross triple", _non: "non", _off: "off", _set: "set sets setting",
+        _approximately: "exactly about nearly almost precisely roughly", _median: "median medians",
         _perfect: "perfect", _degree: "degree degrees", _move: "move moving moved bring bringing shift shifting",
         _joined_preposition: "after before in on under for with between", _opens_or_pauses(FUNCTION): "also still",
         _opens_or_pauses(ENTITY_NAME): "well",

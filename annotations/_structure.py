@@ -77,13 +77,14 @@ def _mark_heading_colon(units: list[Unit], start: int, stop: int, is_mark: list[
 
 
 def _mark_run_in_heading(units: list[Unit], start: int, stop: int, is_mark: list[bool]) -> None:
-    """Mark the colon that ends a heading in bold at the head of a line: ``**Final answer:** 5``."""
+    """Mark the colon of a heading in bold at the head of a line: ``**Final answer:** 5``, ``**Cost**: 5``."""
     opening = next((index for index in range(start, stop) if not is_mark[index]), stop)
     if opening == stop or units[opening].text != "**":
         return
     closing = next((index for index in range(opening + 1, stop) if units[index].text == "**"), stop)
-    if closing < stop and units[closing - 1].text == ":":
-        is_mark[closing - 1] = True
+    for index in (closing - 1, closing + 1):
+        if closing < stop and index < stop and units[index].text == ":":
+            is_mark[index] = True
 
 
 def _mark_numbered(units: list[Unit], start: int, stop: int, is_mark: list[bool], formula: list[bool]) -> None:

@@ -21,7 +21,17 @@ def label_symbols(layout: Layout) -> list[str | None]:
     labels: list[str | None] = [_category(layout, index) for index in range(len(layout.units))]
     for start, stop in layout.lines:
         _label_brackets(layout, labels, start, stop)
+    _label_raised_units(layout, labels)
     return labels
+
+
+def _label_raised_units(layout: Layout, labels: list[str | None]) -> None:
+    """Count the raised digit of ``12 m²`` to the unit of measure."""
+    for index in range(2, len(labels)):
+        unit = layout.units[index - 1]
+        is_measure = unit.lower in _units_of_measure() | {"m", "s"} and layout.units[index - 2].kind is Kind.NUMBER
+        if layout.units[index].text in {"²", "³"} and layout.joined(index) and is_measure and unit.text not in layout.variables:
+            labels[index - 1] = labels[index] = ENTITY_NAME
 
 
 def _category(layout: Layout, index: int) -> str | None:

@@ -102,7 +102,9 @@ class Sentence:
 
 def category_of_word(sentence: Sentence, index: int) -> str:
     """Category of a word that no special rule and no fixed expression has decided."""
-    if _is_name(sentence, index):
+    if _names_result(sentence, index):
+        return VERBAL_MATH
+    if _is_name(sentence, index) or _is_told_truth(sentence, index):
         return ENTITY_NAME
     known = _lexicon.category_of(sentence.word(index), sentence.part(index))
     stands_alone = sentence.starts(index) and sentence.word(index + 1) in {",", ".", "!", "?", ":", "...", "—"}
@@ -117,6 +119,24 @@ def category_of_word(sentence: Sentence, index: int) -> str:
     if known == META_DISCOURSE and sentence.part(index) == _lexicon.NOUN:
         return ENTITY_NAME if sentence.is_story_noun(index) else META_DISCOURSE
     return known or _category_by_tag(sentence, index)
+
+
+def _names_result(sentence: Sentence, index: int) -> bool:
+    """Whether a name or a topic stands before a theorem: ``Vieta's formulas``, ``the distance formula``."""
+    unit, after = sentence.layout.units[index], index + 1
+    if unit.text[0].isupper() and not sentence.question.tells_of(unit.lower):
+        after += sentence.word(after) in {"'s", "'"}
+        after += sentence.layout.is_word(after) and sentence.layout.units[after].text[0].isupper()
+    return sentence.word(after) in role("named_results") and (
+        (unit.text[0].isupper() and not _lexicon.entries().get(unit.lower))
+        or (sentence.part(index) == _lexicon.NOUN and sentence.clues[index].head == after)
+    )
+
+
+def _is_told_truth(sentence: Sentence, index: int) -> bool:
+    """Whether truth and lies are the story, as in puzzles of knights and knaves."""
+    puzzle = sentence.question.words & {"lie", "lies", "liar", "liars", "lying"}
+    return bool(puzzle) and sentence.word(index) in role("truth_telling") and sentence.subject_kind(index) != "solver"
 
 
 def _is_name(sentence: Sentence, index: int) -> bool:
@@ -183,11 +203,19 @@ def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> st
     is_person = at >= 0 and (sentence.clues[at].tag == "NNP" or owner in {"he", "she", "they"})
     if _opens_equation(sentence, after) and not is_person:
         return VERBAL_MATH
+    if subject == "argument" and word[:2] == "ma" and not _computes(sentence, index):
+        return META_DISCOURSE
     if subject == "argument" and not (owner == "it" and word[:2] in ("ma", "le")):
         return VERBAL_MATH
     if subject == "" and word[:2] != "ma" and (followed or sentence.word(after) == "us"):
         return VERBAL_MATH
     return META_DISCOURSE if subject == "solver" and not sentence.question.tells_of(sentence.word(index)) else ENTITY_NAME
+
+
+def _computes(sentence: Sentence, index: int) -> bool:
+    """Whether a number, a symbol or a word of calculation follows closely: ``makes it 27 larger``."""
+    reach = range(index + 1, min(index + 6, len(sentence.symbols)))
+    return any(sentence.symbols[at] == SYMBOLIC_MATH or _lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
 
 
 def _opens_equation(sentence: Sentence, index: int) -> bool:
