@@ -129,8 +129,15 @@ def _ordinal(sentence: Sentence, index: int) -> str:
 def _category_of_counted(sentence: Sentence, index: int) -> str:
     """Decide an ordinal: ``the first train`` tells two things of the story apart, ``the first term`` counts."""
     reach = range(index + 1, min(index + 4, len(sentence.clues)))
-    noun = next((at for at in reach if sentence.part(at) == _lexicon.NOUN or not sentence.layout.is_word(at)), index)
-    if sentence.is_number(index + 1) or not sentence.layout.is_word(noun):
+    noun = next(
+        (
+            at
+            for at in reach
+            if sentence.part(at) == _lexicon.NOUN or not (sentence.layout.is_word(at) or sentence.is_number(at))
+        ),
+        index,
+    )
+    if not sentence.layout.is_word(noun):
         return VERBAL_MATH
     if noun == index and sentence.clues[index].tag and sentence.word(index + 1) in {"there", "is", "has", "we"}:
         return META_DISCOURSE
@@ -215,7 +222,8 @@ def _tells_of_square(sentence: Sentence) -> bool:
 
 def _side(sentence: Sentence, index: int) -> str:
     """Sides of an equation are mathematics, sides of a figure or of a road are things."""
-    if sentence.word(index - 2) in {"to", "on", "from"} and sentence.word(index - 1) in {"one", "other"}:
+    before = [sentence.word(index - step) for step in (1, 2, 3)]
+    if before[0] in {"one", "other"} and {"to", "on", "from"} & {before[1], before[2]}:
         moved = any(sentence.word(at).startswith(_MOVING) for at in range(max(index - 12, 0), index))
         return VERBAL_MATH if moved else ENTITY_NAME
     of_equation = sentence.word(index + 1) == "of" and sentence.word(index + 3) in {"equation", "inequality", "expression"}
@@ -251,7 +259,8 @@ def _way_particle(sentence: Sentence, index: int) -> str | None:
     if clue.head < 0 or sentence.symbols[clue.head] is not None:
         return None
     of_verb = clue.tag == "RB" and sentence.part(clue.head) == _lexicon.VERB
-    is_near = sentence.word(index) in {"back", "away"} or clue.head == index - 1
+    between = range(min(clue.head, index) + 1, index)
+    is_near = sentence.word(index) in {"back", "away"} or all(sentence.symbols[at] == SYMBOLIC_MATH for at in between)
     is_particle = clue.tag == "RP" or clue.dep == "prt" or (of_verb and is_near)
     return _of_head(sentence, clue.head) if is_particle else None
 
@@ -277,8 +286,28 @@ def _approximately(sentence: Sentence, index: int) -> str | None:
     return VERBAL_MATH if sentence.is_number(index + 1) or sentence.word(index + 1) in {"$", "£", "€", "half"} else None
 
 
+def _hold(sentence: Sentence, index: int) -> str | None:
+    """Equations and claims hold; tanks hold water."""
+    return META_DISCOURSE if sentence.subject_kind(index) == "argument" else None
+
+
+def _given(sentence: Sentence, index: int) -> str | None:
+    """Tell ``the cups of food given that week``, the story, from ``the values given``, the argument."""
+    clue, told = sentence.clues[index], sentence.word(sentence.clues[index].head)
+    if clue.dep != "acl" or sentence.word(index + 1) in {"that", "by"} or sentence.word(index + 3) in {"problem", "question"}:
+        return None
+    known = _lexicon.category_of(told, _lexicon.NOUN)
+    return ENTITY_NAME if known in (None, ENTITY_NAME) or told in role("told_totals") else None
+
+
+def _final(sentence: Sentence, index: int) -> str | None:
+    """Leave ``the final answer`` to the argument; ``the final 15 minutes`` is a time of the story."""
+    timed = sentence.is_number(index + 1) or sentence.word(index + 1) in role("calendar")
+    return ENTITY_NAME if timed else None
+
+
 def _median(sentence: Sentence, index: int) -> str | None:
-    """A median of a triangle is a line, a median of numbers is computed."""
+    """Take a median for a line where the question has a triangle; elsewhere it is computed."""
     return ENTITY_NAME if sentence.question.tells_of("triangle") else None
 
 
@@ -389,6 +418,7 @@ def _rules() -> dict[str, Rule]:
         _take: "take takes taking", _way_particle: "out back up down away", _over: "over", _above: "above below",
         _prefix: "semi re double sub pre cross triple", _non: "non", _off: "off", _set: "set sets setting",
         _approximately: "exactly about nearly almost precisely roughly", _median: "median medians",
+        _hold: "hold holds held holding", _given: "given", _final: "final",
         _perfect: "perfect", _degree: "degree degrees", _move: "move moving moved bring bringing shift shifting",
         _joined_preposition: "after before in on under for with between", _opens_or_pauses(FUNCTION): "also still",
         _opens_or_pauses(ENTITY_NAME): "well",

@@ -195,7 +195,10 @@ def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> st
     word, after = sentence.word(index), index + 1
     followed = after < len(sentence.symbols) and sentence.symbols[after] is not None
     if word == "get" and sentence.word(index - 1) == "to" and subject != "story":
-        return VERBAL_MATH if followed else META_DISCOURSE
+        purpose = META_DISCOURSE if sentence.starts(index - 1) else ENTITY_NAME
+        return VERBAL_MATH if followed or (purpose == ENTITY_NAME and _computes(sentence, index)) else purpose
+    if word[:2] == "ge" and subject == "argument" and _lexicon.knows(sentence.word(after), META_DISCOURSE):
+        return META_DISCOURSE
     if word[:2] == "ge":
         return VERBAL_MATH if subject == "solver" or (subject == "" and followed) else ENTITY_NAME
     at = sentence.clues[index].subject
@@ -203,7 +206,7 @@ def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> st
     is_person = at >= 0 and (sentence.clues[at].tag == "NNP" or owner in {"he", "she", "they"})
     if _opens_equation(sentence, after) and not is_person:
         return VERBAL_MATH
-    if subject == "argument" and word[:2] == "ma" and not _computes(sentence, index):
+    if owner in {"this", "that", "which"} and word[:2] == "ma" and not _computes(sentence, index):
         return META_DISCOURSE
     if subject == "argument" and not (owner == "it" and word[:2] in ("ma", "le")):
         return VERBAL_MATH
