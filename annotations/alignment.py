@@ -1,20 +1,48 @@
 """Categories of a text's units carried over to the tokens of any model."""
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from annotations.scheme import CATEGORIES, FUNCTION, SYMBOLIC_MATH
+from annotations.scheme import CATEGORIES, FUNCTION
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.types import IntArray
 
+_LINE_BREAK: Final = re.compile(r"[\n\r\v\f\u0085\u2028\u2029]")
+NO_UNIT: Final = -1
+"""Stands for the unit of a span that has none."""
+
 
 def align(
-    spans: IntArray, units: Sequence[tuple[int, int]], category: Sequence[str], *, in_formula: Sequence[bool] | None = None
+    spans: IntArray,
+    units: Sequence[tuple[int, int]],
+    category: Sequence[str],
+    *,
+    in_formula: Sequence[bool] | None = None,
+    text: str = "",
 ) -> tuple[str, ...]:
-    """Category of every span: that of the unit it overlaps most.
+    """Category of every span: that of the unit that decides it (see `deciding_units`), ``FUNCTION`` where none does."""
+    owners = deciding_units(spans, units, category, in_formula=in_formula, text=text)
+    return tuple(FUNCTION if index == NO_UNIT else category[index] for index in owners)
+
+
+def deciding_units(
+    spans: IntArray,
+    units: Sequence[tuple[int, int]],
+    category: Sequence[str],
+    *,
+    in_formula: Sequence[bool] | None = None,
+    text: str = "",
+) -> list[int]:
+    """Index of the unit that decides every span, `NO_UNIT` where none does.
+
+    A span takes the unit that it overlaps most. A span without a visible character belongs to no unit; it goes with the
+    unit that it leads on its line, as the leading space does that other models keep inside a token. A line break leads
+    nothing, save inside a formula that goes on.
 
     Parameters
     ----------
@@ -25,16 +53,19 @@ def align(
     category
         Of every unit. Between units with the same overlap the category earlier in rule 10's order wins.
     in_formula
-        Whether every unit lies in a delimited formula. A span without a unit (whitespace, or empty) between two such
-        units is ``SYMBOLIC_MATH``, any other ``FUNCTION``.
+        Whether every unit lies in a delimited formula.
+    text
+        That the spans and the units cut. Without it no line is known, and a span without a visible character has a
+        unit only inside a formula.
     """
     starts = [start for start, _ in units]
     inside = [False] * len(units) if in_formula is None else in_formula
-    found: dict[tuple[int, int], str] = {}
+    found: dict[tuple[int, int], int] = {}
     for start, end in spans.tolist():
         if (start, end) not in found:
-            found[start, end] = _category_of_span(start, end, starts, units, category, inside)
-    return tuple(found[start, end] for start, end in spans.tolist())
+            index = _most_overlapped(start, end, starts, units, category)
+            found[start, end] = _led_unit(text, start, starts, inside) if index == NO_UNIT else index
+    return [found[start, end] for start, end in spans.tolist()]
 
 
 def check_spans(spans: npt.ArrayLike, length: int) -> IntArray:
@@ -58,20 +89,23 @@ def check_spans(spans: npt.ArrayLike, length: int) -> IntArray:
     return array.astype(np.int64)
 
 
-def _category_of_span(
-    start: int, end: int, starts: list[int], units: Sequence[tuple[int, int]], category: Sequence[str], inside: Sequence[bool]
-) -> str:
+def _most_overlapped(start: int, end: int, starts: list[int], units: Sequence[tuple[int, int]], category: Sequence[str]) -> int:
     first = max(bisect_right(starts, start) - 1, 0)
-    best: tuple[int, int] | None = None
+    best: tuple[int, int, int] | None = None
     for index in range(first, len(units)):
         unit_start, unit_end = units[index]
         if unit_start >= end:
             break
         overlap = min(end, unit_end) - max(start, unit_start)
         if overlap > 0:
-            best = max(best or (0, 0), (overlap, -CATEGORIES.index(category[index])))
-    if best is not None:
-        return CATEGORIES[-best[1]]
-    after = bisect_right(starts, start)
-    is_inside = 0 < after < len(units) and inside[after - 1] and inside[after]
-    return SYMBOLIC_MATH if is_inside else FUNCTION
+            best = max(best or (0, 0, 0), (overlap, -CATEGORIES.index(category[index]), -index))
+    return NO_UNIT if best is None else -best[2]
+
+
+def _led_unit(text: str, start: int, starts: list[int], inside: Sequence[bool]) -> int:
+    after = bisect_left(starts, start)
+    if after == len(starts):
+        return NO_UNIT
+    goes_on = after > 0 and inside[after - 1] and inside[after]
+    same_line = bool(text) and not _LINE_BREAK.search(text, start, starts[after])
+    return after if goes_on or same_line else NO_UNIT

@@ -27,12 +27,24 @@ UNITS, NAMES = [(0, 5), (6, 9)], ["FUNCTION", "SYMBOLIC_MATH"]
         ((5, 9), "SYMBOLIC_MATH", "leading whitespace counts for nothing"),
         ((0, 9), "FUNCTION", "five characters against three"),
         ((3, 8), "SYMBOLIC_MATH", "two against two: the higher in rule 10"),
-        ((5, 6), "FUNCTION", "whitespace of prose"),
-        ((9, 9), "FUNCTION", "nothing at all"),
+        ((5, 6), "SYMBOLIC_MATH", "whitespace goes with what it leads"),
+        ((6, 6), "SYMBOLIC_MATH", "so does nothing at all"),
+        ((9, 9), "FUNCTION", "nothing at the end leads nothing"),
     ],
 )
 def test_a_token_takes_the_unit_that_it_overlaps_most(span, expected, why):
-    assert align(np.array([span]), UNITS, NAMES) == (expected,), why
+    assert align(np.array([span]), UNITS, NAMES, text="costs 7*8") == (expected,), why
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\n\n  ", " \n", "\u2028"])
+def test_a_line_break_leads_nothing(line_break):
+    text = f"It costs{line_break}15"
+    assert label_spans(text, [(8, 8 + len(line_break))], BLANK) == ["FUNCTION"]
+
+
+def test_a_lone_space_is_labelled_as_in_a_model_that_keeps_it_with_the_number():
+    apart, together = [(2, 8), (8, 9), (9, 11)], [(2, 8), (8, 11)]
+    assert label_spans("It costs 15", apart, BLANK)[1:] == label_spans("It costs 15", together, BLANK)[1:] * 2
 
 
 def test_whitespace_inside_a_formula_is_symbolic():
@@ -94,3 +106,4 @@ def test_no_spans_give_no_labels():
     assert label_spans("", [], BLANK) == []
     assert label_spans("", np.empty((0, 2), dtype=int), BLANK) == []
     assert label_spans("", [(0, 0)], BLANK) == ["FUNCTION"]
+    assert label_spans(" ", [(0, 1)], BLANK) == ["FUNCTION"]

@@ -9,7 +9,7 @@ import pytest
 from annotations import label_spans
 from annotations._parse import load_pipeline
 from annotations.scheme import CATEGORIES, class_of
-from annotations.spacy import Spacy
+from annotations.spacy import CONFIDENCE, Spacy
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import AnnotationError, PluginError
 
@@ -19,7 +19,8 @@ TEXT, SPANS = "So 48 / 2 = 24 clips", [(0, 2), (3, 5), (6, 7), (14, 20)]
 def test_the_annotation_says_who_made_it():
     annotation = Spacy(model="blank").annotate(TEXT, SPANS)
     assert annotation.annotator == "Spacy(model='blank')"
-    assert annotation.confidence is None
+    assert annotation.confidence is not None
+    assert annotation.confidence.tolist() == [CONFIDENCE[False][layer] for layer in ("special", "symbol", "symbol", "inferred")]
     assert annotation.category == ("META_DISCOURSE", "SYMBOLIC_MATH", "SYMBOLIC_MATH", "ENTITY_NAME")
 
 

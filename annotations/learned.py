@@ -1,0 +1,136 @@
+"""A second opinion: a linear classifier of units, trained on gold labels."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from annotations._features import read_features
+from annotations._parse import name_of, pipeline_for
+from annotations.alignment import NO_UNIT, check_spans, deciding_units
+from annotations.scheme import CATEGORIES, FUNCTION
+from reasoning_anatomy.errors import AnnotationError
+from reasoning_anatomy.types import Annotation, FloatArray
+
+SHIPPED: Final = Path(__file__).parent / "learned.json"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trained classifier.
+
+    Attributes
+    ----------
+    features
+        Row of every feature.
+    matrix
+        (n_features, 6) log-odds, one column per category in the order of ``annotations.scheme.CATEGORIES``.
+    temperature
+        Divides the log-odds, so that a stated confidence is the share of units that are right (fitted on chains held out
+        of the training).
+    digest
+        Of the file.
+    """
+
+    features: dict[str, int]
+    matrix: FloatArray
+    temperature: float
+    digest: str
+
+    def probabilities(self, units: Sequence[Sequence[str]]) -> FloatArray:
+        """Probability of every category for every unit, from the features that hold of it. (n_units, 6)."""
+        logits = np.zeros((len(units), len(CATEGORIES)))
+        for row, features in enumerate(units):
+            logits[row] = self.matrix[[self.features[name] for name in features if name in self.features]].sum(axis=0)
+        logits = logits / self.temperature
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        probabilities: FloatArray = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """Six categories from a logistic regression over characters, neighbours, tags, dependencies and the question.
+
+    Each unit is decided by itself, without the rules and lexicons of the ``spacy`` annotator; a token takes the category
+    of the unit it overlaps most. `docs/annotation.md` says how well, on chains held out of the training.
+
+    Attributes
+    ----------
+    weights
+        File that ``python -m annotations.train`` wrote; empty for the one that comes with the package.
+    model
+        Name of an installed spaCy pipeline for English, as for the ``spacy`` annotator.
+    """
+
+    weights: str = ""
+    model: str = "auto"
+
+    def annotate(
+        self, text: str, spans: Sequence[tuple[int, int]] | npt.NDArray[np.integer], *, question: str | None = None
+    ) -> Annotation:
+        """Label every span of a text.
+
+        Parameters
+        ----------
+        text
+            The reasoning of one chain.
+        spans
+            (n, 2) half-open character spans of the tokens.
+        question
+            The problem that the reasoning solves.
+
+        Returns
+        -------
+        One category per span, in the order of the spans, and the probability of the category as its confidence.
+
+        Raises
+        ------
+        AnnotationError
+            A span does not fit the text, the file of weights cannot be read, or the spaCy model is not installed.
+        """
+        checked = check_spans(spans, len(text))
+        weights = read_weights(Path(self.weights) if self.weights else SHIPPED)
+        pipeline = pipeline_for(self.model, annotator="learned")
+        layout, features = read_features(text, question, pipeline)
+        probabilities = weights.probabilities(features)
+        best = probabilities.argmax(axis=1) if len(features) else np.zeros(0, dtype=np.int64)
+        category = [CATEGORIES[index] for index in best]
+        units = [(unit.start, unit.end) for unit in layout.units]
+        owners = deciding_units(checked, units, category, in_formula=layout.formula, text=text)
+        return Annotation(
+            self._provenance(weights, pipeline),
+            tuple(FUNCTION if index == NO_UNIT else category[index] for index in owners),
+            np.array([1.0 if index == NO_UNIT else probabilities[index].max() for index in owners], np.float64),
+        )
+
+    def _provenance(self, weights: Weights, pipeline: Any) -> str:
+        return f"{self!r} weights {weights.digest[:12]}, {name_of(pipeline)}"
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a trained classifier; `AnnotationError` says what is wrong with the file."""
+    try:
+        return _read_weights(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AnnotationError(
+            f"{path}: holds no weights of the learned annotator ({error!r}); make them with: python -m annotations.train"
+        ) from error
+
+
+@cache
+def _read_weights(path: Path, modified: int) -> Weights:
+    content = path.read_bytes()
+    record = json.loads(content)
+    if record["categories"] != list(CATEGORIES):
+        raise ValueError(f"categories are {record['categories']}, expected {list(CATEGORIES)}")
+    rows = record["weights"]
+    matrix = np.array(list(rows.values()), dtype=np.float64).reshape(len(rows), len(CATEGORIES))
+    features = {name: row for row, name in enumerate(rows)}
+    return Weights(features, matrix, float(record["temperature"]), hashlib.sha256(content).hexdigest())
