@@ -1,0 +1,196 @@
+"""Words that calculate here and tell there: times, by, square, side, first, take, set, left, … (rules 3, 4 and 6)."""
+
+from typing import Final
+
+from annotations import _lexicon
+from annotations._lexicon import role
+from annotations._rules import by_word, is_pause
+from annotations._words import Sentence
+from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
+
+_MOVING: Final = ("mov", "bring", "shift", "tak", "put", "get", "collect", "isolat", "subtract", "add")
+
+
+def _square(sentence: Sentence, index: int) -> str | None:
+    if _lexicon.category_of(sentence.word(index + 1)) == ENTITY_NAME:
+        return ENTITY_NAME
+    is_verb = sentence.clues[index].tag.startswith("VB")
+    if _tells_of_square(sentence) and not is_verb and sentence.word(index + 1) not in {"of", "root", "roots"}:
+        return ENTITY_NAME
+    return None
+
+
+def _tells_of_square(sentence: Sentence) -> bool:
+    words = sentence.question.words
+    return sentence.question.tells_of("square") and bool(words & role("figure_words"))
+
+
+def _side(sentence: Sentence, index: int) -> str:
+    """Sides of an equation are mathematics, sides of a figure or of a road are things."""
+    before = [sentence.word(index - step) for step in (1, 2, 3)]
+    if before[0] in {"one", "other"} and {"to", "on", "from"} & {before[1], before[2]}:
+        moved = any(sentence.word(at).startswith(_MOVING) for at in range(max(index - 12, 0), index))
+        return VERBAL_MATH if moved else ENTITY_NAME
+    of_equation = sentence.word(index + 1) == "of" and sentence.word(index + 3) in {"equation", "inequality", "expression"}
+    if of_equation or sentence.word(index - 1) in {"left", "hand"}:
+        return VERBAL_MATH
+    if sentence.word(index - 1) == "both" and not sentence.question.tells_of("side"):
+        return VERBAL_MATH
+    figures = role("figures") if _tells_of_square(sentence) else role("figures") - {"square"}
+    told = sentence.question.tells_of("side") or bool(sentence.question.words & figures)
+    return ENTITY_NAME if told and sentence.word(index + 1) != "by" else VERBAL_MATH
+
+
+def _times(sentence: Sentence, index: int) -> str:
+    if sentence.word(index - 1) in {"the", "these", "travel", "his", "her", "their", "both"}:
+        return ENTITY_NAME
+    both = sentence.word(index - 2) in {"the", "these", "both"} and is_pause(sentence.word(index + 1))
+    return ENTITY_NAME if both else VERBAL_MATH
+
+
+def _by(sentence: Sentence, index: int) -> str:
+    """``by`` of a division or multiplication belongs to the operation."""
+    for before in range(index - 1, max(index - 15, -1), -1):
+        word = sentence.word(before)
+        if word in {".", ";", "?", "!"}:
+            break
+        if word.startswith(("multipl", "divid")):
+            after = sentence.word(index + 1)
+            return FUNCTION if after.endswith("ing") else VERBAL_MATH
+        is_modifier = sentence.clues[before].dep in ("acl", "amod", "relcl")
+        if sentence.clues[before].tag.startswith("VB") and not (is_modifier or word.startswith(("us", "ha", "is", "are"))):
+            break
+    return FUNCTION
+
+
+def _ordinal(sentence: Sentence, index: int) -> str:
+    clue, after = sentence.clues[index], sentence.word(index + 1)
+    if sentence.word(index) == "second" and (
+        sentence.is_number(index - 1) or sentence.word(index - 1) in {"per", "a", "every", "each"}
+    ):
+        return ENTITY_NAME
+    is_fraction = sentence.word(index) == "third" and (after == "of" or sentence.word(index - 1) in {"a", "one"})
+    if is_fraction or (sentence.word(index - 1) == "the" and is_pause(after)):
+        return VERBAL_MATH
+    if is_pause(after) or sentence.starts(index) or clue.dep == "advmod":
+        return META_DISCOURSE if sentence.word(index) != "second" or sentence.starts(index) else ENTITY_NAME
+    if sentence.layout.is_word(index + 1) and _lexicon.category_of(after, _lexicon.NOUN) == META_DISCOURSE:
+        return META_DISCOURSE
+    if clue.dep in ("amod", "nummod", "") or clue.tag == "JJ":
+        return _category_of_counted(sentence, index)
+    return META_DISCOURSE
+
+
+def _category_of_counted(sentence: Sentence, index: int) -> str:
+    """Decide an ordinal: ``the first train`` tells two things of the story apart, ``the first term`` counts."""
+    reach = range(index + 1, min(index + 4, len(sentence.clues)))
+    noun = next(
+        (
+            at
+            for at in reach
+            if sentence.part(at) == _lexicon.NOUN or not (sentence.layout.is_word(at) or sentence.is_number(at))
+        ),
+        index,
+    )
+    if not sentence.layout.is_word(noun):
+        return VERBAL_MATH
+    if noun == index and sentence.clues[index].tag and sentence.word(index + 1) in {"there", "is", "has", "we"}:
+        return META_DISCOURSE
+    return VERBAL_MATH if _lexicon.category_of(sentence.word(noun), _lexicon.NOUN) == VERBAL_MATH else ENTITY_NAME
+
+
+def _take(sentence: Sentence, index: int) -> str | None:
+    reach = range(index + 1, min(index + 4, len(sentence.clues)))
+    taken = {index, *(at for at in reach if sentence.clues[at].head == index)}
+    computed = any(sentence.clues[at].head in taken and _lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
+    return VERBAL_MATH if sentence.subject_kind(index) in ("solver", "") and computed else None
+
+
+def _over(sentence: Sentence, index: int) -> str:
+    symbols = sentence.symbols
+    between = 0 < index < len(symbols) - 1 and symbols[index - 1] == symbols[index + 1] == SYMBOLIC_MATH
+    return VERBAL_MATH if between else FUNCTION
+
+
+def _once(sentence: Sentence, index: int) -> str:
+    return VERBAL_MATH if sentence.clues[index].dep == "advmod" and not sentence.starts(index) else FUNCTION
+
+
+def _set(sentence: Sentence, index: int) -> str | None:
+    """``set these equal`` and ``the set of integers`` are mathematics; ``a set of plates`` is a thing."""
+    if sentence.part(index) == _lexicon.NOUN:
+        member = index + (3 if sentence.word(index + 2) in {"all", "the"} else 2)
+        of_numbers = sentence.word(index + 1) == "of" and _lexicon.knows(sentence.word(member), VERBAL_MATH)
+        formula = index + 1 < len(sentence.symbols) and sentence.symbols[index + 1] == SYMBOLIC_MATH
+        return VERBAL_MATH if of_numbers or formula else None
+    for after in range(index + 1, min(index + 60, len(sentence.symbols))):
+        if sentence.word(after) == "equal":
+            return VERBAL_MATH
+        if sentence.symbols[after] == FUNCTION:
+            break
+    is_told = sentence.clues[index].dep in ("acl", "relcl") and sentence.question.tells_of(sentence.word(index))
+    return ENTITY_NAME if is_told else None
+
+
+def _move(sentence: Sentence, index: int) -> str | None:
+    """``move everything to one side`` is an operation on an equation."""
+    reach = [sentence.word(at) for at in range(index + 1, min(index + 12, len(sentence.symbols)))]
+    acts = sentence.subject_kind(index) in ("solver", "")
+    return VERBAL_MATH if acts and {"side", "left", "right"} & set(reach) and "to" in reach else None
+
+
+def _degree(sentence: Sentence, index: int) -> str:
+    """Degrees measure angles and heat; the degree of a polynomial is mathematics."""
+    of_function = sentence.word(index + 1) == "of" or sentence.layout.units[index].lower == "degree"
+    counted = sentence.is_number(index - 1) or sentence.symbols[index - 1] == SYMBOLIC_MATH if index else False
+    told = sentence.question.words & {"temperature", "angle", "angles", "degrees", "oven"}
+    return VERBAL_MATH if of_function and not counted and not told else ENTITY_NAME
+
+
+def _median(sentence: Sentence, index: int) -> str | None:
+    """Take a median for a line where the question has a triangle; elsewhere it is computed."""
+    return ENTITY_NAME if sentence.question.tells_of("triangle") else None
+
+
+def _approximately(sentence: Sentence, index: int) -> str | None:
+    """``exactly two`` and ``about 53`` say how exact a number is."""
+    if sentence.word(index) == "about" and sentence.clues[index].dep == "prep":
+        return None
+    return VERBAL_MATH if sentence.is_number(index + 1) or sentence.word(index + 1) in {"$", "£", "€", "half"} else None
+
+
+def _perfect(sentence: Sentence, index: int) -> str | None:
+    """``Perfect!`` is the solver's; a perfect number is mathematics; a perfect day is the story's."""
+    if sentence.clues[index].dep != "amod":
+        return None
+    noun = _lexicon.category_of(sentence.word(sentence.clues[index].head), _lexicon.NOUN)
+    return noun if noun in (VERBAL_MATH, META_DISCOURSE) else ENTITY_NAME
+
+
+def _left(sentence: Sentence, index: int) -> str:
+    clue, before, after = sentence.clues[index], sentence.word(index - 1), sentence.word(index + 1)
+    if after in {"side", "hand", "-", "column", "end", "corner"} or before == "the":
+        return ENTITY_NAME
+    departs = after in {"the", "home", "his", "her", "their", "school", "work", "town"} and clue.tag in ("VBD", "VBN", "")
+    return ENTITY_NAME if departs and before not in {"is", "are", "were", "was"} else VERBAL_MATH
+
+
+RULES: Final = by_word(
+    {
+        _left: "left",
+        _ordinal: "first second third",
+        _times: "times",
+        _by: "by",
+        _square: "square cubic",
+        _side: "side sides",
+        _once: "once",
+        _take: "take takes taking",
+        _over: "over",
+        _approximately: "exactly about nearly almost precisely roughly",
+        _median: "median medians",
+        _perfect: "perfect",
+        _degree: "degree degrees",
+        _set: "set sets setting",
+        _move: "move moving moved bring bringing shift shifting",
+    }
+)
