@@ -37,8 +37,8 @@ def _own(layout: Layout, question: Question, index: int) -> Iterator[str]:
     if unit.kind is not Kind.NUMBER:
         yield f"word={unit.lower}"
     if unit.kind is Kind.WORD:
-        yield f"suffix={unit.lower[-3:]}"
-        yield f"suffix={unit.lower[-2:]}"
+        yield f"suffix3={unit.lower[-3:]}"
+        yield f"suffix2={unit.lower[-2:]}"
         yield f"told={question.tells_of(unit.lower)}"
         yield f"name={unit.text in question.names}"
         yield f"variable={unit.text in layout.variables}"

@@ -18,6 +18,7 @@ from annotations.scheme import CATEGORIES, class_of
 from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
 
 DEV: Final = Path(__file__).parent / "gold" / "dev.jsonl"
+UNSEEN: Final = Path(__file__).parent / "gold" / "unseen.jsonl"
 
 
 @dataclass(frozen=True)

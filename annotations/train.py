@@ -118,9 +118,9 @@ def held_out_logits(examples: Examples) -> FloatArray:
 def write(trained: Trained, path: Path) -> None:
     """Write a classifier as JSON, one feature per line, so that two of them can be compared."""
     rows = [
-        f"{json.dumps(name, ensure_ascii=False)}: {json.dumps([round(float(value), 2) + 0.0 for value in weights])}"
+        f"{json.dumps(name, ensure_ascii=False)}: {json.dumps([round(float(value), 3) + 0.0 for value in weights])}"
         for name, weights in zip(trained.features, trained.matrix, strict=True)
-        if np.abs(weights).max() >= 0.05
+        if np.abs(weights).max() >= 0.0005
     ]
     head = f'"categories": {json.dumps(list(CATEGORIES))},\n"temperature": {trained.temperature:.3f},\n'
     path.write_text("{\n" + head + '"weights": {\n' + ",\n".join(rows) + "\n}\n}\n", encoding="utf-8")

