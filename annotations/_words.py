@@ -176,7 +176,10 @@ def _counts_the_story(sentence: Sentence, index: int) -> bool:
     """Whether a share of people does what the question tells: ``30 percent of them say no``."""
     subject = sentence.clues[index].subject
     counted = _lexicon.category_of(sentence.word(subject), _lexicon.NOUN) == VERBAL_MATH
-    return counted and sentence.question.tells_of(sentence.word(index)) and sentence.word(index) not in role("arguing")
+    people = sentence.is_number(subject) and sentence.word(subject + 1) == "of"
+    return (
+        (counted or people) and sentence.question.tells_of(sentence.word(index)) and sentence.word(index) not in role("arguing")
+    )
 
 
 def _belongs_to_story(sentence: Sentence, index: int, subject: str) -> bool:

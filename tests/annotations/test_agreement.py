@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from annotations import label_spans
 from annotations._parse import MODELS
-from annotations.agreement import main, measure_agreement, read_gold
+from annotations.agreement import UNSEEN, main, measure_agreement, read_gold
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 
@@ -32,6 +32,21 @@ def test_the_default_annotator_agrees_with_the_gold_labels():
     assert agreement.kappa_classes > 0.98
     assert agreement.macro_f1 > 0.96
     assert (agreement.table["f1"] > 0.93).all()
+
+
+@pytest.mark.skipif(not has_model(), reason="needs an English spaCy model for tags and dependencies")
+def test_the_default_annotator_agrees_with_the_labels_of_chains_once_unseen():
+    agreement = measure_agreement(read_gold(UNSEEN))
+    assert agreement.kappa_categories > 0.97
+    assert agreement.kappa_classes > 0.97
+    assert (agreement.table["f1"] > 0.93).all()
+
+
+def test_the_unseen_file_holds_what_its_readme_says():
+    chains = read_gold(UNSEEN)
+    assert len(chains) == 19
+    assert sum(len(chain.spans) for chain in chains) == 3067
+    assert not {chain.chain_id for chain in chains} & {chain.chain_id for chain in read_gold()}
 
 
 def test_lexicons_alone_agree_a_little_less():

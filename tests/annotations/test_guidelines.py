@@ -46,6 +46,22 @@ SYMBOLS = [
     (9, "We have 2⟦**⟧3 = 8.", "S"),
     (9, "The ratio is 3⟦:⟧5.", "S"),
     (9, "It costs 1⟦,⟧200 dollars.", "S"),
+    (1, "Then x⟦²⟧ = 9.", "S"),
+    (1, "Then ⟦x⟧² = 9.", "S"),
+    (1, "The area is 4⟦π⟧.", "S"),
+    (1, "The area is ⟦πr⟧² here.", "S"),
+    (1, "So f⟦'⟧(x) = 2x.", "S"),
+    (1, "Let x + y = 7, so 2⟦xy⟧ = 24.", "S"),
+    (1, "The list 1, 2, ⟦...⟧, 10 is long.", "S"),
+    (2, "The floor is 108 m⟦²⟧.", "E"),
+    (2, "At 60 km/h * 2.5 ⟦h⟧ = 150 km.", "E"),
+    (9, "Wait⟦...⟧ no.", "F"),
+    (9, "**Final answer⟦:⟧** 5", "M"),
+    (9, "1. **Cost of tea⟦:⟧** 5", "M"),
+    (9, "**Cost**⟦:⟧ 5", "M"),
+    (9, "The costs of **tea**⟦:⟧ 5", "F"),
+    (9, "- **⟦A⟧.** 5", "M"),
+    (9, "The boys⟦'⟧ bikes are red.", "F"),
 ]
 
 WORDS = [
@@ -91,6 +107,17 @@ WORDS = [
     (8, "⟦The⟧ final answer is 5.", "F"),
     (8, "The final answer ⟦is⟧ 5.", "F"),
     (8, "According to the ⟦problem⟧, she has 5.", "M"),
+    (3, "We ⟦set⟧ this equal to zero.", "V"),
+    (3, "⟦Set⟧ up the equation.", "M"),
+    (4, "By ⟦Vieta⟧'s formulas, it is 7.", "V"),
+    (4, "By the ⟦Pythagorean⟧ Theorem, it is 5.", "V"),
+    (4, "The ⟦degree⟧ of the polynomial is 4.", "V"),
+    (4, "It is about 53 ⟦degrees⟧.", "E"),
+    (4, "The tens ⟦digit⟧ is 4.", "V"),
+    (4, "The ⟦polynomial⟧ is monic.", "V"),
+    (4, "The ⟦triangle⟧ is right.", "E"),
+    (5, "There are ⟦exactly⟧ two of them.", "V"),
+    (5, "This is ⟦exactly⟧ right.", "M"),
 ]
 
 GRAMMAR = [
@@ -110,6 +137,19 @@ GRAMMAR = [
     (9, "The train ⟦has⟧ left the station.", "F"),
     (9, "Yara ⟦has⟧ 45 dollars.", "E"),
     (9, "Where ⟦does⟧ it stop?", "F"),
+    (3, "This ⟦makes⟧ Cy a knight.", "M"),
+    (3, "The equation ⟦holds⟧.", "M"),
+    (3, "Let me ⟦move⟧ everything to one side.", "V"),
+    (4, "The ⟦first⟧ train is red.", "E"),
+    (4, "The ⟦first⟧ term is 5.", "V"),
+    (5, "The ⟦first⟧ step is done.", "M"),
+    (5, "They left in the ⟦final⟧ 15 minutes.", "E"),
+    (5, "A ⟦quick⟧ check shows it.", "M"),
+    (5, "Did I treat the order ⟦consistently⟧?", "M"),
+    (4, "The ⟦monic⟧ polynomial is prime.", "V"),
+    (6, "The tins ⟦that⟧ Kim bought are red.", "F"),
+    (6, "Cy is ⟦one⟧ of them.", "C"),
+    (9, "The ⟦after⟧-work class is long.", "E"),
 ]
 
 
@@ -133,6 +173,11 @@ def test_grammar_decides_what_lexicons_cannot(category_in, rule, marked, expecte
         ("Then it ⟦will⟧ cost 5 dollars.", "How much does Will pay for 5 pens?", "F"),
         ("So 46 people say ⟦yes⟧.", "46 people say yes. How many say no?", "E"),
         ("⟦Yes⟧, that is right.", "46 people say yes. How many say no?", "M"),
+        ("So 46 of the people ⟦say⟧ no.", "46 people say yes. How many say no?", "E"),
+        ("His ⟦statement⟧ is a lie.", "Knights tell the truth and knaves lie. Who is Cy?", "E"),
+        ("This ⟦statement⟧ is about the sum.", "What is the sum?", "M"),
+        ("The ⟦median⟧ is 5.", "Find the median of 3, 5 and 9.", "V"),
+        ("The ⟦median⟧ AM is 5.", "In triangle ABC, find AM.", "E"),
     ],
 )
 def test_the_question_tells_the_story_from_the_argument(category_in, marked, question, expected):

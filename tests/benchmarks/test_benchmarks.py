@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks._models import chain_of, tiny_model
+from benchmarks.annotation_speed import Text, joined, tokens_per_second
 from benchmarks.attention_memory import Options, compare, does_fit, way_to
 from benchmarks.greedy_fidelity import InOtherDtype, fidelity
 from benchmarks.greedy_speed import reference_tokens
@@ -87,3 +88,11 @@ def test_matrices_that_do_not_fit_are_left_out():
     assert does_fit("eager", 64, tiny=False)
     assert not does_fit("eager", 2**20, tiny=False)
     assert does_fit("all", 2**20, tiny=False)
+
+
+def test_joined_texts_keep_their_tokens():
+    texts = [Text("So 5.", [(0, 2), (2, 4), (4, 5)], "q"), Text("8 = 8", [(0, 1), (1, 3), (3, 5)], "r")]
+    whole = joined(texts)
+    assert whole.question == "q r"
+    assert [whole.text[start:end] for start, end in whole.spans] == ["So", " 5", ".", "8", " =", " 8"]
+    assert tokens_per_second([*texts, whole], "spacy:model=blank", repeats=1) > 0
