@@ -102,6 +102,12 @@ def test_bad_spans_are_named_with_a_remedy(spans, message):
         check_spans(spans, 10)
 
 
+def test_spans_may_be_unsorted_overlapping_and_empty():
+    spans = [(14, 20), (0, 2), (12, 20), (3, 5), (3, 5), (3, 3)]
+    labels = label_spans("So 48 / 2 = 24 clips", spans, BLANK)
+    assert labels == ["ENTITY_NAME", "META_DISCOURSE", "ENTITY_NAME", "SYMBOLIC_MATH", "SYMBOLIC_MATH", "SYMBOLIC_MATH"]
+
+
 def test_no_spans_give_no_labels():
     assert label_spans("", [], BLANK) == []
     assert label_spans("", np.empty((0, 2), dtype=int), BLANK) == []
