@@ -8,7 +8,25 @@ from annotations._units import Kind, Unit
 
 _CLOSERS: Final = {r"\(": r"\)", r"\[": r"\]", "$$": "$$"}
 _TEXT_COMMANDS: Final = frozenset(
-    rf"\{name}" for name in ("text", "textbf", "textit", "mbox", "mathrm", "mathbf", "textrm", "mathit", "texttt", "textnormal")
+    rf"\{name}"
+    for name in (
+        "text",
+        "textbf",
+        "textit",
+        "mbox",
+        "mathrm",
+        "mathbf",
+        "textrm",
+        "mathit",
+        "texttt",
+        "textnormal",
+        "textsc",
+        "textsf",
+        "emph",
+        "hbox",
+        "intertext",
+        "tag",
+    )
 )
 _OPAQUE_COMMANDS: Final = frozenset(
     rf"\{name}" for name in ("begin", "end", "operatorname", "label", "ref", "hspace", "vspace")

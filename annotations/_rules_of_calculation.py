@@ -156,7 +156,7 @@ def _approximately(sentence: Sentence, index: int) -> str | None:
     """``exactly two`` and ``about 53`` say how exact a number is."""
     if sentence.word(index) == "about" and sentence.clues[index].dep == "prep":
         return None
-    return VERBAL_MATH if sentence.is_number(index + 1) or sentence.word(index + 1) in {"$", "£", "€", "half"} else None
+    return VERBAL_MATH if sentence.is_number(index + 1) or sentence.word(index + 1) in {"$", "£", "€", "half", "one"} else None
 
 
 def _perfect(sentence: Sentence, index: int) -> str | None:

@@ -5,7 +5,7 @@ from typing import Final
 from annotations import _lexicon, _rules_of_argument, _rules_of_calculation, _rules_of_grammar
 from annotations._rules import by_word
 from annotations._words import Sentence, category_of_word
-from annotations.scheme import ENTITY_NAME, FUNCTION, SYMBOLIC_MATH, VERBAL_MATH
+from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 
 def category_of_special(sentence: Sentence, index: int) -> str | None:
@@ -40,6 +40,8 @@ def _joined_preposition(sentence: Sentence, index: int) -> str | None:
 def _way_particle(sentence: Sentence, index: int) -> str | None:
     if sentence.word(index - 1) == "way":
         return ENTITY_NAME
+    if sentence.word(index) == "back" and sentence.word(index + 1) in {"in", "into"} and _substitutes(sentence, index):
+        return VERBAL_MATH
     clue = sentence.clues[index]
     if clue.head < 0 or sentence.symbols[clue.head] is not None:
         return None
@@ -48,6 +50,21 @@ def _way_particle(sentence: Sentence, index: int) -> str | None:
     is_near = sentence.word(index) in {"back", "away"} or all(sentence.symbols[at] == SYMBOLIC_MATH for at in between)
     is_particle = clue.tag == "RP" or clue.dep == "prt" or (of_verb and is_near)
     return _of_head(sentence, clue.head) if is_particle else None
+
+
+def _substitutes(sentence: Sentence, index: int) -> bool:
+    """Whether a value is put into a formula before this word of the sentence."""
+    for before in range(index - 1, max(index - 20, -1), -1):
+        if sentence.word(before) in {".", ";", "?", "!"}:
+            return False
+        if sentence.word(before).startswith(("plug", "substitut")):
+            return True
+    return False
+
+
+def _read(sentence: Sentence, index: int) -> str | None:
+    """Leave ``re-read`` to the solver."""
+    return META_DISCOURSE if sentence.word(index - 1) == "-" and sentence.word(index - 2) == "re" else None
 
 
 def _of_head(sentence: Sentence, head: int) -> str:
@@ -65,6 +82,7 @@ _RULES: Final = (
             _way_particle: "out back up down away",
             _prefix: "semi re double sub pre cross triple",
             _non: "non",
+            _read: "read reading",
             _off: "off",
             _joined_preposition: "after before in on under for with between",
         }

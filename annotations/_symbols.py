@@ -78,6 +78,8 @@ def _category_in_prose(layout: Layout, index: int) -> str:
 
 
 def _category_by_unicode(symbol: str) -> str:
+    if symbol in "\ufe0f\u200d\u20e3":  # the rest of an emoji
+        return META_DISCOURSE
     kind = unicodedata.category(symbol[0])
     if kind in ("Sm", "No", "Nl", "Lm") or symbol in "°′″":
         return SYMBOLIC_MATH

@@ -77,7 +77,8 @@ class Sentence:
             "these",
         }:
             return "argument"
-        return "argument" if self._names_argument(clue.subject) else "story"
+        is_doing = self.clues[clue.subject].tag == "VBG" and self.starts(clue.subject)
+        return "argument" if is_doing or self._names_argument(clue.subject) else "story"
 
     def _names_argument(self, index: int) -> bool:
         known = _lexicon.category_of(self.word(index), _lexicon.NOUN)
@@ -126,7 +127,8 @@ def _names_result(sentence: Sentence, index: int) -> bool:
     unit, after = sentence.layout.units[index], index + 1
     if unit.text[0].isupper() and not sentence.question.tells_of(unit.lower):
         after += sentence.word(after) in {"'s", "'"}
-        after += sentence.layout.is_word(after) and sentence.layout.units[after].text[0].isupper()
+        is_result = sentence.word(after) in role("named_results")
+        after += not is_result and sentence.layout.is_word(after) and sentence.layout.units[after].text[0].isupper()
     return sentence.word(after) in role("named_results") and (
         (unit.text[0].isupper() and not _lexicon.entries().get(unit.lower))
         or (sentence.part(index) == _lexicon.NOUN and sentence.clues[index].head == after)
@@ -211,6 +213,8 @@ def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> st
         return VERBAL_MATH
     if owner in {"this", "that", "which"} and word[:2] == "ma" and not _computes(sentence, index):
         return META_DISCOURSE
+    if word[-3:] == "ing" and sentence.word(index - 1) == "," and _computes(sentence, index) and not followed:
+        return VERBAL_MATH if word[:2] in ("gi", "le") else ENTITY_NAME
     if subject == "argument" and not (owner == "it" and word[:2] in ("ma", "le")):
         return VERBAL_MATH
     if subject == "" and word[:2] != "ma" and (followed or sentence.word(after) == "us"):
