@@ -43,6 +43,13 @@ def _final(sentence: Sentence, index: int) -> str | None:
     return ENTITY_NAME if timed else None
 
 
+def _common(sentence: Sentence, index: int) -> str | None:
+    """Tell a common mistake, which is of the argument, from a common factor."""
+    clue = sentence.clues[index]
+    of_argument = clue.dep == "amod" and _lexicon.category_of(sentence.word(clue.head), _lexicon.NOUN) == META_DISCOURSE
+    return META_DISCOURSE if of_argument else None
+
+
 def _given(sentence: Sentence, index: int) -> str | None:
     """Tell ``the cups of food given that week``, the story, from ``the values given``, the argument."""
     clue, told = sentence.clues[index], sentence.word(sentence.clues[index].head)
@@ -134,6 +141,7 @@ RULES: Final = by_word(
         _do: "do does did doing done",
         _above: "above below",
         _hold: "hold holds held holding",
+        _common: "common",
         _given: "given",
         _final: "final",
         _opens_or_pauses(FUNCTION): "also still",

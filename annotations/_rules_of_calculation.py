@@ -139,6 +139,12 @@ def _move(sentence: Sentence, index: int) -> str | None:
     return VERBAL_MATH if acts and {"side", "left", "right"} & set(reach) and "to" in reach else None
 
 
+def _recur(sentence: Sentence, index: int) -> str | None:
+    """Take it for mathematics that powers and digits repeat."""
+    is_verb = sentence.clues[index].tag.startswith("VB")
+    return VERBAL_MATH if is_verb and sentence.subject_kind(index) == "argument" else None
+
+
 def _degree(sentence: Sentence, index: int) -> str:
     """Degrees measure angles and heat; the degree of a polynomial is mathematics."""
     of_function = sentence.word(index + 1) == "of" or sentence.layout.units[index].lower == "degree"
@@ -188,6 +194,7 @@ RULES: Final = by_word(
         _over: "over",
         _approximately: "exactly about nearly almost precisely roughly",
         _median: "median medians",
+        _recur: "repeat repeats cycle cycles",
         _perfect: "perfect",
         _degree: "degree degrees",
         _set: "set sets setting",
