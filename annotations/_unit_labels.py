@@ -88,6 +88,7 @@ def _categories(
         [(layout.units[index].start, layout.units[index].end) for index in labelled],
         list(labelled.values()),
         in_formula=[layout.formula[index] for index in labelled],
+        text=layout.text,
     )
     if len(labelled) == len(category):
         return list(aligned)

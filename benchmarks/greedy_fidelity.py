@@ -31,7 +31,7 @@ class Options:
 
     chains: tuple[str, ...] = ("word-002-s1-short", "word-059-s0-short", "word-016-s0-short")
     """Shipped chains to prune, by chain_id."""
-    strategies: tuple[str, ...] = ("shortlist", "random_tokens")
+    strategies: tuple[str, ...] = ("greedy_rounds", "random_tokens")
     """Strategies to compare with exact greedy pruning by the answer's nll, with options."""
     dtype: Dtype = "float32"
     """Of SmolLM2."""

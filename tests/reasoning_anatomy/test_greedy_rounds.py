@@ -6,18 +6,18 @@ import pytest
 from reasoning_anatomy.full_likelihood import FullLikelihood
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.pruning.shortlist import Shortlist
+from reasoning_anatomy.pruning.greedy_rounds import GreedyRounds
 
 NATS = 1e-5  # float32 rounding of a mean nll
 
 
 @pytest.mark.parametrize("objective", ["answer", "joint", "influence"])
 @pytest.mark.parametrize("family", ["llama", "gemma3_text"])
-@pytest.mark.parametrize("everything", [{"share": 1.0}, {"all_below": 1.0}])
+@pytest.mark.parametrize("everything", [{"round_share": 0.0}, {"n_candidates": 9}])
 def test_with_all_candidates_it_is_greedy(make_random_model, make_random_chain, family, objective, everything):
     loaded, chain = make_random_model(family), make_random_chain(4, 9, 3)
     exact = Greedy(objective=objective).prune(chain, loaded=loaded)
-    path = Shortlist(objective=objective, **everything).prune(chain, loaded=loaded)
+    path = GreedyRounds(objective=objective, **everything).prune(chain, loaded=loaded)
     assert path.deleted.tolist() == exact.deleted.tolist()
     np.testing.assert_allclose(path.margin, exact.margin, atol=2 * NATS)
 
@@ -25,7 +25,7 @@ def test_with_all_candidates_it_is_greedy(make_random_model, make_random_chain, 
 @pytest.mark.parametrize("family", ["llama", "mistral"])
 def test_curve_is_that_of_the_tokens_it_leaves(make_random_model, make_random_chain, family):
     loaded, chain = make_random_model(family), make_random_chain(4, 12, 3)
-    path = Shortlist(share=0.2).prune(chain, loaded=loaded)
+    path = GreedyRounds(round_share=0.5).prune(chain, loaded=loaded)
     assert sorted(path.deleted.tolist()) == list(range(12))
     for step in range(12):
         left = FullLikelihood(loaded, chain.keep(np.setdiff1d(np.arange(12), path.deleted[:step])), token_budget=64).nll()
@@ -33,21 +33,21 @@ def test_curve_is_that_of_the_tokens_it_leaves(make_random_model, make_random_ch
         assert path.nll_joint[step] == pytest.approx(left.joint, abs=NATS)
 
 
-@pytest.mark.parametrize(("objective", "times"), [("answer", 5), ("joint", 3.5), ("influence", 3.5)])
+@pytest.mark.parametrize(("objective", "times"), [("answer", 7), ("joint", 3), ("influence", 3)])
 def test_it_runs_a_fraction_of_the_tokens_of_greedy(make_random_model, make_random_chain, objective, times):
-    loaded, chain = make_random_model("llama"), make_random_chain(20, 60, 8)
+    loaded, chain = make_random_model("llama"), make_random_chain(20, 100, 8)
     exact = Greedy(objective=objective).prune(chain, loaded=loaded)
-    assert Shortlist(objective=objective).prune(chain, loaded=loaded).token_forwards <= exact.token_forwards / times
+    assert GreedyRounds(objective=objective).prune(chain, loaded=loaded).token_forwards <= exact.token_forwards / times
 
 
 def test_first_deletion_is_that_of_greedy(make_random_model, make_random_chain):
     loaded, chain = make_random_model("qwen3"), make_random_chain(4, 12, 3)
-    assert Shortlist().prune(chain, loaded=loaded).deleted[0] == Greedy().prune(chain, loaded=loaded).deleted[0]
+    assert GreedyRounds().prune(chain, loaded=loaded).deleted[0] == Greedy().prune(chain, loaded=loaded).deleted[0]
 
 
 def test_it_goes_on_from_a_saved_path_to_the_very_same_numbers(make_random_model, make_random_chain):
     loaded, chain, saved = make_random_model("llama"), make_random_chain(4, 14, 3), []
-    strategy = Shortlist(checkpoint_every=5)
+    strategy = GreedyRounds(checkpoint_every=5)
     whole = strategy.prune(chain, loaded=loaded, job=PruningJob(save=saved.append))
     assert [len(path.deleted) for path in saved] == [5, 10, 14]
     resumed = strategy.prune(chain, loaded=loaded, job=PruningJob(begun=saved[1]))
@@ -59,18 +59,18 @@ def test_it_goes_on_from_a_saved_path_to_the_very_same_numbers(make_random_model
 def test_every_deletion_is_announced_and_keep_ratio_kept(make_random_model, make_random_chain):
     calls = []
     job = PruningJob(advance=lambda: calls.append(1))
-    path = Shortlist(keep_ratio=0.45).prune(make_random_chain(3, 10, 2), loaded=make_random_model("llama"), job=job)
+    path = GreedyRounds(keep_ratio=0.45).prune(make_random_chain(3, 10, 2), loaded=make_random_model("llama"), job=job)
     assert len(calls) == len(path.deleted) == 6
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"share": 1.1}, {"share": -0.1}, {"all_below": 2.0}, {"checkpoint_every": 0}, {"keep_ratio": 2.0}, {"token_budget": 0},
-        {"store_gib": -1.0},
+        {"round_share": 1.1}, {"round_share": -0.1}, {"n_candidates": 0}, {"checkpoint_every": 0}, {"keep_ratio": 2.0},
+        {"token_budget": 0}, {"store_gib": -1.0},
     ],
 )  # fmt: skip
 def test_impossible_options_are_refused(options):
     name, value = next(iter(options.items()))
     with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
-        Shortlist(**options)
+        GreedyRounds(**options)
