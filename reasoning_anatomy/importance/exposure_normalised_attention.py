@@ -28,7 +28,8 @@ class ExposureNormalisedAttention(AttentionScorer):
 
     References
     ----------
-    ObservedAttentionPress of kvpress, https://github.com/NVIDIA/kvpress.
+    ObservedAttentionPress in NVIDIA's kvpress, https://github.com/NVIDIA/kvpress; presented in Devoto et al., Expected
+    Attention, arXiv:2510.00636.
     """
 
     queries: Part = "both"

@@ -335,7 +335,7 @@ def test_a_chain_that_is_measured_later_gets_the_same_heads(finished, tiny, text
 def test_a_run_with_chains_in_pieces_says_what_that_changes(tiny, texts, tmp_path, monkeypatch):
     monkeypatch.setattr(attention, "_CPU_BUDGET", 64)
     run = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
-    assert 0 < run.manifest.checks["running_in_pieces_changes_logits_by"] < 1e-4
+    assert run.manifest.checks["running_in_pieces_changes_logits_by"] < 1e-4  # float32 rounding, or none
     assert run.manifest.checks["recording_changes_logits_by"] == 0
 
 
