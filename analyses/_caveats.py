@@ -10,6 +10,7 @@ from analyses._evidence import Evidence
 from analyses._side_by_side import SHOWN
 
 FEW_QUESTIONS: Final = 20
+_MOST_NAMED: Final = 4
 
 
 def caveats(evidence: Evidence, table: pd.DataFrame, spread: pd.DataFrame) -> list[str]:
@@ -31,20 +32,28 @@ def caveats(evidence: Evidence, table: pd.DataFrame, spread: pd.DataFrame) -> li
 
 
 def _missing_intervals(table: pd.DataFrame) -> list[str]:
-    found = []
+    """One sentence for all terms of which the same is to be said."""
+    terms: dict[str, list[str]] = {}
     for row in table.to_dict("records"):
-        term, n_questions = row["term"], row["n_questions"]
-        if n_questions == 0:
-            found.append(
-                f"{term}: position fixes the order of the scores or of deletion in every chain; there is nothing to estimate"
-            )
-        elif n_questions == 1:
-            found.append(f"{term}: one question has no variation between questions; no interval and no p-value")
-        elif np.isnan(row["ci_low"]):
-            found.append(f"{term}: all {n_questions} questions have the same value; no interval and no p-value")
-        elif row["ci_high"] - row["ci_low"] == 2:
-            found.append(f"{term}: {n_questions} questions are too few for an interval shorter than -1..1")
-    return found
+        if sentence := _missing_interval(row["n_questions"], row["ci_low"], row["ci_high"]):
+            terms.setdefault(sentence, []).append(row["term"])
+    return [f"{_joined(named, len(table))}: {sentence}" for sentence, named in terms.items()]
+
+
+def _missing_interval(n_questions: int, ci_low: float, ci_high: float) -> str | None:
+    if n_questions == 0:
+        return "position fixes the order of the scores or of deletion in every chain; there is nothing to estimate"
+    if n_questions == 1:
+        return "one question has no variation between questions; no interval and no p-value"
+    if np.isnan(ci_low):
+        return f"all {n_questions} questions have the same value; no interval and no p-value"
+    if ci_high - ci_low == 2:
+        return f"{n_questions} questions are too few for an interval shorter than -1..1"
+    return None
+
+
+def _joined(terms: list[str], n_terms: int) -> str:
+    return ", ".join(terms) if len(terms) <= _MOST_NAMED else f"{len(terms)} of {n_terms} rows"
 
 
 def _small_sample(spread: pd.DataFrame) -> list[str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT: Final = 2
 _DEFAULT_ANALYSES: Final = ("rank_correlation",)
-_DEMO_SCORERS: Final = ("all", "receiver_heads:proximity=1")  # the chains of the demo have few steps
+_DEMO_SCORERS: Final = ("answer_attention", "all", "receiver_heads:proximity=1")  # the chains of the demo have few steps
 
 _Run = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 _Dtype = Annotated[
@@ -355,12 +355,12 @@ def _named(scorers: tuple[str, ...]) -> list[str]:
     if "all" not in scorers:
         return list(scorers)
     known = plugins.available("scorer")
-    others = [spec for spec in scorers if spec != "all"]
-    named = {spec.partition(":")[0] for spec in others}
+    named = {spec.partition(":")[0] for spec in scorers}
     for info in known.values():
         if info.needs and info.key not in named:
             _say(f"Left out of all: {info.key} needs {info.needs}")
-    return [*(key for key, info in known.items() if not info.needs), *others]
+    everything = [key for key, info in known.items() if not info.needs and key not in scorers]
+    return [each for spec in scorers for each in (everything if spec == "all" else [spec])]
 
 
 def _analyse(run: "Run", spec: str) -> Any:

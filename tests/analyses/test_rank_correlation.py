@@ -201,8 +201,8 @@ def test_a_scorer_without_a_profile_has_no_layers(tmp_path: Path, make_run: Make
 @pytest.mark.parametrize(
     ("n_questions", "words"),
     [
-        (1, "spearman: one question has no variation"),
-        (3, "spearman: 3 questions are too few for an interval shorter than -1..1"),
+        (1, "spearman, spearman_given_position, kendall, kendall_given_position: one question has no variation"),
+        (3, "kendall, kendall_given_position: 3 questions are too few for an interval shorter than -1..1"),
         (8, "8 questions are few"),
     ],
 )
@@ -231,7 +231,7 @@ def test_deletion_in_the_order_of_position_leaves_nothing_given_position(tmp_pat
     result = FAST.analyse(make_run(tmp_path, [(f"q{number}", attention(rng), np.arange(12)) for number in range(5)]))
     assert result.table["n_questions"].tolist() == [5, 0, 5, 0]
     assert result.table["estimate"].notna().tolist() == [True, False, True, False]
-    assert "spearman_given_position: position fixes the order" in " ".join(result.warnings)
+    assert "spearman_given_position, kendall_given_position: position fixes the order" in " ".join(result.warnings)
 
 
 def test_unknown_scorer_or_strategy_lists_what_there_is(tmp_path: Path, make_run: Make) -> None:

@@ -152,6 +152,8 @@ def test_all_takes_every_scorer_that_needs_nothing_else_and_says_which_it_leaves
     assert "llmlingua2" not in capsys.readouterr().out
     assert cli._named(("surprisal",)) == ["surprisal"]
     assert capsys.readouterr().out == ""
+    assert cli._named(("surprisal", "all"))[0] == "surprisal"
+    assert cli._named(("surprisal", "all")).count("surprisal") == 1
 
 
 @pytest.mark.parametrize("command", ["report", "annotate"])
