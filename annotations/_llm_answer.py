@@ -12,6 +12,7 @@ _LONGEST_JUSTIFICATION: Final = 200
 _TOLD: Final = 5
 _OBJECT: Final = re.compile(r'\{\s*"')
 _MOST_BROKEN: Final = 200
+_THOUGHTS: Final = re.compile(r"\A(?:\s*<think>)?[^{]*?</think>|\A\s*<think>.*?</think>", re.DOTALL)
 
 
 class Label(BaseModel):
@@ -39,7 +40,7 @@ def read_answer(content: str, asked: Mapping[int, str]) -> tuple[dict[int, Label
     found: dict[int, Label] = {}
     complaints = []
     contradicted = set()
-    for record in _records(content.rpartition("</think>")[2]):
+    for record in _records(_THOUGHTS.sub("", content, count=1)):
         label = _validated(record, asked)
         if isinstance(label, str):
             complaints.append(label)

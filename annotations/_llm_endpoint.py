@@ -78,7 +78,7 @@ class ChatEndpoint:
                     content = self._limited(response)
                     status, after = response.status_code, response.headers.get("retry-after")
                     reason = f"answers {status}: {_shown(content)}"
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 status, after, reason = 0, None, f"does not answer ({type(error).__name__}: {one_line(str(error))})"
             if status and status not in _BUSY:
                 return status, content
@@ -116,6 +116,8 @@ class ChatEndpoint:
         key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
         if not key:
             return {}
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise self._error(f"cannot be given the key of {self.key_variable}: it holds characters that no key has")
         parts = urlsplit(self.url)
         if parts.scheme != "https" and parts.hostname not in _LOCAL:
             raise self._error(
@@ -124,7 +126,9 @@ class ChatEndpoint:
         return {"Authorization": f"Bearer {key}"}
 
     def _error(self, what: str) -> AnnotationError:
-        return AnnotationError(f"{self.model} at {self._address} {what}")
+        key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
+        told = what.replace(key, "***") if key else what  # a server may repeat what it was sent
+        return AnnotationError(f"{self.model} at {self._address} {told}")
 
 
 def _format(chosen: int, schema: dict[str, Any]) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def adjudicate(
     AnnotationError
         Fewer than two annotators are named, one of them has not labelled the run, or the name is taken.
     """
+    annotators = tuple(dict.fromkeys(annotators))
     _expect(run, annotators, name, replace=replace)
     by_annotator = [token_categories(run, annotator) for annotator in annotators]
     votes = {
@@ -109,7 +110,7 @@ def adjudicate(
 
 def _expect(run: Run, annotators: Sequence[str], name: str, *, replace: bool) -> None:
     known = run.annotators
-    if len(set(annotators)) < 2:
+    if len(annotators) < 2:
         raise AnnotationError(
             f"{', '.join(annotators) or 'no annotator'}: a vote needs two or more; there are {', '.join(known)}"
         )

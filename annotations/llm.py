@@ -190,7 +190,7 @@ class Llm:
             }
             found = cache.read(asked)
             if not found:
-                choices = chooser.choose(texts, go_on=_REASON if self.justify else None)
+                choices = self._choices(chooser, texts)
                 found = {
                     unit: Label(
                         unit=unit,
@@ -215,7 +215,8 @@ def _check_url(url: str) -> None:
     """Raise `ValueError` where an address is none, or holds what would end up in a table."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"url={url!r}: expected an address such as http://localhost:8000/v1")
+        shown = "(not shown: it holds an @)" if "@" in url else repr(url)
+        raise ValueError(f"url={shown}: expected an address such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("url: holds a user, a key or a query, which would stand in every table; give the key by key_variable")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT: Final = 2
 _DEFAULT_ANALYSES: Final = ("rank_correlation",)
-_DEMO_SCORERS: Final = ("answer_attention", "all", "receiver_heads:proximity=1")  # the chains of the demo have few steps
+_DEMO_SCORERS: Final = ("answer_attention", "all")
 
 _Run = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 _Dtype = Annotated[

@@ -134,7 +134,7 @@ def pack(received: Float32Array) -> tuple[npt.NDArray[np.float16], Float32Array]
     Returns
     -------
     (layers, heads, n) float16, and (layers, heads) float32 powers of two, whose product is within a relative 2**-11 of
-    what is packed wherever that is 2**-29 of the head's largest value or more; below, it is within 2**-40 of that value.
+    what is packed wherever that is 2**-28 of the head's largest value or more; below, it is within 2**-39 of that value.
     Packing again what was packed gives the same bytes.
     """
     fraction, exponent = np.frexp(np.abs(received).max(axis=2))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.files import atomic_path, write_atomic
+from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, write_atomic
 from reasoning_anatomy.manifest import MANIFEST_NAME, Manifest, read_manifest
 from reasoning_anatomy.measurement import Measurement, file_name, read_measurement
 from reasoning_anatomy.steps import aggregate
@@ -139,7 +139,8 @@ class Run:
     @property
     def annotators(self) -> list[str]:
         """Names of the annotators that have labelled this run."""
-        return sorted(path.stem for path in (self.folder / "annotations").glob("*.parquet"))
+        names = [path.stem for path in (self.folder / "annotations").glob("*.parquet")]
+        return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
     def annotator(self, name: str) -> str:
         """Provenance of the labels that one annotator gave this run."""

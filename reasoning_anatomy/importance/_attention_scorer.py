@@ -9,6 +9,7 @@ import numpy as np
 
 from reasoning_anatomy.attention import record
 from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, IntArray, TokenScores
@@ -45,7 +46,10 @@ class AttentionScorer(ABC):
         self, chain: EncodedChain, loaded: LoadedModel, observed: Sequence[Float32Array] | None
     ) -> Sequence[Float32Array]:
         """Return what was observed, or record it."""
-        return record(loaded, chain.ids, self.observe(chain)) if observed is None else observed
+        if observed is not None:
+            return observed
+        expect_sink_before(chain, self.exclude_sink, len(chain.prompt_ids))
+        return record(loaded, chain.ids, self.observe(chain))
 
     def mean_over_heads(self, received: Float32Array, *, scorer: str, queries: str) -> TokenScores:
         """Scores that are the mean of ``received`` (layers, heads, n), which becomes the profile."""
@@ -62,11 +66,22 @@ def observe_together(
     -------
     By label, the keyword arguments of the scorer's ``score``; none for a scorer that observes nothing.
     """
+    for scorer in scorers.values():
+        expect_sink_before(chain, getattr(scorer, "exclude_sink", 0), len(chain.prompt_ids))
     wanted = {label: scorer.observe(chain) for label, scorer in scorers.items() if isinstance(scorer, AttentionScorer)}
     if not wanted:
         return {}
     arrays = iter(record(loaded, chain.ids, [observation for observations in wanted.values() for observation in observations]))
     return {label: {"observed": [next(arrays) for _ in observations]} for label, observations in wanted.items()}
+
+
+def expect_sink_before(chain: EncodedChain, exclude_sink: int, n_before: int) -> None:
+    """Raise `MeasurementError` where dropping the first tokens would drop some of the reasoning, whose scores would be 0."""
+    if exclude_sink > n_before:
+        raise MeasurementError(
+            chain.chain_id,
+            f"exclude_sink={exclude_sink} reaches into the reasoning: {n_before} tokens stand before it; lower it",
+        )
 
 
 def reasoning_keys(chain: EncodedChain) -> range:

@@ -10,7 +10,7 @@ from reasoning_anatomy.attention import record
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError
-from reasoning_anatomy.importance._attention_scorer import normalisation_after
+from reasoning_anatomy.importance._attention_scorer import expect_sink_before, normalisation_after
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, IntArray, TokenScores
@@ -64,6 +64,7 @@ class EndOfThinking:
         """
         begin, sentence, end = _probe_ids(loaded.tokenizer, self.probe)
         before = chain.prompt_ids if self.question else begin
+        expect_sink_before(chain, self.exclude_sink, len(before))
         ids = np.concatenate([before, chain.reasoning_ids, sentence, end])
         if loaded.context_length is not None and len(ids) > loaded.context_length:
             raise MeasurementError(

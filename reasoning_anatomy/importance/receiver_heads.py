@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 from scipy.stats import kurtosis
 
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.chain_likelihood import is_out_of_memory
-from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.importance._attention_scorer import (
     AttentionScorer,
     normalisation_after,
@@ -20,6 +20,9 @@ from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, IntArray, TokenScores
+
+_LEAST_STEPS: Final = 4
+"""The kurtosis of three values or fewer is the same in every head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,7 @@ class ReceiverHeads(AttentionScorer):
     Bogdan et al., Thought Anchors: Which LLM Reasoning Steps Matter?, arXiv:2506.19143.
     """
 
-    needs: ClassVar[str] = "chains of more than 4 steps on two questions: where there are, name it receiver_heads"
+    needs: ClassVar[str] = "chains of 8 steps or more on two questions: where there are, name it receiver_heads"
 
     proximity: int = 4
     n_heads: int = 20
@@ -81,13 +84,15 @@ class ReceiverHeads(AttentionScorer):
                 if not is_out_of_memory(error):
                     raise
                 continue  # the run counts it, with its reason, when the chain is measured
+            except MeasurementError:
+                continue
             if values is not None and np.isfinite(values).all():
                 by_question.setdefault(chain.chain.question_id, []).append(values)
         if len(by_question) < 2:
             raise PluginError(
-                "receiver_heads chooses its heads on other questions than it scores, but chains of more than "
-                f"{self.proximity} steps are on {len(by_question)}; measure more questions, or name heads: "
-                "receiver_heads:heads=3.2 11.0"
+                "receiver_heads chooses its heads on other questions than it scores, but chains of "
+                f"{self.proximity + _LEAST_STEPS} steps or more are on {len(by_question)}; measure more questions, or "
+                "name heads: receiver_heads:heads=3.2 11.0"
             )
         of_question = {question: np.mean(values, axis=0) for question, values in by_question.items()}
         return _Fitted(exclude_sink=self.exclude_sink, proximity=self.proximity, n_heads=self.n_heads, of_question=of_question)
@@ -153,10 +158,10 @@ class ReceiverHeads(AttentionScorer):
         return received.astype(np.float32, copy=False)
 
     def _kurtosis(self, chain: EncodedChain, loaded: LoadedModel) -> FloatArray | None:
-        """(layers, heads) excess kurtosis over the steps that have one far enough behind; None where none has."""
+        """(layers, heads) excess kurtosis over the steps that have one far enough behind; None where they are too few."""
         step = steps_of(chain)
         n_steps = int(step[-1]) + 1 - self.proximity
-        if n_steps < 1:
+        if n_steps < _LEAST_STEPS:
             return None
         received = self._vertical(chain, self.recorded(chain, loaded, None))
         starts = np.searchsorted(step, np.arange(n_steps + 1))

@@ -61,7 +61,8 @@ class _Rounds:
 
     def __call__(self, kept: IntArray, last_known: FloatArray) -> IntArray:
         """Positions to score next, ascending."""
-        if np.isnan(last_known).any() or len(kept) <= self.n_at_start * (1 - self.share):
+        n_gone = self.n_at_start - len(kept)
+        if np.isnan(last_known).any() or n_gone >= round(self.n_at_start * self.share, 9):
             self.n_at_start = len(kept)
             return kept
         return np.sort(kept[np.argsort(last_known, kind="stable")[: self.n_candidates]])

@@ -417,6 +417,25 @@ def test_the_key_comes_from_the_variable_and_goes_nowhere_else(
     assert not any("sk-secret" in text for text in kept)
 
 
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk-\u2019", "two words"])
+def test_a_key_that_is_none_is_refused_without_being_told(server: Server, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(AnnotationError, match="key of OPENAI_API_KEY: it holds characters that no key has") as error:
+        annotate(server)
+    assert key not in str(error.value)
+    assert not server.requests
+
+
+def test_thoughts_are_dropped_but_a_unit_that_closes_them_is_not() -> None:
+    labels = json.dumps({"labels": [
+        {"unit": 0, "text": "Okay", "category": "META_DISCOURSE"},
+        {"unit": 1, "text": "</think>", "category": "META_DISCOURSE"},
+    ]})  # fmt: skip
+    for content in (labels, f"<think>{{hm}} so</think>\n{labels}", f"so</think>{labels}"):
+        found, complaints = read_answer(content, {0: "Okay", 1: "</think>"})
+        assert (sorted(found), complaints) == ([0, 1], [])
+
+
 def test_a_key_is_not_sent_unencrypted_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     with pytest.raises(AnnotationError, match="would get the key of OPENAI_API_KEY unencrypted; use https") as error:

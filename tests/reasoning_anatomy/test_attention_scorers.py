@@ -266,7 +266,7 @@ def test_heads_are_chosen_on_other_questions(tiny, stepped):
 
 def test_heads_cannot_be_chosen_on_one_question(tiny, stepped):
     of_one = [chain for chain, _ in stepped if chain.chain.question_id == "a"]
-    with pytest.raises(PluginError, match="chains of more than 4 steps are on 1; measure more questions"):
+    with pytest.raises(PluginError, match="chains of 8 steps or more are on 1; measure more questions"):
         ReceiverHeads().fit(of_one, loaded=tiny)
 
 
@@ -346,3 +346,11 @@ def test_an_attention_that_is_no_number_fails_the_chain(tiny_model_folder, texts
         broken.model.model.layers[1].self_attn.k_proj.weight[0] = torch.nan
     with pytest.raises(MeasurementError, match="the scores of answer_attention are not all finite numbers"):
         measure_chain(encoded, Plan.of(["answer_attention"], []), loaded=broken)
+
+
+@pytest.mark.parametrize("key", ["answer_attention", "accumulated_attention"])
+def test_a_sink_that_reaches_into_the_reasoning_is_refused(make_random_model, make_random_chain, key):
+    loaded, chain = make_random_model("llama"), make_random_chain(4, 8, 2)
+    assert (load("scorer", f"{key}:exclude_sink=4").score(chain, loaded=loaded).score > 0).all()
+    with pytest.raises(MeasurementError, match="exclude_sink=5 reaches into the reasoning: 4 tokens stand before it"):
+        load("scorer", f"{key}:exclude_sink=5").score(chain, loaded=loaded)

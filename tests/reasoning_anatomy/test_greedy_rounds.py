@@ -6,7 +6,7 @@ import pytest
 from reasoning_anatomy.full_likelihood import FullLikelihood
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.pruning.greedy_rounds import GreedyRounds
+from reasoning_anatomy.pruning.greedy_rounds import GreedyRounds, _Rounds
 
 NATS = 1e-5  # float32 rounding of a mean nll
 
@@ -61,6 +61,14 @@ def test_every_deletion_is_announced_and_keep_ratio_kept(make_random_model, make
     job = PruningJob(advance=lambda: calls.append(1))
     path = GreedyRounds(keep_ratio=0.45).prune(make_random_chain(3, 10, 2), loaded=make_random_model("llama"), job=job)
     assert len(calls) == len(path.deleted) == 6
+
+
+@pytest.mark.parametrize(("share", "n", "deleted"), [(0.25, 4, 1), (0.8, 20, 16), (0.9, 40, 36), (0.3, 90, 27), (0.25, 10, 3)])
+def test_a_round_deletes_its_share_rounded_up(share, n, deleted):
+    rounds = _Rounds(share, n_candidates=1)
+    assert len(rounds(np.arange(n), np.full(n, np.nan))) == n
+    sizes = [len(rounds(np.arange(left), np.zeros(left))) for left in range(n - 1, n - deleted - 1, -1)]
+    assert sizes == [1] * (deleted - 1) + [n - deleted]
 
 
 @pytest.mark.parametrize(
