@@ -60,11 +60,12 @@ def deciding_units(
     """
     starts = [start for start, _ in units]
     inside = [False] * len(units) if in_formula is None else in_formula
+    breaks = [match.start() for match in _LINE_BREAK.finditer(text)] if text else None
     found: dict[tuple[int, int], int] = {}
     for start, end in spans.tolist():
         if (start, end) not in found:
             index = _most_overlapped(start, end, starts, units, category)
-            found[start, end] = _led_unit(text, start, starts, inside) if index == NO_UNIT else index
+            found[start, end] = _led_unit(start, starts, inside, breaks) if index == NO_UNIT else index
     return [found[start, end] for start, end in spans.tolist()]
 
 
@@ -102,10 +103,10 @@ def _most_overlapped(start: int, end: int, starts: list[int], units: Sequence[tu
     return NO_UNIT if best is None else -best[2]
 
 
-def _led_unit(text: str, start: int, starts: list[int], inside: Sequence[bool]) -> int:
+def _led_unit(start: int, starts: list[int], inside: Sequence[bool], breaks: list[int] | None) -> int:
     after = bisect_left(starts, start)
     if after == len(starts):
         return NO_UNIT
     goes_on = after > 0 and inside[after - 1] and inside[after]
-    same_line = bool(text) and not _LINE_BREAK.search(text, start, starts[after])
+    same_line = breaks is not None and bisect_left(breaks, start) == bisect_left(breaks, starts[after])
     return after if goes_on or same_line else NO_UNIT
