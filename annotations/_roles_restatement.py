@@ -10,6 +10,7 @@ from annotations._marked import Piece
 _LONGEST_VALUE: Final = 100  # characters; a longer number is compared as text, and a longer text is no answer
 _BOXED: Final = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _ANNOUNCED: Final = re.compile(r"(?:answer\s*(?:is|:|=)|####)", re.IGNORECASE)
+_SENTENCE_END: Final = re.compile(r"[.!?](?=\s)|\n")
 _WRAPPING: Final = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}|\\[()\[\]]|[$*]")
 _CHOICE: Final = re.compile(r"\(?([A-Za-z])\)?\.?")
 
@@ -55,7 +56,8 @@ class _Stated(NamedTuple):
 def answer_values(answer: str) -> frozenset[Value]:
     r"""Values that an answer gives: its numbers, or its text where it has none; empty where it is neither.
 
-    The answer is what the last ``\boxed{…}`` holds, else what follows the last "answer is" or ``####``, else the last number
+    The answer is what the last ``\boxed{…}`` holds, else what follows the last "answer is" or ``####`` in its
+    sentence, else the last number
     or the whole text.
 
     >>> sorted(answer_values(r"The answer is: \boxed{1,200.0}")), sorted(answer_values("So it is 3 + 4 = 7."))
@@ -92,7 +94,7 @@ def _announced(answer: str) -> str | None:
     if boxes := list(_BOXED.finditer(answer)):
         return _braced(answer, boxes[-1].end())
     if marks := list(_ANNOUNCED.finditer(answer)):
-        return answer[marks[-1].end() :]
+        return _SENTENCE_END.split(answer[marks[-1].end() :].lstrip(" \t\r\n:=*"), maxsplit=1)[0]
     return None
 
 

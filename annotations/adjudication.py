@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from annotations._unit_labels import UnitLabels, from_tokens, to_tokens, units_of
-from annotations.human import token_categories
+from annotations.human import expect_free, token_categories
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.files import write_atomic
@@ -71,7 +71,7 @@ def adjudicate(
     gold
         File to write the labelled units into, as ``python -m annotations.agreement`` reads them.
     replace
-        Replace labels of this name.
+        Replace labels of this name, and the file of gold labels.
 
     Returns
     -------
@@ -84,6 +84,8 @@ def adjudicate(
     """
     annotators = tuple(dict.fromkeys(annotators))
     _expect(run, annotators, name, replace=replace)
+    if gold is not None:
+        expect_free([Path(gold)], replace=replace)
     by_annotator = [token_categories(run, annotator) for annotator in annotators]
     votes = {
         chain_id: _votes(run, chain_id, [labels[chain_id] for labels in by_annotator if chain_id in labels])

@@ -22,7 +22,7 @@ PROVENANCE: Final = "HumanLabels("
 _LABEL_STUDIO: Final = ".json"
 
 
-def export_labels(run: Run, to: str | Path, *, annotator: str | None = None) -> list[Path]:
+def export_labels(run: Run, to: str | Path, *, annotator: str | None = None, replace: bool = False) -> list[Path]:
     """Write what is to be labelled.
 
     Parameters
@@ -31,9 +31,11 @@ def export_labels(run: Run, to: str | Path, *, annotator: str | None = None) -> 
         Whose measured chains.
     to
         A ``.json`` file of tasks for Label Studio, beside which its labelling interface is written as ``.xml``; any other
-        name: a sheet. What is there is replaced.
+        name: a sheet.
     annotator
         Name of labels of the run to suggest; None suggests those of the first annotator, nothing where there is none.
+    replace
+        Replace the files that are there, which somebody may have filled.
 
     Returns
     -------
@@ -42,9 +44,11 @@ def export_labels(run: Run, to: str | Path, *, annotator: str | None = None) -> 
     Raises
     ------
     AnnotationError
-        No chain is measured, or the run has no such labels.
+        No chain is measured, the run has no such labels, or a file is there already.
     """
     to = Path(to)
+    is_tasks = to.suffix.lower() == _LABEL_STUDIO
+    expect_free([to, *([to.with_suffix(".xml")] if is_tasks else [])], replace=replace)
     name = _suggested(run, annotator)
     if not run.measured:
         raise AnnotationError(f"{run.folder}: has no measured chain to label; finish the run first")
@@ -52,9 +56,16 @@ def export_labels(run: Run, to: str | Path, *, annotator: str | None = None) -> 
     chains = [
         (run.chains[chain_id], units_of(run.chains[chain_id].reasoning), suggestions[chain_id]) for chain_id in run.measured
     ]
-    if to.suffix.lower() == _LABEL_STUDIO:
+    if is_tasks:
         return _label_studio.write_tasks(to, chains, suggested_by=name)
     return [_sheet.write_sheet(to, chains)]
+
+
+def expect_free(files: Iterable[Path], *, replace: bool) -> None:
+    """Raise `AnnotationError` where a file is there, which people may have worked on."""
+    for file in files:
+        if file.exists() and not replace:
+            raise AnnotationError(f"{file}: is there already; choose another name or replace it: --replace")
 
 
 def import_labels(

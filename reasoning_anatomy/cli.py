@@ -207,12 +207,13 @@ def export_labels(
     run: _Run,
     to: Annotated[Path, arg(help="sheet.csv for a spreadsheet program, tasks.json for Label Studio.")],
     annotator: Annotated[str | None, arg(help="Whose labels to suggest; the first of the run where left out.")] = None,
+    replace: Annotated[bool, arg(help="Replace the files that are there.")] = False,
 ) -> None:
     """Write the units of a run for people to label."""
     from annotations import human
     from reasoning_anatomy.run import open_run
 
-    for written in human.export_labels(open_run(run), to, annotator=annotator):
+    for written in human.export_labels(open_run(run), to, annotator=annotator, replace=replace):
         _say(f"Wrote {written}")
 
 
@@ -240,7 +241,7 @@ def adjudicate(
     name: Annotated[str, arg(name="as", help="Name of the labels that win.")],
     ties: Annotated[Literal["rule_10", "open"], arg(help="The order of rule 10, or no label.")] = "rule_10",
     gold: Annotated[Path | None, arg(help="Also write the units as gold labels: gold.jsonl.")] = None,
-    replace: Annotated[bool, arg(help="Replace labels of this name.")] = False,
+    replace: Annotated[bool, arg(help="Replace labels of this name, and the gold file.")] = False,
 ) -> None:
     """Give every unit the category that most annotators chose."""
     from annotations.adjudication import adjudicate as count

@@ -133,7 +133,8 @@ def measure_missing(
     plan, loaded, workers, stages
         As in `measure`.
     """
-    update(run, checks=_check(loaded, plan, [encoded[chain.chain_id] for chain in missing]))
+    found = _check(loaded, plan, [encoded[chain.chain_id] for chain in missing])
+    update(run, checks={**run.manifest.checks, **found})  # those of the chains measured before stay
     plan = _fitted(plan, encoded, loaded, stages)
     _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
 

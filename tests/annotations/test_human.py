@@ -372,3 +372,13 @@ def test_tokens_of_a_real_model_lose_hardly_a_label() -> None:
         n_same += sum(a == b for a, b in zip(category, from_tokens(units, spans, tokens), strict=True))
         n_units += len(units)
     assert n_same / n_units == pytest.approx(0.9986, abs=0.001)  # what docs/human-labels.md says; one token may show two units
+
+
+@pytest.mark.parametrize("name", ["sheet.csv", "tasks.json"])
+def test_a_file_that_somebody_may_have_filled_is_not_replaced_unasked(run: Run, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text("hours of work", encoding="utf-8")
+    with pytest.raises(AnnotationError, match=f"{name}: is there already; choose another name or replace it: --replace"):
+        export_labels(run, file)
+    assert file.read_text(encoding="utf-8") == "hours of work"
+    assert export_labels(run, file, replace=True)[0] == file

@@ -1,6 +1,7 @@
 """Roles of tokens: each on the characters that the definition names, whatever the tokens are."""
 
 import re
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotations import annotate_run
+from annotations._roles_restatement import answer_values
 from annotations.token_roles import ROLES, TokenRoles
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import AnnotationError
@@ -184,3 +186,16 @@ def test_annotating_a_run_writes_the_roles_beside_the_categories(tmp_path, make_
         expected = TokenRoles().roles(example, run.measurement(example.chain_id).encoded.spans)
         assert rows[expected.columns].reset_index(drop=True).equals(expected)
     assert {str(tokens[f"role_{role}"].dtype) for role in ROLES} == {"boolean"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The answer is 18. This is because 9 + 9 = 18, using step 2.",
+        "The answer is:\n\n18\n\n(see step 2, 9 + 9)",
+        "#### 18\n2 9",
+    ],
+)
+def test_what_follows_the_sentence_of_the_answer_is_no_answer(answer: str) -> None:
+    assert answer_values(answer) == {18}
+    assert answer_values("The answer is 1.5.") == {Fraction(3, 2)}

@@ -339,6 +339,16 @@ def test_a_run_with_chains_in_pieces_says_what_that_changes(tiny, texts, tmp_pat
     assert run.manifest.checks["recording_changes_logits_by"] == 0
 
 
+def test_checks_of_an_earlier_process_stay_when_the_run_is_finished(tiny, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(attention, "_CPU_BUDGET", 64)
+    run = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
+    before = dict(run.manifest.checks)
+    run.measurement_path(texts[0].chain_id).unlink()
+    monkeypatch.setattr(attention, "_CPU_BUDGET", 4096)
+    finished = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
+    assert finished.manifest.checks.keys() == before.keys()
+
+
 def test_an_attention_that_is_no_number_fails_the_chain(tiny_model_folder, texts, tmp_path):
     broken = load_model(str(tiny_model_folder))
     encoded = ChainEncoder(broken.tokenizer).encode(texts[0])
