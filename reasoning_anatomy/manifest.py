@@ -90,6 +90,24 @@ class Configuration(BaseModel):
         ]
 
 
+class FitRecord(BaseModel):
+    """What a scorer chose by, before it scored any chain.
+
+    Attributes
+    ----------
+    n_questions, n_chains
+        How many took part.
+    left_out
+        Reason by chain_id, for the chains that did not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_questions: int
+    n_chains: int
+    left_out: Mapping[str, str]
+
+
 class Manifest(BaseModel):
     """The record of a run.
 
@@ -109,6 +127,8 @@ class Manifest(BaseModel):
         How many chains could not be measured, by reason.
     checks
         What was verified on this model before measuring, by name; see ``docs/run-folder.md``.
+    fits
+        For scorers that look at all chains before they score one, by label, what they found.
     seconds
         Wall time by stage of the process that finished the run.
     """
@@ -122,6 +142,7 @@ class Manifest(BaseModel):
     n_done: int = 0
     failed: Mapping[str, str] = Field(default_factory=dict)
     checks: Mapping[str, float] = Field(default_factory=dict)
+    fits: Mapping[str, FitRecord] = Field(default_factory=dict)
     seconds: Mapping[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -10,15 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.arrays import read_arrays, refusing_damage, write_arrays
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, PruningPath, ReasoningChain
 
 _LARGEST_EXPONENT: Final = 15  # float16 ends below 2**16
-_METADATA_KEY: Final = "reasoning_anatomy"
 _CHAIN_ARRAYS: Final = ("prompt_ids", "reasoning_ids", "answer_ids", "spans")
 _PATH_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning")
 _PATH_FACTS: Final = ("strategy", "n_ties", "token_forwards", "token_budget")
@@ -82,9 +78,8 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
     paths = {**measurement.paths, **measurement.begun}
     for label, pruning in paths.items():
         tensors |= {f"path/{label}/{name}": getattr(pruning, name) for name in _PATH_ARRAYS}
-    metadata = {
+    facts = {
         "chain_id": measurement.encoded.chain_id,
-        "fingerprint": fingerprint,
         "scores": list(measurement.scores),
         "profiles": {
             label: {"scorer": profile.scorer, "queries": profile.queries, "normalisation": profile.normalisation}
@@ -93,9 +88,7 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
         "paths": {label: {name: getattr(pruning, name) for name in _PATH_FACTS} for label, pruning in paths.items()},
         "begun": list(measurement.begun),
     }
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    metadata["digest"] = _digest(contiguous)
-    write_atomic(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
+    write_arrays(path, tensors, facts, fingerprint=fingerprint)
 
 
 def read_measurement(path: Path, chain: ReasoningChain, *, fingerprint: str | None = None) -> Measurement:
@@ -115,17 +108,9 @@ def read_measurement(path: Path, chain: ReasoningChain, *, fingerprint: str | No
     RunError
         The file is damaged, or was made from another text or with another configuration.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata: dict[str, Any] = json.loads((file.metadata() or {})[_METADATA_KEY])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if fingerprint is not None and metadata["fingerprint"] != fingerprint:
-            raise RunError(f"{path}: measured from another text or configuration; use another run folder")
-        if metadata["digest"] != _digest(arrays):
-            raise ValueError("its numbers are not those that were written")
-        return _assemble(chain, metadata, arrays)
-    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); delete the file and run the same command again") from error
+    with refusing_damage(path, remedy="delete the file and run the same command again"):
+        arrays, facts = read_arrays(path, fingerprint=fingerprint)
+        return _assemble(chain, facts, arrays)
 
 
 def pack(received: Float32Array) -> tuple[npt.NDArray[np.float16], Float32Array]:
@@ -148,31 +133,25 @@ def unpack(packed: npt.NDArray[np.float16], scale: Float32Array) -> Float32Array
     return packed.astype(np.float32) * scale[..., None]
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _assemble(chain: ReasoningChain, metadata: dict[str, Any], arrays: dict[str, Any]) -> Measurement:
-    if metadata["chain_id"] != chain.chain_id:
-        raise ValueError(f"it holds chain {metadata['chain_id']!r}, not {chain.chain_id!r}")
+def _assemble(chain: ReasoningChain, facts: dict[str, Any], arrays: dict[str, Any]) -> Measurement:
+    if facts["chain_id"] != chain.chain_id:
+        raise ValueError(f"it holds chain {facts['chain_id']!r}, not {chain.chain_id!r}")
     encoded = EncodedChain(chain, *(arrays[name] for name in _CHAIN_ARRAYS))
     paths = {
         label: PruningPath(
-            n_reasoning=encoded.n_reasoning, **facts, **{name: arrays[f"path/{label}/{name}"] for name in _PATH_ARRAYS}
+            n_reasoning=encoded.n_reasoning, **of_path, **{name: arrays[f"path/{label}/{name}"] for name in _PATH_ARRAYS}
         )
-        for label, facts in metadata["paths"].items()
+        for label, of_path in facts["paths"].items()
     }
     return Measurement(
         encoded=encoded,
-        scores={label: arrays[f"score/{label}"] for label in metadata["scores"]},
+        scores={label: arrays[f"score/{label}"] for label in facts["scores"]},
         profiles={
-            label: AttentionProfile(received=unpack(arrays[f"attention/{label}"], arrays[f"attention_scale/{label}"]), **facts)
-            for label, facts in metadata["profiles"].items()
+            label: AttentionProfile(
+                received=unpack(arrays[f"attention/{label}"], arrays[f"attention_scale/{label}"]), **of_profile
+            )
+            for label, of_profile in facts["profiles"].items()
         },
-        paths={label: path for label, path in paths.items() if label not in metadata["begun"]},
-        begun={label: paths[label] for label in metadata["begun"]},
+        paths={label: path for label, path in paths.items() if label not in facts["begun"]},
+        begun={label: paths[label] for label in facts["begun"]},
     )

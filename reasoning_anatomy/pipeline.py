@@ -19,9 +19,10 @@ from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError
+from reasoning_anatomy.fit import read_fit, write_fit
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
-from reasoning_anatomy.manifest import Configuration, ModelIdentity, read_manifest
+from reasoning_anatomy.manifest import Configuration, FitRecord, ModelIdentity, read_manifest
 from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
 from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.progress import Stage, Stages
@@ -135,7 +136,7 @@ def measure_missing(
     """
     found = _check(loaded, plan, [encoded[chain.chain_id] for chain in missing])
     update(run, checks={**run.manifest.checks, **found})  # those of the chains measured before stay
-    plan = _fitted(plan, encoded, loaded, stages)
+    plan = _fitted(plan, run=run, encoded=encoded, loaded=loaded, configuration=configuration, stages=stages)
     _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
 
 
@@ -283,12 +284,26 @@ def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[
     return {}
 
 
-def _fitted(plan: Plan, encoded: Mapping[str, EncodedChain], loaded: LoadedModel, stages: Stages) -> Plan:
-    """Let the scorers that depend on the other chains of the run look at all of them, measured before or not."""
-    scorers = dict(plan.scorers)
+def _fitted(
+    plan: Plan, *, run: Run, encoded: Mapping[str, EncodedChain], loaded: LoadedModel, configuration: Configuration,
+    stages: Stages,
+) -> Plan:  # fmt: skip
+    """Let the scorers that depend on the other chains look at all of them, once in a run: what they found is kept."""
+    scorers, records = dict(plan.scorers), {}
     for label, scorer in plan.scorers.items():
-        if hasattr(scorer, "fit"):
-            scorers[label] = scorer.fit(stages.add("fit", len(encoded)).each(list(encoded.values())), loaded=loaded)
+        if not hasattr(scorer, "fit"):
+            continue
+        path = run.fit_path(label)
+        if path.exists():
+            fit = read_fit(path, fingerprint=configuration.fingerprint())
+        else:
+            fit = scorer.fit(stages.add("fit", len(encoded)).each(list(encoded.values())), loaded=loaded)
+            if fit is None:
+                continue
+            write_fit(path, fit, fingerprint=configuration.fingerprint())
+        scorers[label] = scorer.fitted(fit)
+        records[label] = FitRecord(n_questions=len(fit.by_question), n_chains=fit.n_chains, left_out=fit.left_out)
+    update(run, fits=records)
     return Plan(scorers, plan.strategies)
 
 

@@ -62,6 +62,15 @@ class Run:
         return self.folder / "chains" / file_name(chain_id)
 
     @property
+    def fits(self) -> Path:
+        """Folder of what scorers found in all chains before they scored any."""
+        return self.folder / "fits"
+
+    def fit_path(self, label: str) -> Path:
+        """File of what one scorer found."""
+        return self.fits / file_name(label)
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of what is measured so far of chains that are not finished."""
         return self.folder / "checkpoints"

@@ -159,7 +159,7 @@ def _begin(run: Run, configuration: Configuration, chains: Sequence[ReasoningCha
     else:
         write_chains(run.folder / CHAINS_NAME, chains)
         write_manifest(run.folder, Manifest(configuration=configuration, versions=_versions(), n_chains=len(chains)))
-    for folder in (run.folder, run.folder / "chains", run.checkpoints):
+    for folder in (run.folder, run.folder / "chains", run.fits, run.checkpoints):
         remove_temporary(folder)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from scipy.stats import kurtosis
 
 from reasoning_anatomy.attention_observation import Observation
-from reasoning_anatomy.chain_likelihood import is_out_of_memory
+from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.errors import MeasurementError, PluginError
+from reasoning_anatomy.fit import Fit
 from reasoning_anatomy.importance._attention_scorer import (
     AttentionScorer,
     normalisation_after,
@@ -66,8 +67,8 @@ class ReceiverHeads(AttentionScorer):
         expect_at_least(self, proximity=1, n_heads=1)
         named_heads(self.heads)
 
-    def fit(self, chains: Iterable[EncodedChain], *, loaded: LoadedModel) -> "ReceiverHeads":
-        """Make the scorer that chooses its heads by the chains of other questions; a chain that cannot be measured is left out.
+    def fit(self, chains: Iterable[EncodedChain], *, loaded: LoadedModel) -> Fit | None:
+        """Find the kurtosis (layers, heads) of every question; None where heads are named.
 
         Raises
         ------
@@ -75,18 +76,19 @@ class ReceiverHeads(AttentionScorer):
             The chains are on a single question, or none has steps enough.
         """
         if self.heads:
-            return self
+            return None
         by_question: dict[str, list[FloatArray]] = {}
+        left_out: dict[str, str] = {}
         for chain in chains:
             try:
                 values = self._kurtosis(chain, loaded)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                continue  # the run counts it, with its reason, when the chain is measured
-            except MeasurementError:
-                continue
-            if values is not None and np.isfinite(values).all():
+                left_out[chain.chain_id] = OUT_OF_MEMORY
+            except MeasurementError as error:
+                left_out[chain.chain_id] = error.reason
+            else:
                 by_question.setdefault(chain.chain.question_id, []).append(values)
         if len(by_question) < 2:
             raise PluginError(
@@ -95,7 +97,13 @@ class ReceiverHeads(AttentionScorer):
                 "name heads: receiver_heads:heads=3.2 11.0"
             )
         of_question = {question: np.mean(values, axis=0) for question, values in by_question.items()}
-        return _Fitted(exclude_sink=self.exclude_sink, proximity=self.proximity, n_heads=self.n_heads, of_question=of_question)
+        return Fit(of_question, sum(map(len, by_question.values())), left_out)
+
+    def fitted(self, fit: Fit) -> "ReceiverHeads":
+        """Make the scorer that chooses its heads by the kurtosis on other questions."""
+        return _Fitted(
+            exclude_sink=self.exclude_sink, proximity=self.proximity, n_heads=self.n_heads, of_question=fit.by_question
+        )
 
     def observe(self, chain: EncodedChain) -> list[Observation]:
         """Mean over the queries of each step, of keys that lie far enough before it; and mean over the answer tokens."""
@@ -144,7 +152,7 @@ class ReceiverHeads(AttentionScorer):
 
     def _heads_for(self, chain: EncodedChain) -> list[tuple[int, int]]:
         if not self.heads:
-            raise PluginError("receiver_heads has no heads yet; call fit with chains of other questions, or name heads")
+            raise PluginError("receiver_heads has no heads yet; make it by fitted from other questions, or name heads")
         return named_heads(self.heads)
 
     def _vertical(self, chain: EncodedChain, observed: Sequence[Float32Array]) -> Float32Array:
@@ -157,16 +165,19 @@ class ReceiverHeads(AttentionScorer):
         received: Float32Array = np.where(n_behind > 0, from_steps[0] / np.maximum(n_behind, 1), from_answer)
         return received.astype(np.float32, copy=False)
 
-    def _kurtosis(self, chain: EncodedChain, loaded: LoadedModel) -> FloatArray | None:
-        """(layers, heads) excess kurtosis over the steps that have one far enough behind; None where they are too few."""
+    def _kurtosis(self, chain: EncodedChain, loaded: LoadedModel) -> FloatArray:
+        """(layers, heads) excess kurtosis over the steps that have one far enough behind; `MeasurementError` without."""
         step = steps_of(chain)
         n_steps = int(step[-1]) + 1 - self.proximity
         if n_steps < _LEAST_STEPS:
-            return None
+            raise MeasurementError(chain.chain_id, f"has fewer than {self.proximity + _LEAST_STEPS} steps")
         received = self._vertical(chain, self.recorded(chain, loaded, None))
         starts = np.searchsorted(step, np.arange(n_steps + 1))
         by_step = np.add.reduceat(received[..., : starts[-1]], starts[:-1], axis=2, dtype=np.float64) / np.diff(starts)
-        return excess_kurtosis(by_step)
+        found = excess_kurtosis(by_step)
+        if not np.isfinite(found).all():
+            raise MeasurementError(chain.chain_id, "its attention is not finite in all heads")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """Scorers of recorded attention: against the worked numbers of the published methods, and against eager attention."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,8 @@ from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical
 from reasoning_anatomy import attention
 from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.encoding import ChainEncoder
-from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError
+from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError
+from reasoning_anatomy.fit import Fit, read_fit, write_fit
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
@@ -255,7 +258,10 @@ def test_heads_are_chosen_on_other_questions(tiny, stepped):
         start, stop = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
         vertical = vertical_scores(eager(tiny, chain.ids)[:, :, start:stop, start:stop], step, 1)[..., :-1]
         by_question.setdefault(chain.chain.question_id, []).append(kurtosis(vertical, axis=2))
-    scorer = ReceiverHeads(proximity=1, n_heads=3).fit([chain for chain, _ in stepped], loaded=tiny)
+    unfitted = ReceiverHeads(proximity=1, n_heads=3)
+    fit = unfitted.fit([chain for chain, _ in stepped], loaded=tiny)
+    assert (fit.n_chains, fit.left_out, list(fit.by_question)) == (4, {}, ["a", "b", "c"])
+    scorer = unfitted.fitted(fit)
     for chain, _ in stepped:
         others = [np.mean(values, axis=0) for name, values in by_question.items() if name != chain.chain.question_id]
         heads = largest_heads(np.mean(others, axis=0), 3)
@@ -272,12 +278,12 @@ def test_heads_cannot_be_chosen_on_one_question(tiny, stepped):
 
 def test_named_heads_need_no_other_chains(tiny, stepped):
     scorer = ReceiverHeads(heads="0.0")
-    assert scorer.fit([], loaded=tiny) is scorer
+    assert scorer.fit([], loaded=tiny) is None
 
 
 def test_heads_that_are_not_there_are_refused(tiny, stepped):
     chain, _ = stepped[0]
-    with pytest.raises(PluginError, match="has no heads yet; call fit"):
+    with pytest.raises(PluginError, match="has no heads yet; make it by fitted"):
         ReceiverHeads().score(chain, loaded=tiny)
     with pytest.raises(PluginError, match=r"has no head 2\.0; it has \(2, 4\)"):
         ReceiverHeads(heads="1.1 2.0").score(chain, loaded=tiny)
@@ -330,6 +336,87 @@ def test_a_chain_that_is_measured_later_gets_the_same_heads(finished, tiny, text
     file.unlink()
     measure(texts, out=finished.folder, model=tiny, scorers=SCORERS, strategies=["random_tokens"], workers=1)
     assert file.read_bytes() == before
+
+
+FITTED = "receiver_heads:proximity=1,n_heads=3"
+
+
+@pytest.fixture
+def fit_run(tiny, texts, tmp_path) -> Callable[[str], Run]:
+    """Measure receiver heads alone, in a folder of this name."""
+
+    def run(name: str) -> Run:
+        return measure(texts, out=tmp_path / name, model=tiny, scorers=[FITTED], strategies=[], workers=1)
+
+    return run
+
+
+@contextmanager
+def starving(loaded: LoadedModel, chain: EncodedChain, folder: Path, *, stop_after: int | None = None) -> Iterator[None]:
+    """While heads are chosen, let memory not suffice for one chain; stop the process once some chains are written."""
+    lengths = {len(chain.ids) >> cuts for cuts in range(4)}
+
+    def look(module: Any, args: Any, kwargs: Any) -> None:
+        if not (folder / "fits").exists() and kwargs["input_ids"].shape[1] in lengths:
+            raise torch.OutOfMemoryError("out of memory")
+        if len(list(folder.glob("chains/*"))) == stop_after:
+            raise KeyboardInterrupt
+
+    hook = loaded.model.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_a_stopped_run_goes_on_with_the_heads_that_it_had(tiny, texts, fit_run, tmp_path):
+    """The process that goes on has the memory that the first one lacked, and would choose other heads."""
+    starved = ChainEncoder(tiny.tokenizer).encode(texts[1])
+    with starving(tiny, starved, tmp_path / "whole"):
+        whole = fit_run("whole")
+    with starving(tiny, starved, tmp_path / "stopped", stop_after=2), pytest.raises(KeyboardInterrupt):
+        fit_run("stopped")
+    stopped, unstarved = fit_run("stopped"), fit_run("unstarved")
+    files = [[run.measurement_path(text.chain_id).read_bytes() for text in texts] for run in (whole, stopped, unstarved)]
+    assert files[1] == files[0]
+    assert files[2][2:] != files[0][2:]  # of the chains that the second process measured
+    assert (stopped.folder / "tokens.parquet").read_bytes() == (whole.folder / "tokens.parquet").read_bytes()
+    record = stopped.manifest.fits[FITTED]
+    assert record == whole.manifest.fits[FITTED]
+    assert (record.n_questions, record.n_chains, list(record.left_out)) == (2, 3, [texts[1].chain_id])
+    assert record.left_out[texts[1].chain_id].startswith("memory does not suffice")
+
+
+def test_passes_of_another_length_do_not_change_the_heads_of_a_run(texts, fit_run, monkeypatch):
+    run = fit_run("run")
+    fit = next(run.fits.iterdir())
+    before, chosen = fit.read_bytes(), run.measurement(texts[3].chain_id).profiles[FITTED].queries
+    run.measurement_path(texts[3].chain_id).unlink()
+    monkeypatch.setattr(attention, "_CPU_BUDGET", 64)
+    again = fit_run("run")
+    assert fit.read_bytes() == before
+    assert again.measurement(texts[3].chain_id).profiles[FITTED].queries == chosen
+
+
+def test_a_damaged_fit_is_named_with_the_remedy(texts, fit_run):
+    run = fit_run("run")
+    run.measurement_path(texts[3].chain_id).unlink()
+    (fit,) = run.fits.iterdir()
+    fit.write_bytes(fit.read_bytes()[:-1])
+    with pytest.raises(RunError, match=rf"{fit.name}: cannot be read \(.*\); restore it, or measure all chains in a new run"):
+        fit_run("run")
+
+
+def test_a_fit_comes_back_to_the_last_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    fit = Fit({name: rng.random((2, 3)) for name in ("__metadata__", "é/..", "")}, 7, {"c": "too short"})
+    write_fit(tmp_path / "fit", fit, fingerprint="f")
+    found = read_fit(tmp_path / "fit", fingerprint="f")
+    assert (list(found.by_question), found.n_chains, found.left_out) == (list(fit.by_question), 7, fit.left_out)
+    for name, values in fit.by_question.items():
+        assert found.by_question[name].tobytes() == values.tobytes()
+    with pytest.raises(RunError, match="measured from another text or configuration"):
+        read_fit(tmp_path / "fit", fingerprint="g")
 
 
 def test_a_run_with_chains_in_pieces_says_what_that_changes(tiny, texts, tmp_path, monkeypatch):
