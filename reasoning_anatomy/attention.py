@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning_anatomy.attention_interface import handling, installed
+from reasoning_anatomy.attention_interface import IMPLEMENTATION, handling, installed
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.chain_likelihood import is_out_of_memory, release_memory
@@ -25,8 +25,9 @@ from reasoning_anatomy.types import EncodedChain, Float32Array, IntArray
 _CPU_BUDGET: Final = 4096
 _ACCELERATOR_BUDGET: Final = 16384
 _LEAST_BUDGET: Final = 64
-_LARGEST_CHANGE: Final = {torch.float32: 1e-4}  # of the largest logit; others are held in half precision
-_LARGEST_CHANGE_IN_HALF: Final = 0.1
+_RECORDING_TOLERANCE: Final = 1e-6  # of the largest logit, in float32
+_PIECES_TOLERANCE: Final = 1e-4
+_ROUNDING_OF_HALF_PRECISION: Final = 0.1
 
 
 def record(
@@ -77,12 +78,16 @@ def pass_length(loaded: LoadedModel, n_tokens: int, token_budget: int | None = N
 
 
 def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
-    """Largest absolute change of the last token's logits that recording makes (0 = it only looks on).
+    """Largest change of the last token's logits that recording makes, as a share of the largest logit (0 = it only looks on).
+
+    The model is run in pieces of the same length with the recorder and without.
 
     Raises
     ------
     ModelError
-        It is too large to be rounding.
+        It exceeds 1e-6 in float32. In half precision it must be 0 where the model attends by scaled-dot-product attention,
+        because the same function then gets the same numbers; a model that was loaded with another function may differ by
+        the rounding of half precision, a tenth.
     MeasurementError
         The model gives the chain logits that are not finite numbers.
     """
@@ -90,26 +95,42 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
     last = np.array([len(chain.ids) - 1])
     recorder = Recorder([Observation(reduction="sum", queries=last, keys=range(len(chain.ids)))])
     recorded = _last_logits(loaded, chain.ids, budget, recorder)
-    return _expect_rounding(loaded, chain, _last_logits(loaded, chain.ids, budget), recorded, "recording its attention")
+    has_same_function = loaded.model.config._attn_implementation in ("sdpa", IMPLEMENTATION)
+    in_half = 0.0 if has_same_function else _ROUNDING_OF_HALF_PRECISION
+    tolerance = _RECORDING_TOLERANCE if loaded.model.dtype == torch.float32 else in_half
+    return _expect_rounding(
+        loaded, chain, _last_logits(loaded, chain.ids, budget), recorded, tolerance, "recording its attention"
+    )
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain) -> float:
-    """Largest absolute change of a token's logits where what fits into one pass is run in two pieces; errors as above."""
+    """Largest change of a token's logits where what fits into one pass is run in two pieces, as a share of the largest logit.
+
+    Raises
+    ------
+    ModelError
+        It exceeds 1e-4 in float32 or a tenth in half precision: sums over keys are split otherwise, and no more.
+    MeasurementError
+        As for `largest_logit_change`.
+    """
     ids = chain.ids[: pass_length(loaded, len(chain.ids))]
     whole = _last_logits(loaded, ids, len(ids))
     in_two = _last_logits(loaded, ids, pass_length(loaded, len(ids), (len(ids) + 1) // 2))
-    return _expect_rounding(loaded, chain, whole, in_two, "running a chain in pieces")
+    tolerance = _PIECES_TOLERANCE if loaded.model.dtype == torch.float32 else _ROUNDING_OF_HALF_PRECISION
+    return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in pieces")
 
 
-def _expect_rounding(loaded: LoadedModel, chain: EncodedChain, plain: Tensor, changed: Tensor, what: str) -> float:
+def _expect_rounding(
+    loaded: LoadedModel, chain: EncodedChain, plain: Tensor, changed: Tensor, tolerance: float, what: str
+) -> float:
     if not plain.isfinite().all():
         raise MeasurementError(chain.chain_id, "the model gives logits that are not finite numbers; try --dtype float32")
-    change = float((plain - changed).abs().max())
-    tolerance = _LARGEST_CHANGE.get(loaded.model.dtype, _LARGEST_CHANGE_IN_HALF) * float(plain.abs().max())
+    change = float((plain - changed).abs().max() / plain.abs().max().clamp_min(torch.finfo(plain.dtype).tiny))
     if not change <= tolerance:
         raise ModelError(
-            f"{loaded.id}: {what} changes the logits by {change:.2g}, where at most {tolerance:.2g} is rounding; "
-            f"the attention of {type(loaded.model).__name__} cannot be recorded by this version"
+            f"{loaded.id}: {what} changes the logits by {change:.2g} of the largest, where at most {tolerance:.2g} is "
+            f"rounding; the attention of {type(loaded.model).__name__} cannot be recorded by this version; load it with "
+            "attn_implementation='sdpa' if it was not, or name scorers that record no attention: --scorers surprisal"
         )
     return change
 
