@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -10,12 +10,15 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from reasoning_anatomy.attention_interface import handling, installed, model_attention
+from reasoning_anatomy.chain_likelihood import is_out_of_memory, release_memory
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.likelihood import shares_prefixes, tokens_per_pass
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
 
 Found = TypeVar("Found")
+
+_LOGIT_BYTES: Final = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,17 +44,43 @@ class LayerInput:
     scaling: float
 
 
-@torch.inference_mode()
-def reasoning_logits(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None) -> Iterator[Tensor]:
-    """Logits (rows, vocabulary) in float32 that predict the reasoning tokens, in order, some rows at a time.
+def of_reasoning_logits(
+    loaded: LoadedModel, chain: EncodedChain, read: Callable[[Tensor], FloatArray], *, token_budget: int | None
+) -> FloatArray:
+    """Read a value of every reasoning token from the logits that predict it. -> (n,).
 
     A chain longer than the budget is run in pieces that see the earlier ones through the cache, where the model passes
-    nothing from token to token but by attention; in one piece otherwise.
+    nothing from token to token but by attention; in one piece otherwise. The logits of a piece take 256 MiB at most in
+    float32, however large the vocabulary; pieces are halved when memory runs out.
+
+    Parameters
+    ----------
+    loaded, chain
+        The model and a chain encoded for it.
+    read
+        From logits (rows, vocabulary) in float32 to (rows,).
+    token_budget
+        Tokens of one forward pass; None takes what suits the device.
     """
+    n_tokens = len(chain.prompt_ids) + chain.n_reasoning - 1
+    in_pieces = shares_prefixes(loaded, len(chain.ids))
+    most_rows = max(1, _LOGIT_BYTES // (4 * loaded.text_config.vocab_size))
+    size = min(tokens_per_pass(loaded, token_budget), most_rows) if in_pieces else n_tokens
+    while True:
+        try:
+            return np.concatenate([read(logits) for logits in _reasoning_logits(loaded, chain, size)])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or not in_pieces or size == 1:
+                raise
+        size = min(size, n_tokens) // 2
+        release_memory()
+
+
+@torch.inference_mode()
+def _reasoning_logits(loaded: LoadedModel, chain: EncodedChain, size: int) -> Iterator[Tensor]:
+    """Logits (rows, vocabulary) in float32 that predict the reasoning tokens, in order, ``size`` tokens at a time."""
     ids = torch.from_numpy(chain.ids[: len(chain.prompt_ids) + chain.n_reasoning - 1]).to(loaded.device)
     first_row = len(chain.prompt_ids) - 1
-    in_pieces = shares_prefixes(loaded, len(chain.ids))
-    size = tokens_per_pass(loaded, token_budget) if in_pieces else len(ids)
     cache = DynamicCache(config=loaded.model.config) if size < len(ids) else None
     for start in range(0, len(ids), size):
         piece = ids[start : start + size]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.importance._checkpoints import checkpointed
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
@@ -17,7 +18,8 @@ class GradientXInput:
     """Gradient of the answer's mean nll with respect to a token's embedding, times that embedding, in nats per answer token.
 
     With L the mean nll of the answer tokens and x the input embedding of the token, g = dL/dx. To first order L rises by
-    -g.x when x shrinks to zero. One forward and one backward pass; the weights are left alone.
+    -g.x when x shrinks to zero. One forward and one backward pass, in which every layer is run again from its input, so that
+    memory holds one activation per layer and the whole graph of one layer alone; the weights are left alone.
 
     Attributes
     ----------
@@ -63,7 +65,7 @@ def _gradient(loaded: LoadedModel, chain: EncodedChain) -> tuple[Tensor, Tensor]
         raise ModelError(f"{loaded.id}: {type(loaded.model).__name__} takes no input embeddings, so it has no gradient_x_input")
     ids = torch.from_numpy(chain.ids).to(loaded.device)
     n_prompt, n_answer = len(chain.prompt_ids), len(chain.answer_ids)
-    with torch.enable_grad():
+    with torch.enable_grad(), checkpointed(loaded.model):
         embeddings = loaded.model.get_input_embeddings()(ids)[None].detach().requires_grad_()
         output = loaded.model(inputs_embeds=embeddings, use_cache=False, logits_to_keep=n_answer + 1)
         nll = torch.nn.functional.cross_entropy(output.logits[0, :-1].float(), ids[-n_answer:])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.importance._passes import reasoning_logits
+from reasoning_anatomy.importance._passes import of_reasoning_logits
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import EncodedChain, TokenScores
@@ -29,7 +29,8 @@ class TokenEntropy:
         Turn the direction around: 1 - entropy / ln k, in 0..1, with k the number of tokens that enter. With ``top_k=20``
         it is the confidence by which TRAAC evicts, the least confident first.
     token_budget
-        Tokens of one forward pass, as for the strategy `greedy`; changes speed and memory, and numbers in the last digits.
+        Tokens of one forward pass, as for the strategy `greedy`, but no more than fit their logits into 256 MiB; halved when
+        memory runs out. Changes speed and memory, and numbers in the last digits.
 
     References
     ----------
@@ -46,8 +47,7 @@ class TokenEntropy:
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
         """Score the reasoning tokens of one chain."""
-        pieces = [self._of(logits) for logits in reasoning_logits(loaded, chain, token_budget=self.token_budget)]
-        return TokenScores(np.concatenate(pieces))
+        return TokenScores(of_reasoning_logits(loaded, chain, self._of, token_budget=self.token_budget))
 
     def _of(self, logits: Tensor) -> np.ndarray:
         """(rows, vocabulary) -> (rows,)."""

@@ -2,14 +2,18 @@
 
 import copy
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.importance import _passes
 from reasoning_anatomy.importance.conditional_surprisal import ConditionalSurprisal
 from reasoning_anatomy.importance.gradient_x_input import GradientXInput
 from reasoning_anatomy.importance.token_entropy import TokenEntropy
@@ -56,6 +60,43 @@ def test_entropy_is_that_of_the_plain_models_distribution(
     traac = 1 + (best * np.log(best)).sum(axis=1) / np.log(20)
     confident = TokenEntropy(top_k=20, as_confidence=True, token_budget=token_budget).score(chain, loaded=loaded).score
     assert deviation("token_entropy", confident, traac) < 1e-5
+
+
+@pytest.fixture
+def watched(make_random_model):
+    """A Llama, the lengths of its passes, and the longest pass for which memory suffices."""
+    loaded, lengths, most = make_random_model("llama"), [], [10**6]
+
+    def look(module, args, kwargs):
+        lengths.append(kwargs["input_ids"].shape[1])
+        if lengths[-1] > most[0]:
+            raise torch.OutOfMemoryError("out of memory")
+
+    hook = loaded.model.register_forward_pre_hook(look, with_kwargs=True)
+    yield loaded, lengths, most
+    hook.remove()
+
+
+def test_logits_of_a_large_vocabulary_are_held_some_rows_at_a_time(watched, make_random_chain, monkeypatch):
+    (loaded, lengths, _), chain = watched, make_random_chain(6, 30, 3)
+    whole = TokenEntropy().score(chain, loaded=loaded).score
+    monkeypatch.setattr(_passes, "_LOGIT_BYTES", 4 * 97 * 10)  # float32, a vocabulary of 97
+    np.testing.assert_allclose(TokenEntropy().score(chain, loaded=loaded).score, whole, atol=NATS)
+    assert lengths == [35, 10, 10, 10, 5]
+    monkeypatch.setattr(_passes, "_LOGIT_BYTES", 4)
+    np.testing.assert_allclose(TokenEntropy().score(chain, loaded=loaded).score, whole, atol=NATS)
+    assert lengths[5:] == [1] * 35
+
+
+def test_entropy_goes_on_in_smaller_pieces_where_memory_runs_out(watched, make_random_chain):
+    (loaded, lengths, most), chain = watched, make_random_chain(6, 30, 3)
+    whole = TokenEntropy().score(chain, loaded=loaded).score
+    most[0] = 10
+    np.testing.assert_allclose(TokenEntropy().score(chain, loaded=loaded).score, whole, atol=NATS)
+    assert lengths == [35, 35, 17, 8, 8, 8, 8, 3]
+    most[0] = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        TokenEntropy().score(chain, loaded=loaded)
 
 
 def test_entropy_by_hand(make_bigram_model):
@@ -165,6 +206,65 @@ def test_norm_of_the_product_equals_finite_differences(make_double_model, make_r
         expected.append(float(np.linalg.norm(np.array(slopes) * embeddings[token].numpy())))
     score = GradientXInput(reading="norm").score(chain, loaded=loaded).score
     assert deviation("gradient_x_input", score, expected) < 1e-6
+
+
+class Peak(TorchDispatchMode):
+    """Bytes of all tensors that live at once, at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.living, self.largest = {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.living[storage.data_ptr()] = StorageWeakRef(storage), storage.nbytes()
+        self.living = {place: (kept, size) for place, (kept, size) in self.living.items() if not kept.expired()}
+        self.largest = max(self.largest, sum(size for _, size in self.living.values()))
+        return result
+
+
+def whole_graph(loaded, chain):
+    """Gradient times embedding (n, width), with all activations held."""
+    ids = torch.from_numpy(chain.ids)
+    embeddings = loaded.model.get_input_embeddings()(ids)[None].detach().requires_grad_()
+    logits = loaded.model(inputs_embeds=embeddings, use_cache=False, logits_to_keep=len(chain.answer_ids) + 1).logits
+    nll = torch.nn.functional.cross_entropy(logits[0, :-1].float(), torch.tensor(chain.answer_ids))
+    (gradient,) = torch.autograd.grad(nll, embeddings)
+    rows = slice(len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning)
+    return (embeddings.double() * gradient.double())[0, rows].sum(dim=1).detach().numpy()
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "gpt2", "mamba", "opt"])
+def test_gradient_is_that_of_the_whole_graph_to_the_last_bit(make_random_model, make_random_chain, family):
+    loaded, chain = make_random_model(family), make_random_chain(4, 30, 3)
+    before = [vars(module).get("forward") for module in loaded.model.modules()]
+    score = GradientXInput(reading="signed").score(chain, loaded=loaded).score
+    np.testing.assert_array_equal(score, -whole_graph(loaded, chain))
+    assert [vars(module).get("forward") for module in loaded.model.modules()] == before
+
+
+def test_gradient_holds_the_graph_of_one_layer_alone(make_random_chain):
+    shape = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 12, "num_attention_heads": 4}
+    loaded, chain = LoadedModel(LlamaForCausalLM(LlamaConfig(**shape)).eval(), None, "llama"), make_random_chain(4, 200, 3)
+    peaks = []
+    for run in (lambda: whole_graph(loaded, chain), lambda: GradientXInput().score(chain, loaded=loaded)):
+        with Peak() as peak:
+            run()
+        peaks.append(peak.largest)
+    assert peaks[1] < peaks[0] / 4
+
+
+def test_chains_side_by_side_have_the_gradients_that_they_have_alone(make_random_model, make_random_chain):
+    loaded, chains = make_random_model("llama"), [make_random_chain(4, n, 3) for n in range(20, 28)]
+    alone = [GradientXInput().score(chain, loaded=loaded).score for chain in chains]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda chain: GradientXInput().score(chain, loaded=loaded).score, chains))
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not any("forward" in vars(module) for module in loaded.model.modules())
 
 
 def test_gradient_leaves_the_weights_alone_and_needs_no_gradient_of_theirs(make_random_chain):
