@@ -17,6 +17,7 @@ from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array
 _LARGEST_EXPONENT: Final = 15  # float16 ends below 2**16
 _CHAIN_ARRAYS: Final = ("prompt_ids", "reasoning_ids", "answer_ids", "spans")
 _PATH_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning")
+_PROFILE_FACTS: Final = ("scorer", "queries", "normalisation", "full_precision")
 _PATH_FACTS: Final = ("strategy", "n_ties", "token_forwards", "token_budget")
 
 
@@ -67,14 +68,17 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
         Target.
     measurement
         Its arrays become tensors named ``spans``, ``score/<label>``, ``attention/<label>``, ``path/<label>/<array>``;
-        attention in half precision, see `pack`.
+        attention in half precision, see `pack`, unless the profile asks for full.
     fingerprint
         Of the configuration and the chain; `read_measurement` refuses the file under any other.
     """
     tensors = {name: getattr(measurement.encoded, name) for name in _CHAIN_ARRAYS}
     tensors |= {f"score/{label}": np.asarray(score, dtype=np.float64) for label, score in measurement.scores.items()}
     for label, profile in measurement.profiles.items():
-        tensors[f"attention/{label}"], tensors[f"attention_scale/{label}"] = pack(profile.received)
+        if profile.full_precision:
+            tensors[f"attention/{label}"] = profile.received
+        else:
+            tensors[f"attention/{label}"], tensors[f"attention_scale/{label}"] = pack(profile.received)
     paths = {**measurement.paths, **measurement.begun}
     for label, pruning in paths.items():
         tensors |= {f"path/{label}/{name}": getattr(pruning, name) for name in _PATH_ARRAYS}
@@ -82,8 +86,7 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
         "chain_id": measurement.encoded.chain_id,
         "scores": list(measurement.scores),
         "profiles": {
-            label: {"scorer": profile.scorer, "queries": profile.queries, "normalisation": profile.normalisation}
-            for label, profile in measurement.profiles.items()
+            label: {name: getattr(profile, name) for name in _PROFILE_FACTS} for label, profile in measurement.profiles.items()
         },
         "paths": {label: {name: getattr(pruning, name) for name in _PATH_FACTS} for label, pruning in paths.items()},
         "begun": list(measurement.begun),
@@ -146,12 +149,13 @@ def _assemble(chain: ReasoningChain, facts: dict[str, Any], arrays: dict[str, An
     return Measurement(
         encoded=encoded,
         scores={label: arrays[f"score/{label}"] for label in facts["scores"]},
-        profiles={
-            label: AttentionProfile(
-                received=unpack(arrays[f"attention/{label}"], arrays[f"attention_scale/{label}"]), **of_profile
-            )
-            for label, of_profile in facts["profiles"].items()
-        },
+        profiles={label: _profile(label, of_profile, arrays) for label, of_profile in facts["profiles"].items()},
         paths={label: path for label, path in paths.items() if label not in facts["begun"]},
         begun={label: paths[label] for label in facts["begun"]},
     )
+
+
+def _profile(label: str, facts: dict[str, Any], arrays: dict[str, Any]) -> AttentionProfile:
+    stored = arrays[f"attention/{label}"]
+    received = stored if facts["full_precision"] else unpack(stored, arrays[f"attention_scale/{label}"])
+    return AttentionProfile(received=received, **facts)

@@ -165,12 +165,16 @@ class AttentionProfile:
         Which tokens attend, in words.
     normalisation
         What was done to the weights, in words.
+    full_precision
+        Whether a file keeps all of float32: where it counts how values differ, however large they are. Weights, whose
+        size counts, are kept in half precision.
     """
 
     scorer: str
     received: Float32Array
     queries: str
     normalisation: str
+    full_precision: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "received", _frozen(self.received, np.float32))

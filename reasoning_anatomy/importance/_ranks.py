@@ -23,5 +23,5 @@ def rank_mean(scorer: str, values: FloatArray, *, queries: str, normalisation: s
         Of the profile, in words.
     """
     ranks = (rankdata(values, axis=-1) - 0.5) / values.shape[-1]
-    profile = AttentionProfile(scorer, values.astype(np.float32), queries, normalisation)
+    profile = AttentionProfile(scorer, values.astype(np.float32), queries, normalisation, full_precision=True)
     return TokenScores(ranks.mean(axis=(0, 1)), profile)

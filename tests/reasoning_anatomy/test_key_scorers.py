@@ -16,6 +16,7 @@ from reasoning_anatomy.importance._rotation import open_rotation
 from reasoning_anatomy.importance.expected_attention import ExpectedAttention
 from reasoning_anatomy.importance.key_diff import KeyDiff
 from reasoning_anatomy.importance.key_norm import KeyNorm
+from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
 from reasoning_anatomy.models import LoadedModel
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
@@ -244,9 +245,12 @@ def test_wrong_options_are_refused(options, words):
         ExpectedAttention(**options)
 
 
-def test_keys_of_a_real_model_are_scored(smollm2, example_chains):
+def test_keys_of_a_real_model_are_scored(smollm2, example_chains, tmp_path):
     chain = ChainEncoder(smollm2.tokenizer).encode(example_chains[0])
     for scorer in (KeyNorm(), KeyDiff(), ExpectedAttention()):
         found = scorer.score(chain, loaded=smollm2)
         assert found.profile.received.shape == (30, 3, chain.n_reasoning)  # 30 layers, 3 KV heads: the model card
         assert ((found.score > 0) & (found.score < 1)).all()
+        write_measurement(tmp_path / "chain", Measurement(chain, profiles={"it": found.profile}), fingerprint="f")
+        again = read_measurement(tmp_path / "chain", chain.chain).profiles["it"].received
+        np.testing.assert_allclose(ranks(again).mean(axis=(0, 1)), found.score, atol=1e-12)

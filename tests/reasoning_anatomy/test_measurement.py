@@ -107,6 +107,20 @@ def test_attention_comes_back_within_the_stated_error(exponent: int, fractions: 
     assert (again[0].tobytes(), again[1].tobytes()) == (packed.tobytes(), scale.tobytes())
 
 
+def test_values_of_which_the_differences_count_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    """Float16 has 16 values between 20 and 20.25; norms of keys lie closer than that."""
+    norms = -(20 + np.linspace(0, 0.25, 500, dtype=np.float32))[None, None]
+    assert len(np.unique(pack(norms)[0])) == 17
+    spans = np.stack([np.arange(500), np.arange(1, 501)], axis=1)
+    encoded = EncodedChain(text(), [1], np.arange(500), [2], spans)
+    profiles = {"key_norm": AttentionProfile("key_norm", norms, "none", "none", full_precision=True)}
+    write_measurement(tmp_path / "c", Measurement(encoded, profiles=profiles), fingerprint="f")
+    found = read_measurement(tmp_path / "c", text()).profiles["key_norm"]
+    same(found.received, norms)
+    assert found.full_precision
+    assert len(np.unique(found.received)) == 500
+
+
 @pytest.mark.parametrize("largest", [0.0, 1e-38, 3e4, 1e30])
 def test_attention_of_any_size_is_stored_without_overflow(largest: float) -> None:
     found = unpack(*pack(np.array([[[largest, 0]]], dtype=np.float32)))
