@@ -60,18 +60,20 @@ def _small_sample(spread: pd.DataFrame) -> list[str]:
     n_questions = int(spread["n_questions"].max())
     if not 2 <= n_questions < FEW_QUESTIONS:
         return []
-    listing = _range_of_effects(spread) if "scorer" in spread else _effects(spread)
-    return [
-        f"{n_questions} questions are few: intervals are wide and their coverage approximate. With the spread seen between "
-        f"questions, the smallest mean found with 80 % power is: {listing}"
-    ]
+    few = f"{n_questions} questions are few: intervals are wide and their coverage approximate."
+    known = spread[spread["detectable_effect"] > 0]
+    shown = known[known["term"].isin(SHOWN)] if "scorer" in spread else known
+    if shown.empty:
+        return [f"{few} No two of them differ, so how small a mean they could show is not known"]
+    listing = _range_of_effects(shown["detectable_effect"]) if "scorer" in spread else _effects(shown)
+    return [f"{few} With the spread seen between questions, the smallest mean found with 80 % power is: {listing}"]
 
 
 def _effects(spread: pd.DataFrame) -> str:
     effects: Mapping[str, float] = dict(zip(spread["term"], spread["detectable_effect"], strict=True))
-    return ", ".join(f"{term} {effect:.2g}" for term, effect in effects.items() if np.isfinite(effect))
+    return ", ".join(f"{term} {effect:.2g}" for term, effect in effects.items())
 
 
-def _range_of_effects(spread: pd.DataFrame) -> str:
-    effects = spread.loc[np.isfinite(spread["detectable_effect"]) & spread["term"].isin(SHOWN), "detectable_effect"]
-    return f"{effects.min():.2g} to {effects.max():.2g}, by scorer (between_questions has each)"
+def _range_of_effects(effects: "pd.Series[float]") -> str:
+    ends = dict.fromkeys(f"{effect:.2g}" for effect in (effects.min(), effects.max()))
+    return f"{' to '.join(ends)}, by scorer (between_questions has each)"

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from analyses._caveats import _small_sample
 from analyses._correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, PluginError
@@ -375,6 +376,29 @@ def test_few_questions_are_told_once_for_all_scorers(two_scorers: Run) -> None:
     assert len(few) == 1
     effects = result.details["between_questions"].query("term in @TERMS[:2]")["detectable_effect"]
     assert few[0].endswith(f"is: {effects.min():.2g} to {effects.max():.2g}, by scorer (between_questions has each)")
+
+
+@pytest.mark.parametrize("analysis", [FAST, ALL], ids=["one scorer", "all scorers"])
+def test_where_no_two_questions_differ_no_effect_is_claimed(tmp_path: Path, make_run: Make, analysis: RankCorrelation) -> None:
+    received = np.broadcast_to(np.linspace(0.1, 1.2, 12), (2, 3, 12))
+    order = np.random.default_rng(9).permutation(12)
+    run = make_run(tmp_path, [(f"q{number}", received, order) for number in range(5)])
+    result = analysis.analyse(run)
+    few = [text for text in result.warnings if text.startswith("5 questions are few")]
+    assert few == [
+        "5 questions are few: intervals are wide and their coverage approximate. No two of them differ, so how small a mean "
+        "they could show is not known"
+    ]
+    assert "nan" not in " ".join(result.warnings)
+
+
+def test_effects_of_one_size_are_one_number(tmp_path: Path, make_run: Make) -> None:
+    rng = np.random.default_rng(10)
+    run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
+    spread = RankCorrelation(draws=999).analyse(run).details["between_questions"]
+    one = spread[spread["term"] == "spearman"].assign(scorer="a")
+    (text,) = _small_sample(pd.concat([one, one.assign(scorer="b")]))
+    assert f"is: {one['detectable_effect'].iloc[0]:.2g}, by scorer" in text
 
 
 def test_no_scorer_with_a_usable_chain_says_why(tmp_path: Path, make_run: Make) -> None:
