@@ -121,6 +121,8 @@ def _read_chain(measurement: Measurement, question_id: str, scorer: str, strateg
     """Return what a chain says, or the reason why it says nothing."""
     if scorer not in measurement.scores or strategy not in measurement.paths:
         return "not_measured"
+    if scorer in measurement.missing_scores:
+        return "no_score"
     path, profile = measurement.paths[strategy], measurement.profiles.get(scorer)
     n = path.n_reasoning
     received = np.empty((0, 0, n)) if profile is None else profile.received.astype(np.float64)

@@ -376,6 +376,9 @@ def _say_measured(run: "Run") -> None:
     manifest = run.manifest
     for chain_id, reason in manifest.failed.items():
         _say(f"Failed: {chain_id}: {reason}")
+    for label, reasons in manifest.missing_scores.items():
+        chain_id, reason = next(iter(reasons.items()))
+        _say(f"No score by {label} for {len(reasons)} chains, such as {chain_id}: {reason}")
     _say(f"{manifest.n_done} of {manifest.n_chains} chains are measured in {run.folder}")
     annotating = "" if run.annotators else f"reasoning-anatomy annotate {run.folder} && "
     _say(f"Next: {annotating}reasoning-anatomy report {run.folder}")

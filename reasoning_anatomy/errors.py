@@ -31,6 +31,10 @@ class MeasurementError(ReasoningAnatomyError):
         self.reason = reason
 
 
+class UndefinedScoreError(MeasurementError):
+    """A scorer has no value for a chain; whatever else is measured of the chain is there."""
+
+
 class RunError(ReasoningAnatomyError):
     """A run folder is missing, damaged, busy or was made with another configuration."""
 

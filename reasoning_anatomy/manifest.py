@@ -125,6 +125,8 @@ class Manifest(BaseModel):
         Reason by chain_id, for the chains that could not be measured.
     n_failed
         How many chains could not be measured, by reason.
+    missing_scores
+        By the label of the scorer, reason by chain_id for the chains of which it has no value, while others have.
     checks
         What was verified on this model before measuring, by name; see ``docs/run-folder.md``.
     fits
@@ -141,6 +143,7 @@ class Manifest(BaseModel):
     n_chains: int
     n_done: int = 0
     failed: Mapping[str, str] = Field(default_factory=dict)
+    missing_scores: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     checks: Mapping[str, float] = Field(default_factory=dict)
     fits: Mapping[str, FitRecord] = Field(default_factory=dict)
     seconds: Mapping[str, float] = Field(default_factory=dict)

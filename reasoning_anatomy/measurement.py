@@ -30,13 +30,15 @@ class Measurement:
     encoded
         Token ids and spans.
     scores
-        (n,) per scorer label; higher = more important.
+        (n,) per scorer label; higher = more important. All NaN where the scorer has no value for the chain.
     profiles
         Per scorer label, where the scorer has one value per layer and head.
     paths
         Per strategy label.
     begun
         Paths that were still being made when this was written, per strategy label.
+    missing_scores
+        Reason per scorer label, where the scorer has no value for the chain.
     """
 
     encoded: EncodedChain
@@ -44,6 +46,7 @@ class Measurement:
     profiles: Mapping[str, AttentionProfile] = field(default_factory=dict)
     paths: Mapping[str, PruningPath] = field(default_factory=dict)
     begun: Mapping[str, PruningPath] = field(default_factory=dict)
+    missing_scores: Mapping[str, str] = field(default_factory=dict)
 
 
 def file_name(chain_id: str) -> str:
@@ -90,6 +93,7 @@ def write_measurement(path: Path, measurement: Measurement, *, fingerprint: str)
         },
         "paths": {label: {name: getattr(pruning, name) for name in _PATH_FACTS} for label, pruning in paths.items()},
         "begun": list(measurement.begun),
+        "missing_scores": dict(measurement.missing_scores),
     }
     write_arrays(path, tensors, facts, fingerprint=fingerprint)
 
@@ -152,6 +156,7 @@ def _assemble(chain: ReasoningChain, facts: dict[str, Any], arrays: dict[str, An
         profiles={label: _profile(label, of_profile, arrays) for label, of_profile in facts["profiles"].items()},
         paths={label: path for label, path in paths.items() if label not in facts["begun"]},
         begun={label: paths[label] for label in facts["begun"]},
+        missing_scores=dict(facts["missing_scores"]),
     )
 
 

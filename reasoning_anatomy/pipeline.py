@@ -18,7 +18,7 @@ from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
-from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError
+from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError, UndefinedScoreError
 from reasoning_anatomy.fit import read_fit, write_fit
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
@@ -28,7 +28,7 @@ from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.progress import Stage, Stages
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.run import Run
-from reasoning_anatomy.run_writer import configuration_of, expect_run_folder, fingerprint_of, update, write_run
+from reasoning_anatomy.run_writer import by_scorer, configuration_of, expect_run_folder, fingerprint_of, update, write_run
 from reasoning_anatomy.types import EncodedChain, Float32Array, FloatArray, PruningPath, ReasoningChain
 
 Numbers = TypeVar("Numbers", FloatArray, Float32Array)
@@ -167,7 +167,7 @@ def measure_chain(
     Raises
     ------
     MeasurementError
-        A number is not finite.
+        A number is not finite. A scorer that has no value for the chain is no reason: its scores are NaN.
     CancelledError
         ``stopped`` was set.
     """
@@ -181,30 +181,35 @@ def measure_chain(
 
     done = begun or Measurement(chain)
     scores, profiles, paths = dict(done.scores), dict(done.profiles), dict(done.paths)
+    missing = dict(done.missing_scores)
     waiting = {label: scorer for label, scorer in plan.scorers.items() if label not in scores}
     with scoring, _memory_errors(chain.chain_id):
         observed = observe_together(waiting, chain, loaded=loaded)
     for label, scorer in plan.scorers.items():
         if label in waiting:
-            with scoring, _memory_errors(chain.chain_id):
-                token_scores = scorer.score(chain, loaded=loaded, **observed.get(label, {}))
-            scores[label] = _finite(token_scores.score, chain.chain_id, label)
-            if token_scores.profile is not None:
-                _finite(token_scores.profile.received, chain.chain_id, label)
-                profiles[label] = token_scores.profile
+            try:
+                with scoring, _memory_errors(chain.chain_id):
+                    token_scores = scorer.score(chain, loaded=loaded, **observed.get(label, {}))
+            except UndefinedScoreError as error:
+                scores[label], missing[label] = np.full(chain.n_reasoning, np.nan), error.reason
+            else:
+                scores[label] = _finite(token_scores.score, chain.chain_id, label)
+                if token_scores.profile is not None:
+                    _finite(token_scores.profile.received, chain.chain_id, label)
+                    profiles[label] = token_scores.profile
         advance(scoring)
     for path in [*done.paths.values(), *done.begun.values()]:
         pruning.advance(len(path.deleted))
 
     def save_path(label: str, path: PruningPath) -> None:
-        save(Measurement(chain, scores, profiles, paths, {label: path}))
+        save(Measurement(chain, scores, profiles, paths, {label: path}, missing))
 
     for label, strategy in plan.strategies.items():
         if label not in paths:
             job = PruningJob(partial(advance, pruning), paths, done.begun.get(label), partial(save_path, label))
             with pruning:
                 paths[label] = strategy.prune(chain, loaded=loaded, job=job)
-    return Measurement(chain, scores, profiles, paths)
+    return Measurement(chain, scores, profiles, paths, missing_scores=missing)
 
 
 def _by_label(kind: str, specs: Sequence[str]) -> dict[str, Any]:
@@ -319,8 +324,8 @@ class _Job:
     stages: Stages
     stopped: threading.Event = field(default_factory=threading.Event)
 
-    def measure(self, chain: ReasoningChain) -> str | None:
-        """Measure one chain and write it; return the reason where it cannot be measured."""
+    def measure(self, chain: ReasoningChain) -> "_Outcome":
+        """Measure one chain and write it."""
         fingerprint = fingerprint_of(chain, self.configuration)
         checkpoint = self.run.checkpoint_path(chain.chain_id)
         begun = read_measurement(checkpoint, chain, fingerprint=fingerprint) if checkpoint.exists() else None
@@ -330,18 +335,27 @@ class _Job:
                 begun=begun, save=partial(write_measurement, checkpoint, fingerprint=fingerprint),
             )  # fmt: skip
         except MeasurementError as error:
-            return error.reason
+            return _Outcome(failed=error.reason)
         write_measurement(self.run.measurement_path(chain.chain_id), measurement, fingerprint=fingerprint)
         checkpoint.unlink(missing_ok=True)
-        return None
+        return _Outcome(missing_scores=measurement.missing_scores)
 
-    def count(self, chain_id: str, reason: str | None) -> None:
-        """Enter into the manifest that a chain is done, or why it is not."""
+    def count(self, chain_id: str, outcome: "_Outcome") -> None:
+        """Enter into the manifest that a chain is done and what it lacks, or why it is not."""
         manifest = read_manifest(self.run.folder)
-        if reason is None:
-            update(self.run, n_done=manifest.n_done + 1)
+        if outcome.failed is None:
+            missing_scores = by_scorer({chain_id: outcome.missing_scores}, manifest.missing_scores)
+            update(self.run, n_done=manifest.n_done + 1, missing_scores=missing_scores)
         else:
-            update(self.run, failed={**manifest.failed, chain_id: reason})
+            update(self.run, failed={**manifest.failed, chain_id: outcome.failed})
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Why a chain could not be measured, or which scorers have no value for it and why."""
+
+    failed: str | None = None
+    missing_scores: Mapping[str, str] = field(default_factory=dict)
 
 
 def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:

@@ -88,8 +88,9 @@ def write_run(
     """
     with _locked(run.folder):
         _begin(run, configuration, chains)
-        missing = [chain for chain in chains if not _is_measured(run, chain, configuration)]
-        update(run, n_done=len(chains) - len(missing), failed={})
+        found = {chain.chain_id: _missing_scores(run, chain, configuration) for chain in chains}
+        missing = [chain for chain in chains if found[chain.chain_id] is None]
+        update(run, n_done=len(chains) - len(missing), failed={}, missing_scores=by_scorer(found))
         if missing:
             measure_missing(missing)
         _remove_checkpoints(run)
@@ -128,6 +129,17 @@ def update(run: Run, **changes: Any) -> None:
         write_manifest(run.folder, after)
 
 
+def by_scorer(
+    by_chain: Mapping[str, Mapping[str, str] | None], known: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, dict[str, str]]:
+    """Turn reasons by chain_id and scorer into reasons by scorer and chain_id, beside those that are ``known``."""
+    found = {label: dict(reasons) for label, reasons in (known or {}).items()}
+    for chain_id, missing in by_chain.items():
+        for label, reason in (missing or {}).items():
+            found.setdefault(label, {})[chain_id] = reason
+    return found
+
+
 def fingerprint_of(chain: ReasoningChain, configuration: Configuration) -> str:
     """Digest of the configuration and the chain's text, which the chain's file carries."""
     return hashlib.sha256(f"{configuration.fingerprint()} {chain_digest(chain)}".encode()).hexdigest()
@@ -163,12 +175,12 @@ def _begin(run: Run, configuration: Configuration, chains: Sequence[ReasoningCha
         remove_temporary(folder)
 
 
-def _is_measured(run: Run, chain: ReasoningChain, configuration: Configuration) -> bool:
+def _missing_scores(run: Run, chain: ReasoningChain, configuration: Configuration) -> Mapping[str, str] | None:
+    """Reasons why scorers have no value for a chain, by label; None where the chain is not measured."""
     path = run.measurement_path(chain.chain_id)
     if not path.exists():
-        return False
-    read_measurement(path, chain, fingerprint=fingerprint_of(chain, configuration))
-    return True
+        return None
+    return read_measurement(path, chain, fingerprint=fingerprint_of(chain, configuration)).missing_scores
 
 
 def _remove_checkpoints(run: Run) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from reasoning_anatomy.attention import record
 from reasoning_anatomy.attention_observation import Observation
-from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.errors import UndefinedScoreError
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, IntArray, TokenScores
@@ -64,11 +64,14 @@ def observe_together(
 
     Returns
     -------
-    By label, the keyword arguments of the scorer's ``score``; none for a scorer that observes nothing.
+    By label, the keyword arguments of the scorer's ``score``; none for a scorer that observes nothing, or whose ``score``
+    refuses the chain.
     """
-    for scorer in scorers.values():
-        expect_sink_before(chain, getattr(scorer, "exclude_sink", 0), len(chain.prompt_ids))
-    wanted = {label: scorer.observe(chain) for label, scorer in scorers.items() if isinstance(scorer, AttentionScorer)}
+    wanted = {
+        label: scorer.observe(chain)
+        for label, scorer in scorers.items()
+        if isinstance(scorer, AttentionScorer) and scorer.exclude_sink <= len(chain.prompt_ids)
+    }
     if not wanted:
         return {}
     arrays = iter(record(loaded, chain.ids, [observation for observations in wanted.values() for observation in observations]))
@@ -76,9 +79,9 @@ def observe_together(
 
 
 def expect_sink_before(chain: EncodedChain, exclude_sink: int, n_before: int) -> None:
-    """Raise `MeasurementError` where dropping the first tokens would drop some of the reasoning, whose scores would be 0."""
+    """Raise `UndefinedScoreError` where dropping the first tokens would drop some of the reasoning, whose scores would be 0."""
     if exclude_sink > n_before:
-        raise MeasurementError(
+        raise UndefinedScoreError(
             chain.chain_id,
             f"exclude_sink={exclude_sink} reaches into the reasoning: {n_before} tokens stand before it; lower it",
         )

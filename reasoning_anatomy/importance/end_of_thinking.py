@@ -9,7 +9,7 @@ import numpy as np
 from reasoning_anatomy.attention import record
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.encoding import ChainEncoder
-from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.errors import UndefinedScoreError
 from reasoning_anatomy.importance._attention_scorer import expect_sink_before, normalisation_after
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least
@@ -59,7 +59,7 @@ class EndOfThinking:
 
         Raises
         ------
-        MeasurementError
+        UndefinedScoreError
             The chain and the probe together are longer than the model's context.
         """
         begin, sentence, end = _probe_ids(loaded.tokenizer, self.probe)
@@ -67,7 +67,7 @@ class EndOfThinking:
         expect_sink_before(chain, self.exclude_sink, len(before))
         ids = np.concatenate([before, chain.reasoning_ids, sentence, end])
         if loaded.context_length is not None and len(ids) > loaded.context_length:
-            raise MeasurementError(
+            raise UndefinedScoreError(
                 chain.chain_id, "the probe of end_of_thinking does not fit into the model's context after the reasoning; "
                 "give a shorter probe, or leave the chain out"
             )  # fmt: skip

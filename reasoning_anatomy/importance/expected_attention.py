@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.errors import UndefinedScoreError
 from reasoning_anatomy.importance._passes import LayerInput, by_key_head
 from reasoning_anatomy.importance._ranks import rank_mean
 from reasoning_anatomy.importance._rotation import Rotation, open_rotation
@@ -53,12 +53,12 @@ class ExpectedAttention:
         ------
         ModelError
             The model's keys cannot be read, or its queries are not rotated in a way that can be undone.
-        MeasurementError
+        UndefinedScoreError
             The sequence is no longer than the sinks.
         """
         length = len(chain.prompt_ids) + chain.n_reasoning
         if length <= self.n_sink:
-            raise MeasurementError(
+            raise UndefinedScoreError(
                 chain.chain_id, f"prompt and reasoning have {length} tokens, expected_attention needs more than {self.n_sink}"
             )
         rotation = open_rotation(loaded, length + self.n_future)

@@ -16,7 +16,7 @@ from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical
 from reasoning_anatomy import attention
 from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.encoding import ChainEncoder
-from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError
+from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.fit import Fit, read_fit, write_fit
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
@@ -211,8 +211,8 @@ def test_a_probe_cannot_hold_a_special_token(tiny, encoded):
     assert np.isfinite(EndOfThinking(probe=f"Stop.{marker}").score(encoded, loaded=tiny).score).all()
 
 
-def test_a_probe_that_does_not_fit_fails_the_chain(tiny, encoded):
-    with pytest.raises(MeasurementError, match="the probe of end_of_thinking does not fit into the model's context"):
+def test_a_probe_that_does_not_fit_has_no_score(tiny, encoded):
+    with pytest.raises(UndefinedScoreError, match="the probe of end_of_thinking does not fit into the model's context"):
         EndOfThinking(probe="stop " * 600).score(encoded, loaded=tiny)
 
 
@@ -449,5 +449,5 @@ def test_an_attention_that_is_no_number_fails_the_chain(tiny_model_folder, texts
 def test_a_sink_that_reaches_into_the_reasoning_is_refused(make_random_model, make_random_chain, key):
     loaded, chain = make_random_model("llama"), make_random_chain(4, 8, 2)
     assert (load("scorer", f"{key}:exclude_sink=4").score(chain, loaded=loaded).score > 0).all()
-    with pytest.raises(MeasurementError, match="exclude_sink=5 reaches into the reasoning: 4 tokens stand before it"):
+    with pytest.raises(UndefinedScoreError, match="exclude_sink=5 reaches into the reasoning: 4 tokens stand before it"):
         load("scorer", f"{key}:exclude_sink=5").score(chain, loaded=loaded)

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.encoding import ChainEncoder
-from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.errors import ModelError, UndefinedScoreError
 from reasoning_anatomy.importance._passes import by_layer
 from reasoning_anatomy.importance._ranks import rank_mean
 from reasoning_anatomy.importance._rotation import open_rotation
@@ -234,8 +234,8 @@ def test_a_rotation_of_its_own_is_refused(make_random_chain):
         ExpectedAttention().score(make_random_chain(P, N, 3), loaded=LoadedModel(model, None, "own"))
 
 
-def test_a_sequence_no_longer_than_the_sinks_stops_the_chain(make_random_model, make_random_chain):
-    with pytest.raises(MeasurementError, match="prompt and reasoning have 4 tokens, expected_attention needs more than 4"):
+def test_a_sequence_no_longer_than_the_sinks_has_no_score(make_random_model, make_random_chain):
+    with pytest.raises(UndefinedScoreError, match="prompt and reasoning have 4 tokens, expected_attention needs more than 4"):
         ExpectedAttention().score(make_random_chain(1, 3, 1), loaded=make_random_model("llama"))
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from reasoning_anatomy import cli
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, PluginError, RunError
@@ -182,6 +183,61 @@ def test_chain_that_cannot_be_measured_is_counted_and_the_others_go_on(tiny_mode
     assert (record["n_done"], record["n_failed"], record["n_left"]) == (3, {reason: 1}, 0)
     assert (run.manifest.n_done, run.manifest.n_left) == (3, 0)
     assert failed not in set(run.tokens()["chain_id"])
+
+
+@pytest.fixture
+def with_tiny_chain(tiny_model_folder, example_chains):
+    """A model without a chat template, and a chain whose prompt and reasoning have 4 tokens at most beside a usual one."""
+    loaded = load_model(str(tiny_model_folder))
+    loaded.tokenizer.chat_template = None
+    tiny_chain = example_chains[0].model_copy(
+        update={"chain_id": "tiny", "question_id": "tiny", "question": "2?", "reasoning": "2", "answer": "2"}
+    )
+    encoded = ChainEncoder(loaded.tokenizer).encode(tiny_chain)
+    assert len(encoded.prompt_ids) + encoded.n_reasoning <= 4
+    return loaded, [tiny_chain, example_chains[1]]
+
+
+def test_a_scorer_without_a_value_for_a_chain_takes_nothing_else_from_it(with_tiny_chain, tmp_path):
+    loaded, texts = with_tiny_chain
+    scorers = cli._named(("all",))
+    options = {"out": tmp_path / "run", "model": loaded, "scorers": scorers, "strategies": ["random_tokens"], "workers": 1}
+    run = measure(texts, **options)
+    reason = "prompt and reasoning have 4 tokens, expected_attention needs more than 4"
+    assert (run.manifest.n_done, run.manifest.failed) == (2, {})
+    assert run.manifest.missing_scores == {"expected_attention": {"tiny": reason}}
+    tokens = run.tokens().set_index("chain_id")
+    assert [name for name in tokens.columns if name.startswith("score_")] == [f"score_{key}" for key in scorers]
+    missing = tokens.loc[["tiny"]].isna().all()
+    assert (
+        missing[[name for name in tokens.columns if name.startswith("score_")]].sum()
+        == missing["score_expected_attention"]
+        == 1
+    )
+    assert tokens.loc[texts[1].chain_id].notna().all(axis=None)
+    assert run.measurement("tiny").missing_scores == {"expected_attention": reason}
+    assert load("analysis", "rank_correlation:scorer=expected_attention").analyse(run).exclusions == {"no_score": 1}
+    run.measurement_path(texts[1].chain_id).unlink()
+    assert measure(texts, **options).manifest.missing_scores == run.manifest.missing_scores
+
+
+def test_sinks_that_reach_into_the_reasoning_and_probes_that_do_not_fit_take_one_score(with_tiny_chain, tmp_path):
+    loaded, texts = with_tiny_chain
+    scorers = [
+        "answer_attention",
+        "answer_attention:exclude_sink=4",
+        "end_of_thinking",
+        "end_of_thinking:probe=" + "stop " * 600,
+    ]
+    run = measure(texts, out=tmp_path / "run", model=loaded, scorers=scorers, strategies=["random_tokens"])
+    assert (run.manifest.n_done, run.manifest.failed) == (2, {})
+    by_sink, by_probe = run.manifest.missing_scores.items()
+    assert by_sink == (scorers[1], {"tiny": "exclude_sink=4 reaches into the reasoning: 3 tokens stand before it; lower it"})
+    assert by_probe[0].startswith("end_of_thinking:probe=stop")
+    assert by_probe[1].keys() == {text.chain_id for text in texts}
+    assert all("does not fit into the model's context" in reason for reason in by_probe[1].values())
+    assert run.tokens().isna().all()[f"score_{by_probe[0]}"]
+    assert run.tokens()[["score_answer_attention", "score_end_of_thinking"]].notna().all(axis=None)
 
 
 def test_too_long_chain_is_named_with_its_line_and_nothing_is_lost(tiny, example_chains, tmp_path):
