@@ -77,7 +77,7 @@ def pass_length(loaded: LoadedModel, n_tokens: int, token_budget: int | None = N
     return token_budget or (_CPU_BUDGET if loaded.device.type == "cpu" else _ACCELERATOR_BUDGET)
 
 
-def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
+def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
     """Largest change of the last token's logits that recording makes, as a share of the largest logit (0 = it only looks on).
 
     The model is run in pieces of the same length with the recorder and without.
@@ -91,7 +91,7 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
     MeasurementError
         The model gives the chain logits that are not finite numbers.
     """
-    budget = pass_length(loaded, len(chain.ids))
+    budget = pass_length(loaded, len(chain.ids), token_budget)
     last = np.array([len(chain.ids) - 1])
     recorder = Recorder([Observation(reduction="sum", queries=last, keys=range(len(chain.ids)))])
     recorded = _last_logits(loaded, chain.ids, budget, recorder)
@@ -103,7 +103,7 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain) -> float:
     )
 
 
-def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain) -> float:
+def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
     """Largest change of a token's logits where what fits into one pass is run in two pieces, as a share of the largest logit.
 
     Raises
@@ -113,7 +113,7 @@ def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain) -> float:
     MeasurementError
         As for `largest_logit_change`.
     """
-    ids = chain.ids[: pass_length(loaded, len(chain.ids))]
+    ids = chain.ids[: pass_length(loaded, len(chain.ids), token_budget)]
     whole = _last_logits(loaded, ids, len(ids))
     in_two = _last_logits(loaded, ids, pass_length(loaded, len(ids), (len(ids) + 1) // 2))
     tolerance = _PIECES_TOLERANCE if loaded.model.dtype == torch.float32 else _ROUNDING_OF_HALF_PRECISION

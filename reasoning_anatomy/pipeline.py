@@ -273,10 +273,12 @@ def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
 def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[str, float]:
     """Verify the model, as far as it is used, on the first chain that it can read at all."""
     checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {}
-    if any(getattr(scorer, "records_attention", False) for scorer in plan.scorers.values()):
-        checks["recording_changes_logits_by"] = largest_logit_change
-        if any(len(chain.ids) > pass_length(loaded, len(chain.ids)) for chain in chains):
-            checks["running_in_pieces_changes_logits_by"] = largest_chunking_change
+    recording = [scorer for scorer in plan.scorers.values() if getattr(scorer, "records_attention", False)]
+    if recording:
+        shortest = min(pass_length(loaded, 0, scorer.token_budget) for scorer in recording)
+        checks["recording_changes_logits_by"] = partial(largest_logit_change, token_budget=shortest)
+        if any(len(chain.ids) > pass_length(loaded, len(chain.ids), shortest) for chain in chains):
+            checks["running_in_pieces_changes_logits_by"] = partial(largest_chunking_change, token_budget=shortest)
     asked = any(getattr(strategy, "asks_likelihood", True) for strategy in plan.strategies.values())
     if asked and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains):
         checks["prefix_sharing_changes_nll_by"] = largest_likelihood_change

@@ -25,14 +25,18 @@ class AttentionScorer(ABC):
     ----------
     exclude_sink
         Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
+    token_budget
+        Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
+        speed and memory, and numbers in the last digits; None takes 4096 on a CPU and 16384 on an accelerator.
     """
 
     records_attention: ClassVar[bool] = True
 
     exclude_sink: int = 0
+    token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_at_least(self, exclude_sink=0)
+        expect_at_least(self, exclude_sink=0, token_budget=1)
 
     @abstractmethod
     def observe(self, chain: EncodedChain) -> list[Observation]:
@@ -49,7 +53,7 @@ class AttentionScorer(ABC):
         if observed is not None:
             return observed
         expect_sink_before(chain, self.exclude_sink, len(chain.prompt_ids))
-        return record(loaded, chain.ids, self.observe(chain))
+        return record(loaded, chain.ids, self.observe(chain), token_budget=self.token_budget)
 
     def mean_over_heads(self, received: Float32Array, *, scorer: str, queries: str) -> TokenScores:
         """Scores that are the mean of ``received`` (layers, heads, n), which becomes the profile."""
@@ -60,22 +64,23 @@ class AttentionScorer(ABC):
 def observe_together(
     scorers: Mapping[str, Any], chain: EncodedChain, *, loaded: LoadedModel
 ) -> dict[str, dict[str, Sequence[Float32Array]]]:
-    """Record what several scorers want to observe of a chain in one run of the model.
+    """Record what several scorers want to observe of a chain, in one run of the model for those of one token budget.
 
     Returns
     -------
     By label, the keyword arguments of the scorer's ``score``; none for a scorer that observes nothing, or whose ``score``
     refuses the chain.
     """
-    wanted = {
-        label: scorer.observe(chain)
-        for label, scorer in scorers.items()
-        if isinstance(scorer, AttentionScorer) and scorer.exclude_sink <= len(chain.prompt_ids)
-    }
-    if not wanted:
-        return {}
-    arrays = iter(record(loaded, chain.ids, [observation for observations in wanted.values() for observation in observations]))
-    return {label: {"observed": [next(arrays) for _ in observations]} for label, observations in wanted.items()}
+    by_budget: dict[int | None, dict[str, list[Observation]]] = {}
+    for label, scorer in scorers.items():
+        if isinstance(scorer, AttentionScorer) and scorer.exclude_sink <= len(chain.prompt_ids):
+            by_budget.setdefault(scorer.token_budget, {})[label] = scorer.observe(chain)
+    observed: dict[str, dict[str, Sequence[Float32Array]]] = {}
+    for token_budget, wanted in by_budget.items():
+        together = [observation for observations in wanted.values() for observation in observations]
+        arrays = iter(record(loaded, chain.ids, together, token_budget=token_budget))
+        observed |= {label: {"observed": [next(arrays) for _ in observations]} for label, observations in wanted.items()}
+    return observed
 
 
 def expect_sink_before(chain: EncodedChain, exclude_sink: int, n_before: int) -> None:

@@ -37,6 +37,9 @@ class EndOfThinking:
         Layers that count: ``"all"``, the ``"first_half"``, or the ``"last"``. The profile has all of them.
     exclude_sink
         Drop the first tokens of the sequence, that many, as keys and renormalise the rest of the row; 0 = off.
+    token_budget
+        Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
+        speed and memory, and numbers in the last digits; None takes 4096 on a CPU and 16384 on an accelerator.
 
     References
     ----------
@@ -50,9 +53,10 @@ class EndOfThinking:
     question: bool = True
     layers: Literal["all", "first_half", "last"] = "all"
     exclude_sink: int = 0
+    token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_at_least(self, exclude_sink=0)
+        expect_at_least(self, exclude_sink=0, token_budget=1)
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel) -> TokenScores:
         """Score the reasoning tokens of one chain, 0..1; the profile is (layers, heads, n).
@@ -74,7 +78,7 @@ class EndOfThinking:
         keys = range(len(before), len(before) + chain.n_reasoning)
         last = np.array([len(ids) - 1])
         observation = Observation(reduction="sum", queries=last, keys=keys, exclude_sink=self.exclude_sink)
-        (received,) = record(loaded, ids, [observation])
+        (received,) = record(loaded, ids, [observation], token_budget=self.token_budget)
         tag = "one token" if len(end) == 1 else f"the last of its {len(end)} tokens of text"
         profile = AttentionProfile(
             scorer="end_of_thinking", received=received, normalisation=normalisation_after(self.exclude_sink),

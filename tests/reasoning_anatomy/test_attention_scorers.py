@@ -111,7 +111,7 @@ EXPECTED: dict[Any, Callable[[np.ndarray], np.ndarray]] = {  # of 6 prompt, 11 r
 
 @pytest.mark.parametrize("exclude_sink", [0, 2])
 @pytest.mark.parametrize("scorer", EXPECTED, ids=repr)
-def test_scores_equal_eager_attention(make_random_model, make_random_chain, scorer, exclude_sink):
+def test_scores_equal_eager_attention(make_random_model, make_random_chain, deviation, scorer, exclude_sink):
     loaded, chain = make_random_model("llama"), make_random_chain(6, 11, 4)
     weights = eager(loaded, chain.ids)
     weights[..., :exclude_sink] = 0
@@ -119,26 +119,26 @@ def test_scores_equal_eager_attention(make_random_model, make_random_chain, scor
         expected = EXPECTED[scorer](weights / weights.sum(axis=3, keepdims=True))
     options = {name: getattr(scorer, name) for name in ("queries", "last_of") if hasattr(scorer, name)}
     scores = type(scorer)(exclude_sink=exclude_sink, **options).score(chain, loaded=loaded)
-    np.testing.assert_allclose(scores.profile.received, expected, atol=TOLERANCE)
+    assert deviation(scores.profile.scorer, scores.profile.received, expected) < TOLERANCE
     np.testing.assert_allclose(scores.score, expected.mean(axis=(0, 1)), atol=TOLERANCE)
     assert scores.profile.normalisation.startswith("first 2 tokens" if exclude_sink else "none")
 
 
-def test_in_a_window_attention_is_per_query_that_sees_the_token(make_random_model, make_random_chain):
+def test_in_a_window_attention_is_per_query_that_sees_the_token(make_random_model, make_random_chain, deviation):
     loaded, chain = make_random_model("mistral"), make_random_chain(6, 11, 9)  # a window of 7
     received = ExposureNormalisedAttention(queries="answer").score(chain, loaded=loaded).profile.received
     seen = np.array([min(9, max(0, j + 7 - 17)) for j in range(6, 17)])
     sums = eager(loaded, chain.ids)[:, :, 17:, 6:17].sum(axis=2)
-    np.testing.assert_allclose(received, sums / np.maximum(seen, 1), atol=TOLERANCE)
+    assert deviation("exposure_normalised_attention", received, sums / np.maximum(seen, 1)) < TOLERANCE
     assert (received[..., :5] == 0).all()  # no answer token sees them
 
 
-def test_contribution_is_the_weight_times_the_length_of_the_projected_value(make_random_model, make_random_chain):
+def test_contribution_is_the_weight_times_the_length_of_the_projected_value(make_random_model, make_random_chain, deviation):
     loaded, chain = make_random_model("llama"), make_random_chain(6, 11, 4)
     weights = eager(loaded, chain.ids)[:, :, 17:, 6:17].mean(axis=2)
     expected = weights * value_lengths(loaded, chain)[..., 6:17]
     scores = Contribution().score(chain, loaded=loaded)
-    np.testing.assert_allclose(scores.profile.received, expected, rtol=1e-4, atol=TOLERANCE)
+    assert deviation("contribution", scores.profile.received, expected) < TOLERANCE
     np.testing.assert_allclose(scores.score, np.mean(expected, axis=(0, 1)), rtol=1e-4)
 
 
@@ -162,6 +162,34 @@ def test_scorers_share_one_forward_pass(make_random_model, make_random_chain):
         np.testing.assert_allclose(shared.score, alone.score, rtol=1e-5)
 
 
+def test_scorers_of_one_token_budget_share_their_passes(make_random_model, make_random_chain):
+    loaded, chain = make_random_model("qwen2"), make_random_chain(6, 11, 4)
+    specs = ("answer_attention:token_budget=8", "contribution:token_budget=8", "accumulated_attention", "end_of_thinking")
+    scorers = {spec: load("scorer", spec) for spec in specs}
+    lengths = []
+    hook = loaded.model.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    observed = observe_together(scorers, chain, loaded=loaded)
+    alone = scorers[specs[0]].score(chain, loaded=loaded)
+    hook.remove()
+    assert lengths == [8, 8, 5, 21, 8, 8, 5]
+    assert list(observed) == list(specs[:3])
+    for label, known in observed.items():
+        whole = load("scorer", label.partition(":")[0]).score(chain, loaded=loaded)
+        np.testing.assert_allclose(scorers[label].score(chain, loaded=None, **known).score, whole.score, atol=TOLERANCE)
+    np.testing.assert_array_equal(scorers[specs[0]].score(chain, loaded=None, **observed[specs[0]]).score, alone.score)
+
+
+@pytest.mark.parametrize(
+    "key", [*(made.__module__.rpartition(".")[2] for made in OBSERVING), "end_of_thinking", "receiver_heads"]
+)
+def test_every_scorer_of_attention_takes_a_token_budget(key):
+    assert load("scorer", f"{key}:token_budget=64").token_budget == 64
+    with pytest.raises(PluginError, match="token_budget is 0, expected 1 or more"):
+        load("scorer", f"{key}:token_budget=0")
+
+
 # --- end of thinking
 
 
@@ -177,7 +205,7 @@ def encoded(tiny, example_chains):
 
 @pytest.mark.parametrize("question", [True, False])
 @pytest.mark.parametrize(("layers", "chosen"), [("all", slice(0, 2)), ("first_half", slice(0, 1)), ("last", slice(1, 2))])
-def test_end_of_thinking_is_the_last_row_of_the_chain_and_the_probe(tiny, encoded, question, layers, chosen):
+def test_end_of_thinking_is_the_last_row_of_the_chain_and_the_probe(tiny, encoded, deviation, question, layers, chosen):
     read = tiny.tokenizer  # it has no think tags, so they are characters
     probe = read("Stop and sum up.", add_special_tokens=False)["input_ids"]
     tags = [read(tag, add_special_tokens=False)["input_ids"] for tag in ("<think>", "</think>")]
@@ -185,7 +213,7 @@ def test_end_of_thinking_is_the_last_row_of_the_chain_and_the_probe(tiny, encode
     ids = np.concatenate([before, encoded.reasoning_ids, probe, tags[1]])
     expected = eager(tiny, ids)[:, :, -1, len(before) : len(before) + encoded.n_reasoning]
     scores = EndOfThinking(probe="Stop and sum up.", question=question, layers=layers).score(encoded, loaded=tiny)
-    np.testing.assert_allclose(scores.profile.received, expected, atol=TOLERANCE)
+    assert deviation("end_of_thinking", scores.profile.received, expected) < TOLERANCE
     np.testing.assert_allclose(scores.score, expected[chosen].mean(axis=(0, 1)), atol=TOLERANCE)
     assert f"the last of its {len(tags[1])} tokens of text" in scores.profile.queries
     assert ("no prompt" in scores.profile.queries) == (not question)
@@ -236,7 +264,7 @@ def stepped(tiny, texts) -> list[tuple[EncodedChain, np.ndarray]]:
 
 
 @pytest.mark.parametrize("proximity", [1, 2])
-def test_receiver_heads_score_as_the_whole_matrix_says(tiny, stepped, proximity):
+def test_receiver_heads_score_as_the_whole_matrix_says(tiny, stepped, deviation, proximity):
     chain, step = stepped[0]
     assert step.max() > proximity
     start, stop = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
@@ -245,7 +273,7 @@ def test_receiver_heads_score_as_the_whole_matrix_says(tiny, stepped, proximity)
     scores = ReceiverHeads(proximity=proximity, heads="0.1 1.3").score(chain, loaded=tiny)
     received = scores.profile.received
     of_step = np.stack([received[..., step == index].mean(axis=2) for index in range(step.max() + 1)], axis=2)
-    np.testing.assert_allclose(of_step[..., :-proximity], vertical[..., :-proximity], atol=TOLERANCE)
+    assert deviation("receiver_heads", of_step[..., :-proximity], vertical[..., :-proximity]) < TOLERANCE
     last = step > step.max() - proximity
     np.testing.assert_allclose(received[..., last], weights[:, :, stop:, start:stop].mean(axis=2)[..., last], atol=TOLERANCE)
     np.testing.assert_allclose(scores.score, (received[0, 1] + received[1, 3]) / 2, rtol=1e-6)
@@ -424,6 +452,28 @@ def test_a_run_with_chains_in_pieces_says_what_that_changes(tiny, texts, tmp_pat
     run = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
     assert run.manifest.checks["running_in_pieces_changes_logits_by"] < 1e-4  # float32 rounding, or none
     assert run.manifest.checks["recording_changes_logits_by"] == 0
+
+
+def test_a_token_budget_is_an_option_of_a_run(tiny, texts, tmp_path):
+    labels = [
+        "answer_attention:token_budget=40",
+        "end_of_thinking:token_budget=40",
+        "receiver_heads:token_budget=40,proximity=1",
+    ]
+    scorers = [*labels, "answer_attention", "end_of_thinking", "receiver_heads:proximity=1"]
+    lengths = []
+    hook = tiny.model.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    run = measure(texts, out=tmp_path / "run", model=tiny, scorers=scorers, strategies=[], workers=1)
+    hook.remove()
+    assert 40 in lengths
+    assert max(lengths) > 40
+    assert 0 < run.manifest.checks["running_in_pieces_changes_logits_by"] < 1e-5
+    assert run.manifest.checks["recording_changes_logits_by"] == 0
+    tokens = run.tokens()
+    for label, whole in zip(labels, scorers[3:], strict=True):
+        np.testing.assert_allclose(tokens[f"score_{label}"], tokens[f"score_{whole}"], atol=TOLERANCE)
 
 
 def test_checks_of_an_earlier_process_stay_when_the_run_is_finished(tiny, texts, tmp_path, monkeypatch):
