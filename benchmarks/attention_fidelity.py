@@ -2,12 +2,12 @@
 
 The reference is each scorer's definition written out over the (layers, heads, T, T) weights that the model returns with
 `output_attentions=True` in float32, on SmolLM2-135M and a shipped chain. The deviation is the largest absolute one of any
-layer, head and token, for one forward pass and for passes of 64 tokens
-(`end_of_thinking` has a sequence of its own, in one pass both times).
+layer, head and token, for one forward pass and for passes of 64 tokens. Beside it stands its share of the largest value of the
+scorer, because some scorers are single weights and others sums over many queries or lengths of vectors.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,7 @@ import tyro
 
 from benchmarks._models import example_chains, model_of
 from reasoning_anatomy import plugins
-from reasoning_anatomy.attention import record
 from reasoning_anatomy.encoding import ChainEncoder
-from reasoning_anatomy.importance._attention_scorer import AttentionScorer
 from reasoning_anatomy.importance.receiver_heads import steps_of
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, FloatArray
@@ -85,28 +83,36 @@ def vertical_scores(weights: Weights, step: npt.NDArray[np.int64], proximity: in
 
 
 def profile_of(label: str, loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> Weights:
-    """(layers, heads, n) of a scorer, recorded in passes of ``token_budget`` where it observes the chain."""
-    scorer = plugins.load("scorer", label)
-    known: dict[str, Any] = {}
-    if isinstance(scorer, AttentionScorer):
-        known["observed"] = record(loaded, chain.ids, scorer.observe(chain), token_budget=token_budget)
-    received: Weights = scorer.score(chain, loaded=loaded, **known).profile.received
+    """(layers, heads, n) of a scorer, recorded in passes of ``token_budget``."""
+    scorer = replace(plugins.load("scorer", label), token_budget=token_budget)
+    received: Weights = scorer.score(chain, loaded=loaded).profile.received
     return received
 
 
-def deviations(loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> dict[str, float]:
-    """Largest absolute deviation of every scorer's profile, by label; of vertical scores for receiver heads."""
+def deviations(loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> pd.DataFrame:
+    """Largest deviation of every scorer's profile, by label; of vertical scores for receiver heads.
+
+    Returns
+    -------
+    Columns ``absolute``, and ``share`` of the largest value of the reference.
+    """
     p, end = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
     weights = eager_weights(loaded, chain.ids).astype(np.float64)
     seen = np.arange(len(chain.ids) - p, len(chain.ids) - end, -1)
     found = {}
     for label, reference in references(loaded, chain, p, end, seen).items():
-        found[label] = float(np.abs(profile_of(label, loaded, chain, token_budget) - reference(weights)).max())
+        found[label] = _deviation(profile_of(label, loaded, chain, token_budget), reference(weights))
     step = steps_of(chain)
     received = profile_of("receiver_heads:proximity=1,heads=0.0", loaded, chain, token_budget)
     by_step = np.stack([received[..., step == index].mean(axis=2) for index in range(step.max())], axis=2)
     vertical = vertical_scores(weights[:, :, p:end, p:end], step, 1)[..., :-1]
-    return found | {"receiver_heads": float(np.abs(by_step - vertical).max())}
+    found["receiver_heads"] = _deviation(by_step, vertical)
+    return pd.DataFrame.from_dict(found, orient="index", columns=["absolute", "share"])
+
+
+def _deviation(found: Weights, expected: FloatArray) -> tuple[float, float]:
+    largest = float(np.abs(found - expected).max())
+    return largest, largest / float(np.abs(expected).max())
 
 
 def references(
@@ -139,8 +145,9 @@ def main() -> None:
     columns = {}
     for name, budget in (("one pass", None), (f"passes of {options.pieces}", options.pieces)):
         columns[name] = deviations(loaded, chain, budget)
-    print(f"{options.chain}: {len(chain.ids)} tokens, {chain.n_reasoning} of reasoning; largest absolute deviation")
-    print(pd.DataFrame(columns).to_string(float_format="{:.1e}".format))
+    print(f"{options.chain}: {len(chain.ids)} tokens, {chain.n_reasoning} of reasoning")
+    print("largest absolute deviation, and its share of the scorer's largest value")
+    print(pd.concat(columns, axis=1).to_string(float_format="{:.1e}".format))
 
 
 if __name__ == "__main__":

@@ -32,16 +32,21 @@ def example_chains() -> list[ReasoningChain]:
     return read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl")))
 
 
-_deviations: dict[str, float] = {}
+_deviations: dict[str, tuple[float, float]] = {}
 
 
 @pytest.fixture(scope="session")
 def deviation() -> Callable[..., float]:
-    """Largest absolute difference between what a scorer says and its reference; the end of the session lists them."""
+    """Largest absolute difference between what a scorer says and its reference.
+
+    The end of the session lists them, beside their share of the largest value of the reference.
+    """
 
     def largest(scorer: str, found: np.ndarray, expected: np.ndarray) -> float:
         difference = float(np.abs(np.asarray(found) - np.asarray(expected)).max())
-        _deviations[scorer] = max(difference, _deviations.get(scorer, 0.0))
+        share = difference / float(np.abs(expected).max())
+        before = _deviations.get(scorer, (0.0, 0.0))
+        _deviations[scorer] = max(difference, before[0]), max(share, before[1])
         return difference
 
     return largest
@@ -50,8 +55,9 @@ def deviation() -> Callable[..., float]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _deviations:
         terminalreporter.section("largest deviation of each scorer from its reference")
-        for scorer, difference in sorted(_deviations.items()):
-            terminalreporter.write_line(f"{scorer:<28} {difference:.1e}")
+        terminalreporter.write_line(f"{'':<36} absolute  of the largest value")
+        for scorer, (difference, share) in sorted(_deviations.items()):
+            terminalreporter.write_line(f"{scorer:<36} {difference:<9.1e} {share:.1e}")
 
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
