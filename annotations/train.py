@@ -22,6 +22,7 @@ from annotations.agreement import GoldChain, read_gold
 from annotations.alignment import NO_UNIT, deciding_units
 from annotations.scheme import CATEGORIES, SYMBOLIC_COMPUTATION, class_of
 from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
+from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.types import FloatArray
 
 STRENGTH: Final = 1.0
@@ -123,7 +124,7 @@ def write(trained: Trained, path: Path) -> None:
         if np.abs(weights).max() >= 0.0005
     ]
     head = f'"categories": {json.dumps(list(CATEGORIES))},\n"temperature": {trained.temperature:.3f},\n'
-    path.write_text("{\n" + head + '"weights": {\n' + ",\n".join(rows) + "\n}\n}\n", encoding="utf-8")
+    write_atomic(path, "{\n" + head + '"weights": {\n' + ",\n".join(rows) + "\n}\n}\n")
 
 
 def _fit(features: Sequence[Sequence[str]], category: NDArray[np.int64]) -> tuple[list[str], FloatArray]:
