@@ -1,5 +1,6 @@
 """Tokens to functional categories: one annotator per file, the guidelines, the gold labels, agreement."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from annotations.token_roles import write_token_roles
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import AnnotationError
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run import Run, expect_annotator_name
 
 __all__ = ["annotate_run", "label_spans"]
 
@@ -36,7 +37,16 @@ def label_spans(
     Returns
     -------
     One of ``annotations.scheme.CATEGORIES`` per span.
+
+    Raises
+    ------
+    AnnotationError
+        A span does not fit the text, the text is none that can be written, or the annotator cannot label it.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise AnnotationError(f"text holds half of a surrogate pair at character {error.start}; repair the text") from error
     return list(plugins.load("annotator", annotator).annotate(text, spans, question=question).category)
 
 
@@ -56,7 +66,8 @@ def annotate_run(
     annotator
         Key and options of an annotator.
     name
-        Under which the labels are kept: that of the file and of the columns. The annotator's own where None.
+        Under which the labels are kept: that of the file and of the columns. Where None, the annotator's own, with the options
+        that differ from the default: ``spacy``, ``spacy-model-blank``.
     progress
         Wraps the iteration over the chains, as ``tqdm.tqdm`` does.
 
@@ -68,12 +79,15 @@ def annotate_run(
     ------
     AnnotationError
         No chain is measured, the name holds the labels of somebody else, or a chain cannot be labelled.
+    RunError
+        The name cannot be that of a file.
     """
     plugin = plugins.load("annotator", annotator)
     measured = run.measured
     if not measured:
         raise AnnotationError(f"{run.folder}: has no measured chain to annotate; finish the run first")
-    kept_as = name or str(getattr(plugin, "name", plugins.key_of(plugin)))
+    kept_as = name or str(getattr(plugin, "name", re.sub(r"[^\w.]+", "-", plugins.label(plugin), flags=re.ASCII)))
+    expect_annotator_name(kept_as)
     _expect_own(run, kept_as, type(plugin).__name__)
     labels = {}
     for chain_id in progress(measured) if progress else measured:

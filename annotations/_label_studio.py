@@ -112,7 +112,8 @@ def _rows(
     for index, result in enumerate(results):
         place = f"{where}, region {result.get('id', index)}"
         if result["type"] != "labels" or result["from_name"] != FROM_NAME:
-            problems.add(place, f"is {shown(result['type'])} of {shown(result['from_name'])}; use the exported interface")
+            made_with = shown(result.get("from_name", "no control"))
+            problems.add(place, f"is {shown(result['type'])} of {made_with}; remove it, and use the exported interface")
             continue
         value = result["value"]
         if len(value["labels"]) != 1:

@@ -31,7 +31,7 @@ class Cache:
         if place == OFF:
             return cls(None)
         if place is not None:
-            return cls(Path(place))
+            return cls(Path(place).expanduser())
         base = os.environ.get("XDG_CACHE_HOME")
         return cls((Path(base) if base else Path.home() / ".cache") / "reasoning-anatomy" / "llm")
 

@@ -24,8 +24,9 @@ _CUES: Final = (
     rf"(?:to|i(?:['’]ll|\s+will|\s+should)|we(?:['’]ll|\s+will|\s+should|\s+can))\s+(?:{_AGAIN}|verify|make\s+sure)",
     r"(?:double|cross)[- ]check(?:ing|ed)?", r"(?:is|was)\s+(?:that|this|it)\s+(?:right|correct)(?=\s*\?)",
     r"does\s+(?:that|this|it)\s+make\s+sense", r"am\s+i\s+(?:sure|missing)",
-    # Taking back.
-    r"actually", r"scratch\s+that", r"my\s+mistake", r"i\s+(?:made|see\s+(?:my|the|a))\s+(?:a\s+)?(?:mistake|error)",
+    # Taking back. In "she actually paid 5" nothing is taken back.
+    r"(?:(?<=[.!?:;,—–…]\s)|(?<=\b(?:but|now)\s)|(?<=\b(?:so|no)\s)|(?<=\bwait\s)|(?<![^\n]))actually",
+    r"scratch\s+that", r"my\s+mistake", r"i\s+(?:made|see\s+(?:my|the|a))\s+(?:a\s+)?(?:mistake|error)",
     r"(?:that|this)(?:['’]s|\s+is|\s+was)\s+(?:not\s+(?:right|correct|possible)|wrong|incorrect)", r"not\s+quite",
 )  # fmt: skip
 _PATTERN: Final = re.compile(rf"(?<![\w'’-])(?:{'|'.join(_CUES)})(?![\w'’-])", re.IGNORECASE | re.MULTILINE)

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from annotations._marked import Piece
+from annotations._roles_expression import expression_pattern, is_expression, value_side
 
 _LONGEST_VALUE: Final = 100  # characters; a longer number is compared as text, and a longer text is no answer
 _BOXED: Final = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -54,21 +55,23 @@ class _Stated(NamedTuple):
 
 
 def answer_values(answer: str) -> frozenset[Value]:
-    r"""Values that an answer gives: its numbers, or its text where it has none; empty where it is neither.
+    r"""Values that an answer gives: its numbers, or its text where it has none or is an expression; empty where it is neither.
 
     The answer is what the last ``\boxed{…}`` holds, else what follows the last "answer is" or ``####`` in its
-    sentence, else the last number
-    or the whole text.
+    sentence, else the last number or the whole text. Of ``x = 5`` it is the ``5``.
 
     >>> sorted(answer_values(r"The answer is: \boxed{1,200.0}")), sorted(answer_values("So it is 3 + 4 = 7."))
     ([Fraction(1200, 1)], [Fraction(7, 1)])
+    >>> answer_values(r"\boxed{x^2 + 1}")
+    frozenset({'x^2 + 1'})
     """
-    stated = _announced(answer)
-    found = [number.value for number in _numbers(answer if stated is None else stated)]
-    if found:
-        return frozenset(found if stated is not None else found[-1:])
-    text = _plain(answer if stated is None else stated)
-    return frozenset({text} if 0 < len(text) <= _LONGEST_VALUE and any(map(str.isalnum, text)) else ())
+    announced = _announced(answer)
+    if announced is None:
+        return frozenset([number.value for number in _numbers(answer)][-1:]) or _words_of(answer)
+    stated = value_side(_unwrapped(announced))
+    if is_expression(stated) and not _CHOICE.fullmatch(stated) and len(stated) <= _LONGEST_VALUE:
+        return frozenset({stated})
+    return frozenset(number.value for number in _numbers(stated)) or _words_of(stated)
 
 
 def restatements(text: str, values: frozenset[Value]) -> list[Piece]:
@@ -76,7 +79,8 @@ def restatements(text: str, values: frozenset[Value]) -> list[Piece]:
 
     Numbers are compared as exact fractions: ``1,200``, ``1200.0`` and ``1{,}200`` are one value, and so are ``0.5``,
     ``1/2`` and ``\frac12``. A quotient that can be computed, such as ``180/15``, states its two numbers only; list numbers
-    and the 5 of ``5x`` state nothing. Other answers are compared as words; a single letter counts where it is written as a
+    and the 5 of ``5x`` state nothing. An expression is found as a whole, however it is spaced; its parts state nothing. Other
+    answers are compared as words; a single letter counts where it is written as a
     choice: ``(B)``, ``\boxed{B}``, ``option B``.
 
     >>> text = r"1200 / 2 = 600, and 1,200.00 = 1{,}200"
@@ -108,8 +112,13 @@ def _braced(text: str, start: int) -> str:
     return text[start:]
 
 
-def _plain(text: str) -> str:
-    return _WRAPPING.sub(lambda match: match[1] or "", text).strip(" \t\n\r.:,;").casefold()
+def _words_of(text: str) -> frozenset[Value]:
+    words = _unwrapped(text).casefold()
+    return frozenset({words} if 0 < len(words) <= _LONGEST_VALUE and any(map(str.isalnum, words)) else ())
+
+
+def _unwrapped(text: str) -> str:
+    return _WRAPPING.sub(lambda match: match[1] or "", text).strip(" \t\n\r.:,;")
 
 
 def _numbers(text: str) -> list[_Stated]:
@@ -172,6 +181,8 @@ def _signed(value: Value, *, negative: bool) -> Value:
 
 def _pattern(words: str) -> re.Pattern[str]:
     """Where an answer that is no number is stated: group 1."""
+    if is_expression(words) and not _CHOICE.fullmatch(words):
+        return expression_pattern(words)
     if choice := _CHOICE.fullmatch(words):
         letter = re.escape(choice[1].upper())
         return re.compile(rf"(?:(?i:option|choice|answer(?:\s+is)?:?)\s+|\\(?:boxed|text)\{{|\()({letter})(?![\w'’])")

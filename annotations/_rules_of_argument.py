@@ -117,6 +117,12 @@ def _above(sentence: Sentence, index: int) -> str:
     return FUNCTION if sentence.clues[index].tag == "IN" and sentence.clues[index].dep == "prep" else META_DISCOURSE
 
 
+def _now(sentence: Sentence, index: int) -> str:
+    """``Now we subtract`` orders steps; in ``ten years from now``, and where ages are asked for, it is a time of the story."""
+    told = sentence.question.tells_of("now") and not sentence.starts(index) and sentence.word(index + 1) != ","
+    return ENTITY_NAME if told or sentence.word(index - 1) == "from" else META_DISCOURSE
+
+
 def _opens_or_pauses(otherwise: str) -> Rule:
     """Discourse where the word opens a sentence or stands before a pause; ``otherwise`` elsewhere."""
 
@@ -144,6 +150,7 @@ RULES: Final = by_word(
         _common: "common",
         _given: "given",
         _final: "final",
+        _now: "now",
         _opens_or_pauses(FUNCTION): "also still",
         _opens_or_pauses(ENTITY_NAME): "well",
     }

@@ -174,16 +174,37 @@ def _perfect(sentence: Sentence, index: int) -> str | None:
 
 
 def _left(sentence: Sentence, index: int) -> str:
-    clue, before, after = sentence.clues[index], sentence.word(index - 1), sentence.word(index + 1)
-    if after in {"side", "hand", "-", "column", "end", "corner"} or before == "the":
+    """``3 are left`` remain; ``on the left`` is a side, and ``the train left`` is the story."""
+    before, after = sentence.word(index - 1), sentence.word(index + 1)
+    if after in role("sided") or before == "the" or before in role("turning"):
         return ENTITY_NAME
-    departs = after in {"the", "home", "his", "her", "their", "school", "work", "town"} and clue.tag in ("VBD", "VBN", "")
-    return ENTITY_NAME if departs and before not in {"is", "are", "were", "was"} else VERBAL_MATH
+    return ENTITY_NAME if _departs(sentence, index) else VERBAL_MATH
+
+
+def _departs(sentence: Sentence, index: int) -> bool:
+    """Whether somebody or something left, rather than that a number of things was left."""
+    clue, subject = sentence.clues[index], sentence.clues[index].subject
+    before, after = sentence.word(index - 1), sentence.word(index + 1)
+    leaves_place = after in {"the", "home", "his", "her", "their", "school", "work", "town"} and clue.tag in ("VBD", "VBN", "")
+    if leaves_place and before not in {"is", "are", "were", "was"}:
+        return True
+    is_active = clue.tag == "VBD" and clue.dep != "acl" and subject >= 0 and after not in {"over", "with"}
+    is_one = is_active and sentence.clues[subject].tag in ("NNP", "PRP", "NN") and sentence.symbols[subject] is None
+    return is_one and before not in role("being") and not sentence.is_number(subject - 1)
+
+
+def _right(sentence: Sentence, index: int) -> str | None:
+    """Tell the sides of ``on the right`` and ``right-angled`` from the judgement of ``the right answer``."""
+    before, after = sentence.word(index - 1), sentence.word(index + 1)
+    if before in role("turning") or after in role("sided") or (before == "the" and after in role("pauses") | {"", "of"}):
+        return ENTITY_NAME
+    return None
 
 
 RULES: Final = by_word(
     {
         _left: "left",
+        _right: "right",
         _ordinal: "first second third",
         _times: "times",
         _by: "by",

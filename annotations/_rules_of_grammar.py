@@ -3,6 +3,7 @@
 from typing import Final
 
 from annotations import _lexicon
+from annotations._lexicon import role
 from annotations._rules import by_word
 from annotations._words import Sentence
 from annotations.scheme import COREFERENCE, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
@@ -54,7 +55,7 @@ def _introduces_clause(sentence: Sentence, index: int) -> bool:
 
 def _one(sentence: Sentence, index: int) -> str:
     clue, before, after = sentence.clues[index], sentence.word(index - 1), sentence.word(index + 1)
-    if after == "of" and sentence.word(index + 2) in {"them", "these", "those"} and before in {"is", "are", "was"}:
+    if after == "of" and sentence.word(index + 2) in {"them", "these", "those"} and before not in role("counting_one"):
         return COREFERENCE
     if after == "of" or clue.dep == "nummod" or sentence.is_number(index + 1):
         return VERBAL_MATH

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ COLUMNS: Final = ("chain_id", "unit", "start", "end", "before", "text", "after",
 _NEEDED: Final = ("chain_id", "start", "end", "text", "category")
 _CONTEXT: Final = 40
 _GUARD: Final = "'"
+_DATE: Final = re.compile(r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[\s./-]*\d", re.IGNORECASE)
 
 LabelTask = tuple[ReasoningChain, Sequence[tuple[int, int]], Sequence[str | None]]
 """A chain, its units, and a suggested category for each."""
@@ -62,12 +64,12 @@ def read_sheet(path: Path, problems: Problems) -> Iterator[LabelledRow]:
 def guarded(cell: str) -> str:
     """Put an apostrophe before what a spreadsheet program might calculate, convert or cut; `unguarded` takes it away.
 
-    A formula could be planted in a chain (``=HYPERLINK(…)``); and ``1/2`` would come back as a date, ``3.50`` as 3.5.
+    A formula could be planted in a chain (``=HYPERLINK(…)``); ``1/2`` and ``mar-3`` would come back as dates, ``3.50`` as 3.5.
 
-    >>> guarded("=SUM(A1)"), guarded("3.50"), guarded("'s"), guarded("pump")
-    ("'=SUM(A1)", "'3.50", "''s", 'pump')
+    >>> guarded("=SUM(A1)"), guarded("3.50"), guarded("'s"), guarded("mar-3"), guarded("pump")
+    ("'=SUM(A1)", "'3.50", "''s", "'mar-3", 'pump')
     """
-    is_plain = cell[:1].isalpha() and cell.lower() not in ("true", "false")
+    is_plain = cell[:1].isalpha() and cell.lower() not in ("true", "false") and not _DATE.match(cell)
     return cell if is_plain or not cell else _GUARD + cell
 
 

@@ -240,10 +240,16 @@ def _category_of_letter(layout: Layout, index: int) -> str | None:
     if letter in "aAI":
         listed = letter in layout.variables and letter != "I" and after in {"and", ",", ")", "is", ".", "be"}
         pauses = after in {"and", "is", "has", ",", ".", ":", "'s", "to", ")"}
-        named = letter == "A" and (before in role("geometry") or pauses)
+        named = letter == "A" and (before in role("geometry") or pauses or _is_inside_sentence(layout, index))
         if not (beside_operator or listed):
             return _category_of_label(layout, index) if named else None
     return _category_of_label(layout, index)
+
+
+def _is_inside_sentence(layout: Layout, index: int) -> bool:
+    """Whether a capital letter follows a word on its line and opens no title: an article would be small there."""
+    same_line = layout.is_word(index - 1) and "\n" not in layout.text[layout.units[index - 1].end : layout.units[index].start]
+    return same_line and index + 1 < len(layout.units) and not layout.units[index + 1].text[0].isupper()
 
 
 def _category_of_label(layout: Layout, index: int) -> str:

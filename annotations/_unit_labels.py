@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from annotations._layout import Layout, read_layout
-from annotations.alignment import align
-from annotations.scheme import CATEGORIES
+from annotations.alignment import NO_UNIT, deciding_units
+from annotations.scheme import CATEGORIES, FUNCTION
 from reasoning_anatomy.types import Annotation, IntArray
 
 
@@ -43,13 +43,11 @@ def to_tokens(text: str, spans: IntArray, labels: UnitLabels, *, annotator: str)
     A token that shows a unit without a label has none; in a text with such units, neither has a token that shows no unit.
     """
     layout = read_layout(text)
-    units = [(unit.start, unit.end) for unit in layout.units]
-    shown = _units_shown(spans, units)
-    category = _categories(layout, spans, labels.category, shown)
-    owners = [_owner(overlaps, labels.category, chosen) for overlaps, chosen in zip(shown, category, strict=True)]
+    owners = _owners(layout, spans, labels.category)
+    nobody = FUNCTION if None not in labels.category else None
     return Annotation(
         annotator,
-        tuple(category),
+        tuple(_of_owners(labels.category, owners, nobody)),
         confidence=None if labels.confidence is None else np.array(_of_owners(labels.confidence, owners, np.nan)),
         justification=None if labels.justification is None else tuple(_of_owners(labels.justification, owners, None)),
         votes=None if labels.votes is None else np.array(_of_owners(labels.votes, owners, 0), dtype=np.int64),
@@ -57,7 +55,7 @@ def to_tokens(text: str, spans: IntArray, labels: UnitLabels, *, annotator: str)
 
 
 def from_tokens(units: Sequence[tuple[int, int]], spans: IntArray, category: Sequence[str | None]) -> list[str | None]:
-    """Category of every unit: the one that most of its characters have; ties as in `align`, None where no token shows it."""
+    """Category of every unit: that of most of its characters, ties as in `deciding_units`; None where no token shows it."""
     counts: list[Counter[str]] = [Counter() for _ in units]
     for overlaps, chosen in zip(_units_shown(spans, units), category, strict=True):
         for index, n_characters in overlaps.items() if chosen is not None else ():
@@ -79,27 +77,22 @@ def _units_shown(spans: IntArray, units: Sequence[tuple[int, int]]) -> list[dict
     return found
 
 
-def _categories(
-    layout: Layout, spans: IntArray, category: Sequence[str | None], shown: Sequence[dict[int, int]]
-) -> list[str | None]:
-    labelled = {index: chosen for index, chosen in enumerate(category) if chosen is not None}
-    aligned = align(
+def _owners(layout: Layout, spans: IntArray, category: Sequence[str | None]) -> list[int | None]:
+    """Index of the unit that labels each span; None where there is none, or where the span shows a unit without a label."""
+    units = [(unit.start, unit.end) for unit in layout.units]
+    labelled = [index for index, chosen in enumerate(category) if chosen is not None]
+    decided = deciding_units(
         spans,
-        [(layout.units[index].start, layout.units[index].end) for index in labelled],
-        list(labelled.values()),
+        [units[index] for index in labelled],
+        [str(category[index]) for index in labelled],
         in_formula=[layout.formula[index] for index in labelled],
         text=layout.text,
     )
-    if len(labelled) == len(category):
-        return list(aligned)
-    is_labelled = [bool(overlaps) and overlaps.keys() <= labelled.keys() for overlaps in shown]
-    return [chosen if known else None for chosen, known in zip(aligned, is_labelled, strict=True)]
-
-
-def _owner(overlaps: dict[int, int], category: Sequence[str | None], chosen: str | None) -> int | None:
-    """Find the unit that gave a token its category: the one of this category that it shows most of, the first among equals."""
-    candidates = [index for index in overlaps if category[index] == chosen]
-    return max(candidates, key=lambda index: (overlaps[index], -index)) if chosen is not None and candidates else None
+    owners = [None if index == NO_UNIT else labelled[index] for index in decided]
+    if len(labelled) == len(units):
+        return owners
+    known = [bool(overlaps) and overlaps.keys() <= set(labelled) for overlaps in _units_shown(spans, units)]
+    return [owner if is_known else None for owner, is_known in zip(owners, known, strict=True)]
 
 
 def _of_owners(values: Sequence[Any], owners: Sequence[int | None], missing: Any) -> list[Any]:

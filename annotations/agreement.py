@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,8 +55,8 @@ class Agreement:
         One row per category: ``category, precision, recall, f1, n_gold, n_predicted``.
     confusions
         One row per pair of categories confused, the commonest first: ``gold, predicted, n_units, examples``.
-    n_units, units_per_second
-        Size and speed; the speed leaves out loading the pipeline.
+    n_units
+        Number of units compared.
     """
 
     kappa_categories: float
@@ -66,7 +65,6 @@ class Agreement:
     table: pd.DataFrame
     confusions: pd.DataFrame
     n_units: int
-    units_per_second: float
 
 
 def read_gold(path: str | Path = DEV) -> list[GoldChain]:
@@ -97,14 +95,16 @@ def measure_agreement(chains: Sequence[GoldChain], *, annotator: str = "spacy") 
     """
     if not chains:
         raise AnnotationError("there are no gold chains to compare with; give at least one")
-    label_spans(chains[0].reasoning, chains[0].spans, annotator)  # loads the pipeline before the clock starts
-    begun = time.perf_counter()
     predicted = [
         category for chain in chains for category in label_spans(chain.reasoning, chain.spans, annotator, chain.question)
     ]
-    seconds = time.perf_counter() - begun
     gold = [category for chain in chains for category in chain.category]
     words = [chain.reasoning[start:end] for chain in chains for start, end in chain.spans]
+    return compare(gold, predicted, words)
+
+
+def compare(gold: Sequence[str], predicted: Sequence[str], words: Sequence[str]) -> Agreement:
+    """Agreement of two categories of each unit, whose texts are ``words``."""
     table = _table(gold, predicted)
     return Agreement(
         kappa_categories=float(cohen_kappa_score(gold, predicted)),
@@ -113,7 +113,6 @@ def measure_agreement(chains: Sequence[GoldChain], *, annotator: str = "spacy") 
         table=table,
         confusions=_confusions(gold, predicted, words),
         n_units=len(gold),
-        units_per_second=len(gold) / seconds,
     )
 
 
@@ -128,7 +127,7 @@ def _gold_chain(record: dict[str, object]) -> GoldChain:
     return GoldChain(str(record["chain_id"]), str(record["question"]), str(record["reasoning"]), spans, category)
 
 
-def _table(gold: list[str], predicted: list[str]) -> pd.DataFrame:
+def _table(gold: Sequence[str], predicted: Sequence[str]) -> pd.DataFrame:
     precision, recall, f1, n_gold = precision_recall_fscore_support(
         gold, predicted, labels=list(CATEGORIES), average=None, zero_division=0.0
     )
@@ -137,7 +136,7 @@ def _table(gold: list[str], predicted: list[str]) -> pd.DataFrame:
     return pd.DataFrame(columns | {"n_predicted": n_predicted})
 
 
-def _confusions(gold: list[str], predicted: list[str], words: list[str]) -> pd.DataFrame:
+def _confusions(gold: Sequence[str], predicted: Sequence[str], words: Sequence[str]) -> pd.DataFrame:
     missed = [row for row in zip(gold, predicted, words, strict=True) if row[0] != row[1]]
     rows = [
         (truth, guess, n, ", ".join(sorted({word for a, b, word in missed if (a, b) == (truth, guess)})[:8]))
@@ -146,7 +145,8 @@ def _confusions(gold: list[str], predicted: list[str], words: list[str]) -> pd.D
     return pd.DataFrame(rows, columns=["gold", "predicted", "n_units", "examples"])
 
 
-def _report(agreement: Agreement) -> str:
+def report(agreement: Agreement) -> str:
+    """Table, kappas and confusions as text."""
     return "\n".join(
         [
             agreement.table.to_string(index=False, float_format="{:.3f}".format),
@@ -155,7 +155,6 @@ def _report(agreement: Agreement) -> str:
             f"kappa, two classes     {agreement.kappa_classes:.3f}",
             f"macro-F1               {agreement.macro_f1:.3f}",
             f"units                  {agreement.n_units}",
-            f"units per second       {agreement.units_per_second:,.0f}",
             "",
             agreement.confusions.to_string(index=False) if len(agreement.confusions) else "no confusions",
             "",
@@ -170,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--annotator", default="spacy", help="key and options, as in spacy:model=blank")
     chosen = parser.parse_args(arguments)
     try:
-        sys.stdout.write(_report(measure_agreement(read_gold(chosen.gold), annotator=chosen.annotator)))
+        sys.stdout.write(report(measure_agreement(read_gold(chosen.gold), annotator=chosen.annotator)))
     except ReasoningAnatomyError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -8,26 +8,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from annotations.scheme import CATEGORIES, FUNCTION
+from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.types import IntArray
 
 _LINE_BREAK: Final = re.compile(r"[\n\r\v\f\u0085\u2028\u2029]")
 NO_UNIT: Final = -1
 """Stands for the unit of a span that has none."""
-
-
-def align(
-    spans: IntArray,
-    units: Sequence[tuple[int, int]],
-    category: Sequence[str],
-    *,
-    in_formula: Sequence[bool] | None = None,
-    text: str = "",
-) -> tuple[str, ...]:
-    """Category of every span: that of the unit that decides it (see `deciding_units`), ``FUNCTION`` where none does."""
-    owners = deciding_units(spans, units, category, in_formula=in_formula, text=text)
-    return tuple(FUNCTION if index == NO_UNIT else category[index] for index in owners)
 
 
 def deciding_units(

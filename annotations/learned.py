@@ -96,7 +96,7 @@ class Learned:
             A span does not fit the text, the file of weights cannot be read, or the spaCy model is not installed.
         """
         checked = check_spans(spans, len(text))
-        weights = read_weights(Path(self.weights) if self.weights else SHIPPED)
+        weights = read_weights(Path(self.weights).expanduser() if self.weights else SHIPPED)
         pipeline = pipeline_for(self.model, annotator="learned")
         layout, features = read_features(text, question, pipeline)
         probabilities = weights.probabilities(features)
@@ -118,7 +118,7 @@ def read_weights(path: Path) -> Weights:
     """Read a trained classifier; `AnnotationError` says what is wrong with the file."""
     try:
         return _read_weights(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AnnotationError(
             f"{path}: holds no weights of the learned annotator ({error!r}); make them with: python -m annotations.train"
         ) from error
@@ -132,5 +132,8 @@ def _read_weights(path: Path, modified: int) -> Weights:
         raise ValueError(f"categories are {record['categories']}, expected {list(CATEGORIES)}")
     rows = record["weights"]
     matrix = np.array(list(rows.values()), dtype=np.float64).reshape(len(rows), len(CATEGORIES))
+    temperature = float(record["temperature"])
+    if not (np.isfinite(matrix).all() and 0 < temperature < np.inf):
+        raise ValueError(f"temperature {temperature} and weights must be finite, the temperature above zero")
     features = {name: row for row, name in enumerate(rows)}
-    return Weights(features, matrix, float(record["temperature"]), hashlib.sha256(content).hexdigest())
+    return Weights(features, matrix, temperature, hashlib.sha256(content).hexdigest())

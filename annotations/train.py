@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from sklearn.feature_extraction.text import CountVectorizer  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.metrics import cohen_kappa_score, f1_score  # type: ignore[import-untyped]
 from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
 
 from annotations._features import read_features
 from annotations._parse import pipeline_for
-from annotations.agreement import GoldChain, read_gold
+from annotations.agreement import Agreement, GoldChain, compare, read_gold, report
 from annotations.alignment import NO_UNIT, deciding_units
-from annotations.scheme import CATEGORIES, SYMBOLIC_COMPUTATION, class_of
+from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
+from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.types import FloatArray
 
 STRENGTH: Final = 1.0
@@ -34,8 +34,9 @@ TEMPERATURES: Final = np.geomspace(0.25, 4.0, 65)
 
 @dataclass(frozen=True)
 class Examples:
-    """Units to learn from: their features, categories (index into ``CATEGORIES``) and questions."""
+    """Units to learn from: their texts, features, categories (index into ``CATEGORIES``) and questions."""
 
+    text: list[str]
     features: list[list[str]]
     category: NDArray[np.int64]
     question: list[str]
@@ -49,7 +50,7 @@ class Trained:
     ----------
     features, matrix, temperature
         Names of the features, their (n_features, 6) log-odds, and what divides the log-odds for calibration.
-    kappa_categories, kappa_classes, macro_f1
+    held_out
         Agreement with the gold labels of classifiers that never saw a chain of the question, over all units.
     confidence, accuracy
         Mean stated probability of these predictions, and the share that is right.
@@ -58,9 +59,7 @@ class Trained:
     features: list[str]
     matrix: FloatArray
     temperature: float
-    kappa_categories: float
-    kappa_classes: float
-    macro_f1: float
+    held_out: Agreement
     confidence: float
     accuracy: float
 
@@ -68,6 +67,7 @@ class Trained:
 def read_examples(chains: Sequence[GoldChain], *, model: str = "auto") -> Examples:
     """Features of the units of gold chains, each with the gold category of the span that covers most of it."""
     pipeline = pipeline_for(model, annotator="learned")
+    text: list[str] = []
     features: list[list[str]] = []
     category: list[int] = []
     questions: list[str] = []
@@ -76,10 +76,11 @@ def read_examples(chains: Sequence[GoldChain], *, model: str = "auto") -> Exampl
         spans = np.array([(unit.start, unit.end) for unit in layout.units], dtype=np.int64).reshape(-1, 2)
         for unit, owner in enumerate(deciding_units(spans, chain.spans, chain.category)):
             if owner != NO_UNIT:
+                text.append(layout.units[unit].text)
                 features.append(found[unit])
                 category.append(CATEGORIES.index(chain.category[owner]))
                 questions.append(chain.question)
-    return Examples(features, np.array(category), questions)
+    return Examples(text, features, np.array(category), questions)
 
 
 def train(examples: Examples) -> Trained:
@@ -88,14 +89,11 @@ def train(examples: Examples) -> Trained:
     logits, gold = held_out_logits(examples), examples.category
     predicted = logits.argmax(axis=1)
     temperature = _temperature(logits, gold)
-    n_computation = sum(class_of(category) == SYMBOLIC_COMPUTATION for category in CATEGORIES)
     return Trained(
         features,
         matrix,
         temperature,
-        kappa_categories=float(cohen_kappa_score(gold, predicted)),
-        kappa_classes=float(cohen_kappa_score(gold < n_computation, predicted < n_computation)),
-        macro_f1=float(f1_score(gold, predicted, average="macro")),
+        held_out=compare([CATEGORIES[at] for at in gold], [CATEGORIES[at] for at in predicted], examples.text),
         confidence=float(np.exp(_log_probabilities(logits / temperature).max(axis=1)).mean()),
         accuracy=float((predicted == gold).mean()),
     )
@@ -123,7 +121,7 @@ def write(trained: Trained, path: Path) -> None:
         if np.abs(weights).max() >= 0.0005
     ]
     head = f'"categories": {json.dumps(list(CATEGORIES))},\n"temperature": {trained.temperature:.3f},\n'
-    path.write_text("{\n" + head + '"weights": {\n' + ",\n".join(rows) + "\n}\n}\n", encoding="utf-8")
+    write_atomic(path, "{\n" + head + '"weights": {\n' + ",\n".join(rows) + "\n}\n}\n")
 
 
 def _fit(features: Sequence[Sequence[str]], category: NDArray[np.int64]) -> tuple[list[str], FloatArray]:
@@ -176,12 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _report(trained: Trained, examples: Examples, path: Path) -> str:
     return (
         f"{path}: trained on {len(examples.features)} units of {len(set(examples.question))} questions\n"
-        "on questions left out of the training:\n"
-        f"  kappa, six categories  {trained.kappa_categories:.3f}\n"
-        f"  kappa, two classes     {trained.kappa_classes:.3f}\n"
-        f"  macro-F1               {trained.macro_f1:.3f}\n"
-        f"  mean confidence        {trained.confidence:.3f}\n"
-        f"  accuracy               {trained.accuracy:.3f}\n"
+        f"on questions left out of the training:\n\n{report(trained.held_out)}\n"
+        f"mean confidence        {trained.confidence:.3f}\n"
+        f"accuracy               {trained.accuracy:.3f}\n"
     )
 
 

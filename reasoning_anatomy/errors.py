@@ -17,6 +17,20 @@ class ModelError(ReasoningAnatomyError):
     """A model cannot be found, loaded or measured."""
 
 
+class SharingError(ModelError):
+    """Sharing prefixes gives a model other likelihoods than whole forward passes do.
+
+    Attributes
+    ----------
+    change
+        Mean change of a token's nll, in nats.
+    """
+
+    def __init__(self, message: str, *, change: float) -> None:
+        super().__init__(message)
+        self.change = change
+
+
 class MeasurementError(ReasoningAnatomyError):
     """One chain cannot be measured; the other chains of the run can.
 

@@ -8,7 +8,7 @@ import torch
 
 from reasoning_anatomy.attention_interface import can_be_installed
 from reasoning_anatomy.chain_likelihood import ChainLikelihood
-from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.errors import SharingError
 from reasoning_anatomy.full_likelihood import FullLikelihood
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.shared_likelihood import SharedLikelihood
@@ -59,7 +59,7 @@ def tokens_per_pass(loaded: LoadedModel, token_budget: int | None) -> int:
 def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
     """Tell whether a token reaches later ones by attention alone, of a kind that sequences of ``n_tokens`` can share."""
     layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
-    is_known = can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
+    is_known = loaded.may_share and can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
     return is_known and n_tokens <= longest_of_one_rotation(loaded)
 
 
@@ -80,8 +80,8 @@ def largest_likelihood_change(loaded: LoadedModel, chain: EncodedChain) -> float
 
     Raises
     ------
-    ModelError
-        It is too large to be rounding: this model's attention is of a kind that prefix sharing does not know.
+    SharingError
+        It is too large to be rounding: this model passes something from token to token that prefix sharing does not know.
     """
     expected = FullLikelihood(loaded, chain, token_budget=len(chain.ids)).token_logp()
     in_two_pieces = (len(chain.ids) + 1) // 2  # shows what passes from token to token outside the attention
@@ -89,9 +89,10 @@ def largest_likelihood_change(loaded: LoadedModel, chain: EncodedChain) -> float
     change = np.abs(shared.token_logp() - expected)
     tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.1
     if not change.mean() <= tolerance:
-        raise ModelError(
+        raise SharingError(
             f"{loaded.id}: sharing prefixes changes the nll of a token by {change.mean():.2g} nats on average, where at most "
-            f"{tolerance} is rounding; the attention of {type(loaded.model).__name__} cannot be pruned by this version"
+            f"{tolerance} is rounding: the attention of {type(loaded.model).__name__} is of a kind that is not known here",
+            change=float(change.mean()),
         )
     return float(change.max())
 

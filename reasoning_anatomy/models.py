@@ -63,12 +63,15 @@ class LoadedModel:
         What the user called it.
     quantization
         ``"4bit"``, ``"8bit"`` or None.
+    may_share
+        Whether sequences may share what they have in common; False where this was seen to change likelihoods.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     id: str
     quantization: str | None = None
+    may_share: bool = True
 
     @property
     def device(self) -> torch.device:

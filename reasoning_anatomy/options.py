@@ -2,10 +2,10 @@
 
 
 def expect_ratio(plugin: object, *names: str) -> None:
-    """Refuse options outside 0..1."""
+    """Refuse options outside 0..1; None stands for a default and passes."""
     for name in names:
         value = getattr(plugin, name)
-        if not 0 <= value <= 1:
+        if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name} is {value}, expected 0..1")
 
 

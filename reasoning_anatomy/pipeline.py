@@ -1,10 +1,11 @@
 """Chains through encode -> scores -> paths into a run folder; what is there is kept."""
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +19,14 @@ from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
-from reasoning_anatomy.errors import ChainFileError, EncodingError, MeasurementError, RunError, UndefinedScoreError
+from reasoning_anatomy.errors import (
+    ChainFileError,
+    EncodingError,
+    MeasurementError,
+    RunError,
+    SharingError,
+    UndefinedScoreError,
+)
 from reasoning_anatomy.fit import read_fit, write_fit
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
@@ -52,7 +60,11 @@ class Plan:
     @classmethod
     def of(cls, scorers: Sequence[str], strategies: Sequence[str]) -> "Plan":
         """Make the plugins that the specs name; `PluginError` where one is unknown or wrong."""
-        return cls(_by_label("scorer", scorers), _by_label("strategy", strategies))
+        plan = cls(_by_label("scorer", scorers), _by_label("strategy", strategies))
+        for number, strategy in enumerate(plan.strategies.values()):
+            if hasattr(strategy, "expect_measured"):
+                strategy.expect_measured(list(plan.strategies)[:number])
+        return plan
 
 
 def measure(
@@ -134,7 +146,13 @@ def measure_missing(
     plan, loaded, workers, stages
         As in `measure`.
     """
-    found = _check(loaded, plan, [encoded[chain.chain_id] for chain in missing])
+    to_measure = [encoded[chain.chain_id] for chain in missing]
+    try:
+        found = _check(loaded, plan, to_measure)
+    except SharingError as error:
+        warnings.warn(f"{error}. It is pruned by whole forward passes instead: right, and slower", UserWarning, stacklevel=2)
+        loaded = replace(loaded, may_share=False)
+        found = {**_check(loaded, plan, to_measure), "prefix_sharing_would_change_nll_by": error.change}
     update(run, checks={**run.manifest.checks, **found})  # those of the chains measured before stay
     plan = _fitted(plan, run=run, encoded=encoded, loaded=loaded, configuration=configuration, stages=stages)
     _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))

@@ -156,11 +156,16 @@ class Run:
         return str(self._annotation_table(name).attrs["annotator"])
 
     def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:
-        """Write the labels of one annotator, by chain_id, and return the file; `RunError` where the name is no file's."""
-        if not _ANNOTATOR_NAME.fullmatch(annotator):
-            raise RunError(
-                f"annotator name {annotator!r}: names a file and a column; use up to 100 letters, digits, '-', '_' and '.'"
-            )
+        """Write the labels of one annotator, by chain_id, and return the file.
+
+        Raises
+        ------
+        RunError
+            The name is no file's, or there is no chain.
+        """
+        expect_annotator_name(annotator)
+        if not annotations:
+            raise RunError(f"{self.folder}: there are no labels of {annotator!r} to write; label one chain at least")
         table = pd.concat([_label_frame(*item) for item in annotations.items()], ignore_index=True)
         table.attrs["annotator"] = next(labels.annotator for labels in annotations.values())
         path = self._annotation_path(annotator)
@@ -252,6 +257,15 @@ def newest_run(folder: str | Path = "runs") -> Run:
     if not manifests:
         raise RunError(f"{folder}: holds no run; name one, or make one with: reasoning-anatomy demo --out {folder}/demo")
     return open_run(max(manifests, key=lambda path: (path.stat().st_mtime_ns, path)).parent)
+
+
+def expect_annotator_name(name: str) -> None:
+    """Raise `RunError` where a name can name neither a file nor a column."""
+    if not _ANNOTATOR_NAME.fullmatch(name):
+        raise RunError(
+            f"annotator name {name!r}: names a file and a column; use up to 100 letters, digits, '-', '_' and '.', and begin "
+            "with a letter or digit"
+        )
 
 
 def _label_frame(chain_id: str, labels: Annotation) -> pd.DataFrame:

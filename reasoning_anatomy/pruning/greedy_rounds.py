@@ -1,6 +1,7 @@
 """Greedy pruning in rounds: an approximation."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -9,6 +10,10 @@ from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning._search import Objective, Search
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray, PruningPath
+
+_FIRST_ROUND: Final = 16
+"""Tokens: with as many deletions in the first round, all rounds need about a fifth of the token-forwards of `greedy`."""
+_LARGEST_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,8 @@ class GreedyRounds:
         As for `greedy`.
     round_share
         Share of the tokens left at its beginning that a round deletes (rounded up); 0 scores all at every step, as `greedy`.
+        None takes that of 16 tokens in the chain, a quarter at most, which needs about a fifth of the token-forwards of
+        `greedy` from 60 tokens on.
     n_candidates
         How many candidates are scored at each step within a round.
     keep_ratio, tie_tolerance, token_budget, store_gib, checkpoint_every
@@ -34,7 +41,7 @@ class GreedyRounds:
     """
 
     objective: Objective = "answer"
-    round_share: float = 0.25
+    round_share: float | None = None
     n_candidates: int = 2
     keep_ratio: float = 0.0
     tie_tolerance: float = 1e-5
@@ -48,7 +55,8 @@ class GreedyRounds:
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
-        return Search(self, _Rounds(self.round_share, self.n_candidates)).prune(chain, loaded=loaded, job=job)
+        share = min(_LARGEST_SHARE, _FIRST_ROUND / chain.n_reasoning) if self.round_share is None else self.round_share
+        return Search(self, _Rounds(share, self.n_candidates)).prune(chain, loaded=loaded, job=job)
 
 
 @dataclass

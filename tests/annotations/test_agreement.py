@@ -87,10 +87,10 @@ def test_a_bad_line_of_gold_is_named(tmp_path, line, message):
         read_gold(path)
 
 
-def test_the_command_prints_table_kappa_and_speed(capsys):
+def test_the_command_prints_table_kappa_and_confusions(capsys):
     assert main(["--annotator", "spacy:model=blank"]) == 0
     printed = capsys.readouterr().out
-    assert all(word in printed for word in (*CATEGORIES, "kappa, six categories", "kappa, two classes", "units per second"))
+    assert all(word in printed for word in (*CATEGORIES, "kappa, six categories", "kappa, two classes", "examples"))
 
 
 def test_the_command_fails_with_a_message(tmp_path, capsys):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from annotations import label_spans
 from annotations._units import scan
-from annotations.alignment import align, check_spans
+from annotations.alignment import NO_UNIT, check_spans, deciding_units
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 
@@ -17,6 +17,12 @@ TEXT = "So 48 / 2 = 24 clips, and \\( 3x - 8 = 43 \\).\n\nTherefore, it doesn't 
 BLANK = "spacy:model=blank"
 
 UNITS, NAMES = [(0, 5), (6, 9)], ["FUNCTION", "SYMBOLIC_MATH"]
+
+
+def unit_of(span: tuple[int, int], **options: object) -> str:
+    """Name of the unit that decides a span."""
+    [index] = deciding_units(np.array([span]), UNITS, NAMES, **options)
+    return "none" if index == NO_UNIT else NAMES[index]
 
 
 @pytest.mark.parametrize(
@@ -29,11 +35,11 @@ UNITS, NAMES = [(0, 5), (6, 9)], ["FUNCTION", "SYMBOLIC_MATH"]
         ((3, 8), "SYMBOLIC_MATH", "two against two: the higher in rule 10"),
         ((5, 6), "SYMBOLIC_MATH", "whitespace goes with what it leads"),
         ((6, 6), "SYMBOLIC_MATH", "so does nothing at all"),
-        ((9, 9), "FUNCTION", "nothing at the end leads nothing"),
+        ((9, 9), "none", "nothing at the end leads nothing"),
     ],
 )
 def test_a_token_takes_the_unit_that_it_overlaps_most(span, expected, why):
-    assert align(np.array([span]), UNITS, NAMES, text="costs 7*8") == (expected,), why
+    assert unit_of(span, text="costs 7*8") == expected, why
 
 
 @pytest.mark.parametrize("line_break", ["\n", "\r\n", "\n\n  ", " \n", "\u2028"])
@@ -49,11 +55,17 @@ def test_a_lone_space_is_labelled_as_in_a_model_that_keeps_it_with_the_number():
 
 def test_whitespace_inside_a_formula_is_symbolic():
     inside = [True, True]
-    assert align(np.array([[5, 6], [5, 5], [9, 10]]), UNITS, NAMES, in_formula=inside) == (
+    assert [unit_of(span, in_formula=inside) for span in ((5, 6), (5, 5), (9, 10))] == [
         "SYMBOLIC_MATH",
         "SYMBOLIC_MATH",
-        "FUNCTION",
-    )
+        "none",
+    ]
+    assert label_spans("\\( 5\n\\)\n", [(2, 3), (4, 5), (7, 8)], BLANK) == ["SYMBOLIC_MATH", "SYMBOLIC_MATH", "FUNCTION"]
+
+
+def test_half_a_surrogate_pair_is_named():
+    with pytest.raises(AnnotationError, match="text holds half of a surrogate pair at character 3; repair the text"):
+        label_spans("So \ud83d", [(0, 2)], BLANK)
 
 
 def test_tokens_that_share_a_character_share_its_category():

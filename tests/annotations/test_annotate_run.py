@@ -4,7 +4,7 @@ import pytest
 
 from annotations import annotate_run, label_spans
 from annotations.scheme import CATEGORIES
-from reasoning_anatomy.errors import AnnotationError
+from reasoning_anatomy.errors import AnnotationError, RunError
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.types import ReasoningChain
 
@@ -26,20 +26,37 @@ def run(tmp_path, make_planted_run) -> Run:
 
 def test_every_token_of_every_chain_gets_its_category(run):
     path = annotate_run(run, annotator=BLANK)
-    assert path == run.folder / "annotations" / "spacy.parquet"
+    assert path == run.folder / "annotations" / "spacy-model-blank.parquet"
     tokens = open_run(run.folder).tokens()
-    assert set(tokens["category_spacy"]) <= set(CATEGORIES)
+    assert set(tokens["category_spacy-model-blank"]) <= set(CATEGORIES)
     for chain in CHAINS:
         spans = run.measurement(chain.chain_id).encoded.spans
         expected = label_spans(chain.reasoning, spans, BLANK, chain.question)
-        assert tokens.loc[tokens["chain_id"] == chain.chain_id, "category_spacy"].tolist() == expected
-    assert tokens["confidence_spacy"].between(0.8, 1).all()
+        assert tokens.loc[tokens["chain_id"] == chain.chain_id, "category_spacy-model-blank"].tolist() == expected
+    assert tokens["confidence_spacy-model-blank"].between(0.8, 1).all()
 
 
 def test_annotating_again_replaces_the_labels(run):
     first = annotate_run(run, annotator=BLANK).read_bytes()
     assert annotate_run(run, annotator=BLANK).read_bytes() == first
-    assert run.annotators == ["spacy"]
+    assert run.annotators == ["spacy-model-blank"]
+
+
+def test_the_same_annotator_with_other_options_stands_beside(run):
+    annotate_run(run, annotator=BLANK)
+    annotate_run(run, annotator="learned:model=blank")
+    annotate_run(run, annotator=BLANK, name="mine")
+    assert run.annotators == ["learned-model-blank", "mine", "spacy-model-blank"]
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_anything_is_labelled(run):
+    with pytest.raises(RunError, match=r"annotator name '\.\./x': names a file and a column"):
+        annotate_run(run, annotator="llm:url=http://127.0.0.1:9/v1,model=none,key_variable=", name="../x")
+
+
+def test_labels_of_no_chain_are_not_written(run):
+    with pytest.raises(RunError, match="there are no labels of 'mine' to write"):
+        run.write_annotations("mine", {})
 
 
 def test_progress_sees_every_chain(run):

@@ -118,6 +118,15 @@ WORDS = [
     (4, "The ⟦triangle⟧ is right.", "E"),
     (5, "There are ⟦exactly⟧ two of them.", "V"),
     (5, "This is ⟦exactly⟧ right.", "M"),
+    (6, "The car turned ⟦left⟧ there.", "E"),
+    (4, "The triangle is ⟦right⟧-angled.", "E"),
+    (4, "She sits to the ⟦right⟧ of Bob.", "E"),
+    (5, "That is the ⟦right⟧ answer.", "M"),
+    (5, "⟦Now⟧ we subtract.", "M"),
+    (4, "Ten years from ⟦now⟧ he is 30.", "E"),
+    (1, "It goes from ⟦A⟧ to B.", "S"),
+    (1, "Let ⟦A⟧ be the sum.", "S"),
+    (9, "⟦A⟧ red car stops.", "F"),
 ]
 
 GRAMMAR = [
@@ -149,6 +158,13 @@ GRAMMAR = [
     (4, "The ⟦monic⟧ polynomial is prime.", "V"),
     (6, "The tins ⟦that⟧ Kim bought are red.", "F"),
     (6, "Cy is ⟦one⟧ of them.", "C"),
+    (6, "⟦One⟧ of them is red.", "C"),
+    (6, "At least ⟦one⟧ of them is red.", "V"),
+    (6, "Ann ⟦left⟧ at 8 am.", "E"),
+    (6, "She ⟦left⟧ 3 apples on the table.", "E"),
+    (6, "So 3 apples are ⟦left⟧.", "V"),
+    (6, "There are 5 ⟦left⟧ over.", "V"),
+    (6, "We are ⟦left⟧ with 7.", "V"),
     (9, "The ⟦after⟧-work class is long.", "E"),
 ]
 
@@ -176,6 +192,8 @@ def test_grammar_decides_what_lexicons_cannot(category_in, rule, marked, expecte
         ("So 46 of the people ⟦say⟧ no.", "46 people say yes. How many say no?", "E"),
         ("His ⟦statement⟧ is a lie.", "Knights tell the truth and knaves lie. Who is Cy?", "E"),
         ("This ⟦statement⟧ is about the sum.", "What is the sum?", "M"),
+        ("Tom is 30 ⟦now⟧.", "How old is Tom now?", "E"),
+        ("⟦Now⟧ Tom is 30.", "How old is Tom now?", "M"),
         ("The ⟦median⟧ is 5.", "Find the median of 3, 5 and 9.", "V"),
         ("The ⟦median⟧ AM is 5.", "In triangle ABC, find AM.", "E"),
     ],

@@ -37,7 +37,7 @@ Rows = list[dict[str, str]]
 @pytest.fixture
 def run(tmp_path, make_planted_run) -> Run:
     run = make_planted_run(tmp_path / "run", CHAINS)
-    annotate_run(run, annotator="spacy:model=blank")
+    annotate_run(run, annotator="spacy:model=blank", name="spacy")
     return run
 
 
@@ -309,8 +309,12 @@ def change(task: dict, **value: object) -> None:
         (lambda task: change(task, text="Oh"), 'text is "Oh", exported was "So"'),
         (lambda task: change(task, start="0"), "-1..2"),
         (
+            lambda task: task["annotations"][0]["result"].append({"type": "relation", "from_id": "a", "to_id": "b"}),
+            'is "relation" of "no control"; remove it',
+        ),
+        (
             lambda task: task["annotations"][0]["result"][0].update(type="choices"),
-            'is "choices" of "category"; use the exported',
+            'is "choices" of "category"; remove it, and use the exported',
         ),
         (lambda task: task["annotations"][0]["result"].pop(), "1 of 31 units are not in it, first unit 30"),
         (lambda task: task.pop("annotations"), "is no task of Label Studio (KeyError('annotations')); export as JSON"),

@@ -98,7 +98,23 @@ def test_the_shipped_file_is_text_of_moderate_size():
     assert SHIPPED.stat().st_size < 1_000_000
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"categories": ["NOUN"]}', None])
+OTHERWISE_GOOD = json.dumps({"categories": list(CATEGORIES), "temperature": 1.0, "weights": {"word=a": [0.0] * 6}})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"categories": ["NOUN"]}',
+        OTHERWISE_GOOD.replace("1.0", "0"),
+        OTHERWISE_GOOD.replace("0.0]", "NaN]"),
+        OTHERWISE_GOOD.replace(", 0.0]", "]"),
+        OTHERWISE_GOOD.replace('{"word=a": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]}', "[1]"),
+        None,
+    ],
+)
 def test_a_file_that_holds_no_weights_is_named_with_the_remedy(tmp_path, content):
     path = tmp_path / "weights.json"
     if content is not None:
@@ -117,6 +133,11 @@ def test_empty_text_has_no_labels():
     assert label_spans("", [(0, 0)], "learned:model=blank") == ["FUNCTION"]
 
 
+def test_a_file_of_one_feature_is_enough(tmp_path):
+    (tmp_path / "weights.json").write_text(OTHERWISE_GOOD, encoding="utf-8")
+    assert read_weights(tmp_path / "weights.json").matrix.shape == (1, 6)
+
+
 def test_it_stands_beside_the_default_in_a_run(tmp_path, make_planted_run):
     chain = ReasoningChain(
         chain_id="a", question_id="q", question="Tom has 5 pens.", reasoning="So Tom has 5 + 3 = 8 pens.", answer="8"
@@ -124,8 +145,8 @@ def test_it_stands_beside_the_default_in_a_run(tmp_path, make_planted_run):
     run = make_planted_run(tmp_path / "run", [chain])
     for annotator in ("spacy:model=blank", "learned:model=blank"):
         annotate_run(run, annotator=annotator)
-    assert run.annotators == ["learned", "spacy"]
-    assert run.tokens()["confidence_learned"].between(0, 1).all()
+    assert run.annotators == ["learned-model-blank", "spacy-model-blank"]
+    assert run.tokens()["confidence_learned-model-blank"].between(0, 1).all()
 
 
 def test_the_command_trains_and_reports(tmp_path, capsys):

@@ -56,6 +56,7 @@ def example_chains() -> list[ReasoningChain]:
         ("reflection_cue", "They wait 5 minutes. Wait, no. Hmm!", ".... .... . ........ Wait. ... Hmm."),
         ("reflection_cue", "Let me check this. Let's double-check.", "Let me check ..... Let's double-check."),
         ("reflection_cue", "Let me do it again. Let me do it.", "Let me do .. ...... ... .. .. ..."),
+        ("reflection_cue", "Actually, no. She actually paid, but actually", "Actually. ... ... ........ ..... ... actually"),
         ("reflection_cue", "Alternatively, x. That's wrong. He has a check", "Alternatively. .. That's wrong. .. ... . ....."),
     ],
 )  # fmt: skip
@@ -77,6 +78,20 @@ def test_a_role_is_that_of_its_characters(role: str, reasoning: str, expected: s
         ("The answer is yes", "Yes, yes and yesterday", "Yes. yes ... ........."),
         ("1", "1. Take 1 pen\n1) one", ".. .... 1 ...\n.. ..."),
         ("5%", "So 5% of 5", ".. 5. .. 5"),
+        (r"\boxed{x^2+1}", "x^2 = 1, so 2x^2 + 1 or x^{2} + 1", "... . .. .. .... . . .. x^{2} + 1"),
+        (r"\boxed{3\sqrt{2}}", r"3 \sqrt{2} = \sqrt{18}, 2", r"3 \sqrt{2} . .......... ."),
+        (r"\boxed{\dfrac{x}{2}}", r"2 or \frac{x}{2}", r". .. \frac{x}{2}"),
+        (r"\boxed{x = 5}", "x + 5 = 10, x = 5", ". . 5 . ... . . 5"),
+        (r"\boxed{x = 1,200, y = 3}", "1 and 1200 and 3", ". ... 1200 ... 3"),
+        (r"\boxed{90^\circ}", "90 degrees", "90 ......."),
+        (r"\boxed{12 \text{ m}}", "12 m", "12 ."),
+        (r"\boxed{\text{(B) } 12}", "12 and (B)", "12 ... ..."),
+        ("The ratio is wanted. The answer is 3:4.", "3 : 4 and 4", "3 : 4 ... ."),
+        (
+            r"\boxed{(-\infty, 2) \cup (3, \infty)}",
+            r"2, \left(-\infty, 2\right) \cup (3, \infty)",
+            r".. .....(-\infty, 2\right) \cup (3, \infty)",
+        ),
     ],
 )
 def test_the_answer_is_restated_in_any_form(answer: str, reasoning: str, expected: str) -> None:
@@ -179,7 +194,7 @@ def test_annotating_a_run_writes_the_roles_beside_the_categories(tmp_path, make_
     examples = example_chains()[:3]
     run = make_planted_run(tmp_path / "run", examples)
     assert not [column for column in run.tokens() if column.startswith("role_")]
-    annotate_run(run, annotator="spacy:model=blank")
+    annotate_run(run, annotator="spacy:model=blank", name="spacy")
     tokens = open_run(run.folder).tokens()
     for example in examples:
         rows = tokens[tokens["chain_id"] == example.chain_id]

@@ -15,7 +15,7 @@ from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel, load_model
-from reasoning_anatomy.pipeline import measure
+from reasoning_anatomy.pipeline import Plan, measure
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.ascending_score import AscendingScore
 from reasoning_anatomy.pruning.category_matched import CategoryMatched
@@ -327,9 +327,13 @@ def test_every_token_of_a_category_is_drawn(make_random_model, make_random_chain
 
 
 def test_a_reference_that_was_not_measured_is_an_error_with_its_remedy(make_random_model, make_random_chain):
-    with pytest.raises(PluginError, match="list it before: --strategies greedy category_matched") as refused:
+    message = "follows 'greedy', which is not measured before it; list it before: --strategies greedy category_matched"
+    with pytest.raises(PluginError, match=message):
         CategoryMatched().prune(make_random_chain(2, 3, 1), loaded=make_random_model("llama"))
-    assert "'greedy', which was not measured on chain random before it" in str(refused.value)
+    for strategies in (["category_matched"], ["category_matched", "greedy"]):
+        with pytest.raises(PluginError, match=message):
+            Plan.of(["recency"], strategies)
+    assert list(Plan.of(["recency"], ["greedy", "category_matched"]).strategies) == ["greedy", "category_matched"]
 
 
 def test_a_run_holds_baselines_beside_the_path_that_they_are_held_against(tiny, example_chains, tmp_path):

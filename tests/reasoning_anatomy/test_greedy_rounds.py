@@ -33,11 +33,22 @@ def test_curve_is_that_of_the_tokens_it_leaves(make_random_model, make_random_ch
         assert path.nll_joint[step] == pytest.approx(left.joint, abs=NATS)
 
 
-@pytest.mark.parametrize(("objective", "times"), [("answer", 7), ("joint", 3), ("influence", 3)])
-def test_it_runs_a_fraction_of_the_tokens_of_greedy(make_random_model, make_random_chain, objective, times):
-    loaded, chain = make_random_model("llama"), make_random_chain(20, 100, 8)
+@pytest.mark.parametrize(
+    ("objective", "n", "times"), [("answer", 72, 5), ("answer", 100, 5), ("answer", 150, 5), ("joint", 100, 2.5)]
+)
+def test_it_runs_a_fraction_of_the_tokens_of_greedy(make_random_model, make_random_chain, objective, n, times):
+    loaded, chain = make_random_model("llama"), make_random_chain(100, n, 13)
     exact = Greedy(objective=objective).prune(chain, loaded=loaded)
     assert GreedyRounds(objective=objective).prune(chain, loaded=loaded).token_forwards <= exact.token_forwards / times
+
+
+@pytest.mark.parametrize(("n", "first_round"), [(8, 2), (64, 16), (80, 16), (140, 16)])
+def test_the_first_round_deletes_sixteen_tokens_a_quarter_at_most(make_random_model, make_random_chain, n, first_round):
+    loaded, chain = make_random_model("llama"), make_random_chain(2, n, 2)
+    whole = GreedyRounds(keep_ratio=1 - (first_round + 1) / n).prune(chain, loaded=loaded)
+    share = GreedyRounds(keep_ratio=1 - (first_round + 1) / n, round_share=first_round / n).prune(chain, loaded=loaded)
+    assert whole.deleted.tolist() == share.deleted.tolist()
+    assert whole.token_forwards == share.token_forwards
 
 
 def test_first_deletion_is_that_of_greedy(make_random_model, make_random_chain):

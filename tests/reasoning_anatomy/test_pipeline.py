@@ -1,6 +1,7 @@
 """From a file of chains to a run folder: the same whatever happens in between."""
 
 import copy
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -67,6 +68,26 @@ def test_models_that_cannot_be_recorded_can_be_pruned(make_random_model, tokeniz
     )  # fmt: skip
     assert (run.manifest.n_done, run.manifest.failed) == (1, {})
     assert ("prefix_sharing_changes_nll_by" in run.manifest.checks) == (family == "gemma2")
+
+
+def test_a_model_that_passes_more_than_attention_is_pruned_by_whole_passes(
+    make_random_model, tokenizer, example_chains, tmp_path
+):
+    model = copy.deepcopy(make_random_model("llama").model)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.model.layers[0].self_attn.register_forward_hook(
+        lambda _module, _args, output: (output[0] + output[0].cumsum(dim=1), output[1])  # as a recurrent layer would
+    )
+    loaded = LoadedModel(model, tokenizer, "mixed")
+    strategy = "greedy:keep_ratio=0.95"
+    with pytest.warns(UserWarning, match="It is pruned by whole forward passes instead"):
+        run = measure(example_chains[:1], out=tmp_path / "run", model=loaded, scorers=["recency"], strategies=[strategy])
+    assert run.manifest.checks["prefix_sharing_would_change_nll_by"] > 1e-3
+    chain = ChainEncoder(tokenizer).encode(example_chains[0])
+    expected = Greedy(keep_ratio=0.95).prune(chain, loaded=dataclasses.replace(loaded, may_share=False))
+    path = run.measurement(chain.chain_id).paths[strategy]
+    assert path.deleted.tolist() == expected.deleted.tolist()
+    np.testing.assert_allclose(path.nll_answer, expected.nll_answer, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gemma2"])
