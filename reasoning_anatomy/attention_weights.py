@@ -1,34 +1,17 @@
 """Attention weights of some queries of one layer, in float32, from what the layer hands to its attention function."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from reasoning_anatomy.attention_sight import Sight, causal_sight, masked_sight
 from reasoning_anatomy.errors import ModelError
 
 _OUTPUT_PROJECTIONS: Final = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 _TOKENS_AT_ONCE: Final = 1024
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """Attention of R queries on the keys that any of them sees.
-
-    Attributes
-    ----------
-    weights
-        (heads, R, K) float32, after the softmax; a row without any key it may look at is zero.
-    visible
-        (R, K) which query sees which key.
-    first_key
-        Place in the sequence of the first of the K keys.
-    """
-
-    weights: Tensor
-    visible: Tensor
-    first_key: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,59 +47,65 @@ class AttentionCall:
         return self.query.shape[2]
 
     @property
+    def group(self) -> int:
+        """Number of heads that share the keys of one kv head."""
+        return self.query.shape[1] // self.key.shape[1]
+
+    @property
     def first_key(self) -> int:
         """Place in the sequence of the first key."""
         return self.start + self.n_queries - self.key.shape[2]
 
-    def weights(self, rows: Tensor, *, exclude_sink: int = 0) -> Weights:
-        """Weights of the queries ``rows`` (R,), ascending, counted from ``start``.
+    def sight(self, rows: Tensor, *, exclude_sink: int = 0) -> Sight:
+        """Tell which keys the queries ``rows`` (R,) see, ascending and counted from ``start``.
 
-        With ``exclude_sink`` the first tokens of the sequence, that many, are no keys, nor is a learned sink: the softmax
-        runs over the rest.
+        With ``exclude_sink`` the first tokens of the sequence, that many, are no keys.
         """
-        visible = self._visible(rows)
-        if exclude_sink:
-            visible[:, : max(0, exclude_sink - self.first_key)] = False
-        seen = _any(visible, dim=0).nonzero()
-        columns = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 1)
-        visible = visible[:, columns]
-        scores = self._scores(rows, columns)
-        _hide(scores, visible)
-        weights = torch.softmax(scores, dim=2)
-        if not exclude_sink and self.options.get("s_aux") is not None:
-            sinks = self.options["s_aux"].float().view(-1, 1)
-            weights *= torch.sigmoid(scores.logsumexp(dim=2) - sinks)[:, :, None]
-        blind = ~_any(visible, dim=1)
-        if blind.any():
-            weights.masked_fill_(blind[:, None], 0.0)
-        return Weights(weights, visible, self.first_key + columns.start)
-
-    def _visible(self, rows: Tensor) -> Tensor:
-        n_keys = self.key.shape[2]
+        hidden = max(0, exclude_sink - self.first_key)
         if self.mask is None:
-            last_seen = rows + n_keys - self.n_queries
-            first, stop = int(last_seen[0]) + 1, int(last_seen[-1]) + 1
-            visible = torch.ones(len(rows), n_keys, dtype=torch.bool, device=rows.device)
-            visible[:, first:stop] = torch.arange(first, stop, device=rows.device) <= last_seen[:, None]
-            visible[:, stop:] = False
-            return visible
-        of_rows = self.mask[0, 0].index_select(0, rows)
-        return of_rows if of_rows.dtype == torch.bool else of_rows > torch.finfo(of_rows.dtype).min / 2
+            return causal_sight(rows + self.key.shape[2] - self.n_queries, hidden)
+        of_rows = self.mask[0, 0][rows]
+        return masked_sight(of_rows if of_rows.dtype == torch.bool else of_rows > torch.finfo(of_rows.dtype).min / 2, hidden)
 
-    def _scores(self, rows: Tensor, columns: slice) -> Tensor:
-        """(heads, R, columns) before the softmax, nothing hidden yet."""
-        _, n_heads, _, head_dim = self.query.shape
-        keys = self.key[0, :, columns].float()
+    def weights(self, rows: Tensor, sight: Sight, kv_heads: slice, *, learned_sink: bool = True) -> Tensor:
+        """(heads, R, K) float32 weights of the queries ``rows`` (R,) on the K keys of their ``sight``, after the softmax.
+
+        Of those heads that share the keys of ``kv_heads``. A query that sees no key has no weights but 0. Without the
+        ``learned_sink``, if there is one, each row sums to 1.
+        """
+        heads = self.heads_of(kv_heads)
+        scores = self._scores(rows, sight.keys, kv_heads, heads)
+        sight.hide(scores)
+        weights = torch.softmax(scores, dim=2)
+        if learned_sink and self.options.get("s_aux") is not None:
+            sinks = self.options["s_aux"][heads].float().view(-1, 1)
+            weights *= torch.sigmoid(scores.logsumexp(dim=2) - sinks)[:, :, None]
+        if (blind := sight.blind()) is not None:
+            weights.masked_fill_(blind[:, None], 0.0)
+        return weights
+
+    def heads_of(self, kv_heads: slice) -> slice:
+        """Heads whose queries look at the keys of ``kv_heads``."""
+        return slice(kv_heads.start * self.group, kv_heads.stop * self.group)
+
+    @cached_property
+    def _keys_by_channel(self) -> Tensor:
+        """(kv_heads, head_dim, K) float32: the layout that the product with a few queries reads at its full speed."""
+        return self.key[0].transpose(1, 2).float().contiguous()
+
+    def _scores(self, rows: Tensor, keys: slice, kv_heads: slice, heads: slice) -> Tensor:
+        """(heads, R, keys) before the softmax, nothing hidden yet."""
+        head_dim = self.query.shape[3]
         scaling = self.options.get("scaling")
-        queries = self.query[0].index_select(1, rows).float() * (head_dim**-0.5 if scaling is None else scaling)
-        grouped = queries.reshape(len(keys), -1, head_dim)
-        scores: Tensor = (grouped @ keys.transpose(1, 2)).view(n_heads, len(rows), -1)
+        queries = self.query[0][heads, rows].float() * (head_dim**-0.5 if scaling is None else scaling)
+        grouped = queries.reshape(-1, self.group * len(rows), head_dim)
+        scores: Tensor = (grouped @ self._keys_by_channel[kv_heads, :, keys]).view(len(queries), len(rows), -1)
         if (cap := self.options.get("softcap")) is not None:
             scores.div_(cap).tanh_().mul_(cap)
         if (bias := self.options.get("position_bias")) is not None:
-            scores += bias[0].index_select(1, rows)[:, :, columns]
+            scores += bias[0].expand(self.query.shape[1], -1, -1)[heads, rows][:, :, keys]
         if self.mask is not None and self.mask.dtype != torch.bool:
-            scores += self.mask[0].index_select(1, rows)[:, :, columns]
+            scores += self.mask[0][:, rows][:, :, keys]
         return scores
 
     def output_norms(self) -> Tensor:
@@ -133,19 +122,6 @@ class AttentionCall:
                 tokens = slice(first, first + _TOKENS_AT_ONCE)
                 norms[head, tokens] = (values[head * n_kv_heads // n_heads, tokens] @ heads[head]).norm(dim=1)
         return norms
-
-
-def _hide(scores: Tensor, visible: Tensor) -> None:
-    """Set the scores (heads, R, K) to -inf where a query does not see a key."""
-    partly = _any(~visible, dim=0).nonzero()
-    if len(partly):
-        columns = slice(int(partly[0]), int(partly[-1]) + 1)
-        scores[:, :, columns].masked_fill_(~visible[:, columns], -torch.inf)
-
-
-def _any(flags: Tensor, *, dim: int) -> Tensor:
-    """Reduce flags as `Tensor.any` does, ten times as fast."""
-    return flags.view(torch.uint8).amax(dim=dim).bool()
 
 
 def _output_matrix(module: Any, n_inputs: int, dtype: torch.dtype) -> Tensor:
