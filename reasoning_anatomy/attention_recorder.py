@@ -12,6 +12,7 @@ from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.attention_tally import Tally
 from reasoning_anatomy.attention_weights import AttentionCall
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.types import IntArray
 
 _BLOCK_ELEMENTS: Final = {"cpu": 2**20, "cuda": 2**26}  # weights that are held at once
 _BLOCK_QUERIES: Final = {"cpu": 64, "cuda": 512}  # enough for a fast product; more would compute what a causal mask hides
@@ -68,19 +69,27 @@ class Recorder:
 
 
 def _add_to(tallies: Sequence[Tally], call: AttentionCall) -> None:
-    """Add the weights of the queries that any of the tallies, alike in their keys, asks for: some queries and heads at a time."""
-    device, exclude_sink = call.query.device, tallies[0].of.exclude_sink
-    n_elements = _BLOCK_ELEMENTS.get(device.type, 2**24)
-    n_rows = min(_BLOCK_QUERIES.get(device.type, 512), n_elements // (call.group * call.key.shape[2])) or 1
-    queries = np.unique(np.concatenate([tally.queries_of(call) for tally in tallies]))
-    for first in range(0, len(queries), n_rows):
-        places = queries[first : first + n_rows]
-        rows = torch.from_numpy(places - call.start).to(device)
-        sight = call.sight(rows, exclude_sink=exclude_sink)
-        shares = [tally.share(call, places, sight) for tally in tallies]
-        n_kv_heads = n_elements // (call.group * len(rows) * sight.n_keys) or 1
-        for kv_head in range(0, call.key.shape[1], n_kv_heads):
-            kv_heads = slice(kv_head, kv_head + n_kv_heads)
-            weights = call.weights(rows, sight, kv_heads, learned_sink=not exclude_sink)
+    """Add the weights of this call to tallies that exclude the same keys, some queries and heads at a time."""
+    n_elements = _BLOCK_ELEMENTS.get(call.query.device.type, 2**24)
+    room = torch.empty(max(n_elements, call.group * call.key.shape[2]), device=call.query.device)
+    for places in _blocks(tallies, call, n_elements):
+        rows = torch.from_numpy(places - call.start).to(call.query.device)
+        block = call.block(rows, exclude_sink=tallies[0].of.exclude_sink)
+        shares = [tally.share(call, places, block.sight) for tally in tallies]
+        n_kv_heads = n_elements // (call.group * len(rows) * block.sight.n_keys) or 1
+        for first in range(0, call.key.shape[1], n_kv_heads):
+            kv_heads = slice(first, first + n_kv_heads)
+            weights = block.weights(kv_heads, room)
             for share in shares:
                 share.add(call.heads_of(kv_heads), weights)
+
+
+def _blocks(tallies: Sequence[Tally], call: AttentionCall, n_elements: int) -> list[IntArray]:
+    """Places of the queries in this call that any tally asks for, some at a time.
+
+    Blocks begin at multiples of their size, so that causal rows have lengths which suit vector instructions.
+    """
+    most = min(_BLOCK_QUERIES.get(call.query.device.type, 512), n_elements // (call.group * call.key.shape[2])) or 1
+    n_rows = 2 ** (most.bit_length() - 1)
+    places = np.unique(np.concatenate([tally.queries_of(call) for tally in tallies]))
+    return np.split(places, 1 + np.flatnonzero(np.diff(places // n_rows))) if len(places) else []

@@ -1,5 +1,6 @@
 """Attention weights of some queries of one layer, in float32, from what the layer hands to its attention function."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -51,62 +52,42 @@ class AttentionCall:
         """Number of heads that share the keys of one kv head."""
         return self.query.shape[1] // self.key.shape[1]
 
+    def heads_of(self, kv_heads: slice) -> slice:
+        """Heads whose queries look at the keys of ``kv_heads``."""
+        return slice(kv_heads.start * self.group, kv_heads.stop * self.group)
+
     @property
     def first_key(self) -> int:
         """Place in the sequence of the first key."""
         return self.start + self.n_queries - self.key.shape[2]
 
-    def sight(self, rows: Tensor, *, exclude_sink: int = 0) -> Sight:
-        """Tell which keys the queries ``rows`` (R,) see, ascending and counted from ``start``.
+    @cached_property
+    def keys_by_channel(self) -> Tensor:
+        """(kv_heads, head_dim, K) float32: the layout that the product with a few queries reads at its full speed."""
+        return self.key[0].transpose(1, 2).float().contiguous()
 
-        With ``exclude_sink`` the first tokens of the sequence, that many, are no keys.
+    @cached_property
+    def _queries_by_token(self) -> Tensor:
+        """(Q, heads, head_dim): as most layers lay them out, of which single queries are read at once."""
+        return self.query[0].transpose(0, 1).contiguous()
+
+    def block(self, rows: Tensor, *, exclude_sink: int = 0) -> "QueryBlock":
+        """Return the queries ``rows`` (R,), ascending and counted from ``start``, and what they see.
+
+        With ``exclude_sink`` the first tokens of the sequence, that many, are no keys, nor is a learned sink: the softmax
+        runs over the rest.
         """
-        hidden = max(0, exclude_sink - self.first_key)
+        scaling = self.options.get("scaling")
+        queries = self._queries_by_token.index_select(0, rows).transpose(0, 1).float()
+        queries = queries * (self.query.shape[3] ** -0.5 if scaling is None else scaling)
+        sinks = None if exclude_sink else self.options.get("s_aux")
+        return QueryBlock(self, rows, queries, self._sight(rows, max(0, exclude_sink - self.first_key)), sinks)
+
+    def _sight(self, rows: Tensor, hidden: int) -> Sight:
         if self.mask is None:
             return causal_sight(rows + self.key.shape[2] - self.n_queries, hidden)
         of_rows = self.mask[0, 0][rows]
         return masked_sight(of_rows if of_rows.dtype == torch.bool else of_rows > torch.finfo(of_rows.dtype).min / 2, hidden)
-
-    def weights(self, rows: Tensor, sight: Sight, kv_heads: slice, *, learned_sink: bool = True) -> Tensor:
-        """(heads, R, K) float32 weights of the queries ``rows`` (R,) on the K keys of their ``sight``, after the softmax.
-
-        Of those heads that share the keys of ``kv_heads``. A query that sees no key has no weights but 0. Without the
-        ``learned_sink``, if there is one, each row sums to 1.
-        """
-        heads = self.heads_of(kv_heads)
-        scores = self._scores(rows, sight.keys, kv_heads, heads)
-        sight.hide(scores)
-        weights = torch.softmax(scores, dim=2)
-        if learned_sink and self.options.get("s_aux") is not None:
-            sinks = self.options["s_aux"][heads].float().view(-1, 1)
-            weights *= torch.sigmoid(scores.logsumexp(dim=2) - sinks)[:, :, None]
-        if (blind := sight.blind()) is not None:
-            weights.masked_fill_(blind[:, None], 0.0)
-        return weights
-
-    def heads_of(self, kv_heads: slice) -> slice:
-        """Heads whose queries look at the keys of ``kv_heads``."""
-        return slice(kv_heads.start * self.group, kv_heads.stop * self.group)
-
-    @cached_property
-    def _keys_by_channel(self) -> Tensor:
-        """(kv_heads, head_dim, K) float32: the layout that the product with a few queries reads at its full speed."""
-        return self.key[0].transpose(1, 2).float().contiguous()
-
-    def _scores(self, rows: Tensor, keys: slice, kv_heads: slice, heads: slice) -> Tensor:
-        """(heads, R, keys) before the softmax, nothing hidden yet."""
-        head_dim = self.query.shape[3]
-        scaling = self.options.get("scaling")
-        queries = self.query[0][heads, rows].float() * (head_dim**-0.5 if scaling is None else scaling)
-        grouped = queries.reshape(-1, self.group * len(rows), head_dim)
-        scores: Tensor = (grouped @ self._keys_by_channel[kv_heads, :, keys]).view(len(queries), len(rows), -1)
-        if (cap := self.options.get("softcap")) is not None:
-            scores.div_(cap).tanh_().mul_(cap)
-        if (bias := self.options.get("position_bias")) is not None:
-            scores += bias[0].expand(self.query.shape[1], -1, -1)[heads, rows][:, :, keys]
-        if self.mask is not None and self.mask.dtype != torch.bool:
-            scores += self.mask[0][:, rows][:, :, keys]
-        return scores
 
     def output_norms(self) -> Tensor:
         """(heads, Q) Euclidean length of what each new token's value adds to the layer's output, at a weight of 1.
@@ -122,6 +103,64 @@ class AttentionCall:
                 tokens = slice(first, first + _TOKENS_AT_ONCE)
                 norms[head, tokens] = (values[head * n_kv_heads // n_heads, tokens] @ heads[head]).norm(dim=1)
         return norms
+
+
+@dataclass(frozen=True, eq=False)
+class QueryBlock:
+    """Some queries of a call.
+
+    Attributes
+    ----------
+    call
+        Whose queries they are.
+    rows
+        (R,) which they are.
+    queries
+        (heads, R, head_dim) float32, scaled.
+    sight
+        Which K keys they see.
+    sinks
+        (heads,) scores of the learned sinks; None = there are none.
+    """
+
+    call: AttentionCall
+    rows: Tensor
+    queries: Tensor
+    sight: Sight
+    sinks: Tensor | None
+
+    def weights(self, kv_heads: slice, room: Tensor) -> Tensor:
+        """(heads, R, K) float32 weights of those heads that share the keys of ``kv_heads``, after the softmax.
+
+        They lie in ``room`` (as many or more,) float32, in place of what was there. A query that sees no key has weights of 0.
+        """
+        heads = self.call.heads_of(kv_heads)
+        scores = self._scores(kv_heads, room)
+        self.sight.hide(scores)
+        kept = None if self.sinks is None else torch.sigmoid(scores.logsumexp(dim=2) - self.sinks[heads].float()[:, None])
+        weights = torch.softmax(scores, dim=2, out=scores)
+        if kept is not None:
+            weights *= kept[:, :, None]
+        if (blind := self.sight.blind()) is not None:
+            weights.masked_fill_(blind[:, None], 0.0)
+        return weights
+
+    def _scores(self, kv_heads: slice, room: Tensor) -> Tensor:
+        """(heads, R, K) before the softmax, nothing hidden yet."""
+        call, rows, keys = self.call, self.rows, self.sight.keys
+        heads = call.heads_of(kv_heads)
+        queries = self.queries[heads]
+        shape = (len(queries), len(rows), self.sight.n_keys)
+        scores = room[: math.prod(shape)].view(-1, call.group * len(rows), self.sight.n_keys)
+        torch.bmm(queries.reshape(len(scores), -1, queries.shape[2]), call.keys_by_channel[kv_heads, :, keys], out=scores)
+        scores = scores.view(shape)
+        if (cap := call.options.get("softcap")) is not None:
+            scores.div_(cap).tanh_().mul_(cap)
+        if (bias := call.options.get("position_bias")) is not None:
+            scores += bias[0].expand(call.query.shape[1], -1, -1)[heads, rows][:, :, keys]
+        if call.mask is not None and call.mask.dtype != torch.bool:
+            scores += call.mask[0][:, rows][:, :, keys]
+        return scores
 
 
 def _output_matrix(module: Any, n_inputs: int, dtype: torch.dtype) -> Tensor:
