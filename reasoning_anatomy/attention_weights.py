@@ -77,9 +77,9 @@ class AttentionCall:
         With ``exclude_sink`` the first tokens of the sequence, that many, are no keys, nor is a learned sink: the softmax
         runs over the rest.
         """
-        scaling = self.options.get("scaling")
+        head_dim, scaling = self.query.shape[3], self.options.get("scaling")
         queries = self._queries_by_token.index_select(0, rows).transpose(0, 1).float()
-        queries = queries * (self.query.shape[3] ** -0.5 if scaling is None else scaling)
+        queries = queries.reshape(-1, self.group * len(rows), head_dim) * (head_dim**-0.5 if scaling is None else scaling)
         sinks = None if exclude_sink else self.options.get("s_aux")
         return QueryBlock(self, rows, queries, self._sight(rows, max(0, exclude_sink - self.first_key)), sinks)
 
@@ -116,7 +116,7 @@ class QueryBlock:
     rows
         (R,) which they are.
     queries
-        (heads, R, head_dim) float32, scaled.
+        (kv_heads, group * R, head_dim) float32, scaled.
     sight
         Which K keys they see.
     sinks
@@ -148,12 +148,10 @@ class QueryBlock:
     def _scores(self, kv_heads: slice, room: Tensor) -> Tensor:
         """(heads, R, K) before the softmax, nothing hidden yet."""
         call, rows, keys = self.call, self.rows, self.sight.keys
-        heads = call.heads_of(kv_heads)
-        queries = self.queries[heads]
-        shape = (len(queries), len(rows), self.sight.n_keys)
-        scores = room[: math.prod(shape)].view(-1, call.group * len(rows), self.sight.n_keys)
-        torch.bmm(queries.reshape(len(scores), -1, queries.shape[2]), call.keys_by_channel[kv_heads, :, keys], out=scores)
-        scores = scores.view(shape)
+        heads, queries = call.heads_of(kv_heads), self.queries[kv_heads]
+        shape = (*queries.shape[:2], self.sight.n_keys)
+        scores = torch.bmm(queries, call.keys_by_channel[kv_heads, :, keys], out=room[: math.prod(shape)].view(shape))
+        scores = scores.view(-1, len(rows), self.sight.n_keys)
         if (cap := call.options.get("softcap")) is not None:
             scores.div_(cap).tanh_().mul_(cap)
         if (bias := call.options.get("position_bias")) is not None:
