@@ -1,34 +1,18 @@
 """Attention weights of some queries of one layer, in float32, from what the layer hands to its attention function."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from reasoning_anatomy.attention_sight import Sight, causal_sight, masked_sight
 from reasoning_anatomy.errors import ModelError
 
 _OUTPUT_PROJECTIONS: Final = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 _TOKENS_AT_ONCE: Final = 1024
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """Attention of R queries on the keys that any of them sees.
-
-    Attributes
-    ----------
-    weights
-        (heads, R, K) float32, after the softmax; a row without any key it may look at is zero.
-    visible
-        (R, K) which query sees which key.
-    first_key
-        Place in the sequence of the first of the K keys.
-    """
-
-    weights: Tensor
-    visible: Tensor
-    first_key: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,60 +48,46 @@ class AttentionCall:
         return self.query.shape[2]
 
     @property
+    def group(self) -> int:
+        """Number of heads that share the keys of one kv head."""
+        return self.query.shape[1] // self.key.shape[1]
+
+    def heads_of(self, kv_heads: slice) -> slice:
+        """Heads whose queries look at the keys of ``kv_heads``."""
+        return slice(kv_heads.start * self.group, kv_heads.stop * self.group)
+
+    @property
     def first_key(self) -> int:
         """Place in the sequence of the first key."""
         return self.start + self.n_queries - self.key.shape[2]
 
-    def weights(self, rows: Tensor, *, exclude_sink: int = 0) -> Weights:
-        """Weights of the queries ``rows`` (R,), ascending, counted from ``start``.
+    @cached_property
+    def keys_by_channel(self) -> Tensor:
+        """(kv_heads, head_dim, K) float32: the layout that the product with a few queries reads at its full speed."""
+        return self.key[0].transpose(1, 2).float().contiguous()
+
+    @cached_property
+    def _queries_by_token(self) -> Tensor:
+        """(Q, heads, head_dim): as most layers lay them out, of which single queries are read at once."""
+        return self.query[0].transpose(0, 1).contiguous()
+
+    def block(self, rows: Tensor, *, exclude_sink: int = 0) -> "QueryBlock":
+        """Return the queries ``rows`` (R,), ascending and counted from ``start``, and what they see.
 
         With ``exclude_sink`` the first tokens of the sequence, that many, are no keys, nor is a learned sink: the softmax
         runs over the rest.
         """
-        visible = self._visible(rows)
-        if exclude_sink:
-            visible[:, : max(0, exclude_sink - self.first_key)] = False
-        seen = _any(visible, dim=0).nonzero()
-        columns = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 1)
-        visible = visible[:, columns]
-        scores = self._scores(rows, columns)
-        _hide(scores, visible)
-        weights = torch.softmax(scores, dim=2)
-        if not exclude_sink and self.options.get("s_aux") is not None:
-            sinks = self.options["s_aux"].float().view(-1, 1)
-            weights *= torch.sigmoid(scores.logsumexp(dim=2) - sinks)[:, :, None]
-        blind = ~_any(visible, dim=1)
-        if blind.any():
-            weights.masked_fill_(blind[:, None], 0.0)
-        return Weights(weights, visible, self.first_key + columns.start)
+        head_dim, scaling = self.query.shape[3], self.options.get("scaling")
+        queries = self._queries_by_token.index_select(0, rows).transpose(0, 1).float()
+        queries = queries.reshape(-1, self.group * len(rows), head_dim) * (head_dim**-0.5 if scaling is None else scaling)
+        sinks = None if exclude_sink else self.options.get("s_aux")
+        return QueryBlock(self, rows, queries, self._sight(rows, max(0, exclude_sink - self.first_key)), sinks)
 
-    def _visible(self, rows: Tensor) -> Tensor:
-        n_keys = self.key.shape[2]
+    def _sight(self, rows: Tensor, hidden: int) -> Sight:
         if self.mask is None:
-            last_seen = rows + n_keys - self.n_queries
-            first, stop = int(last_seen[0]) + 1, int(last_seen[-1]) + 1
-            visible = torch.ones(len(rows), n_keys, dtype=torch.bool, device=rows.device)
-            visible[:, first:stop] = torch.arange(first, stop, device=rows.device) <= last_seen[:, None]
-            visible[:, stop:] = False
-            return visible
-        of_rows = self.mask[0, 0].index_select(0, rows)
-        return of_rows if of_rows.dtype == torch.bool else of_rows > torch.finfo(of_rows.dtype).min / 2
-
-    def _scores(self, rows: Tensor, columns: slice) -> Tensor:
-        """(heads, R, columns) before the softmax, nothing hidden yet."""
-        _, n_heads, _, head_dim = self.query.shape
-        keys = self.key[0, :, columns].float()
-        scaling = self.options.get("scaling")
-        queries = self.query[0].index_select(1, rows).float() * (head_dim**-0.5 if scaling is None else scaling)
-        grouped = queries.reshape(len(keys), -1, head_dim)
-        scores: Tensor = (grouped @ keys.transpose(1, 2)).view(n_heads, len(rows), -1)
-        if (cap := self.options.get("softcap")) is not None:
-            scores.div_(cap).tanh_().mul_(cap)
-        if (bias := self.options.get("position_bias")) is not None:
-            scores += bias[0].index_select(1, rows)[:, :, columns]
-        if self.mask is not None and self.mask.dtype != torch.bool:
-            scores += self.mask[0].index_select(1, rows)[:, :, columns]
-        return scores
+            return causal_sight(rows + self.key.shape[2] - self.n_queries, hidden)
+        of_rows = self.mask[0, 0][rows]
+        return masked_sight(of_rows if of_rows.dtype == torch.bool else of_rows > torch.finfo(of_rows.dtype).min / 2, hidden)
 
     def output_norms(self) -> Tensor:
         """(heads, Q) Euclidean length of what each new token's value adds to the layer's output, at a weight of 1.
@@ -135,17 +105,60 @@ class AttentionCall:
         return norms
 
 
-def _hide(scores: Tensor, visible: Tensor) -> None:
-    """Set the scores (heads, R, K) to -inf where a query does not see a key."""
-    partly = _any(~visible, dim=0).nonzero()
-    if len(partly):
-        columns = slice(int(partly[0]), int(partly[-1]) + 1)
-        scores[:, :, columns].masked_fill_(~visible[:, columns], -torch.inf)
+@dataclass(frozen=True, eq=False)
+class QueryBlock:
+    """Some queries of a call.
 
+    Attributes
+    ----------
+    call
+        Whose queries they are.
+    rows
+        (R,) which they are.
+    queries
+        (kv_heads, group * R, head_dim) float32, scaled.
+    sight
+        Which K keys they see.
+    sinks
+        (heads,) scores of the learned sinks; None = there are none.
+    """
 
-def _any(flags: Tensor, *, dim: int) -> Tensor:
-    """Reduce flags as `Tensor.any` does, ten times as fast."""
-    return flags.view(torch.uint8).amax(dim=dim).bool()
+    call: AttentionCall
+    rows: Tensor
+    queries: Tensor
+    sight: Sight
+    sinks: Tensor | None
+
+    def weights(self, kv_heads: slice, room: Tensor) -> Tensor:
+        """(heads, R, K) float32 weights of those heads that share the keys of ``kv_heads``, after the softmax.
+
+        They lie in ``room`` (as many or more,) float32, in place of what was there. A query that sees no key has weights of 0.
+        """
+        heads = self.call.heads_of(kv_heads)
+        scores = self._scores(kv_heads, room)
+        self.sight.hide(scores)
+        kept = None if self.sinks is None else torch.sigmoid(scores.logsumexp(dim=2) - self.sinks[heads].float()[:, None])
+        weights = torch.softmax(scores, dim=2, out=scores)
+        if kept is not None:
+            weights *= kept[:, :, None]
+        if (blind := self.sight.blind()) is not None:
+            weights.masked_fill_(blind[:, None], 0.0)
+        return weights
+
+    def _scores(self, kv_heads: slice, room: Tensor) -> Tensor:
+        """(heads, R, K) before the softmax, nothing hidden yet."""
+        call, rows, keys = self.call, self.rows, self.sight.keys
+        heads, queries = call.heads_of(kv_heads), self.queries[kv_heads]
+        shape = (*queries.shape[:2], self.sight.n_keys)
+        scores = torch.bmm(queries, call.keys_by_channel[kv_heads, :, keys], out=room[: math.prod(shape)].view(shape))
+        scores = scores.view(-1, len(rows), self.sight.n_keys)
+        if (cap := call.options.get("softcap")) is not None:
+            scores.div_(cap).tanh_().mul_(cap)
+        if (bias := call.options.get("position_bias")) is not None:
+            scores += bias[0].expand(call.query.shape[1], -1, -1)[heads, rows][:, :, keys]
+        if call.mask is not None and call.mask.dtype != torch.bool:
+            scores += call.mask[0][:, rows][:, :, keys]
+        return scores
 
 
 def _output_matrix(module: Any, n_inputs: int, dtype: torch.dtype) -> Tensor:

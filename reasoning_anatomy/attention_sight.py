@@ -1,0 +1,87 @@
+"""Which keys some queries see: a few of them by query, all others alike."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """The keys that R queries see.
+
+    Attributes
+    ----------
+    keys
+        The K keys that any query sees, with those between them; one key that none sees where there is no other.
+    edge
+        Those of ``keys`` that not all queries see, with those between them; all queries see the rest of ``keys``.
+    hidden
+        (R, edge) which query does not see which.
+    """
+
+    keys: slice
+    edge: slice
+    hidden: Tensor
+
+    def hide(self, scores: Tensor) -> None:
+        """Set the scores (heads, R, K) to -inf where a query does not see a key."""
+        scores[:, :, self._edge].masked_fill_(self.hidden, -torch.inf)
+
+    def blind(self) -> Tensor | None:
+        """(R,) which queries see no key; None = all see one."""
+        if self.edge != self.keys:
+            return None
+        blind = ~_any(~self.hidden, dim=1)
+        return blind if blind.any() else None
+
+    def exposure(self, lines: slice, factors: Tensor) -> Tensor:
+        """(K,) sum of the ``factors`` of those of the queries ``lines`` that see the key."""
+        exposure = factors.sum().repeat(self.n_keys)
+        exposure[self._edge] = factors @ (~self.hidden[lines]).to(factors.dtype)
+        return exposure
+
+    @property
+    def n_keys(self) -> int:
+        """Number K of keys."""
+        return len(range(self.keys.start, self.keys.stop))
+
+    @property
+    def _edge(self) -> slice:
+        return slice(self.edge.start - self.keys.start, self.edge.stop - self.keys.start)
+
+
+def causal_sight(last_seen: Tensor, first_key: int) -> Sight:
+    """Sight of queries that see the keys from ``first_key`` to ``last_seen`` (R,), ascending."""
+    first, last = int(last_seen[0]), int(last_seen[-1])
+    if first_key > last:
+        return _no_sight(last_seen)
+    edge = slice(max(first + 1, first_key), last + 1)
+    return Sight(
+        slice(first_key, last + 1), edge, torch.arange(edge.start, edge.stop, device=last_seen.device) > last_seen[:, None]
+    )
+
+
+def masked_sight(visible: Tensor, first_key: int) -> Sight:
+    """Sight of queries that see the keys from ``first_key`` where ``visible`` (R, keys)."""
+    keys = _span(_any(visible[:, first_key:], dim=0), first_key)
+    if keys is None:
+        return _no_sight(visible)
+    hidden = ~visible[:, keys]
+    edge = _span(_any(hidden, dim=0), 0) or slice(0, 0)
+    return Sight(keys, slice(keys.start + edge.start, keys.start + edge.stop), hidden[:, edge])
+
+
+def _no_sight(of_queries: Tensor) -> Sight:
+    return Sight(slice(0, 1), slice(0, 1), torch.ones(len(of_queries), 1, dtype=torch.bool, device=of_queries.device))
+
+
+def _span(flags: Tensor, first: int) -> slice | None:
+    """From the first to the last place of a set flag, counted from ``first``."""
+    places = flags.nonzero()
+    return slice(first + int(places[0]), first + int(places[-1]) + 1) if len(places) else None
+
+
+def _any(flags: Tensor, *, dim: int) -> Tensor:
+    """Reduce flags as `Tensor.any` does, ten times as fast."""
+    return flags.view(torch.uint8).amax(dim=dim).bool()
