@@ -1,5 +1,6 @@
 """A causal language model ready to be measured: hub id, local folder, GGUF file, or the bundled SmolLM2."""
 
+import gc
 import hashlib
 import importlib.util
 from collections.abc import Iterator
@@ -126,7 +127,7 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     tokenizer = load_tokenizer(spec)
     folder, source = _source(spec)
-    with _as_model_error(spec):
+    with _as_model_error(spec), _without_collector():
         model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, spec.id, spec.quantize)
@@ -136,7 +137,7 @@ def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model without its weights; `ModelError` as in `load_model`."""
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     folder, source = _source(spec)
-    with _as_model_error(spec):
+    with _as_model_error(spec), _without_collector():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **source)
     return tokenizer
 
@@ -159,6 +160,18 @@ def _as_model_error(spec: ModelSpec) -> Iterator[None]:
             f"{spec.id}: cannot be loaded ({_first_line(error)}); check the name and the options, or give a local folder, "
             f"a .gguf file, or {BUNDLED}"
         ) from error
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Hold the garbage collector: a GGUF file becomes millions of small objects, which it would visit again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _locate(model_id: str) -> tuple[str, str | None]:

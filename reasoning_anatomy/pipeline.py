@@ -404,11 +404,12 @@ def _measure_all(job: _Job, missing: Sequence[ReasoningChain], n_workers: int) -
     n_scores, n_paths = len(job.plan.scorers), len(job.plan.strategies)
     job.stages.add("score", len(missing) * n_scores)
     job.stages.add("prune", sum(job.encoded[chain.chain_id].n_reasoning for chain in missing) * n_paths)
+    longest_first = sorted(missing, key=lambda chain: -job.encoded[chain.chain_id].n_reasoning)  # none is left to one worker
     n_threads = torch.get_num_threads()
     torch.set_num_threads(max(1, n_threads // n_workers))
     try:
         with _installed_once(job.loaded), ThreadPoolExecutor(n_workers) as pool:
-            futures = {pool.submit(job.measure, chain): chain.chain_id for chain in missing}
+            futures = {pool.submit(job.measure, chain): chain.chain_id for chain in longest_first}
             try:
                 for future in as_completed(futures):
                     job.count(futures[future], future.result())
