@@ -5,8 +5,6 @@ once and calls whatever handler is set in the current context, so that threads c
 """
 
 import sys
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.model_change import ModelChange
 
 IMPLEMENTATION: Final = "reasoning_anatomy"
 _EAGER_ONLY: Final = ("softcap", "s_aux")
@@ -28,9 +27,6 @@ Handler = Callable[..., tuple[Tensor, None]]
 """Takes module, query (1, heads, T, head_dim), key, value (1, kv_heads, T, head_dim), mask and keyword options."""
 
 _handler: ContextVar[Handler | None] = ContextVar("reasoning_anatomy_attention", default=None)
-_lock: Final = threading.Lock()
-_users: Final[Counter[int]] = Counter()
-_original: Final[dict[int, str]] = {}
 
 
 def can_be_installed(model: PreTrainedModel) -> bool:
@@ -55,21 +51,19 @@ def installed(model: PreTrainedModel) -> Iterator[None]:
             "cannot be recorded; name scorers that record no attention (--scorers surprisal), or use a model that does "
             "(Llama, Qwen, Mistral, Phi, ...)"
         )
-    with _lock:
-        if not _users[id(model)]:
-            AttentionInterface.register(IMPLEMENTATION, _attend)
-            AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
-            _original[id(model)] = model.config._attn_implementation
-            model.set_attn_implementation(IMPLEMENTATION)
-        _users[id(model)] += 1
-    try:
+    with _installation(model):
         yield
-    finally:
-        with _lock:
-            _users[id(model)] -= 1
-            if not _users[id(model)]:
-                model.set_attn_implementation(_original.pop(id(model)))
-                del _users[id(model)]
+
+
+def _install(model: PreTrainedModel) -> Callable[[], None]:
+    AttentionInterface.register(IMPLEMENTATION, _attend)
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+    original = model.config._attn_implementation
+    model.set_attn_implementation(IMPLEMENTATION)
+    return lambda: model.set_attn_implementation(original)
+
+
+_installation: Final = ModelChange(_install)
 
 
 @contextmanager

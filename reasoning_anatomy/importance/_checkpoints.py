@@ -1,9 +1,6 @@
 """Layers that keep their input alone for a backward pass, and compute the rest again when it comes to them."""
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,30 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-_lock: Final = threading.Lock()
-_users: Final[Counter[int]] = Counter()
-
-
-@contextmanager
-def checkpointed(model: PreTrainedModel) -> Iterator[None]:
-    """Let the layers of ``model`` forget what they compute where gradients are recorded; threads may share the model.
-
-    Numbers stay the same bit by bit. transformers has the same for models in training, where dropout is on.
-    """
-    layers: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    with _lock:
-        if not _users[id(model)]:
-            for layer in layers:
-                layer.forward = _Checkpointed(layer.forward, layer.__dict__.get("forward"))
-        _users[id(model)] += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users[id(model)] -= 1
-            if not _users[id(model)]:
-                for layer in layers:
-                    _restore(layer)
+from reasoning_anatomy.model_change import ModelChange
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +25,27 @@ class _Checkpointed:
         return checkpoint(self.forward, *args, use_reentrant=False, preserve_rng_state=False, **options)
 
 
+def _checkpoint(model: PreTrainedModel) -> Callable[[], None]:
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    for layer in layers:
+        layer.forward = _Checkpointed(layer.forward, layer.__dict__.get("forward"))
+
+    def restore() -> None:
+        for layer in layers:
+            _restore(layer)
+
+    return restore
+
+
 def _restore(layer: Any) -> None:
     of_instance = layer.forward.of_instance
     del layer.forward
     if of_instance is not None:
         layer.forward = of_instance
+
+
+checkpointed: Final = ModelChange(_checkpoint)
+"""Context in which the layers of a model forget what they compute where gradients are recorded; threads may share the model.
+
+Numbers stay the same bit by bit. transformers has the same for models in training, where dropout is on.
+"""
