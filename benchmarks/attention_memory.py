@@ -1,9 +1,9 @@
 """Peak memory and time of recording attention, beside a plain forward pass and eager attention with the whole matrices.
 
-Each way and length runs in a process of its own, on a model as wide as SmolLM2-135M with 12 layers and random weights in
-float32. Memory is the peak of the process (VmHWM: weights, Python and torch included, nothing subtracted) on a CPU, and the
-peak of what torch allocates on an accelerator. Time is the least of some runs, in processor seconds on a CPU, which do not
-depend on what else the machine does, and in wall seconds on an accelerator.
+Every run is a process of its own, on a model as wide as SmolLM2-135M with 12 layers and random weights in float32, and the
+ways take turns, so that a machine that is slow for a while is slow for all. Memory is the peak of the process (VmHWM: weights,
+Python and torch included, nothing subtracted) on a CPU, and the peak of what torch allocates on an accelerator, the largest of
+the runs. Time is the least of the runs, in processor seconds on a CPU and in wall seconds on an accelerator.
 
 Plain: one scaled-dot-product forward pass. Answer: `answer_attention`. Accumulated: `accumulated_attention`, all rows. All:
 every scorer that observes the chain, in one pass. Eager: `output_attentions=True`.
@@ -43,7 +43,7 @@ class Options:
     ways: tuple[Way, ...] = ("plain", "answer", "accumulated", "all", "eager")
     """What to run; ratios are to the first."""
     runs: int = 2
-    """Runs of which the fastest counts."""
+    """Turns of each way."""
     tiny: bool = False
     """Use a tiny model: shows that the command works, not what it costs."""
     device: str = "auto"
@@ -53,13 +53,13 @@ class Options:
 
 
 def measure(options: Options) -> dict[str, float]:
-    """Megabytes and seconds of one way at one length, in this process."""
+    """Megabytes and seconds of one run of one way at one length, in this process."""
     loaded = tiny_model() if options.tiny else twelve_layers(dtype="float32", device=options.device)
     run = way_to(options.ways[0], loaded)
     n_tokens = options.tokens[0]
     chain = chain_of(loaded, p=_N_PROMPT, n=n_tokens - _N_PROMPT - _N_ANSWER, m=_N_ANSWER)
     run(chain_of(loaded, p=2, n=8, m=2))
-    seconds = min(_seconds(lambda: run(chain), loaded) for _ in range(options.runs))
+    seconds = _seconds(lambda: run(chain), loaded)
     return {"megabytes": _peak_bytes(loaded) / 1e6, "seconds": seconds}
 
 
@@ -111,11 +111,11 @@ def _peak_bytes(loaded: LoadedModel) -> int:
 
 
 def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float]:
-    """Measure one way at one length in a new process."""
+    """Measure one way at one length in a new process, once."""
     flags = ["--tiny" if options.tiny else "--no-tiny", "--alone"]
     command = [
-        sys.executable, "-m", "benchmarks.attention_memory", "--tokens", str(n_tokens), "--ways", way, "--runs",
-        str(options.runs), "--device", options.device, *flags,
+        sys.executable, "-m", "benchmarks.attention_memory", "--tokens", str(n_tokens), "--ways", way, "--device",
+        options.device, *flags,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -126,19 +126,19 @@ def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float
 
 def compare(options: Options) -> pd.DataFrame:
     """Print and return one row per length and way that fits, with ratios to the first way."""
-    rows: list[dict[str, object]] = []
+    if min(options.tokens) <= (n_around := _N_PROMPT + _N_ANSWER):
+        raise SystemExit(f"--tokens {min(options.tokens)}: prompt and answer alone have {n_around} tokens; ask for more")
+    tables = []
     for n_tokens in options.tokens:
-        first: dict[str, float] = {}
-        for way in options.ways:
-            if not does_fit(way, n_tokens, tiny=options.tiny):
-                continue
-            found = in_own_process(options, way, n_tokens)
-            first = first or found
-            ratios = {f"{name}_ratio": value / first[name] for name, value in found.items()}
-            rows.append({"tokens": n_tokens, "way": way, **found, **ratios})
-            line = pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1, float_format="{:.2f}".format)
-            print(line, flush=True)
-    return pd.DataFrame(rows)
+        ways = [way for way in options.ways if does_fit(way, n_tokens, tiny=options.tiny)]
+        turns = [{"way": way, **in_own_process(options, way, n_tokens)} for _ in range(options.runs) for way in ways]
+        found = pd.DataFrame(turns).groupby("way", sort=False).agg({"megabytes": "max", "seconds": "min"})
+        ratios = (found / found.iloc[0]).add_suffix("_ratio")
+        table = pd.concat([found, ratios], axis=1).reset_index()
+        table.insert(0, "tokens", n_tokens)
+        print(table.to_string(index=False, float_format="{:.2f}".format), flush=True)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def main() -> None:

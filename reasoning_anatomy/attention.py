@@ -50,8 +50,8 @@ def record(
 
     Returns
     -------
-    One float32 array per observation; see `Observation` for shapes. Weights are computed in float32 whatever the model's
-    dtype.
+    One float32 array per observation, the same one for observations that are alike; see `Observation` for shapes. Weights
+    are computed in float32 whatever the model's dtype.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budg
     """
     budget = pass_length(loaded, len(chain.ids), token_budget)
     last = np.array([len(chain.ids) - 1])
-    recorder = Recorder([Observation(reduction="sum", queries=last, keys=range(len(chain.ids)))])
+    recorder = Recorder([Observation(reduction="sum", queries=last, keys=range(len(chain.ids)))], loaded.n_layers)
     recorded = _last_logits(loaded, chain.ids, budget, recorder)
     has_same_function = loaded.model.config._attn_implementation in ("sdpa", IMPLEMENTATION)
     in_half = 0.0 if has_same_function else _ROUNDING_OF_HALF_PRECISION
@@ -136,16 +136,17 @@ def _expect_rounding(
 
 
 def _record(loaded: LoadedModel, ids: IntArray, observations: Sequence[Observation], budget: int) -> list[Float32Array]:
-    recorder = Recorder(observations)
+    distinct = {observation.identity: observation for observation in observations}
+    recorder = Recorder(list(distinct.values()), loaded.n_layers)
     _last_logits(loaded, ids, budget, recorder)
-    try:
-        results = recorder.results(range(loaded.n_layers))
-    except KeyError as error:
+    if missing := recorder.missing_layers:
         raise ModelError(
-            f"{loaded.id}: layer {error} of {loaded.n_layers} does not let its attention be recorded; models with recurrent or "
-            "linear-attention layers cannot be measured so; name scorers that record no attention: --scorers surprisal"
-        ) from None
-    return [result.cpu().numpy() for result in results]
+            f"{loaded.id}: layer {missing[0]} of {loaded.n_layers} does not let its attention be recorded; models with "
+            "recurrent or linear-attention layers cannot be measured so; name scorers that record no attention: "
+            "--scorers surprisal"
+        )
+    recorded = {identity: result.cpu().numpy() for identity, result in zip(distinct, recorder.results(), strict=True)}
+    return [recorded[observation.identity] for observation in observations]
 
 
 @torch.inference_mode()

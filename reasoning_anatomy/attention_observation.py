@@ -62,3 +62,9 @@ class Observation:
                 raise ValueError(f"{name} has shape {of_queries.shape}, expected one for each of {len(self.queries)} queries")
         if self.until is not None and np.any(np.diff(self.until) < 0):
             raise ValueError("until goes backwards")
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for observations that record the same."""
+        arrays = [None if array is None else array.tobytes() for array in (self.queries, self.weight, self.until)]
+        return (self.reduction, self.keys, self.exclude_sink, *arrays)

@@ -25,6 +25,8 @@ class Recorder:
     ----------
     observations
         What to record.
+    n_layers
+        Of the model.
 
     Attributes
     ----------
@@ -32,9 +34,11 @@ class Recorder:
         Number of tokens of the sequence that were run before those which run now; set by whoever runs them.
     """
 
-    def __init__(self, observations: Sequence[Observation]) -> None:
+    def __init__(self, observations: Sequence[Observation], n_layers: int) -> None:
         self.start = 0
-        self._tallies = [Tally(observation) for observation in observations]
+        self._heads_by_layer: dict[int, int] = {}
+        self._n_layers = n_layers
+        self._tallies = [Tally(observation, n_layers) for observation in observations]
         self._alike = [
             [tally for tally in self._tallies if tally.of.exclude_sink == exclude_sink]
             for exclude_sink in dict.fromkeys(observation.exclude_sink for observation in observations)
@@ -48,12 +52,18 @@ class Recorder:
         Raises
         ------
         ModelError
-            The layer does not say which one it is.
+            The layer does not say which one it is, or has another number of heads than the layers before.
         """
         if getattr(module, "layer_idx", None) is None:
             raise ModelError(
                 f"{type(module).__name__} has no layer_idx, so what it attends to cannot be told from that of other layers; "
                 "name scorers that record no attention: --scorers surprisal"
+            )
+        self._heads_by_layer[module.layer_idx] = query.shape[1]
+        if len(different := sorted(set(self._heads_by_layer.values()))) > 1:
+            raise ModelError(
+                f"layers of {type(module).__name__} have {', '.join(map(str, different))} heads, and attention is recorded "
+                "where all have as many; name scorers that record no attention: --scorers surprisal"
             )
         call = AttentionCall(module, query, key, value, mask, options, self.start)
         norms = call.output_norms() if any(tally.of.reduction == "contribution" for tally in self._tallies) else None
@@ -63,9 +73,14 @@ class Recorder:
             _add_to(alike, call)
         return model_attention(module, query, key, value, mask, **options)
 
-    def results(self, layers: range) -> list[Tensor]:
-        """Return one tensor per observation, see `Observation`; `KeyError` names a layer that did not attend."""
-        return [torch.stack([tally.result(layer) for layer in layers]) for tally in self._tallies]
+    @property
+    def missing_layers(self) -> list[int]:
+        """Layers that did not attend."""
+        return sorted(set(range(self._n_layers)) - set(self._heads_by_layer))
+
+    def results(self) -> list[Tensor]:
+        """Return one tensor per observation, see `Observation`; 0 in layers that did not attend."""
+        return [tally.result() for tally in self._tallies]
 
 
 def _add_to(tallies: Sequence[Tally], call: AttentionCall) -> None:

@@ -77,13 +77,16 @@ class Tally:
     ----------
     of
         What is observed.
+    n_layers
+        Of the model.
     """
 
-    def __init__(self, of: Observation) -> None:
+    def __init__(self, of: Observation, n_layers: int) -> None:
         self.of = of
+        self._n_layers = n_layers
         self._until = None if of.reduction in ("rows", "entropy") else of.until
-        self._sums: dict[int, Tensor] = {}
-        self._norms: dict[int, Tensor] = {}
+        self._sums = torch.empty(0)
+        self._norms = torch.empty(0)
 
     def queries_of(self, call: AttentionCall) -> IntArray:
         """Return those queries that this call runs."""
@@ -91,18 +94,22 @@ class Tally:
         return self.of.queries[first:last]
 
     def begin(self, call: AttentionCall, norms: Tensor | None) -> None:
-        """Make room for a layer, and keep the norms (heads, Q) of the keys of this call."""
-        layer, n_keys = call.module.layer_idx, len(self.of.keys)
-        if layer not in self._sums:
+        """Keep the norms (heads, Q) of the keys of this call, and make room for all layers at the first call.
+
+        Sums of one layer would lie between what other layers hold for a moment, and keep the freed memory in pieces.
+        """
+        if not len(self._sums):
             n_heads = 1 if self.of.reduction == "exposure" else call.query.shape[1]
-            shape = {"rows": (len(self.of.queries), n_keys), "entropy": (len(self.of.queries),)}.get(
-                self.of.reduction, (n_keys,)
-            )
-            self._sums[layer] = call.query.new_zeros(n_heads, *shape, dtype=torch.float32)
-            self._norms[layer] = torch.zeros_like(self._sums[layer]) if self.of.reduction == "contribution" else torch.empty(0)
+            self._sums = call.query.new_zeros(self._n_layers, n_heads, *self._shape(), dtype=torch.float32)
+            if self.of.reduction == "contribution":
+                self._norms = torch.zeros_like(self._sums)
         if norms is not None and self.of.reduction == "contribution":
             ours, theirs = _overlap(self.of.keys, call.start, norms.shape[1])
-            self._norms[layer][:, ours] = norms[:, theirs]
+            self._norms[call.module.layer_idx, :, ours] = norms[:, theirs]
+
+    def _shape(self) -> tuple[int, ...]:
+        n_queries, n_keys = len(self.of.queries), len(self.of.keys)
+        return {"rows": (n_queries, n_keys), "entropy": (n_queries,)}.get(self.of.reduction, (n_keys,))
 
     def share(self, call: AttentionCall, places: IntArray, sight: Sight) -> Share:
         """Return where the weights of the queries at ``places``, not all of which need be ours, are to be added.
@@ -136,10 +143,9 @@ class Tally:
         ours, theirs = _overlap(self.of.keys, keys.start, until - keys.start)
         return _Piece(queries, chosen, torch.from_numpy(factors).to(device), ours, theirs)
 
-    def result(self, layer: int) -> Tensor:
-        """Return what was recorded in a layer; `KeyError` where it did not attend."""
-        sums = self._sums[layer]
-        return sums * self._norms[layer] if self.of.reduction == "contribution" else sums
+    def result(self) -> Tensor:
+        """Return what was recorded, see `Observation`."""
+        return self._sums * self._norms if self.of.reduction == "contribution" else self._sums
 
 
 def _overlap(keys: range, start: int, length: int) -> tuple[slice, slice]:

@@ -3,6 +3,8 @@
 import copy
 import itertools
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from reasoning_anatomy import attention, attention_recorder
 from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length, record
 from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.attention_weights import _output_matrix
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError
@@ -194,6 +197,27 @@ def test_observations_of_one_pass_do_not_meet(make_random_model, token_budget):
         np.testing.assert_allclose(found, record(loaded, IDS, [observation])[0], atol=TOLERANCE, rtol=TOLERANCE)
 
 
+def test_what_several_ask_for_is_recorded_once(make_random_model):
+    once, again = record(make_random_model("llama"), IDS, [observe("sum"), observe("sum")])
+    assert again is once
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"queries": QUERIES[1:]}, {"keys": KEYS[1:]}, {"weight": np.full(len(QUERIES), 2.0)}, {"until": QUERIES - 5},
+        {"exclude_sink": 1}, {"reduction": "contribution"},
+    ],
+    ids=lambda other: next(iter(other)),
+)  # fmt: skip
+def test_observations_that_differ_in_one_thing_are_recorded_apart(make_random_model, other):
+    loaded = make_random_model("llama")
+    changed = observe(**{"reduction": "sum"} | other)
+    one, two = record(loaded, IDS, [observe("sum"), changed])
+    np.testing.assert_allclose(two, record(loaded, IDS, [changed])[0], atol=TOLERANCE)
+    assert one.shape != two.shape or not np.allclose(one, two, atol=0.01)
+
+
 @pytest.mark.parametrize("elements", [1, 150, 1000])
 def test_the_size_of_a_block_changes_nothing(make_random_model, monkeypatch, elements):
     loaded, observations = make_random_model("gemma3_text"), list(some_observations())
@@ -356,6 +380,14 @@ def test_a_layer_without_a_number_is_refused(make_random_model, monkeypatch):
     monkeypatch.setattr(loaded.model.model.layers[1].self_attn, "layer_idx", None)
     with pytest.raises(ModelError, match="LlamaAttention has no layer_idx"):
         record(loaded, IDS, [observe("sum")])
+
+
+def test_layers_that_differ_in_heads_are_refused():
+    recorder = Recorder([observe("sum")], n_layers=2)
+    for layer, n_heads in enumerate((4, 2)):
+        vectors = torch.ones(1, n_heads, len(IDS), 8)
+        with pytest.raises(ModelError, match="have 2, 4 heads") if layer else nullcontext():
+            recorder.attend(SimpleNamespace(layer_idx=layer, is_causal=True), vectors, vectors, vectors, None)
 
 
 @pytest.mark.parametrize("family", ["qwen2", "gemma2"])
