@@ -16,10 +16,10 @@ from transformers import DynamicCache
 from reasoning_anatomy.attention_interface import IMPLEMENTATION, handling, installed
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.attention_recorder import Recorder
-from reasoning_anatomy.chain_likelihood import is_out_of_memory, release_memory
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.likelihood import longest_of_one_rotation
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.out_of_memory import is_out_of_memory, release_memory
 from reasoning_anatomy.types import EncodedChain, Float32Array, IntArray
 
 _CPU_BUDGET: Final = 4096

@@ -12,7 +12,6 @@ from reasoning_anatomy.attention_sight import Sight, causal_sight, masked_sight
 from reasoning_anatomy.errors import ModelError
 
 _OUTPUT_PROJECTIONS: Final = ("o_proj", "out_proj", "dense", "c_proj", "wo")
-_TOKENS_AT_ONCE: Final = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,17 +91,14 @@ class AttentionCall:
     def output_norms(self) -> Tensor:
         """(heads, Q) Euclidean length of what each new token's value adds to the layer's output, at a weight of 1.
 
-        The value times the head's part of the output projection, without its bias: ‖v W_O‖.
+        The value times the head's part of the output projection, without its bias: ‖v W_O‖, which is ‖v Rᵀ‖ with
+        W_Oᵀ = QR: as short as the value itself.
         """
         n_heads, n_kv_heads = self.query.shape[1], self.value.shape[1]
         values = self.value[0, :, -self.n_queries :].float()
         heads = _output_matrix(self.module, n_heads * values.shape[2], self.value.dtype).view(n_heads, values.shape[2], -1)
-        norms = values.new_empty(n_heads, self.n_queries)
-        for head in range(n_heads):
-            for first in range(0, self.n_queries, _TOKENS_AT_ONCE):
-                tokens = slice(first, first + _TOKENS_AT_ONCE)
-                norms[head, tokens] = (values[head * n_kv_heads // n_heads, tokens] @ heads[head]).norm(dim=1)
-        return norms
+        factors = torch.linalg.qr(heads.transpose(1, 2), mode="r").R.transpose(1, 2)
+        return torch.stack([(values[head * n_kv_heads // n_heads] @ factors[head]).norm(dim=1) for head in range(n_heads)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """What every way to compute the likelihood of a chain under deletions has in common."""
 
 from abc import ABC, abstractmethod
-from typing import Final
 
 import numpy as np
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.out_of_memory import OUT_OF_MEMORY
 from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray, IntArray
 
 
@@ -103,22 +103,3 @@ class ChainLikelihood(ABC):
 
     def _out_of_memory(self) -> MeasurementError:
         return MeasurementError(self._chain.chain_id, OUT_OF_MEMORY)
-
-
-OUT_OF_MEMORY: Final = (
-    "memory does not suffice for a single forward pass; hold the model smaller (--dtype bfloat16, --quantize 4bit), measure "
-    "fewer chains at a time (--workers 1), or leave the chain out"
-)
-_SAID_BY_TORCH: Final = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED", "bad_alloc")
-
-
-def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Tell whether memory ran out, on an accelerator or on the CPU."""
-    is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return is_named or any(words in str(error) for words in _SAID_BY_TORCH)
-
-
-def release_memory() -> None:
-    """Give back what torch holds of an accelerator's memory without using it."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

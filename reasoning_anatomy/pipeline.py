@@ -1,22 +1,18 @@
 """Chains through encode -> scores -> paths into a run folder; what is there is kept."""
 
 import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import numpy as np
 import torch
 
-from reasoning_anatomy import plugins
-from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length
 from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
+from reasoning_anatomy.chain_measurement import measure_chain
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import (
@@ -24,47 +20,22 @@ from reasoning_anatomy.errors import (
     EncodingError,
     MeasurementError,
     RunError,
-    SharingError,
-    UndefinedScoreError,
 )
 from reasoning_anatomy.fit import read_fit, write_fit
-from reasoning_anatomy.importance._attention_scorer import observe_together
-from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
+from reasoning_anatomy.likelihood import shares_prefixes
 from reasoning_anatomy.manifest import Configuration, FitRecord, ModelIdentity, read_manifest
-from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
+from reasoning_anatomy.measurement import read_measurement, write_measurement
+from reasoning_anatomy.model_checks import check_model
 from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
-from reasoning_anatomy.progress import Stage, Stages
-from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.plan import Plan
+from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run import Run
 from reasoning_anatomy.run_writer import by_scorer, configuration_of, expect_run_folder, fingerprint_of, update, write_run
-from reasoning_anatomy.types import EncodedChain, Float32Array, FloatArray, PruningPath, ReasoningChain
+from reasoning_anatomy.types import EncodedChain, Float32Array, FloatArray, ReasoningChain
 
 Numbers = TypeVar("Numbers", FloatArray, Float32Array)
 
 _MOST_WORKERS: Final = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure on every chain.
-
-    Attributes
-    ----------
-    scorers, strategies
-        Plugins by label, as `reasoning_anatomy.plugins.load` makes them.
-    """
-
-    scorers: Mapping[str, Any]
-    strategies: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, scorers: Sequence[str], strategies: Sequence[str]) -> "Plan":
-        """Make the plugins that the specs name; `PluginError` where one is unknown or wrong."""
-        plan = cls(_by_label("scorer", scorers), _by_label("strategy", strategies))
-        for number, strategy in enumerate(plan.strategies.values()):
-            if hasattr(strategy, "expect_measured"):
-                strategy.expect_measured(list(plan.strategies)[:number])
-        return plan
 
 
 def measure(
@@ -146,93 +117,10 @@ def measure_missing(
     plan, loaded, workers, stages
         As in `measure`.
     """
-    to_measure = [encoded[chain.chain_id] for chain in missing]
-    try:
-        found = _check(loaded, plan, to_measure)
-    except SharingError as error:
-        warnings.warn(f"{error}. It is pruned by whole forward passes instead: right, and slower", UserWarning, stacklevel=2)
-        loaded = replace(loaded, may_share=False)
-        found = {**_check(loaded, plan, to_measure), "prefix_sharing_would_change_nll_by": error.change}
+    loaded, found = check_model(loaded, plan, [encoded[chain.chain_id] for chain in missing])
     update(run, checks={**run.manifest.checks, **found})  # those of the chains measured before stay
     plan = _fitted(plan, run=run, encoded=encoded, loaded=loaded, configuration=configuration, stages=stages)
     _measure_all(_Job(run, encoded, plan, loaded, configuration, stages), missing, _n_workers(workers, loaded))
-
-
-def measure_chain(
-    chain: EncodedChain, plan: Plan, *, loaded: LoadedModel, stages: Stages | None = None,
-    stopped: threading.Event | None = None, begun: Measurement | None = None,
-    save: Callable[[Measurement], None] = lambda _: None,
-) -> Measurement:  # fmt: skip
-    """Measure one encoded chain.
-
-    Parameters
-    ----------
-    chain
-        Encoded for the model.
-    plan
-        What to measure.
-    loaded
-        The model.
-    stages
-        Counts scores and deletions.
-    stopped
-        Ends the work soon after it is set.
-    begun
-        What an earlier process saved of this chain under the same configuration; the rest is measured.
-    save
-        Called with what is measured so far, whenever it is worth keeping.
-
-    Raises
-    ------
-    MeasurementError
-        A number is not finite. A scorer that has no value for the chain is no reason: its scores are NaN.
-    CancelledError
-        ``stopped`` was set.
-    """
-    stages, stopped = stages or Stages(), stopped or threading.Event()
-    scoring, pruning = stages.add("score", 0), stages.add("prune", 0)
-
-    def advance(stage: Stage) -> None:
-        stage.advance()
-        if stopped.is_set():
-            raise CancelledError
-
-    done = begun or Measurement(chain)
-    scores, profiles, paths = dict(done.scores), dict(done.profiles), dict(done.paths)
-    missing = dict(done.missing_scores)
-    waiting = {label: scorer for label, scorer in plan.scorers.items() if label not in scores}
-    with scoring, _memory_errors(chain.chain_id):
-        observed = observe_together(waiting, chain, loaded=loaded)
-    for label, scorer in plan.scorers.items():
-        if label in waiting:
-            try:
-                with scoring, _memory_errors(chain.chain_id):
-                    token_scores = scorer.score(chain, loaded=loaded, **observed.get(label, {}))
-            except UndefinedScoreError as error:
-                scores[label], missing[label] = np.full(chain.n_reasoning, np.nan), error.reason
-            else:
-                scores[label] = _finite(token_scores.score, chain.chain_id, label)
-                if token_scores.profile is not None:
-                    _finite(token_scores.profile.received, chain.chain_id, label)
-                    profiles[label] = token_scores.profile
-        advance(scoring)
-    for path in [*done.paths.values(), *done.begun.values()]:
-        pruning.advance(len(path.deleted))
-
-    def save_path(label: str, path: PruningPath) -> None:
-        save(Measurement(chain, scores, profiles, paths, {label: path}, missing))
-
-    for label, strategy in plan.strategies.items():
-        if label not in paths:
-            job = PruningJob(partial(advance, pruning), paths, done.begun.get(label), partial(save_path, label))
-            with pruning:
-                paths[label] = strategy.prune(chain, loaded=loaded, job=job)
-    return Measurement(chain, scores, profiles, paths, missing_scores=missing)
-
-
-def _by_label(kind: str, specs: Sequence[str]) -> dict[str, Any]:
-    made = [plugins.load(kind, spec) for spec in specs]
-    return {plugins.label(plugin): plugin for plugin in made}
 
 
 def _read(chains: str | Path | Sequence[ReasoningChain]) -> tuple[Path | None, list[ReasoningChain]]:
@@ -286,27 +174,6 @@ def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
         device=loaded.device.type,
         quantization=loaded.quantization,
     )
-
-
-def _check(loaded: LoadedModel, plan: Plan, chains: list[EncodedChain]) -> dict[str, float]:
-    """Verify the model, as far as it is used, on the first chain that it can read at all."""
-    checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {}
-    recording = [scorer for scorer in plan.scorers.values() if getattr(scorer, "records_attention", False)]
-    if recording:
-        shortest = min(pass_length(loaded, 0, scorer.token_budget) for scorer in recording)
-        checks["recording_changes_logits_by"] = partial(largest_logit_change, token_budget=shortest)
-        if any(len(chain.ids) > pass_length(loaded, len(chain.ids), shortest) for chain in chains):
-            checks["running_in_pieces_changes_logits_by"] = partial(largest_chunking_change, token_budget=shortest)
-    asked = any(getattr(strategy, "asks_likelihood", True) for strategy in plan.strategies.values())
-    if asked and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains):
-        checks["prefix_sharing_changes_nll_by"] = largest_likelihood_change
-    for chain in chains:
-        try:
-            with _memory_errors(chain.chain_id):
-                return {name: check(loaded, chain) for name, check in checks.items()}
-        except MeasurementError:
-            continue
-    return {}
 
 
 def _fitted(
@@ -383,17 +250,6 @@ def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:
     return installed(loaded.model) if shares_prefixes(loaded, 0) else nullcontext()
 
 
-@contextmanager
-def _memory_errors(chain_id: str) -> Iterator[None]:
-    """Let a chain fail for which memory does not suffice, and the others go on."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MeasurementError(chain_id, OUT_OF_MEMORY) from error
-
-
 def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:
     automatic = min(_MOST_WORKERS, torch.get_num_threads()) if loaded.device.type == "cpu" else 1
     return wanted or automatic
@@ -420,9 +276,3 @@ def _measure_all(job: _Job, missing: Sequence[ReasoningChain], n_workers: int) -
     finally:
         torch.set_num_threads(n_threads)
     job.stages.add("prune", 0).finish()
-
-
-def _finite(score: Numbers, chain_id: str, label: str) -> Numbers:
-    if not np.isfinite(score).all():
-        raise MeasurementError(chain_id, f"the scores of {label} are not all finite numbers")
-    return score

@@ -10,10 +10,10 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from reasoning_anatomy.attention_interface import handling, installed, model_attention
-from reasoning_anatomy.chain_likelihood import is_out_of_memory, release_memory
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.likelihood import shares_prefixes, tokens_per_pass
 from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.out_of_memory import is_out_of_memory, release_memory
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
 
 Found = TypeVar("Found")

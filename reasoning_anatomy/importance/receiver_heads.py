@@ -8,7 +8,6 @@ import numpy as np
 from scipy.stats import kurtosis
 
 from reasoning_anatomy.attention_observation import Observation
-from reasoning_anatomy.chain_likelihood import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.fit import Fit
 from reasoning_anatomy.importance._attention_scorer import (
@@ -19,6 +18,7 @@ from reasoning_anatomy.importance._attention_scorer import (
 )
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.out_of_memory import naming_chain
 from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, IntArray, TokenScores
 
@@ -84,11 +84,8 @@ class ReceiverHeads(AttentionScorer):
         left_out: dict[str, str] = {}
         for chain in chains:
             try:
-                values = self._kurtosis(chain, loaded)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                left_out[chain.chain_id] = OUT_OF_MEMORY
+                with naming_chain(chain.chain_id):
+                    values = self._kurtosis(chain, loaded)
             except MeasurementError as error:
                 left_out[chain.chain_id] = error.reason
             else:

@@ -229,7 +229,8 @@ def _by_pipeline(
     stages: Stages,
 ) -> Callable[[list[ReasoningChain]], None]:
     """Let the pipeline score the chains; the file stands in for the strategy."""
-    from reasoning_anatomy.pipeline import Plan, measure_missing
+    from reasoning_anatomy.pipeline import measure_missing
+    from reasoning_anatomy.plan import Plan
 
     encoded = {chain_id: one.encoded for chain_id, one in pruned.items()}
     return partial(

@@ -15,6 +15,7 @@ from scipy.stats import kurtosis
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
 from reasoning_anatomy import attention
 from reasoning_anatomy.attention_recorder import Recorder
+from reasoning_anatomy.chain_measurement import measure_chain
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.fit import Fit, read_fit, write_fit
@@ -27,7 +28,8 @@ from reasoning_anatomy.importance.exposure_normalised_attention import ExposureN
 from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
 from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads, steps_of
 from reasoning_anatomy.models import LoadedModel, load_model
-from reasoning_anatomy.pipeline import Plan, measure, measure_chain
+from reasoning_anatomy.pipeline import measure
+from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run import Run
 from reasoning_anatomy.types import EncodedChain, ReasoningChain

@@ -15,7 +15,8 @@ from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.likelihood import open_likelihood
 from reasoning_anatomy.models import LoadedModel, load_model
-from reasoning_anatomy.pipeline import Plan, measure
+from reasoning_anatomy.pipeline import measure
+from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.ascending_score import AscendingScore
 from reasoning_anatomy.pruning.category_matched import CategoryMatched

@@ -13,7 +13,10 @@ PACKAGES = ("reasoning_anatomy", "annotations", "analyses", "reports")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 MODEL_SIDE = ("torch", "transformers", "tokenizers", "accelerate", "bitsandbytes", "gguf")
-MODEL_SIDE_FILES = ("models.py", "model_change.py", "encoding.py", "branch_attention.py", "pipeline.py", "generation.py")
+MODEL_SIDE_FILES = (
+    "models.py", "model_change.py", "model_checks.py", "encoding.py", "branch_attention.py", "out_of_memory.py",
+    "chain_measurement.py", "pipeline.py", "generation.py",
+)  # fmt: skip
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -81,8 +81,11 @@ def test_a_model_that_passes_more_than_attention_is_pruned_by_whole_passes(
     loaded = LoadedModel(model, tokenizer, "mixed")
     strategy = "greedy:keep_ratio=0.95"
     with pytest.warns(UserWarning, match="It is pruned by whole forward passes instead"):
-        run = measure(example_chains[:1], out=tmp_path / "run", model=loaded, scorers=["recency"], strategies=[strategy])
+        run = measure(
+            example_chains[:1], out=tmp_path / "run", model=loaded, scorers=["answer_attention"], strategies=[strategy]
+        )
     assert run.manifest.checks["prefix_sharing_would_change_nll_by"] > 1e-3
+    assert run.manifest.checks["recording_changes_logits_by"] == 0
     chain = ChainEncoder(tokenizer).encode(example_chains[0])
     expected = Greedy(keep_ratio=0.95).prune(chain, loaded=dataclasses.replace(loaded, may_share=False))
     path = run.measurement(chain.chain_id).paths[strategy]

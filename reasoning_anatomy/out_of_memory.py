@@ -1,0 +1,38 @@
+"""What is done where memory runs out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import torch
+
+from reasoning_anatomy.errors import MeasurementError
+
+OUT_OF_MEMORY: Final = (
+    "memory does not suffice for a single forward pass; hold the model smaller (--dtype bfloat16, --quantize 4bit), measure "
+    "fewer chains at a time (--workers 1), or leave the chain out"
+)
+_SAID_BY_TORCH: Final = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED", "bad_alloc")
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Tell whether memory ran out, on an accelerator or on the CPU."""
+    is_named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_named or any(words in str(error) for words in _SAID_BY_TORCH)
+
+
+def release_memory() -> None:
+    """Give back what torch holds of an accelerator's memory without using it."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def naming_chain(chain_id: str) -> Iterator[None]:
+    """Raise `MeasurementError` of the chain where memory runs out, so that it fails and the others go on."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MeasurementError(chain_id, OUT_OF_MEMORY) from error
