@@ -83,12 +83,16 @@ def way_to(way: Way, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
     return lambda chain: observe_together(observing, chain, loaded=loaded)
 
 
-def does_fit(way: Way, n_tokens: int, *, tiny: bool) -> bool:
+def does_fit(way: Way, n_tokens: int, options: Options) -> bool:
     """Tell whether the matrices of all layers, should they be held, are less than half of the memory that is available."""
-    if way != "eager" or tiny:
-        return True
+    return way != "eager" or options.tiny or 12 * 9 * n_tokens**2 * 4 < _available_bytes(options.device) / 2
+
+
+def _available_bytes(device: str) -> int:
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
     available = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
-    return available is not None and 12 * 9 * n_tokens**2 * 4 < int(available[1]) * 1024 / 2
+    return int(available[1]) * 1024 if available else 0
 
 
 def _seconds(run: Callable[[], object], loaded: LoadedModel) -> float:
@@ -110,8 +114,8 @@ def _peak_bytes(loaded: LoadedModel) -> int:
     return int(peak[1]) * 1024
 
 
-def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float]:
-    """Measure one way at one length in a new process, once."""
+def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float] | None:
+    """Measure one way at one length in a new process, once; None, and a line that says why, where it fails."""
     flags = ["--tiny" if options.tiny else "--no-tiny", "--alone"]
     command = [
         sys.executable, "-m", "benchmarks.attention_memory", "--tokens", str(n_tokens), "--ways", way, "--device",
@@ -119,26 +123,32 @@ def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{way} at {n_tokens} tokens: {done.stderr.strip().splitlines()[-1]}")
+        last_words = [f"exit status {done.returncode}", *done.stderr.strip().splitlines()][-1]
+        print(f"{way} at {n_tokens} tokens is left out: {last_words}", file=sys.stderr, flush=True)
+        return None
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
 def compare(options: Options) -> pd.DataFrame:
-    """Print and return one row per length and way that fits, with ratios to the first way."""
+    """Print and return one row per length and way that fits and does not fail, with ratios to the first of them."""
+    if options.runs < 1:
+        raise SystemExit(f"--runs {options.runs}: give 1 or more")
     if min(options.tokens) <= (n_around := _N_PROMPT + _N_ANSWER):
         raise SystemExit(f"--tokens {min(options.tokens)}: prompt and answer alone have {n_around} tokens; ask for more")
     tables = []
     for n_tokens in options.tokens:
-        ways = [way for way in options.ways if does_fit(way, n_tokens, tiny=options.tiny)]
-        turns = [{"way": way, **in_own_process(options, way, n_tokens)} for _ in range(options.runs) for way in ways]
-        found = pd.DataFrame(turns).groupby("way", sort=False).agg({"megabytes": "max", "seconds": "min"})
+        ways = [way for way in options.ways if does_fit(way, n_tokens, options)]
+        turns = [(way, in_own_process(options, way, n_tokens)) for _ in range(options.runs) for way in ways]
+        if not (rows := [{"way": way, **found} for way, found in turns if found]):
+            continue
+        found = pd.DataFrame(rows).groupby("way", sort=False).agg({"megabytes": "max", "seconds": "min"})
         ratios = (found / found.iloc[0]).add_suffix("_ratio")
         table = pd.concat([found, ratios], axis=1).reset_index()
         table.insert(0, "tokens", n_tokens)
         print(table.to_string(index=False, float_format="{:.2f}".format), flush=True)
         tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ The model runs as it does without us. Beside it, the weights of the queries that
 queries and keys, a block at a time, and reduced at once. Long sequences are run in pieces with a cache.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Final
 
@@ -22,10 +22,10 @@ from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.out_of_memory import is_out_of_memory, release_memory
 from reasoning_anatomy.types import EncodedChain, Float32Array, IntArray
 
-_CPU_BUDGET: Final = 4096
-_ACCELERATOR_BUDGET: Final = 16384
+_TOKEN_BUDGET: Final = 4096
 _LEAST_BUDGET: Final = 64
 _RECORDING_TOLERANCE: Final = 1e-6  # of the largest logit, in float32
+_OTHER_FUNCTION_TOLERANCE: Final = 1e-5
 _PIECES_TOLERANCE: Final = 1e-4
 _ROUNDING_OF_HALF_PRECISION: Final = 0.1
 
@@ -45,8 +45,8 @@ def record(
         What to record.
     token_budget
         Tokens of one forward pass: a longer sequence is run in pieces with a cache, so that memory grows with T and
-        not with its square; halved when memory runs out. None takes 4096 on a CPU and 16384 on an accelerator. Changes
-        speed and memory, and numbers in the last digits.
+        not with its square; halved when memory runs out. None takes 4096. Changes speed and memory, and numbers in the
+        last digits.
 
     Returns
     -------
@@ -74,33 +74,37 @@ def pass_length(loaded: LoadedModel, n_tokens: int, token_budget: int | None = N
     """Tokens of one forward pass of a sequence of ``n_tokens``: all of them where the model rotates keys by the length."""
     if n_tokens > longest_of_one_rotation(loaded):
         return n_tokens
-    return token_budget or (_CPU_BUDGET if loaded.device.type == "cpu" else _ACCELERATOR_BUDGET)
+    return token_budget or _TOKEN_BUDGET
 
 
 def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
     """Largest change of the last token's logits that recording makes, as a share of the largest logit (0 = it only looks on).
 
-    The model is run in pieces of the same length with the recorder and without.
+    The model is run in pieces of the same length with the recorder and without; where memory does not suffice, with the
+    first tokens of the chain.
 
     Raises
     ------
     ModelError
-        It exceeds 1e-6 in float32. In half precision it must be 0 where the model attends by scaled-dot-product attention,
-        because the same function then gets the same numbers; a model that was loaded with another function may differ by
-        the rounding of half precision, a tenth.
+        Where the model attends by scaled-dot-product attention, the same function gets the same numbers: it exceeds 1e-6 in
+        float32 or is not 0 in half precision. A model that attends by another function (eager, some queries at a time) may
+        differ by rounding: it exceeds 1e-5 in float32 or a tenth in half precision.
     MeasurementError
         The model gives the chain logits that are not finite numbers.
     """
-    budget = pass_length(loaded, len(chain.ids), token_budget)
-    last = np.array([len(chain.ids) - 1])
-    recorder = Recorder([Observation(reduction="sum", queries=last, keys=range(len(chain.ids)))], loaded.n_layers)
-    recorded = _last_logits(loaded, chain.ids, budget, recorder)
     has_same_function = loaded.model.config._attn_implementation in ("sdpa", IMPLEMENTATION)
+    in_full = _RECORDING_TOLERANCE if has_same_function else _OTHER_FUNCTION_TOLERANCE
     in_half = 0.0 if has_same_function else _ROUNDING_OF_HALF_PRECISION
-    tolerance = _RECORDING_TOLERANCE if loaded.model.dtype == torch.float32 else in_half
-    return _expect_rounding(
-        loaded, chain, _last_logits(loaded, chain.ids, budget), recorded, tolerance, "recording its attention"
-    )
+    tolerance = in_full if loaded.model.dtype == torch.float32 else in_half
+
+    def change(ids: IntArray) -> float:
+        budget = pass_length(loaded, len(ids), token_budget)
+        last = Observation(reduction="sum", queries=np.array([len(ids) - 1]), keys=range(len(ids)))
+        recorded = _last_logits(loaded, ids, budget, Recorder([last], loaded.n_layers))
+        plain = _last_logits(loaded, ids, budget)
+        return _expect_rounding(loaded, chain, plain, recorded, tolerance, "recording its attention")
+
+    return _where_memory_suffices(change, chain.ids)
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
@@ -109,15 +113,32 @@ def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_b
     Raises
     ------
     ModelError
-        It exceeds 1e-4 in float32 or a tenth in half precision: sums over keys are split otherwise, and no more.
+        It exceeds 1e-4 in float32 or a tenth in half precision and in 4 or 8 bits, whose rounding depends on the other tokens
+        of the pass: sums over keys are split otherwise, and no more.
     MeasurementError
         As for `largest_logit_change`.
     """
-    ids = chain.ids[: pass_length(loaded, len(chain.ids), token_budget)]
-    whole = _last_logits(loaded, ids, len(ids))
-    in_two = _last_logits(loaded, ids, pass_length(loaded, len(ids), (len(ids) + 1) // 2))
-    tolerance = _PIECES_TOLERANCE if loaded.model.dtype == torch.float32 else _ROUNDING_OF_HALF_PRECISION
-    return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in pieces")
+    is_exact = loaded.model.dtype == torch.float32 and loaded.quantization is None
+    tolerance = _PIECES_TOLERANCE if is_exact else _ROUNDING_OF_HALF_PRECISION
+
+    def change(ids: IntArray) -> float:
+        whole = _last_logits(loaded, ids, len(ids))
+        in_two = _last_logits(loaded, ids, pass_length(loaded, len(ids), (len(ids) + 1) // 2))
+        return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in pieces")
+
+    return _where_memory_suffices(change, chain.ids[: pass_length(loaded, len(chain.ids), token_budget)])
+
+
+def _where_memory_suffices(change: Callable[[IntArray], float], ids: IntArray) -> float:
+    """Find the change in a sequence, or in the longest of its halves, quarters, ... for which memory suffices."""
+    while True:
+        try:
+            return change(ids)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(ids) <= _LEAST_BUDGET:
+                raise
+        ids = ids[: len(ids) // 2]
+        release_memory()
 
 
 def _expect_rounding(

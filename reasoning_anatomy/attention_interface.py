@@ -21,7 +21,7 @@ from reasoning_anatomy.model_change import ModelChange
 
 IMPLEMENTATION: Final = "reasoning_anatomy"
 _EAGER_ONLY: Final = ("softcap", "s_aux")
-_BLOCK_ELEMENTS: Final = 2**22
+_BLOCK_ELEMENTS: Final = {"cpu": 2**22, "cuda": 2**26}  # weights that eager attention holds at once
 
 Handler = Callable[..., tuple[Tensor, None]]
 """Takes module, query (1, heads, T, head_dim), key, value (1, kv_heads, T, head_dim), mask and keyword options."""
@@ -86,7 +86,7 @@ def model_attention(
     """
     if all(options.get(name) is None for name in _EAGER_ONLY):
         return sdpa_attention_forward(module, query, key, value, mask, **options)
-    n_rows = max(1, _BLOCK_ELEMENTS // (query.shape[1] * key.shape[2]))
+    n_rows = max(1, _BLOCK_ELEMENTS.get(query.device.type, 2**24) // (query.shape[1] * key.shape[2]))
     blocks = []
     for first in range(0, query.shape[2], n_rows):
         rows = slice(first, first + n_rows)
@@ -120,6 +120,9 @@ def _added_mask(query: Tensor, key: Tensor, mask: Tensor | None, rows: slice) ->
     return torch.zeros(visible.shape, dtype=query.dtype, device=query.device).masked_fill_(~visible, lowest)
 
 
-def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any) -> tuple[Tensor, None]:
+def _attend(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """Take the arguments by the names that models may call them (AFMoE does)."""
     handler = _handler.get() or model_attention
-    return handler(module, query, key, value, mask, **options)
+    return handler(module, query, key, value, attention_mask, **options)

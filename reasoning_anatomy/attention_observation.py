@@ -65,6 +65,6 @@ class Observation:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Equal for observations that record the same."""
+        """Equal only for observations that record the same."""
         arrays = [None if array is None else array.tobytes() for array in (self.queries, self.weight, self.until)]
         return (self.reduction, self.keys, self.exclude_sink, *arrays)

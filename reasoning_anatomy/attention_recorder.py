@@ -86,11 +86,15 @@ class Recorder:
 def _add_to(tallies: Sequence[Tally], call: AttentionCall) -> None:
     """Add the weights of this call to tallies that exclude the same keys, some queries and heads at a time."""
     n_elements = _BLOCK_ELEMENTS.get(call.query.device.type, 2**24)
-    room = torch.empty(max(n_elements, call.group * call.key.shape[2]), device=call.query.device)
-    for places in _blocks(tallies, call, n_elements):
+    blocks = _blocks(tallies, call, n_elements)
+    most = call.key.shape[2] * max(map(len, blocks), default=0)  # weights of one head
+    room = torch.empty(min(max(n_elements, call.group * most), call.query.shape[1] * most), device=call.query.device)
+    for places in blocks:
         rows = torch.from_numpy(places - call.start).to(call.query.device)
         block = call.block(rows, exclude_sink=tallies[0].of.exclude_sink)
-        shares = [tally.share(call, places, block.sight) for tally in tallies]
+        shares = [share for tally in tallies if (share := tally.share(call, places, block.sight)).pieces]
+        if not shares:
+            continue
         n_kv_heads = n_elements // (call.group * len(rows) * block.sight.n_keys) or 1
         for first in range(0, call.key.shape[1], n_kv_heads):
             kv_heads = slice(first, first + n_kv_heads)

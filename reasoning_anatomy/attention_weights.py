@@ -3,15 +3,13 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from reasoning_anatomy.attention_projection import output_matrix
 from reasoning_anatomy.attention_sight import Sight, causal_sight, masked_sight
-from reasoning_anatomy.errors import ModelError
-
-_OUTPUT_PROJECTIONS: Final = ("o_proj", "out_proj", "dense", "c_proj", "wo")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,14 +89,17 @@ class AttentionCall:
     def output_norms(self) -> Tensor:
         """(heads, Q) Euclidean length of what each new token's value adds to the layer's output, at a weight of 1.
 
-        The value times the head's part of the output projection, without its bias: ‖v W_O‖, which is ‖v Rᵀ‖ with
-        W_Oᵀ = QR: as short as the value itself.
+        The value times the head's part of the output projection, without its bias: ‖v W_O‖ = √(v W_O W_Oᵀ vᵀ), in float64,
+        whose digits bear the squares.
         """
         n_heads, n_kv_heads = self.query.shape[1], self.value.shape[1]
-        values = self.value[0, :, -self.n_queries :].float()
-        heads = _output_matrix(self.module, n_heads * values.shape[2], self.value.dtype).view(n_heads, values.shape[2], -1)
-        factors = torch.linalg.qr(heads.transpose(1, 2), mode="r").R.transpose(1, 2)
-        return torch.stack([(values[head * n_kv_heads // n_heads] @ factors[head]).norm(dim=1) for head in range(n_heads)])
+        values = self.value[0, :, -self.n_queries :].double()
+        n_inputs = n_heads * values.shape[2]
+        norms = values.new_empty(n_heads, self.n_queries, dtype=torch.float32)
+        for head, matrix in enumerate(output_matrix(self.module, n_inputs, self.value).view(n_heads, values.shape[2], -1)):
+            of_head, squared = values[head * n_kv_heads // n_heads], matrix.double() @ matrix.double().T
+            norms[head] = ((of_head @ squared) * of_head).sum(dim=1).clamp_min(0).sqrt()
+        return norms
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,18 +156,3 @@ class QueryBlock:
         if call.mask is not None and call.mask.dtype != torch.bool:
             scores += call.mask[0][:, rows][:, :, keys]
         return scores
-
-
-def _output_matrix(module: Any, n_inputs: int, dtype: torch.dtype) -> Tensor:
-    """Return the (inputs, hidden) float32 matrix of a layer's output projection, however it is held."""
-    projection = next((getattr(module, name) for name in _OUTPUT_PROJECTIONS if hasattr(module, name)), None)
-    if projection is None:
-        raise ModelError(
-            f"{type(module).__name__} has no output projection of a known name ({', '.join(_OUTPUT_PROJECTIONS)}), so what a "
-            "value contributes is unknown; leave out the scorer contribution"
-        )
-    if type(projection) is nn.Linear:
-        return projection.weight.T.float()
-    unit = torch.eye(n_inputs, device=next(projection.parameters()).device, dtype=dtype)  # quantised weights have no rows
-    matrix: Tensor = projection(unit).float() - projection(torch.zeros_like(unit[:1])).float()
-    return matrix

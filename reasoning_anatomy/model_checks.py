@@ -25,11 +25,14 @@ def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain])
     Raises
     ------
     ModelError
-        Its attention cannot be recorded.
+        Its attention cannot be recorded, or a scorer refuses it.
     """
     for chain in chains:
         try:
             with naming_chain(chain.chain_id):
+                for scorer in plan.scorers.values():
+                    if hasattr(scorer, "expect_model"):
+                        scorer.expect_model(loaded, chain)
                 found = {name: check(loaded, chain) for name, check in _checks_of_recording(loaded, plan, chains).items()}
                 return _check_sharing(loaded, chain, found) if _asks_to_share(loaded, plan, chains) else (loaded, found)
         except MeasurementError:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import torch
 
@@ -31,9 +31,7 @@ from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run import Run
 from reasoning_anatomy.run_writer import by_scorer, configuration_of, expect_run_folder, fingerprint_of, update, write_run
-from reasoning_anatomy.types import EncodedChain, Float32Array, FloatArray, ReasoningChain
-
-Numbers = TypeVar("Numbers", FloatArray, Float32Array)
+from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 _MOST_WORKERS: Final = 4
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention_projection import expect_plain_projections
 from reasoning_anatomy.importance._attention_scorer import AttentionScorer, Part, name_of, places_of, reasoning_keys
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain, Float32Array, TokenScores
@@ -28,7 +29,7 @@ class Contribution(AttentionScorer):
         Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
     token_budget
         Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
-        speed and memory, and numbers in the last digits; None takes 4096 on a CPU and 16384 on an accelerator.
+        speed and memory, and numbers in the last digits; None takes 4096.
 
     References
     ----------
@@ -45,8 +46,14 @@ class Contribution(AttentionScorer):
             Observation(reduction="contribution", queries=queries, keys=keys, weight=weight, exclude_sink=self.exclude_sink)
         ]
 
+    def expect_model(self, loaded: LoadedModel, chain: EncodedChain) -> None:
+        """Raise `ModelError` where a value does not add value times output projection, as the chain's first tokens show."""
+        expect_plain_projections(loaded, chain.ids)
+
     def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:
         """Score the reasoning tokens of one chain, 0 or more; the profile is (layers, heads, n)."""
+        if observed is None:
+            self.expect_model(loaded, chain)
         (received,) = self.recorded(chain, loaded, observed)
         return self.mean_over_heads(
             received, scorer="contribution", queries=f"mean over {name_of(self.queries)}; lengths, not weights"

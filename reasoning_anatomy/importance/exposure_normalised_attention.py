@@ -27,7 +27,7 @@ class ExposureNormalisedAttention(AttentionScorer):
         Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
     token_budget
         Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
-        speed and memory, and numbers in the last digits; None takes 4096 on a CPU and 16384 on an accelerator.
+        speed and memory, and numbers in the last digits; None takes 4096.
 
     References
     ----------
@@ -42,7 +42,7 @@ class ExposureNormalisedAttention(AttentionScorer):
         queries, keys = places_of(chain, self.queries), reasoning_keys(chain)
         return [
             Observation(reduction="sum", queries=queries, keys=keys, exclude_sink=self.exclude_sink),
-            Observation(reduction="exposure", queries=queries, keys=keys),
+            Observation(reduction="exposure", queries=queries, keys=keys, exclude_sink=self.exclude_sink),
         ]
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:

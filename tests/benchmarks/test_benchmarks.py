@@ -78,9 +78,21 @@ def test_each_way_of_attention_is_measured_in_its_own_process():
     assert (table["megabytes"] > 50).all()  # of the whole process
 
 
-def test_a_length_without_room_for_reasoning_is_refused():
-    with pytest.raises(SystemExit, match="--tokens 120: prompt and answer alone have 120 tokens"):
-        compare(Options(tokens=(256, 120), tiny=True))
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tokens": (256, 120)}, "--tokens 120: prompt and answer alone have 120 tokens"),
+        ({"runs": 0}, "--runs 0: give 1 or more"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(options, words):
+    with pytest.raises(SystemExit, match=words):
+        compare(Options(**options, tiny=True))
+
+
+def test_a_way_that_fails_is_left_out_and_named(capsys):
+    assert compare(Options(tokens=(256,), ways=("plain",), runs=1, device="nowhere")).empty
+    assert "plain at 256 tokens is left out: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("way", ["plain", "answer", "accumulated", "all", "eager"])
@@ -90,9 +102,10 @@ def test_every_way_of_attention_runs(way):
 
 
 def test_matrices_that_do_not_fit_are_left_out():
-    assert does_fit("eager", 64, tiny=False)
-    assert not does_fit("eager", 2**20, tiny=False)
-    assert does_fit("all", 2**20, tiny=False)
+    options = Options(device="cpu")
+    assert does_fit("eager", 64, options)
+    assert not does_fit("eager", 2**20, options)
+    assert does_fit("all", 2**20, options)
 
 
 def test_joined_texts_keep_their_tokens():

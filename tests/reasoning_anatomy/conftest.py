@@ -74,6 +74,7 @@ _OF_FAMILY = {
     "gpt_oss": {"sliding_window": 6},
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"]},
     "llama4_text": {"attention_chunk_size": 5},
+    "afmoe": {"num_experts": 2, "num_experts_per_tok": 1, "num_dense_layers": 1, "moe_intermediate_size": 16},
 }
 
 

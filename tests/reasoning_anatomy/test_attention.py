@@ -13,13 +13,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reasoning_anatomy import attention, attention_recorder
+from reasoning_anatomy import attention, attention_interface, attention_recorder
 from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length, record
 from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention_projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention_recorder import Recorder
-from reasoning_anatomy.attention_weights import _output_matrix
 from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.importance.answer_attention import AnswerAttention
+from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.models import LoadedModel, ModelSpec, load_model
 
 FAMILIES = (
@@ -296,13 +298,44 @@ def in_dtype(loaded: LoadedModel, dtype: torch.dtype, **options: str) -> LoadedM
     return LoadedModel(model, None, loaded.id)
 
 
+@pytest.mark.parametrize("elements", [1, 500])
+@pytest.mark.parametrize("family", ["gemma2", "gpt_oss"])
+def test_eager_attention_in_blocks_changes_the_logits_by_rounding(
+    make_random_model, make_random_chain, monkeypatch, family, elements
+):
+    monkeypatch.setitem(attention_interface._BLOCK_ELEMENTS, "cpu", elements)
+    assert 0 < largest_logit_change(make_random_model(family), make_random_chain(6, 60, 4)) <= 1e-5
+
+
+@pytest.mark.parametrize("check", [largest_logit_change, largest_chunking_change])
+def test_where_memory_runs_out_the_beginning_of_the_chain_is_checked(make_random_model, make_random_chain, check):
+    loaded, lengths = make_random_model("llama"), []
+
+    def run_out(module, args, kwargs):
+        lengths.append(kwargs["input_ids"].shape[1])
+        if lengths[-1] > 100:
+            raise torch.OutOfMemoryError("out of memory")
+
+    hook = loaded.model.register_forward_pre_hook(run_out, with_kwargs=True)
+    try:
+        assert check(loaded, make_random_chain(6, 300, 4)) <= 1e-5
+        assert lengths[:4] == [310, 155, 77, 77] if check is largest_logit_change else [310, 155, 77, 39]
+    finally:
+        hook.remove()
+
+
+def test_pieces_of_a_model_in_8_bits_may_differ_by_its_rounding(tiny_model_folder, make_random_chain):
+    loaded = load_model(ModelSpec(str(tiny_model_folder), device="cpu", quantize="8bit", dtype="float32"))
+    assert largest_chunking_change(loaded, make_random_chain(6, 11, 4)) <= 0.1
+
+
 @pytest.mark.parametrize("budget", [4096, 8], ids=["whole", "in pieces"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recording_does_not_change_one_bit_of_the_logits(
     make_random_model, make_random_chain, monkeypatch, family, dtype, budget
 ):
-    monkeypatch.setattr(attention, "_CPU_BUDGET", budget)
+    monkeypatch.setattr(attention, "_TOKEN_BUDGET", budget)
     assert largest_logit_change(in_dtype(make_random_model(family), dtype), make_random_chain(6, 11, 4)) == 0
 
 
@@ -345,11 +378,29 @@ def test_a_model_that_rotates_by_the_length_is_not_run_in_pieces(make_random_mod
     np.testing.assert_allclose(rows, eager_weights(loaded)[:, :, 6:29, 4:20], atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_stands_between_attention_and_projection(make_random_model, family):
+    loaded = make_random_model(family)
+    expect_plain_projections(loaded, IDS)
+    assert not any(module._forward_pre_hooks for module in loaded.model.modules())
+
+
+@pytest.mark.parametrize("family", ["bitnet", "afmoe"])
+def test_contributions_behind_a_norm_or_a_gate_are_refused(make_random_model, make_random_chain, family):
+    loaded, chain = make_random_model(family), make_random_chain(6, 11, 4)
+    with pytest.raises(
+        ModelError, match=r"Attention changes what its attention gives before the output projection .*contribution"
+    ):
+        Contribution().score(chain, loaded=loaded)
+    assert not any(module._forward_pre_hooks for module in loaded.model.modules())
+    assert len(AnswerAttention().score(chain, loaded=loaded).score) == 11
+
+
 @pytest.mark.parametrize("quantize", [None, "4bit", "8bit"])
 def test_the_output_projection_is_read_however_it_is_held(tiny_model_folder, quantize):
     loaded = load_model(ModelSpec(str(tiny_model_folder), device="cpu", quantize=quantize))
     layer = loaded.model.model.layers[0].self_attn
-    matrix = _output_matrix(layer, 64, torch.float32)
+    matrix = output_matrix(layer, 64, torch.empty(0))
     inputs = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = layer.o_proj(inputs)
