@@ -6,7 +6,7 @@ Python and torch included, nothing subtracted) on a CPU, and the peak of what to
 the runs. Time is the least of the runs, in processor seconds on a CPU and in wall seconds on an accelerator.
 
 Plain: one scaled-dot-product forward pass. Answer: `answer_attention`. Accumulated: `accumulated_attention`, all rows. All:
-every scorer that observes the chain, in one pass. Eager: `output_attentions=True`.
+every scorer that observes the chain, in one pass. Eager: `output_attentions=True`. The key of any scorer: that scorer alone.
 """
 
 import json
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 import pandas as pd
 import torch
@@ -29,8 +29,7 @@ from reasoning_anatomy.importance._attention_scorer import AttentionScorer, obse
 from reasoning_anatomy.models import LoadedModel
 from reasoning_anatomy.types import EncodedChain
 
-Way = Literal["plain", "answer", "accumulated", "all", "eager"]
-
+_WAYS: Final = ("plain", "answer", "accumulated", "all", "eager")
 _N_PROMPT, _N_ANSWER = 100, 20
 
 
@@ -40,8 +39,8 @@ class Options:
 
     tokens: tuple[int, ...] = (1024, 4096, 16384)
     """Lengths of chains."""
-    ways: tuple[Way, ...] = ("plain", "answer", "accumulated", "all", "eager")
-    """What to run; ratios are to the first."""
+    ways: tuple[str, ...] = _WAYS
+    """What to run, these or keys of scorers; ratios are to the first."""
     runs: int = 2
     """Turns of each way."""
     tiny: bool = False
@@ -63,7 +62,7 @@ def measure(options: Options) -> dict[str, float]:
     return {"megabytes": _peak_bytes(loaded) / 1e6, "seconds": seconds}
 
 
-def way_to(way: Way, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
+def way_to(way: str, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
     """Return what is run on a chain."""
     if way in ("plain", "eager"):
         if way == "eager":
@@ -75,6 +74,9 @@ def way_to(way: Way, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
             return loaded.model(input_ids=ids, use_cache=False, logits_to_keep=1, output_attentions=way == "eager")
 
         return forward
+    if way not in _WAYS:
+        scorer = plugins.load("scorer", way)
+        return lambda chain: scorer.score(chain, loaded=loaded)
     keys = {"answer": ["answer_attention"], "accumulated": ["accumulated_attention"]}.get(
         way, list(plugins.available("scorer"))
     )
@@ -83,7 +85,7 @@ def way_to(way: Way, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
     return lambda chain: observe_together(observing, chain, loaded=loaded)
 
 
-def does_fit(way: Way, n_tokens: int, options: Options) -> bool:
+def does_fit(way: str, n_tokens: int, options: Options) -> bool:
     """Tell whether the matrices of all layers, should they be held, are less than half of the memory that is available."""
     return way != "eager" or options.tiny or 12 * 9 * n_tokens**2 * 4 < _available_bytes(options.device) / 2
 
@@ -114,7 +116,7 @@ def _peak_bytes(loaded: LoadedModel) -> int:
     return int(peak[1]) * 1024
 
 
-def in_own_process(options: Options, way: Way, n_tokens: int) -> dict[str, float] | None:
+def in_own_process(options: Options, way: str, n_tokens: int) -> dict[str, float] | None:
     """Measure one way at one length in a new process, once; None, and a line that says why, where it fails."""
     flags = ["--tiny" if options.tiny else "--no-tiny", "--alone"]
     command = [
@@ -136,6 +138,8 @@ def compare(options: Options) -> pd.DataFrame:
         raise SystemExit(f"--runs {options.runs}: give 1 or more")
     if min(options.tokens) <= (n_around := _N_PROMPT + _N_ANSWER):
         raise SystemExit(f"--tokens {min(options.tokens)}: prompt and answer alone have {n_around} tokens; ask for more")
+    for way in set(options.ways) - set(_WAYS):
+        plugins.load("scorer", way)
     tables = []
     for n_tokens in options.tokens:
         ways = [way for way in options.ways if does_fit(way, n_tokens, options)]

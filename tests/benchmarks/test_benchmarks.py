@@ -7,6 +7,7 @@ from benchmarks.annotation_speed import Text, joined, tokens_per_second
 from benchmarks.attention_memory import Options, compare, does_fit, way_to
 from benchmarks.greedy_fidelity import InOtherDtype, fidelity
 from benchmarks.greedy_speed import reference_tokens
+from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.full_likelihood import FullLikelihood
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import PruningPath
@@ -95,10 +96,15 @@ def test_a_way_that_fails_is_left_out_and_named(capsys):
     assert "plain at 256 tokens is left out: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("way", ["plain", "answer", "accumulated", "all", "eager"])
+@pytest.mark.parametrize("way", ["plain", "answer", "accumulated", "all", "eager", "key_norm"])
 def test_every_way_of_attention_runs(way):
     loaded = tiny_model()
     assert way_to(way, loaded)(chain_of(loaded, p=3, n=5, m=2))
+
+
+def test_an_unknown_way_is_refused_before_anything_runs():
+    with pytest.raises(PluginError, match="nothing"):
+        compare(Options(ways=("plain", "nothing"), tiny=True))
 
 
 def test_matrices_that_do_not_fit_are_left_out():
