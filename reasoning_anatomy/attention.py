@@ -4,7 +4,7 @@ The model runs as it does without us. Beside it, the weights of the queries that
 queries and keys, a block at a time, and reduced at once. Long sequences are run in pieces with a cache.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Final
 
@@ -19,7 +19,7 @@ from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.likelihood import longest_of_one_rotation
 from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import is_out_of_memory, release_memory
+from reasoning_anatomy.out_of_memory import halving
 from reasoning_anatomy.types import EncodedChain, Float32Array, IntArray
 
 _TOKEN_BUDGET: Final = 4096
@@ -58,16 +58,10 @@ def record(
     ModelError
         The model's attention cannot be recorded.
     """
-    budget = pass_length(loaded, len(ids), token_budget)
-    while True:
-        try:
-            return _record(loaded, ids, observations, budget)
-        except (RuntimeError, MemoryError) as error:
-            can_be_cut = pass_length(loaded, len(ids), budget // 2) < budget
-            if not is_out_of_memory(error) or budget <= _LEAST_BUDGET or not can_be_cut:
-                raise
-        budget = min(budget, len(ids)) // 2
-        release_memory()
+    budget = min(pass_length(loaded, len(ids), token_budget), len(ids))
+    can_be_cut = pass_length(loaded, len(ids), 1) == 1
+    least = _LEAST_BUDGET if can_be_cut else budget
+    return halving(lambda n_tokens: _record(loaded, ids, observations, n_tokens), budget, least=least)
 
 
 def pass_length(loaded: LoadedModel, n_tokens: int, token_budget: int | None = None) -> int:
@@ -97,14 +91,14 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budg
     in_half = 0.0 if has_same_function else _ROUNDING_OF_HALF_PRECISION
     tolerance = in_full if loaded.model.dtype == torch.float32 else in_half
 
-    def change(ids: IntArray) -> float:
-        budget = pass_length(loaded, len(ids), token_budget)
+    def change(n_tokens: int) -> float:
+        ids, budget = chain.ids[:n_tokens], pass_length(loaded, n_tokens, token_budget)
         last = Observation(reduction="sum", queries=np.array([len(ids) - 1]), keys=range(len(ids)))
         recorded = _last_logits(loaded, ids, budget, Recorder([last], loaded.n_layers))
         plain = _last_logits(loaded, ids, budget)
         return _expect_rounding(loaded, chain, plain, recorded, tolerance, "recording its attention")
 
-    return _where_memory_suffices(change, chain.ids)
+    return halving(change, len(chain.ids), least=_LEAST_BUDGET)
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
@@ -121,24 +115,14 @@ def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_b
     is_exact = loaded.model.dtype == torch.float32 and loaded.quantization is None
     tolerance = _PIECES_TOLERANCE if is_exact else _ROUNDING_OF_HALF_PRECISION
 
-    def change(ids: IntArray) -> float:
-        whole = _last_logits(loaded, ids, len(ids))
-        in_two = _last_logits(loaded, ids, pass_length(loaded, len(ids), (len(ids) + 1) // 2))
+    def change(n_tokens: int) -> float:
+        ids = chain.ids[:n_tokens]
+        whole = _last_logits(loaded, ids, n_tokens)
+        in_two = _last_logits(loaded, ids, pass_length(loaded, n_tokens, (n_tokens + 1) // 2))
         return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in pieces")
 
-    return _where_memory_suffices(change, chain.ids[: pass_length(loaded, len(chain.ids), token_budget)])
-
-
-def _where_memory_suffices(change: Callable[[IntArray], float], ids: IntArray) -> float:
-    """Find the change in a sequence, or in the longest of its halves, quarters, ... for which memory suffices."""
-    while True:
-        try:
-            return change(ids)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(ids) <= _LEAST_BUDGET:
-                raise
-        ids = ids[: len(ids) // 2]
-        release_memory()
+    n_tokens = min(pass_length(loaded, len(chain.ids), token_budget), len(chain.ids))
+    return halving(change, n_tokens, least=_LEAST_BUDGET)
 
 
 def _expect_rounding(

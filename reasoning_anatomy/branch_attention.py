@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from reasoning_anatomy.attention_interface import handling
 from reasoning_anatomy.errors import ModelError
 
-_MASK_ELEMENTS: Final = 2**28  # beyond 2**32 rows times keys kernels of CUDA count wrong, and memory ends long before
+_MASK_ELEMENTS: Final = 2**28  # kernels of CUDA go wrong beyond 2**32 rows times keys (pytorch issue 187227)
 
 
 class Slots:
@@ -154,23 +154,22 @@ def _attend(
     grouped = padded.view(n_branches, layout.length, n_kv_heads, -1, head_dim).permute(0, 2, 3, 1, 4)
     all_keys, all_values = _seen(layout, module.layer_idx, keys, values)
     mask = layout.mask(sliding_window, query.dtype)
-    sinks = None if s_aux is None else s_aux.view(n_kv_heads, -1)
-    n_at_once, outputs = max(1, _MASK_ELEMENTS // mask.numel()), []
-    for first in range(0, grouped.shape[2], n_at_once):
-        some = grouped[:, :, first : first + n_at_once]
-        folded, of_folded = some.flatten(2, 3), mask.repeat(1, some.shape[2], 1)[:, None]
-        if softcap is None and sinks is None:
+    n_groups, outputs = grouped.shape[2], []
+    n_rows = max(1, _MASK_ELEMENTS // (n_branches * n_groups * mask.shape[2]))
+    for first in range(0, layout.length, n_rows):
+        rows = slice(first, first + n_rows)
+        folded, of_folded = grouped[:, :, :, rows].flatten(2, 3), mask[:, rows].repeat(1, n_groups, 1)[:, None]
+        if softcap is None and s_aux is None:
             output = scaled_dot_product_attention(folded, all_keys, all_values, attn_mask=of_folded, scale=scaling)
         else:
-            of_some = None if sinks is None else sinks[:, first : first + n_at_once].flatten()
-            output = _capped_attention(folded, all_keys, all_values, of_folded, scaling=scaling, softcap=softcap, sinks=of_some)
-        outputs.append(output.view(n_branches, n_kv_heads, some.shape[2], layout.length, -1))
+            output = _capped_attention(folded, all_keys, all_values, of_folded, scaling=scaling, softcap=softcap, sinks=s_aux)
+        outputs.append(output.view(n_branches, n_kv_heads, n_groups, -1, output.shape[3]))
 
     if len(layout.target_tokens):
         tokens = layout.target_tokens
         layout.target.write(module.layer_idx, layout.target_slots, keys.index_select(0, tokens), values.index_select(0, tokens))
-    rows = torch.cat(outputs, dim=2).permute(0, 3, 1, 2, 4)
-    return rows.reshape(n_branches * layout.length, n_heads, -1).index_select(0, layout.place)[None], None
+    by_row = torch.cat(outputs, dim=3).permute(0, 3, 1, 2, 4)
+    return by_row.reshape(n_branches * layout.length, n_heads, -1).index_select(0, layout.place)[None], None
 
 
 def _seen(layout: Pass, layer: int, keys: Tensor, values: Tensor) -> list[Tensor]:

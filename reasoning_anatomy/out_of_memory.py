@@ -1,12 +1,14 @@
 """What is done where memory runs out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 
 from reasoning_anatomy.errors import MeasurementError
+
+Found = TypeVar("Found")
 
 OUT_OF_MEMORY: Final = (
     "memory does not suffice for a single forward pass; hold the model smaller (--dtype bfloat16, --quantize 4bit), measure "
@@ -25,6 +27,21 @@ def release_memory() -> None:
     """Give back what torch holds of an accelerator's memory without using it."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def halving(compute: Callable[[int], Found], n_tokens: int, *, least: int) -> Found:
+    """Compute with so many tokens at once, or with half, a quarter, ... of them where memory runs out.
+
+    What memory runs out of is raised where no more than ``least`` tokens are left.
+    """
+    while True:
+        try:
+            return compute(n_tokens)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or n_tokens <= least:
+                raise
+        n_tokens //= 2
+        release_memory()
 
 
 @contextmanager

@@ -232,7 +232,7 @@ class _Job:
             missing_scores = by_scorer({chain_id: outcome.missing_scores}, manifest.missing_scores)
             update(self.run, n_done=manifest.n_done + 1, missing_scores=missing_scores)
         else:
-            update(self.run, failed={**manifest.failed, chain_id: outcome.failed})
+            update(self.run, failed=dict(sorted({**manifest.failed, chain_id: outcome.failed}.items())))
 
 
 @dataclass(frozen=True)

@@ -132,12 +132,12 @@ def update(run: Run, **changes: Any) -> None:
 def by_scorer(
     by_chain: Mapping[str, Mapping[str, str] | None], known: Mapping[str, Mapping[str, str]] | None = None
 ) -> dict[str, dict[str, str]]:
-    """Turn reasons by chain_id and scorer into reasons by scorer and chain_id, beside those that are ``known``."""
+    """Turn reasons by chain_id and scorer into reasons by scorer and chain_id, beside those that are ``known``; sorted."""
     found = {label: dict(reasons) for label, reasons in (known or {}).items()}
     for chain_id, missing in by_chain.items():
         for label, reason in (missing or {}).items():
             found.setdefault(label, {})[chain_id] = reason
-    return found
+    return {label: dict(sorted(reasons.items())) for label, reasons in sorted(found.items())}  # not that of who was ready first
 
 
 def fingerprint_of(chain: ReasoningChain, configuration: Configuration) -> str:

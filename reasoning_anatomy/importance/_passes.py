@@ -13,7 +13,7 @@ from reasoning_anatomy.attention_interface import handling, installed, model_att
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.likelihood import shares_prefixes, tokens_per_pass
 from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import is_out_of_memory, release_memory
+from reasoning_anatomy.out_of_memory import halving
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
 
 Found = TypeVar("Found")
@@ -65,15 +65,12 @@ def of_reasoning_logits(
     n_tokens = len(chain.prompt_ids) + chain.n_reasoning - 1
     in_pieces = shares_prefixes(loaded, len(chain.ids))
     most_rows = max(1, _LOGIT_BYTES // (4 * loaded.text_config.vocab_size))
-    size = min(tokens_per_pass(loaded, token_budget), most_rows) if in_pieces else n_tokens
-    while True:
-        try:
-            return np.concatenate([read(logits) for logits in _reasoning_logits(loaded, chain, size)])
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or not in_pieces or size == 1:
-                raise
-        size = min(size, n_tokens) // 2
-        release_memory()
+    size = min(tokens_per_pass(loaded, token_budget), most_rows, n_tokens) if in_pieces else n_tokens
+    return halving(
+        lambda n: np.concatenate([read(logits) for logits in _reasoning_logits(loaded, chain, n)]),
+        size,
+        least=1 if in_pieces else n_tokens,
+    )
 
 
 @torch.inference_mode()

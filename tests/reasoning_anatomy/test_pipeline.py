@@ -245,7 +245,8 @@ def test_a_scorer_without_a_value_for_a_chain_takes_nothing_else_from_it(with_ti
     assert measure(texts, **options).manifest.missing_scores == run.manifest.missing_scores
 
 
-def test_sinks_that_reach_into_the_reasoning_and_probes_that_do_not_fit_take_one_score(with_tiny_chain, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])  # one measures the longest chain first, which lacks the second score alone
+def test_sinks_that_reach_into_the_reasoning_and_probes_that_do_not_fit_take_one_score(with_tiny_chain, tmp_path, workers):
     loaded, texts = with_tiny_chain
     scorers = [
         "answer_attention",
@@ -253,7 +254,7 @@ def test_sinks_that_reach_into_the_reasoning_and_probes_that_do_not_fit_take_one
         "end_of_thinking",
         "end_of_thinking:probe=" + "stop " * 600,
     ]
-    run = measure(texts, out=tmp_path / "run", model=loaded, scorers=scorers, strategies=["random_tokens"])
+    run = measure(texts, out=tmp_path / "run", model=loaded, scorers=scorers, strategies=["random_tokens"], workers=workers)
     assert (run.manifest.n_done, run.manifest.failed) == (2, {})
     by_sink, by_probe = run.manifest.missing_scores.items()
     assert by_sink == (scorers[1], {"tiny": "exclude_sink=4 reaches into the reasoning: 3 tokens stand before it; lower it"})
