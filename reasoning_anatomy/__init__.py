@@ -4,8 +4,9 @@ Importing this package costs nothing: names are loaded when they are first used,
 are the only ones that need torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reasoning_anatomy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from reasoning_anatomy.chains import read_chains, write_chains
@@ -24,25 +25,6 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
-
-_HOME = {
-    "AnalysisResult": "types",
-    "Annotation": "types",
-    "AttentionProfile": "types",
-    "EncodedChain": "types",
-    "PruningPath": "types",
-    "ReasoningAnatomyError": "errors",
-    "ReasoningChain": "types",
-    "Run": "run",
-    "export_run": "interchange",
-    "import_run": "interchange",
-    "load_model": "models",
-    "measure": "pipeline",
-    "newest_run": "run",
-    "open_run": "run",
-    "read_chains": "chains",
-    "write_chains": "chains",
-}
 
 __all__ = [
     "AnalysisResult",
@@ -63,8 +45,15 @@ __all__ = [
     "write_chains",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "chains": ["read_chains", "write_chains"],
+        "errors": ["ReasoningAnatomyError"],
+        "interchange": ["export_run", "import_run"],
+        "models": ["load_model"],
+        "pipeline": ["measure"],
+        "run": ["Run", "newest_run", "open_run"],
+        "types": ["AnalysisResult", "Annotation", "AttentionProfile", "EncodedChain", "PruningPath", "ReasoningChain"],
+    },
+)

@@ -1,18 +1,13 @@
 """Results to figures and one HTML file: one figure per file."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reasoning_anatomy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from reports._export import save_figures
     from reports._page import write_report
 
-_HOME = {"save_figures": "_export", "write_report": "_page"}
-
 __all__ = ["save_figures", "write_report"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, {"_export": ["save_figures"], "_page": ["write_report"]})

@@ -113,12 +113,6 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         reasoning_anatomy.nope  # noqa: B018
 
 
-def test_names_that_are_listed_are_those_that_are_lazy() -> None:
-    import reasoning_anatomy
-
-    assert sorted(reasoning_anatomy.__all__) == sorted(reasoning_anatomy._HOME)
-
-
 def test_everything_but_the_model_side_works_without_torch() -> None:
     core = [name for name in NAMES if not (name.startswith("reasoning_anatomy/") and is_model_side(name))]
     modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in core]
