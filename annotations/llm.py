@@ -248,7 +248,7 @@ def _endpoint(options: Llm) -> "ChatEndpoint":
 def _chooser(model: str, dtype: Any, device: str, quantize: Any, revision: str | None) -> "tuple[Chooser, str]":
     """Load a local model once, and tell the digest of its weights."""
     from reasoning_anatomy.choice_likelihood import Chooser
-    from reasoning_anatomy.models import ModelSpec, load_model
+    from reasoning_anatomy.models.loading import ModelSpec, load_model
 
     loaded = load_model(ModelSpec(model, dtype, device, quantize, revision))
     return Chooser(loaded, CATEGORIES), loaded.weights_digest()

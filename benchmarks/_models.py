@@ -9,8 +9,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from reasoning_anatomy.chains import read_chains
-from reasoning_anatomy.encoding import ChainEncoder
-from reasoning_anatomy.models import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 Shape = Literal["smollm2-135m", "qwen2.5-7b"]

@@ -12,7 +12,7 @@ import tyro
 
 from annotations import label_spans
 from annotations.agreement import DEV, UNSEEN, read_gold
-from reasoning_anatomy.models import load_tokenizer
+from reasoning_anatomy.models.loading import load_tokenizer
 
 Spans = list[tuple[int, int]]
 

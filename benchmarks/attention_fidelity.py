@@ -18,9 +18,9 @@ import tyro
 
 from benchmarks._models import example_chains, model_of
 from reasoning_anatomy import plugins
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.importance.receiver_heads import steps_of
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import EncodedChain, FloatArray
 
 Weights = npt.NDArray[np.floating[Any]]

@@ -26,7 +26,7 @@ import tyro
 from benchmarks._models import chain_of, tiny_model, twelve_layers
 from reasoning_anatomy import plugins
 from reasoning_anatomy.importance._attention_scorer import AttentionScorer, observe_together
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import EncodedChain
 
 _WAYS: Final = ("plain", "answer", "accumulated", "all", "eager")

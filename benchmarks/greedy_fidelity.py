@@ -16,8 +16,8 @@ from scipy.stats import kendalltau
 
 from benchmarks._models import Dtype, example_chains, model_of
 from reasoning_anatomy import plugins
-from reasoning_anatomy.encoding import ChainEncoder
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning._curve import follow
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reasoning_anatomy.chains import read_chains, write_chains
     from reasoning_anatomy.errors import ReasoningAnatomyError
     from reasoning_anatomy.interchange import export_run, import_run
-    from reasoning_anatomy.models import load_model
+    from reasoning_anatomy.models.loading import load_model
     from reasoning_anatomy.pipeline import measure
     from reasoning_anatomy.run import Run, newest_run, open_run
     from reasoning_anatomy.types import (

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning_anatomy.attention_interface import IMPLEMENTATION, handling, installed
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.errors import MeasurementError, ModelError
-from reasoning_anatomy.likelihood import longest_of_one_rotation
-from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import halving
+from reasoning_anatomy.models.attention_interface import IMPLEMENTATION, handling, installed
+from reasoning_anatomy.models.capabilities import longest_of_one_rotation
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import halving
 from reasoning_anatomy.types import EncodedChain, Float32Array, IntArray
 
 _TOKEN_BUDGET: Final = 4096

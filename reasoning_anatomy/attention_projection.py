@@ -6,9 +6,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from reasoning_anatomy.attention_interface import handling, installed, model_attention
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.attention_interface import handling, installed, model_attention
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray
 
 _NAMES: Final = ("o_proj", "out_proj", "dense", "c_proj", "wo")

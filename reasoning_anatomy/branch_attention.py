@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 
-from reasoning_anatomy.attention_interface import handling
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.models.attention_interface import handling
 
 _MASK_ELEMENTS: Final = 2**28  # kernels of CUDA go wrong beyond 2**32 rows times keys (pytorch issue 187227)
 
@@ -122,7 +122,7 @@ class Pass:
 def run_pass(model: PreTrainedModel, layout: Pass, ids: Tensor, *, logits_at: Tensor) -> Tensor:
     """Forward ``ids`` (T,) under ``layout`` and return the logits (len(logits_at), vocabulary) of some tokens.
 
-    Must be called inside `reasoning_anatomy.attention_interface.installed`.
+    Must be called inside `reasoning_anatomy.models.attention_interface.installed`.
     """
     position_ids = layout.position.flatten().index_select(0, layout.place)[None]
     with handling(partial(_attend, layout=layout)):

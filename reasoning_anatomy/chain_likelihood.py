@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.errors import MeasurementError
-from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import OUT_OF_MEMORY
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import OUT_OF_MEMORY
 from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray, IntArray
 
 

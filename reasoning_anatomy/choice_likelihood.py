@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray, ReasoningChain
 
 _LONGEST_LINE: Final = 40

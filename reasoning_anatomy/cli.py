@@ -104,8 +104,8 @@ def run(
     from reasoning_anatomy.chains import read_chains
 
     read_chains(chains)  # a mistake in the file is told before anything heavy is imported
-    from reasoning_anatomy.encoding import EncodingOptions
-    from reasoning_anatomy.models import ModelSpec
+    from reasoning_anatomy.models.encoding import EncodingOptions
+    from reasoning_anatomy.models.loading import ModelSpec
     from reasoning_anatomy.pipeline import measure
     from reasoning_anatomy.progress import Stages
 
@@ -151,8 +151,8 @@ def import_run(
 
     spec, encoding = None, None
     if model is not None:
-        from reasoning_anatomy.encoding import EncodingOptions
-        from reasoning_anatomy.models import ModelSpec
+        from reasoning_anatomy.models.encoding import EncodingOptions
+        from reasoning_anatomy.models.loading import ModelSpec
 
         spec = ModelSpec(model, dtype, device, quantize, revision, trust_remote_code)
         encoding = EncodingOptions(_with_line_breaks(before_reasoning), _with_line_breaks(before_answer))

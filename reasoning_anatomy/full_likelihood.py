@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from reasoning_anatomy.chain_likelihood import ChainLikelihood
-from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import is_out_of_memory, release_memory
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
 from reasoning_anatomy.types import DeletionScores, EncodedChain, FloatArray, IntArray
 
 

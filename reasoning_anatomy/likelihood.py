@@ -1,24 +1,15 @@
 """Likelihood of a chain under deletions: by the fastest way that is right for the model."""
 
-import math
-from typing import Final
-
 import numpy as np
 import torch
 
-from reasoning_anatomy.attention_interface import can_be_installed
 from reasoning_anatomy.chain_likelihood import ChainLikelihood
 from reasoning_anatomy.errors import SharingError
 from reasoning_anatomy.full_likelihood import FullLikelihood
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.capabilities import free_bytes, shares_prefixes, tokens_per_pass
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.shared_likelihood import SharedLikelihood
 from reasoning_anatomy.types import EncodedChain
-
-_SHARING_LAYERS: Final = {"full_attention", "sliding_attention"}
-_ROTATIONS_BY_LENGTH: Final = {"dynamic", "longrope"}
-_CPU_BUDGET: Final = 1024
-_ACCELERATOR_BUDGET: Final = 16384
-_CPU_STORE_BYTES: Final = 2**30
 
 
 def open_likelihood(
@@ -47,31 +38,8 @@ def open_likelihood(
     token_budget = tokens_per_pass(loaded, token_budget)
     if not shares_prefixes(loaded, len(chain.ids)):
         return FullLikelihood(loaded, chain, token_budget=token_budget)
-    store_bytes = _free_bytes(loaded) if store_gib is None else int(store_gib * 2**30)
+    store_bytes = free_bytes(loaded) if store_gib is None else int(store_gib * 2**30)
     return SharedLikelihood(loaded, chain, token_budget=token_budget, store_bytes=store_bytes)
-
-
-def tokens_per_pass(loaded: LoadedModel, token_budget: int | None) -> int:
-    """Tokens of one forward pass: as the user says, or what suits the device for None."""
-    return token_budget or (_CPU_BUDGET if loaded.device.type == "cpu" else _ACCELERATOR_BUDGET)
-
-
-def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
-    """Tell whether a token reaches later ones by attention alone, of a kind that sequences of ``n_tokens`` can share."""
-    layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
-    is_known = loaded.may_share and can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
-    return is_known and n_tokens <= longest_of_one_rotation(loaded)
-
-
-def longest_of_one_rotation(loaded: LoadedModel) -> float:
-    """Length up to which every pass rotates its keys alike: some models rotate by the length of the sequence."""
-    config = loaded.text_config
-    parameters = getattr(config, "rope_parameters", None) or {}
-    kinds = [parameters, *(kind for kind in parameters.values() if isinstance(kind, dict))]
-    by_length = [kind for kind in kinds if kind.get("rope_type") in _ROTATIONS_BY_LENGTH]
-    longest: float = getattr(config, "max_position_embeddings", math.inf)
-    original = getattr(config, "original_max_position_embeddings", None) or longest
-    return min((kind.get("original_max_position_embeddings") or original for kind in by_length), default=math.inf)
 
 
 @torch.inference_mode()
@@ -95,11 +63,3 @@ def largest_likelihood_change(loaded: LoadedModel, chain: EncodedChain) -> float
             change=float(change.mean()),
         )
     return float(change.max())
-
-
-def _free_bytes(loaded: LoadedModel) -> int:
-    if loaded.device.type != "cuda":
-        return _CPU_STORE_BYTES
-    free, _ = torch.cuda.mem_get_info(loaded.device)
-    cached = torch.cuda.memory_reserved(loaded.device) - torch.cuda.memory_allocated(loaded.device)
-    return (free + cached) // 2

@@ -7,9 +7,10 @@ from functools import partial
 
 from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length
 from reasoning_anatomy.errors import MeasurementError, SharingError
-from reasoning_anatomy.likelihood import largest_likelihood_change, shares_prefixes
-from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import naming_chain
+from reasoning_anatomy.likelihood import largest_likelihood_change
+from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.types import EncodedChain
 

@@ -11,10 +11,8 @@ from typing import Final
 
 import torch
 
-from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.chain_measurement import measure_chain
 from reasoning_anatomy.chains import line_of_chain, read_chains
-from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.errors import (
     ChainFileError,
     EncodingError,
@@ -22,11 +20,13 @@ from reasoning_anatomy.errors import (
     RunError,
 )
 from reasoning_anatomy.fit import read_fit, write_fit
-from reasoning_anatomy.likelihood import shares_prefixes
 from reasoning_anatomy.manifest import Configuration, FitRecord, ModelIdentity, read_manifest
 from reasoning_anatomy.measurement import read_measurement, write_measurement
 from reasoning_anatomy.model_checks import check_model
-from reasoning_anatomy.models import BUNDLED, LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.models.attention_interface import installed
+from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
+from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run import Run

@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 import torch
 
-from reasoning_anatomy.attention_interface import installed
 from reasoning_anatomy.branch_attention import Pass, Slots, run_pass
 from reasoning_anatomy.chain_likelihood import ChainLikelihood
-from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import is_out_of_memory, release_memory
+from reasoning_anatomy.models.attention_interface import installed
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
 from reasoning_anatomy.types import DeletionScores, EncodedChain, FloatArray, IntArray
 
 _NO_SLOTS: Final = np.empty(0, dtype=np.int64)

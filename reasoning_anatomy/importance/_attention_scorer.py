@@ -10,7 +10,7 @@ import numpy as np
 from reasoning_anatomy.attention import record
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.errors import UndefinedScoreError
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, IntArray, TokenScores
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from reasoning_anatomy.attention import record
 from reasoning_anatomy.attention_observation import Observation
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import UndefinedScoreError
 from reasoning_anatomy.importance._attention_scorer import expect_sink_before, normalisation_after
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, IntArray, TokenScores
 

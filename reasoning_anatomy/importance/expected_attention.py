@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.errors import UndefinedScoreError
-from reasoning_anatomy.importance._passes import LayerInput, by_key_head
 from reasoning_anatomy.importance._ranks import rank_mean
-from reasoning_anatomy.importance._rotation import Rotation, open_rotation
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.passes import LayerInput, by_key_head
+from reasoning_anatomy.models.rotation import Rotation, open_rotation
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import EncodedChain, TokenScores
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.errors import MeasurementError, ModelError
-from reasoning_anatomy.importance._checkpoints import checkpointed
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.activation_checkpoints import checkpointed
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from reasoning_anatomy.importance._passes import LayerInput, by_key_head
 from reasoning_anatomy.importance._ranks import rank_mean
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.passes import LayerInput, by_key_head
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from reasoning_anatomy.importance._passes import by_key_head
 from reasoning_anatomy.importance._ranks import rank_mean
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.passes import by_key_head
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
 

@@ -15,7 +15,7 @@ from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.types import EncodedChain, FloatArray, TokenScores
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
 _CHUNK: Final = 510  # tokens, so that with the two at its ends there are 512
 _PRESERVE: Final = 1

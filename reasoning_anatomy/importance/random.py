@@ -7,7 +7,7 @@ from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
 
 @dataclass(frozen=True, kw_only=True)

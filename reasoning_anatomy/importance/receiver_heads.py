@@ -16,9 +16,9 @@ from reasoning_anatomy.importance._attention_scorer import (
     places_of,
     reasoning_keys,
 )
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.options import expect_at_least
-from reasoning_anatomy.out_of_memory import naming_chain
 from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, IntArray, TokenScores
 

@@ -8,7 +8,7 @@ import numpy as np
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
 
 @dataclass(frozen=True, kw_only=True)

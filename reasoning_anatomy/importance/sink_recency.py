@@ -9,7 +9,7 @@ from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.importance._passes import of_reasoning_logits
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.passes import of_reasoning_logits
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import EncodedChain, TokenScores
 

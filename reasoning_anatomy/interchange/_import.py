@@ -19,8 +19,8 @@ from reasoning_anatomy.run_writer import configuration_of, expect_run_folder, fi
 from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.encoding import ChainEncoder, EncodingOptions
-    from reasoning_anatomy.models import LoadedModel, ModelSpec
+    from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
+    from reasoning_anatomy.models.loading import LoadedModel, ModelSpec
     from reasoning_anatomy.pruning import PruningJob
 
 ANNOTATOR: Final = "published"
@@ -134,8 +134,8 @@ def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Any]:
 
 
 def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions | None") -> "ChainEncoder":
-    from reasoning_anatomy.encoding import ChainEncoder
-    from reasoning_anatomy.models import LoadedModel, load_tokenizer
+    from reasoning_anatomy.models.encoding import ChainEncoder
+    from reasoning_anatomy.models.loading import LoadedModel, load_tokenizer
 
     tokenizer = model.tokenizer if isinstance(model, LoadedModel) else load_tokenizer(model)
     return ChainEncoder(tokenizer, encoding)
@@ -168,7 +168,7 @@ def _strategies(file: Path, key: str, pruned: Mapping[str, PrunedChain]) -> dict
 
 def _load(model: "str | ModelSpec | LoadedModel", pruned: Mapping[str, PrunedChain], stages: Stages) -> "LoadedModel":
     """Load the weights, and see that every chain fits into the model's context."""
-    from reasoning_anatomy.models import LoadedModel, load_model
+    from reasoning_anatomy.models.loading import LoadedModel, load_model
 
     with stages.add("load", 1) as stage:
         loaded = model if isinstance(model, LoadedModel) else load_model(model)

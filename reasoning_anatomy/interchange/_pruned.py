@@ -10,7 +10,7 @@ from reasoning_anatomy.errors import ChainFileError, EncodingError
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.encoding import ChainEncoder
+    from reasoning_anatomy.models.encoding import ChainEncoder
 
 UNKNOWN_ID: Final = -1
 """Stands for every id of a chain whose file names none."""

@@ -14,7 +14,7 @@ from reasoning_anatomy.interchange._pruned import UNKNOWN_ID, Place, PrunedChain
 from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath, ReasoningChain
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.encoding import ChainEncoder
+    from reasoning_anatomy.models.encoding import ChainEncoder
 
 _MARKERS: Final = (
     "--------------------------------------------------\n\nQuestion:\n",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)

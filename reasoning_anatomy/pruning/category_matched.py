@@ -9,7 +9,7 @@ import numpy as np
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning._curve import follow

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning._curve import follow, until

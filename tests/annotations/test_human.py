@@ -19,8 +19,8 @@ from annotations._unit_labels import UnitLabels, from_tokens, to_tokens, units_o
 from annotations.human import export_labels, import_labels
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.chains import read_chains
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import AnnotationError, RunError
+from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.types import ReasoningChain
 

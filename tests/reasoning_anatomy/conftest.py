@@ -15,13 +15,13 @@ from reasoning_anatomy.types import EncodedChain, ReasoningChain
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> "LoadedModel":
     """The bundled SmolLM2-135M-Instruct in float32; its weights are part of the test environment."""
-    from reasoning_anatomy.models import load_model
+    from reasoning_anatomy.models.loading import load_model
 
     return load_model("smollm2-135m")
 
@@ -84,7 +84,7 @@ def make_random_model() -> "Callable[[str], LoadedModel]":
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
     @cache
     def make(family: str) -> LoadedModel:
@@ -131,7 +131,7 @@ def make_bigram_model() -> "Callable[[dict[tuple[int, int], float]], LoadedModel
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from reasoning_anatomy.models import LoadedModel
+    from reasoning_anatomy.models.loading import LoadedModel
 
     def make(logp: dict[tuple[int, int], float]) -> LoadedModel:
         table = torch.full((32, 97), -30.0)

@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reasoning_anatomy import attention, attention_interface, attention_recorder
+from reasoning_anatomy import attention, attention_recorder
 from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length, record
 from reasoning_anatomy.attention_observation import Observation
 from reasoning_anatomy.attention_projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention_recorder import Recorder
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
 from reasoning_anatomy.importance.contribution import Contribution
-from reasoning_anatomy.models import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, attention_interface, load_model
 
 FAMILIES = (
     "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",

@@ -16,7 +16,6 @@ from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical
 from reasoning_anatomy import attention
 from reasoning_anatomy.attention_recorder import Recorder
 from reasoning_anatomy.chain_measurement import measure_chain
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.fit import Fit, read_fit, write_fit
 from reasoning_anatomy.importance._attention_scorer import observe_together
@@ -27,7 +26,8 @@ from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
 from reasoning_anatomy.importance.exposure_normalised_attention import ExposureNormalisedAttention
 from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
 from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads, steps_of
-from reasoning_anatomy.models import LoadedModel, load_model
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline import measure
 from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.plugins import load

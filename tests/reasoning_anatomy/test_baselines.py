@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.likelihood import open_likelihood
-from reasoning_anatomy.models import LoadedModel, load_model
+from reasoning_anatomy.models.attention_interface import installed
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline import measure
 from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.pruning import PruningJob

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from reasoning_anatomy.choice_likelihood import Chooser
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import EncodingError, ModelError
-from reasoning_anatomy.models import LoadedModel, load_model
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.types import ReasoningChain
 
 REPLIES = ("SYMBOLIC_MATH", "VERBAL_MATH", "COREFERENCE", "META_DISCOURSE", "ENTITY_NAME", "FUNCTION")

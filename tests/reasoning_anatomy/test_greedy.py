@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from reasoning_anatomy import branch_attention
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, SharingError
 from reasoning_anatomy.full_likelihood import FullLikelihood
-from reasoning_anatomy.likelihood import largest_likelihood_change, open_likelihood, shares_prefixes
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.likelihood import largest_likelihood_change, open_likelihood
+from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.shared_likelihood import SharedLikelihood

@@ -467,7 +467,7 @@ def test_with_a_model_tokens_get_text_and_attention(
     tmp_path: Path, write: Write, of_tiny: Callable[..., Record], tokenizer: Any, tiny_model_folder: Path
 ) -> None:
     from reasoning_anatomy.importance.answer_attention import AnswerAttention
-    from reasoning_anatomy.models import load_model
+    from reasoning_anatomy.models.loading import load_model
 
     run = import_run(write(of_tiny()), out=tmp_path / "run", model=str(tiny_model_folder))
     measured = run.measurement("published-1")
@@ -491,7 +491,7 @@ def test_weights_are_not_loaded_where_no_scorer_needs_them(
     def refuse(spec: object) -> None:
         raise AssertionError("weights are loaded")
 
-    monkeypatch.setattr("reasoning_anatomy.models.load_model", refuse)
+    monkeypatch.setattr("reasoning_anatomy.models.loading.load_model", refuse)
     run = import_run(write(of_tiny()), out=tmp_path / "run", model=str(tiny_model_folder), scorers=["recency"])
     assert run.manifest.configuration.model is None
     assert run.tokens()["text"].str.cat() == TEXT
@@ -502,7 +502,7 @@ def test_weights_are_not_loaded_where_no_scorer_needs_them(
 def test_without_ids_around_it_the_reasoning_is_encoded_as_in_a_run(
     tmp_path: Path, write: Write, of_tiny: Callable[..., Record], tokenizer: Any, tiny_model_folder: Path
 ) -> None:
-    from reasoning_anatomy.encoding import ChainEncoder
+    from reasoning_anatomy.models.encoding import ChainEncoder
 
     file = write(without(of_tiny(), "chat_template_token_ids"))
     run = import_run(file, out=tmp_path / "run", model=str(tiny_model_folder), scorers=["random"])

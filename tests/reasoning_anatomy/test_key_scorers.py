@@ -7,17 +7,17 @@ from scipy.stats import rankdata
 from torch.testing import assert_close
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-from reasoning_anatomy.attention_interface import installed
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError, UndefinedScoreError
-from reasoning_anatomy.importance._passes import by_layer
 from reasoning_anatomy.importance._ranks import rank_mean
-from reasoning_anatomy.importance._rotation import open_rotation
 from reasoning_anatomy.importance.expected_attention import ExpectedAttention
 from reasoning_anatomy.importance.key_diff import KeyDiff
 from reasoning_anatomy.importance.key_norm import KeyNorm
 from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.attention_interface import installed
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.passes import by_layer
+from reasoning_anatomy.models.rotation import open_rotation
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
 WITH_KEYS = (*FAMILIES, "gpt_oss", "gpt2")

@@ -11,13 +11,13 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.importance import _passes
 from reasoning_anatomy.importance.conditional_surprisal import ConditionalSurprisal
 from reasoning_anatomy.importance.gradient_x_input import GradientXInput
 from reasoning_anatomy.importance.token_entropy import TokenEntropy
-from reasoning_anatomy.models import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 

@@ -9,9 +9,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForTokenClassification
 
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.importance.llmlingua2 import Llmlingua2, _chunks, _reading_all_as_text
+from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.types import ReasoningChain
 

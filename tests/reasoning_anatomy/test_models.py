@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from reasoning_anatomy.encoding import ChainEncoder
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.models import ModelSpec, load_model, load_tokenizer
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import ModelSpec, load_model, load_tokenizer
 from reasoning_anatomy.pruning.greedy import Greedy
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning_anatomy.attention_interface import handling, installed, model_attention
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.likelihood import shares_prefixes, tokens_per_pass
-from reasoning_anatomy.models import LoadedModel
-from reasoning_anatomy.out_of_memory import halving
+from reasoning_anatomy.models.attention_interface import handling, installed, model_attention
+from reasoning_anatomy.models.capabilities import shares_prefixes, tokens_per_pass
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import halving
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
 
 Found = TypeVar("Found")

@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.importance._passes import LayerInput, by_layer
-from reasoning_anatomy.likelihood import longest_of_one_rotation
-from reasoning_anatomy.models import LoadedModel
+from reasoning_anatomy.models.capabilities import longest_of_one_rotation
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.passes import LayerInput, by_layer
 
 _PROBE_TOKENS: Final = 8
 _PROBE_PLACES: Final = tuple(range(start, start + _PROBE_TOKENS) for start in (0, 19))

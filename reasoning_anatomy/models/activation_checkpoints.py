@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from reasoning_anatomy.model_change import ModelChange
+from reasoning_anatomy.models.change import ModelChange
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.model_change import ModelChange
+from reasoning_anatomy.models.change import ModelChange
 
 IMPLEMENTATION: Final = "reasoning_anatomy"
 _EAGER_ONLY: Final = ("softcap", "s_aux")

@@ -1,0 +1,47 @@
+"""What a model can do, and what suits the device that it is on."""
+
+import math
+from typing import Final
+
+import torch
+
+from reasoning_anatomy.models.attention_interface import can_be_installed
+from reasoning_anatomy.models.loading import LoadedModel
+
+_SHARING_LAYERS: Final = {"full_attention", "sliding_attention"}
+_ROTATIONS_BY_LENGTH: Final = {"dynamic", "longrope"}
+_CPU_BUDGET: Final = 1024
+_ACCELERATOR_BUDGET: Final = 16384
+_CPU_STORE_BYTES: Final = 2**30
+
+
+def tokens_per_pass(loaded: LoadedModel, token_budget: int | None) -> int:
+    """Tokens of one forward pass: as the user says, or what suits the device for None."""
+    return token_budget or (_CPU_BUDGET if loaded.device.type == "cpu" else _ACCELERATOR_BUDGET)
+
+
+def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
+    """Tell whether a token reaches later ones by attention alone, of a kind that sequences of ``n_tokens`` can share."""
+    layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
+    is_known = loaded.may_share and can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
+    return is_known and n_tokens <= longest_of_one_rotation(loaded)
+
+
+def longest_of_one_rotation(loaded: LoadedModel) -> float:
+    """Length up to which every pass rotates its keys alike: some models rotate by the length of the sequence."""
+    config = loaded.text_config
+    parameters = getattr(config, "rope_parameters", None) or {}
+    kinds = [parameters, *(kind for kind in parameters.values() if isinstance(kind, dict))]
+    by_length = [kind for kind in kinds if kind.get("rope_type") in _ROTATIONS_BY_LENGTH]
+    longest: float = getattr(config, "max_position_embeddings", math.inf)
+    original = getattr(config, "original_max_position_embeddings", None) or longest
+    return min((kind.get("original_max_position_embeddings") or original for kind in by_length), default=math.inf)
+
+
+def free_bytes(loaded: LoadedModel) -> int:
+    """Bytes that may hold what candidates keep between deletions: 1 GiB on a CPU, half of what is free on an accelerator."""
+    if loaded.device.type != "cuda":
+        return _CPU_STORE_BYTES
+    free, _ = torch.cuda.mem_get_info(loaded.device)
+    cached = torch.cuda.memory_reserved(loaded.device) - torch.cuda.memory_allocated(loaded.device)
+    return (free + cached) // 2
