@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length
+from reasoning_anatomy.attention.recording import largest_chunking_change, largest_logit_change, pass_length
 from reasoning_anatomy.errors import MeasurementError, SharingError
 from reasoning_anatomy.likelihood import largest_likelihood_change
 from reasoning_anatomy.models.capabilities import shares_prefixes

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from reasoning_anatomy.attention import record
-from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.recording import record
 from reasoning_anatomy.errors import UndefinedScoreError
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.importance._attention_scorer import AttentionScorer, Part, name_of, places_of, reasoning_keys
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import EncodedChain, Float32Array, TokenScores

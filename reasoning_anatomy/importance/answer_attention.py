@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.importance._attention_scorer import AttentionScorer, name_of, places_of, reasoning_keys
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import EncodedChain, Float32Array, TokenScores

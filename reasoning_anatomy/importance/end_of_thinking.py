@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 
-from reasoning_anatomy.attention import record
-from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.recording import record
 from reasoning_anatomy.errors import UndefinedScoreError
 from reasoning_anatomy.importance._attention_scorer import expect_sink_before, normalisation_after
 from reasoning_anatomy.models.encoding import ChainEncoder

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import numpy as np
 from scipy.stats import kurtosis
 
-from reasoning_anatomy.attention_observation import Observation
+from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.fit import Fit
 from reasoning_anatomy.importance._attention_scorer import (

@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reasoning_anatomy import attention, attention_recorder
-from reasoning_anatomy.attention import largest_chunking_change, largest_logit_change, pass_length, record
-from reasoning_anatomy.attention_observation import Observation
-from reasoning_anatomy.attention_projection import expect_plain_projections, output_matrix
-from reasoning_anatomy.attention_recorder import Recorder
+from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.projection import expect_plain_projections, output_matrix
+from reasoning_anatomy.attention.recorder import Recorder
+from reasoning_anatomy.attention.recording import largest_chunking_change, largest_logit_change, pass_length, record
+from reasoning_anatomy.attention.recording import recorder as attention_recorder
+from reasoning_anatomy.attention.recording import recording as attention
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
 from reasoning_anatomy.importance.contribution import Contribution

@@ -13,8 +13,8 @@ import torch
 from scipy.stats import kurtosis
 
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
-from reasoning_anatomy import attention
-from reasoning_anatomy.attention_recorder import Recorder
+from reasoning_anatomy.attention.recorder import Recorder
+from reasoning_anatomy.attention.recording import recording as attention
 from reasoning_anatomy.chain_measurement import measure_chain
 from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.fit import Fit, read_fit, write_fit

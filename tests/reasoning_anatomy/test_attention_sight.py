@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.attention_sight import Sight, causal_sight, masked_sight
+from reasoning_anatomy.attention.visibility import Sight, causal_sight, masked_sight
 
 ROWS, N_KEYS = torch.tensor([2, 3, 7]), 9
 QUERY, KEY = ROWS[:, None], torch.arange(N_KEYS)

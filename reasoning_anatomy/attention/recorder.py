@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.attention_observation import Observation
-from reasoning_anatomy.attention_tally import Tally
-from reasoning_anatomy.attention_weights import AttentionCall
+from reasoning_anatomy.attention.accumulator import Tally
+from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.weights import AttentionCall
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.attention_interface import model_attention
 from reasoning_anatomy.types import IntArray

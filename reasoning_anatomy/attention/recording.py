@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning_anatomy.attention_observation import Observation
-from reasoning_anatomy.attention_recorder import Recorder
+from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.models.attention_interface import IMPLEMENTATION, handling, installed
 from reasoning_anatomy.models.capabilities import longest_of_one_rotation

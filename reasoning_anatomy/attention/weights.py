@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.attention_projection import output_matrix
-from reasoning_anatomy.attention_sight import Sight, causal_sight, masked_sight
+from reasoning_anatomy.attention.projection import output_matrix
+from reasoning_anatomy.attention.visibility import Sight, causal_sight, masked_sight
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.attention_observation import Observation, Reduction
-from reasoning_anatomy.attention_sight import Sight
-from reasoning_anatomy.attention_weights import AttentionCall
+from reasoning_anatomy.attention.observation import Observation, Reduction
+from reasoning_anatomy.attention.visibility import Sight
+from reasoning_anatomy.attention.weights import AttentionCall
 from reasoning_anatomy.types import IntArray
 
 

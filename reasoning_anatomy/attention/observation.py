@@ -1,0 +1,70 @@
+"""What to record of the attention in one sequence: which queries, which keys, and how they are reduced."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from reasoning_anatomy.types import FloatArray, IntArray
+
+Reduction = Literal["sum", "contribution", "exposure", "rows", "entropy"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observation:
+    r"""Attention of some queries, reduced as it is computed.
+
+    With the post-softmax weight :math:`\alpha_{ij}` of query i on key j in one head, and the weight :math:`w_i` of the query:
+
+    ================  ==================  ==========================================================================
+    reduction         result              of key j
+    ================  ==================  ==========================================================================
+    ``sum``           (layers, heads, k)  :math:`\sum_i w_i \alpha_{ij}`
+    ``contribution``  (layers, heads, k)  :math:`\sum_i w_i \lVert \alpha_{ij} v_j W_O \rVert`, the head's part of W_O
+    ``exposure``      (layers, 1, k)      :math:`\sum_i w_i [i \text{ sees } j]`
+    ================  ==================  ==========================================================================
+
+    and ``rows`` (layers, heads, q, k), the weights themselves, and ``entropy`` (layers, heads, q) of each query over all
+    keys, :math:`-\sum_j \alpha_{ij} \ln \alpha_{ij}` in nats.
+
+    Attributes
+    ----------
+    reduction
+        See above.
+    queries
+        (q,) places of the query tokens in the sequence, ascending.
+    keys
+        Places of the k key tokens, one after another. Entropy is over all keys, whatever they are.
+    weight
+        (q,) of each query, for the three sums; None = 1.
+    until
+        (q,) ascending; a query counts for keys before this place alone, for the three sums; None = for all that it sees.
+    exclude_sink
+        The first tokens of the sequence, that many, are no keys: the rest of each row sums to 1. A learned sink is
+        none either then. 0 = as the model attends.
+    """
+
+    reduction: Reduction
+    queries: IntArray
+    keys: range
+    weight: FloatArray | None = None
+    until: IntArray | None = None
+    exclude_sink: int = 0
+
+    def __post_init__(self) -> None:
+        if self.queries.ndim != 1 or not len(self.queries) or np.any(np.diff(self.queries) <= 0):
+            raise ValueError(f"queries {self.queries} are not one or more ascending places")
+        if self.keys.step != 1 or not len(self.keys):
+            raise ValueError(f"keys {self.keys} are not one or more places one after another")
+        for name in ("weight", "until"):
+            of_queries = getattr(self, name)
+            if of_queries is not None and of_queries.shape != self.queries.shape:
+                raise ValueError(f"{name} has shape {of_queries.shape}, expected one for each of {len(self.queries)} queries")
+        if self.until is not None and np.any(np.diff(self.until) < 0):
+            raise ValueError("until goes backwards")
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal only for observations that record the same."""
+        arrays = [None if array is None else array.tobytes() for array in (self.queries, self.weight, self.until)]
+        return (self.reduction, self.keys, self.exclude_sink, *arrays)
