@@ -16,8 +16,8 @@ import torch
 import tyro
 
 from benchmarks._models import Dtype, Shape, chain_of, model_of, tiny_model
-from reasoning_anatomy.full_likelihood import FullLikelihood
-from reasoning_anatomy.likelihood import open_likelihood
+from reasoning_anatomy.likelihood.full import FullLikelihood
+from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy

@@ -7,7 +7,7 @@ from functools import partial
 
 from reasoning_anatomy.attention.recording import largest_chunking_change, largest_logit_change, pass_length
 from reasoning_anatomy.errors import MeasurementError, SharingError
-from reasoning_anatomy.likelihood import largest_likelihood_change
+from reasoning_anatomy.likelihood.opening import largest_likelihood_change
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain

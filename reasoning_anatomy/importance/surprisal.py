@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reasoning_anatomy.likelihood import open_likelihood
+from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import EncodedChain, TokenScores

@@ -5,8 +5,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from reasoning_anatomy.chain_likelihood import ChainLikelihood
-from reasoning_anatomy.likelihood import open_likelihood
+from reasoning_anatomy.likelihood.base import ChainLikelihood
+from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.types import ChainNll, EncodedChain, IntArray, PruningPath

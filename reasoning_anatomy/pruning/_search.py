@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from reasoning_anatomy.chain_likelihood import ChainLikelihood
-from reasoning_anatomy.likelihood import open_likelihood
+from reasoning_anatomy.likelihood.base import ChainLikelihood
+from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray, IntArray, PruningPath

@@ -8,7 +8,7 @@ from benchmarks.attention_memory import Options, compare, does_fit, way_to
 from benchmarks.greedy_fidelity import InOtherDtype, fidelity
 from benchmarks.greedy_speed import reference_tokens
 from reasoning_anatomy.errors import PluginError
-from reasoning_anatomy.full_likelihood import FullLikelihood
+from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import PruningPath
 

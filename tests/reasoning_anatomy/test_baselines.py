@@ -11,7 +11,7 @@ import torch
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import MeasurementError, PluginError
-from reasoning_anatomy.likelihood import open_likelihood
+from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model

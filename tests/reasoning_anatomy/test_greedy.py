@@ -7,16 +7,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from reasoning_anatomy import branch_attention
 from reasoning_anatomy.errors import MeasurementError, SharingError
-from reasoning_anatomy.full_likelihood import FullLikelihood
-from reasoning_anatomy.likelihood import largest_likelihood_change, open_likelihood
+from reasoning_anatomy.likelihood.full import FullLikelihood
+from reasoning_anatomy.likelihood.opening import branches as branch_attention
+from reasoning_anatomy.likelihood.opening import largest_likelihood_change, open_likelihood
+from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.shared_likelihood import SharedLikelihood
 from reasoning_anatomy.types import EncodedChain, FloatArray, ReasoningChain
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt2", "gpt_oss", "qwen3_moe")

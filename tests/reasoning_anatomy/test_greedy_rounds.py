@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reasoning_anatomy.full_likelihood import FullLikelihood
+from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.pruning.greedy_rounds import GreedyRounds, _Rounds

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from reasoning_anatomy.branch_attention import Pass, Slots, run_pass
-from reasoning_anatomy.chain_likelihood import ChainLikelihood
+from reasoning_anatomy.likelihood.base import ChainLikelihood
+from reasoning_anatomy.likelihood.branches import Pass, Slots, run_pass
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import is_out_of_memory, release_memory

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from reasoning_anatomy.chain_likelihood import ChainLikelihood
+from reasoning_anatomy.likelihood.base import ChainLikelihood
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
 from reasoning_anatomy.types import DeletionScores, EncodedChain, FloatArray, IntArray

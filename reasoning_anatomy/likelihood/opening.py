@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from reasoning_anatomy.chain_likelihood import ChainLikelihood
 from reasoning_anatomy.errors import SharingError
-from reasoning_anatomy.full_likelihood import FullLikelihood
+from reasoning_anatomy.likelihood.base import ChainLikelihood
+from reasoning_anatomy.likelihood.full import FullLikelihood
+from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.capabilities import free_bytes, shares_prefixes, tokens_per_pass
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.shared_likelihood import SharedLikelihood
 from reasoning_anatomy.types import EncodedChain
 
 

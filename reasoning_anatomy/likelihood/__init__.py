@@ -1,0 +1,13 @@
+"""Nll of a chain under deletions, sharing prefixes where the model allows it."""
+
+from typing import TYPE_CHECKING
+
+from reasoning_anatomy.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.likelihood.base import ChainLikelihood
+    from reasoning_anatomy.likelihood.opening import open_likelihood
+
+__all__ = ["ChainLikelihood", "open_likelihood"]
+
+__getattr__ = lazy_names(__name__, {"base": ["ChainLikelihood"], "opening": ["open_likelihood"]})
