@@ -24,7 +24,7 @@ from reasoning_anatomy.types import Annotation
 
 if TYPE_CHECKING:
     from annotations._llm_endpoint import ChatEndpoint
-    from reasoning_anatomy.choice_likelihood import Choice, Chooser
+    from reasoning_anatomy.generation.choice import Choice, Chooser
 
 _BUNDLED: Final = "smollm2-135m"
 _REASON: Final = " because"
@@ -247,7 +247,7 @@ def _endpoint(options: Llm) -> "ChatEndpoint":
 @lru_cache(maxsize=1)
 def _chooser(model: str, dtype: Any, device: str, quantize: Any, revision: str | None) -> "tuple[Chooser, str]":
     """Load a local model once, and tell the digest of its weights."""
-    from reasoning_anatomy.choice_likelihood import Chooser
+    from reasoning_anatomy.generation.choice import Chooser
     from reasoning_anatomy.models.loading import ModelSpec, load_model
 
     loaded = load_model(ModelSpec(model, dtype, device, quantize, revision))

