@@ -1,35 +1,14 @@
 """What a scorer finds in the chains of a run before it scores one of them, and its file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from reasoning_anatomy.arrays import read_arrays, refusing_damage, write_arrays
-from reasoning_anatomy.types import FloatArray
+from reasoning_anatomy.types import Fit
 
 _REMEDY: Final = "restore it, or measure all chains in a new run folder: scores that are there were made with it"
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """What the chains say, by question, so that a chain can be scored by what the others say.
-
-    Attributes
-    ----------
-    by_question
-        An array by question_id, all of one shape.
-    n_chains
-        How many chains took part.
-    left_out
-        Reason by chain_id, for those that did not.
-    """
-
-    by_question: Mapping[str, FloatArray]
-    n_chains: int
-    left_out: Mapping[str, str]
 
 
 def write_fit(path: Path, fit: Fit, *, fingerprint: str) -> None:

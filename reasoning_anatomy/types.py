@@ -203,6 +203,25 @@ class TokenScores:
             raise ValueError(f"score has shape {self.score.shape}, expected (n,)")
 
 
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a scorer finds in all chains, by question, so that a chain can be scored by what the others say.
+
+    Attributes
+    ----------
+    by_question
+        An array by question_id, all of one shape.
+    n_chains
+        How many chains took part.
+    left_out
+        Reason by chain_id, for those that did not.
+    """
+
+    by_question: Mapping[str, FloatArray]
+    n_chains: int
+    left_out: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class ChainNll:
     """Mean negative log-likelihoods of the current chain, in nats per token.

@@ -9,7 +9,6 @@ from scipy.stats import kurtosis
 
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.errors import MeasurementError, PluginError
-from reasoning_anatomy.fit import Fit
 from reasoning_anatomy.importance._attention_scorer import (
     AttentionScorer,
     normalisation_after,
@@ -20,7 +19,7 @@ from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.steps import step_of_token
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, IntArray, TokenScores
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, Fit, Float32Array, FloatArray, IntArray, TokenScores
 
 _LEAST_STEPS: Final = 4
 """The kurtosis of three values or fewer is the same in every head."""
