@@ -9,8 +9,8 @@ import numpy as np
 
 from analyses._correlation import TERMS, correlations, partial_tau
 from reasoning_anatomy.errors import AnalysisError
-from reasoning_anatomy.measurement import Measurement
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.types import FloatArray, IntArray, PruningPath
 
 MIN_TOKENS: Final = 5

@@ -10,7 +10,7 @@ from analyses._agreement import MISSING
 from analyses._categories import CATEGORIES
 from analyses._questions import question_index
 from reasoning_anatomy.errors import AnalysisError
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import IntArray
 
 

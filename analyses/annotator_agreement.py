@@ -18,7 +18,7 @@ from analyses._caveats import FEW_QUESTIONS
 from analyses._label_sample import LabelSample, Measure
 from analyses._labels import Labels, gather_labels
 from reasoning_anatomy.plugins import key_of
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
 
 _VERSIONS_OF: Final = ("reasoning-anatomy", "numpy", "pandas")

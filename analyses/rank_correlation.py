@@ -12,7 +12,7 @@ from analyses._families import adjust
 from analyses._of_scorer import ScorerTables, tables_of_scorer
 from analyses._side_by_side import joined_details, joined_exclusions, main_table, per_scorer
 from reasoning_anatomy.plugins import key_of
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
 
 _VERSIONS_OF: Final = ("reasoning-anatomy", "numpy", "pandas", "scipy", "statsmodels")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from annotations.token_roles import write_token_roles
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import AnnotationError
-from reasoning_anatomy.run import Run, expect_annotator_name
+from reasoning_anatomy.run.folder import Run, expect_annotator_name
 
 __all__ = ["annotate_run", "label_spans"]
 

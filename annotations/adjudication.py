@@ -12,7 +12,7 @@ from annotations.human import expect_free, token_categories
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import ReasoningChain
 
 Ties = Literal["rule_10", "open"]

@@ -16,7 +16,7 @@ from annotations.scheme import CATEGORIES
 from annotations.token_roles import write_token_roles
 from reasoning_anatomy.chains import shown
 from reasoning_anatomy.errors import AnnotationError
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 
 PROVENANCE: Final = "HumanLabels("
 _LABEL_STUDIO: Final = ".json"

@@ -21,7 +21,7 @@ from annotations._roles_restatement import answer_values, restatements
 from annotations._roles_symbols import numbers, operators
 from annotations.alignment import check_spans
 from reasoning_anatomy.options import expect_at_least
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import ReasoningChain
 

@@ -23,7 +23,7 @@ from reasoning_anatomy.errors import AnalysisError, PluginError, ReasoningAnatom
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reasoning_anatomy.run import Run
+    from reasoning_anatomy.run.folder import Run
 
 EXIT_BAD_INPUT: Final = 2
 _DEFAULT_ANALYSES: Final = ("rank_correlation",)
@@ -173,7 +173,7 @@ def export_run(
 ) -> None:
     """Write the chains of a run with their deletion orders for other programs."""
     from reasoning_anatomy import interchange
-    from reasoning_anatomy.run import open_run
+    from reasoning_anatomy.run.folder import open_run
 
     opened = open_run(run)
     written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
@@ -189,7 +189,7 @@ def annotate(
     """Give every reasoning token of a run its functional category."""
     import annotations
     from reasoning_anatomy.progress import Stages
-    from reasoning_anatomy.run import open_run
+    from reasoning_anatomy.run.folder import open_run
 
     opened = open_run(run)
     with Stages(show=True) as stages:
@@ -211,7 +211,7 @@ def export_labels(
 ) -> None:
     """Write the units of a run for people to label."""
     from annotations import human
-    from reasoning_anatomy.run import open_run
+    from reasoning_anatomy.run.folder import open_run
 
     for written in human.export_labels(open_run(run), to, annotator=annotator, replace=replace):
         _say(f"Wrote {written}")
@@ -228,7 +228,7 @@ def import_labels(
 ) -> None:
     """Read labels of people, check them, and write them into a run."""
     from annotations import human
-    from reasoning_anatomy.run import open_run
+    from reasoning_anatomy.run.folder import open_run
 
     written = human.import_labels(open_run(run), file, name=name, partial=partial, replace=replace, completed_by=completed_by)
     _say(f"Wrote {written}")
@@ -245,7 +245,7 @@ def adjudicate(
 ) -> None:
     """Give every unit the category that most annotators chose."""
     from annotations.adjudication import adjudicate as count
-    from reasoning_anatomy.run import open_run
+    from reasoning_anatomy.run.folder import open_run
 
     counted = count(open_run(run), annotators, name=name, ties=ties, gold=gold, replace=replace)
     for tie in counted.ties:
@@ -259,7 +259,7 @@ def analyse(
     analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = _DEFAULT_ANALYSES,
 ) -> None:
     """Run analyses on a run; each is also a program: python -m analyses.KEY RUN."""
-    from reasoning_anatomy.run import open_run
+    from reasoning_anatomy.run.folder import open_run
 
     opened = open_run(run)
     for spec in analyses:
@@ -272,7 +272,7 @@ def report(
     max_chains: Annotated[int, arg(help="Chains in the token viewer.")] = 50,
 ) -> None:
     """Write RUN/report.html, one file to send; analyses that are missing are run first."""
-    from reasoning_anatomy.run import open_run
+    from reasoning_anatomy.run.folder import open_run
     from reports import write_report
 
     opened = open_run(run)
@@ -342,7 +342,7 @@ def _parse_analysis(module: str, plugin_class: type[Any]) -> Any:
 
 
 def _open_or_newest(folder: Path | None) -> "Run":
-    from reasoning_anatomy.run import newest_run, open_run
+    from reasoning_anatomy.run.folder import newest_run, open_run
 
     if folder is not None:
         return open_run(folder)

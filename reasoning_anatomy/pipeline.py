@@ -19,9 +19,6 @@ from reasoning_anatomy.errors import (
     MeasurementError,
     RunError,
 )
-from reasoning_anatomy.fit import read_fit, write_fit
-from reasoning_anatomy.manifest import Configuration, FitRecord, ModelIdentity, read_manifest
-from reasoning_anatomy.measurement import read_measurement, write_measurement
 from reasoning_anatomy.model_checks import check_model
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.capabilities import shares_prefixes
@@ -29,8 +26,11 @@ from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.run import Run
-from reasoning_anatomy.run_writer import by_scorer, configuration_of, expect_run_folder, fingerprint_of, update, write_run
+from reasoning_anatomy.run.fit import read_fit, write_fit
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.manifest import Configuration, FitRecord, ModelIdentity, read_manifest
+from reasoning_anatomy.run.measurement import read_measurement, write_measurement
+from reasoning_anatomy.run.writer import by_scorer, configuration_of, expect_run_folder, fingerprint_of, update, write_run
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 _MOST_WORKERS: Final = 4

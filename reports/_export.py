@@ -10,7 +10,7 @@ from markupsafe import Markup
 from reasoning_anatomy.errors import AnalysisError, RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.plugins import available, load
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reports._style import figure_style, page_variables
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.run import REPORT_NAME, Run
+from reasoning_anatomy.run.folder import REPORT_NAME, Run
 from reports import _sections
 from reports._data import CATEGORY_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._sections import Tables

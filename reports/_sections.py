@@ -8,9 +8,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from reasoning_anatomy.errors import AnalysisError, RunError
-from reasoning_anatomy.manifest import Configuration
 from reasoning_anatomy.plugins import available, load, load_class
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.manifest import Configuration
 from reports._data import CATEGORY_PREFIX, STEP_PREFIX, annotator_of, names
 from reports._export import inline_svg
 from reports._style import NOT_GIVEN, category_index, category_name, number, p_value, whole

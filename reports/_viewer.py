@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import ReasoningChain
 from reports._data import CATEGORY_PREFIX, CONFIDENCE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._style import category_index

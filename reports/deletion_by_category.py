@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reports._data import CATEGORY_PREFIX, annotator_of, bootstrap_interval, relative_step, strategies
 from reports._style import CATEGORIES, INK, OTHER, category_index, category_name, figure_style, ordered, panels
 

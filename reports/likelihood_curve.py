@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reports._style import ACCENT, MUTED, figure_style, panels
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reports._data import by_term, detail
 from reports._style import ACCENT, GRID, INK, MUTED, figure_style
 

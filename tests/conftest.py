@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from reasoning_anatomy.chains import write_chains
-from reasoning_anatomy.manifest import Configuration, Manifest, ModelIdentity, write_manifest
-from reasoning_anatomy.measurement import Measurement, write_measurement
-from reasoning_anatomy.run import CHAINS_NAME, Run
-from reasoning_anatomy.tables import write_tables
+from reasoning_anatomy.run.folder import CHAINS_NAME, Run
+from reasoning_anatomy.run.manifest import Configuration, Manifest, ModelIdentity, write_manifest
+from reasoning_anatomy.run.measurement import Measurement, write_measurement
+from reasoning_anatomy.run.tables import write_tables
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain
 
 if TYPE_CHECKING:

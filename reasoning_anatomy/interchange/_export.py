@@ -7,7 +7,7 @@ from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.interchange._pruned import Format, PrunedChain
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 
 
 def export_run(

@@ -11,11 +11,11 @@ from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import EncodingError, PluginError
 from reasoning_anatomy.interchange._pruned import Format, Place, PrunedChain
 from reasoning_anatomy.interchange._records import Records, format_of, read_records
-from reasoning_anatomy.manifest import Configuration, ModelIdentity
-from reasoning_anatomy.measurement import Measurement, write_measurement
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.run import Run
-from reasoning_anatomy.run_writer import configuration_of, expect_run_folder, fingerprint_of, update, write_run
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
+from reasoning_anatomy.run.measurement import Measurement, write_measurement
+from reasoning_anatomy.run.writer import configuration_of, expect_run_folder, fingerprint_of, update, write_run
 from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from analyses.annotator_agreement import AnnotatorAgreement
 from annotations import scheme
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.plugins import label, load
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, Annotation, ReasoningChain
 
 _ = MISSING
@@ -270,8 +270,8 @@ def test_more_chains_that_say_the_same_are_not_more_questions(tmp_path: Path, ma
 
 
 def test_tokens_that_show_nothing_or_share_a_character_do_not_count(tmp_path: Path, make_run: Make) -> None:
-    from reasoning_anatomy.measurement import Measurement, write_measurement
-    from reasoning_anatomy.tables import write_tables
+    from reasoning_anatomy.run.measurement import Measurement, write_measurement
+    from reasoning_anatomy.run.tables import write_tables
     from reasoning_anatomy.types import EncodedChain
 
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import ReasoningChain
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "figure_rank_correlation.py"

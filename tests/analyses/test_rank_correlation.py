@@ -13,9 +13,9 @@ from analyses._caveats import _small_sample
 from analyses._correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, PluginError
-from reasoning_anatomy.manifest import write_manifest
 from reasoning_anatomy.plugins import available, load
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.manifest import write_manifest
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
 
 FAST = RankCorrelation(scorer="answer_attention", draws=999)

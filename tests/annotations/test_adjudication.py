@@ -11,7 +11,7 @@ from annotations.adjudication import Tie, adjudicate
 from annotations.agreement import main, read_gold
 from reasoning_anatomy import cli
 from reasoning_anatomy.errors import AnnotationError
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import Annotation, ReasoningChain
 
 CHAINS = [

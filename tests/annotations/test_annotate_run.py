@@ -5,7 +5,7 @@ import pytest
 from annotations import annotate_run, label_spans
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, RunError
-from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.types import ReasoningChain
 
 BLANK = "spacy:model=blank"

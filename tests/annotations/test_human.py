@@ -21,7 +21,7 @@ from annotations.scheme import CATEGORIES
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import AnnotationError, RunError
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.types import ReasoningChain
 
 CHAINS = [

@@ -25,7 +25,7 @@ from annotations.llm import Llm
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, PluginError
 from reasoning_anatomy.plugins import label, load
-from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.types import Annotation, ReasoningChain
 
 TEXT = "So Tom has 5 + 3 = 8 pens."

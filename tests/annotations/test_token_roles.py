@@ -15,7 +15,7 @@ from annotations._roles_restatement import answer_values
 from annotations.token_roles import ROLES, TokenRoles
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import AnnotationError
-from reasoning_anatomy.run import open_run
+from reasoning_anatomy.run.folder import open_run
 from reasoning_anatomy.types import ReasoningChain
 
 WORDS = re.compile(r"\w+|[^\w\s]")

@@ -17,7 +17,6 @@ from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.attention.recording import recording as attention
 from reasoning_anatomy.chain_measurement import measure_chain
 from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
-from reasoning_anatomy.fit import Fit, read_fit, write_fit
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
@@ -31,7 +30,8 @@ from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline import measure
 from reasoning_anatomy.plan import Plan
 from reasoning_anatomy.plugins import load
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.fit import Fit, read_fit, write_fit
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 MATRIX = [[1], [0.5, 0.5], [0.6, 0.2, 0.2], [0.6, 0.1, 0.1, 0.2], [0.5, 0.1, 0.2, 0.1, 0.1], [0.4, 0.1, 0.3, 0.1, 0.05, 0.05]]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from reasoning_anatomy import cli
-from reasoning_anatomy.manifest import write_manifest
 from reasoning_anatomy.plugins import KINDS, available
-from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.folder import Run, open_run
+from reasoning_anatomy.run.manifest import write_manifest
 from reasoning_anatomy.types import ReasoningChain
 
 COMMANDS = ("demo", "run", "import", "export", "annotate", "annotations", "analyse", "report", "list")

@@ -116,7 +116,9 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_everything_but_the_model_side_works_without_torch() -> None:
     core = [name for name in NAMES if not (name.startswith("reasoning_anatomy/") and is_model_side(name))]
     modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in core]
-    assert {"reasoning_anatomy.run", "analyses.rank_correlation", "reports.layer_head_map", "annotations.spacy"} <= set(modules)
+    assert {"reasoning_anatomy.run.folder", "analyses.rank_correlation", "reports.layer_head_map", "annotations.spacy"} <= set(
+        modules
+    )
     script = (
         "import importlib, sys\nclass Absent:\n"
         "    def find_spec(self, name, path=None, target=None):\n"

@@ -20,7 +20,7 @@ from reasoning_anatomy import cli, export_run, import_run, open_run
 from reasoning_anatomy.errors import ChainFileError, EncodingError, PluginError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.importance.recency import Recency
 from reasoning_anatomy.interchange.reason_tokens_json import Category, token_texts
-from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import Annotation, ReasoningChain
 from reports import write_report
 

@@ -12,12 +12,12 @@ from reasoning_anatomy.importance._ranks import rank_mean
 from reasoning_anatomy.importance.expected_attention import ExpectedAttention
 from reasoning_anatomy.importance.key_diff import KeyDiff
 from reasoning_anatomy.importance.key_norm import KeyNorm
-from reasoning_anatomy.measurement import Measurement, read_measurement, write_measurement
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.passes import by_layer
 from reasoning_anatomy.models.rotation import open_rotation
+from reasoning_anatomy.run.measurement import Measurement, read_measurement, write_measurement
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
 WITH_KEYS = (*FAMILIES, "gpt_oss", "gpt2")

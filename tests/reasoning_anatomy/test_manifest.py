@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.manifest import Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
+from reasoning_anatomy.run.manifest import Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
 
 MODEL = ModelIdentity(
     id="m", revision=None, architecture="A", n_layers=2, n_heads=3, weights="w", template="t", dtype="float32",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.measurement import (
+from reasoning_anatomy.run.measurement import (
     Measurement,
     chain_digest,
     file_name,

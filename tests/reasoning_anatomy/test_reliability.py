@@ -16,7 +16,7 @@ from reasoning_anatomy.errors import MeasurementError, RunError
 from reasoning_anatomy.pipeline import measure
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.folder import Run, open_run
 
 N_KILLS = 20
 STRATEGIES = ("greedy:keep_ratio=0.7,checkpoint_every=3", "random_tokens:keep_ratio=0.7")

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
-from reasoning_anatomy.measurement import Measurement, write_measurement
-from reasoning_anatomy.run import Run, newest_run, open_run
-from reasoning_anatomy.tables import write_tables
+from reasoning_anatomy.run.folder import Run, newest_run, open_run
+from reasoning_anatomy.run.measurement import Measurement, write_measurement
+from reasoning_anatomy.run.tables import write_tables
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
 
 Make = Callable[..., Run]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.manifest import read_manifest, write_manifest
+from reasoning_anatomy.run.manifest import read_manifest, write_manifest
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, ReasoningChain
 from reports import _viewer, write_report
 from reports._style import CATEGORIES, cividis, contrast, number

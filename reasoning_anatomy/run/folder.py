@@ -14,8 +14,8 @@ import pandas as pd
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, write_atomic
-from reasoning_anatomy.manifest import MANIFEST_NAME, Manifest, read_manifest
-from reasoning_anatomy.measurement import Measurement, file_name, read_measurement
+from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifest
+from reasoning_anatomy.run.measurement import Measurement, file_name, read_measurement
 from reasoning_anatomy.steps import aggregate
 from reasoning_anatomy.types import AnalysisResult, Annotation, ReasoningChain
 

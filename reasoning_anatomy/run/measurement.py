@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from reasoning_anatomy.arrays import read_arrays, refusing_damage, write_arrays
+from reasoning_anatomy.run.arrays import read_arrays, refusing_damage, write_arrays
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, PruningPath, ReasoningChain
 
 _LARGEST_EXPONENT: Final = 15  # float16 ends below 2**16

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path
-from reasoning_anatomy.measurement import Measurement
-from reasoning_anatomy.run import PATHS_NAME, TOKENS_NAME, Run
+from reasoning_anatomy.run.folder import PATHS_NAME, TOKENS_NAME, Run
+from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import PruningPath, ReasoningChain
 

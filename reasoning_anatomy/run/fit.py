@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from reasoning_anatomy.arrays import read_arrays, refusing_damage, write_arrays
+from reasoning_anatomy.run.arrays import read_arrays, refusing_damage, write_arrays
 from reasoning_anatomy.types import Fit
 
 _REMEDY: Final = "restore it, or measure all chains in a new run folder: scores that are there were made with it"

@@ -15,11 +15,11 @@ from reasoning_anatomy import __version__
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary
-from reasoning_anatomy.manifest import MANIFEST_NAME, Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
-from reasoning_anatomy.measurement import chain_digest, read_measurement
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.run import CHAINS_NAME, PATHS_NAME, TOKENS_NAME, Run
-from reasoning_anatomy.tables import write_tables
+from reasoning_anatomy.run.folder import CHAINS_NAME, PATHS_NAME, TOKENS_NAME, Run
+from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
+from reasoning_anatomy.run.measurement import chain_digest, read_measurement
+from reasoning_anatomy.run.tables import write_tables
 from reasoning_anatomy.types import ReasoningChain
 
 _LOCK_NAME: Final = ".lock"

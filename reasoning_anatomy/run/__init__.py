@@ -1,0 +1,12 @@
+"""The run folder: its record, the artefacts of every chain, tidy tables; none of it needs torch."""
+
+from typing import TYPE_CHECKING
+
+from reasoning_anatomy.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.run.folder import Run, newest_run, open_run
+
+__all__ = ["Run", "newest_run", "open_run"]
+
+__getattr__ = lazy_names(__name__, {"folder": ["Run", "newest_run", "open_run"]})
