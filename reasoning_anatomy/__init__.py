@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reasoning_anatomy.errors import ReasoningAnatomyError
     from reasoning_anatomy.interchange import export_run, import_run
     from reasoning_anatomy.models.loading import load_model
-    from reasoning_anatomy.pipeline import measure
+    from reasoning_anatomy.pipeline.measuring import measure
     from reasoning_anatomy.run.folder import Run, newest_run, open_run
     from reasoning_anatomy.types import (
         AnalysisResult,

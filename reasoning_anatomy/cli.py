@@ -60,7 +60,7 @@ def demo(
     if not 1 <= chains <= len(examples):
         raise ChainFileError(f"--chains {chains}: expected 1..{len(examples)}, the number of example chains")
     import annotations  # what is heavy comes after the check
-    from reasoning_anatomy.pipeline import measure
+    from reasoning_anatomy.pipeline.measuring import measure
     from reasoning_anatomy.progress import Stages
     from reports import write_report
 
@@ -106,7 +106,7 @@ def run(
     read_chains(chains)  # a mistake in the file is told before anything heavy is imported
     from reasoning_anatomy.models.encoding import EncodingOptions
     from reasoning_anatomy.models.loading import ModelSpec
-    from reasoning_anatomy.pipeline import measure
+    from reasoning_anatomy.pipeline.measuring import measure
     from reasoning_anatomy.progress import Stages
 
     spec = ModelSpec(model, dtype, device, quantize, revision, trust_remote_code)

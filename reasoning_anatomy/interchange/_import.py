@@ -185,7 +185,7 @@ def _load(model: "str | ModelSpec | LoadedModel", pruned: Mapping[str, PrunedCha
 def _identity(loaded: "LoadedModel | None", encoder: "ChainEncoder | None") -> ModelIdentity | None:
     if loaded is None or encoder is None:
         return None
-    from reasoning_anatomy.pipeline import identity
+    from reasoning_anatomy.pipeline.measuring import identity
 
     return identity(loaded, encoder)
 
@@ -229,8 +229,8 @@ def _by_pipeline(
     stages: Stages,
 ) -> Callable[[list[ReasoningChain]], None]:
     """Let the pipeline score the chains; the file stands in for the strategy."""
-    from reasoning_anatomy.pipeline import measure_missing
-    from reasoning_anatomy.plan import Plan
+    from reasoning_anatomy.pipeline.measuring import measure_missing
+    from reasoning_anatomy.pipeline.plan import Plan
 
     encoded = {chain_id: one.encoded for chain_id, one in pruned.items()}
     return partial(

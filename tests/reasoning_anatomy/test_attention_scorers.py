@@ -15,7 +15,6 @@ from scipy.stats import kurtosis
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.attention.recording import recording as attention
-from reasoning_anatomy.chain_measurement import measure_chain
 from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
@@ -27,8 +26,9 @@ from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
 from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads, steps_of
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
-from reasoning_anatomy.pipeline import measure
-from reasoning_anatomy.plan import Plan
+from reasoning_anatomy.pipeline.chain import measure_chain
+from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run.fit import Fit, read_fit, write_fit
 from reasoning_anatomy.run.folder import Run

@@ -15,8 +15,8 @@ from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
-from reasoning_anatomy.pipeline import measure
-from reasoning_anatomy.plan import Plan
+from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.ascending_score import AscendingScore
 from reasoning_anatomy.pruning.category_matched import CategoryMatched

@@ -16,7 +16,7 @@ from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, PluginError, RunError
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel, load_model
-from reasoning_anatomy.pipeline import measure
+from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.pruning.greedy import Greedy
 

@@ -13,7 +13,7 @@ import torch
 
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import MeasurementError, RunError
-from reasoning_anatomy.pipeline import measure
+from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.run.folder import Run, open_run
@@ -21,7 +21,7 @@ from reasoning_anatomy.run.folder import Run, open_run
 N_KILLS = 20
 STRATEGIES = ("greedy:keep_ratio=0.7,checkpoint_every=3", "random_tokens:keep_ratio=0.7")
 IMPORTED_ONCE = [
-    "reasoning_anatomy.pipeline", "reasoning_anatomy.pruning.greedy", "reasoning_anatomy.pruning.random_tokens",
+    "reasoning_anatomy.pipeline.measuring", "reasoning_anatomy.pruning.greedy", "reasoning_anatomy.pruning.random_tokens",
     "reasoning_anatomy.importance.recency", "transformers.models.auto.modeling_auto",
     "transformers.models.llama.modeling_llama",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from reasoning_anatomy.likelihood.opening import largest_likelihood_change
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
-from reasoning_anatomy.plan import Plan
+from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.types import EncodedChain
 
 

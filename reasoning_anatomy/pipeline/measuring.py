@@ -11,7 +11,6 @@ from typing import Final
 
 import torch
 
-from reasoning_anatomy.chain_measurement import measure_chain
 from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.errors import (
     ChainFileError,
@@ -19,12 +18,13 @@ from reasoning_anatomy.errors import (
     MeasurementError,
     RunError,
 )
-from reasoning_anatomy.model_checks import check_model
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
-from reasoning_anatomy.plan import Plan
+from reasoning_anatomy.pipeline.chain import measure_chain
+from reasoning_anatomy.pipeline.checks import check_model
+from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.fit import read_fit, write_fit
 from reasoning_anatomy.run.folder import Run

@@ -13,7 +13,7 @@ from reasoning_anatomy.errors import MeasurementError, UndefinedScoreError
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
-from reasoning_anatomy.plan import Plan
+from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stage, Stages
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.run.measurement import Measurement
