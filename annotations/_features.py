@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from annotations._layout import Layout, read_layout
-from annotations._parse import Clue, parse
-from annotations._question import Question, read_question
-from annotations._symbols import label_symbols
-from annotations._units import Kind
+from annotations._text.layout import Layout, read_layout
+from annotations._text.parse import Clue, parse
+from annotations._text.question import Question, read_question
+from annotations._text.symbols import label_symbols
+from annotations._text.units import Kind
 
 
 def read_features(text: str, question: str | None, pipeline: Any) -> tuple[Layout, list[list[str]]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from annotations._unit_labels import UnitLabels, from_tokens, to_tokens, units_of
+from annotations._text.unit_labels import UnitLabels, from_tokens, to_tokens, units_of
 from annotations.human import expect_free, token_categories
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError

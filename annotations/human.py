@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from annotations import _label_studio, _sheet
-from annotations._labelled_row import LabelledRow, Problems
-from annotations._unit_labels import UnitLabels, from_tokens, to_tokens, units_of
+from annotations._sheets import csv_sheet, label_studio
+from annotations._sheets.rows import LabelledRow, Problems
+from annotations._text.unit_labels import UnitLabels, from_tokens, to_tokens, units_of
 from annotations.scheme import CATEGORIES
 from annotations.token_roles import write_token_roles
 from reasoning_anatomy.chains import shown
@@ -57,8 +57,8 @@ def export_labels(run: Run, to: str | Path, *, annotator: str | None = None, rep
         (run.chains[chain_id], units_of(run.chains[chain_id].reasoning), suggestions[chain_id]) for chain_id in run.measured
     ]
     if is_tasks:
-        return _label_studio.write_tasks(to, chains, suggested_by=name)
-    return [_sheet.write_sheet(to, chains)]
+        return label_studio.write_tasks(to, chains, suggested_by=name)
+    return [csv_sheet.write_sheet(to, chains)]
 
 
 def expect_free(files: Iterable[Path], *, replace: bool) -> None:
@@ -111,9 +111,9 @@ def import_labels(
         )
     problems = Problems(file)
     if file.suffix.lower() == _LABEL_STUDIO:
-        rows = _label_studio.read_tasks(file, problems, completed_by=completed_by)
+        rows = label_studio.read_tasks(file, problems, completed_by=completed_by)
     else:
-        rows = _sheet.read_sheet(file, problems)
+        rows = csv_sheet.read_sheet(file, problems)
     labels = _checked(run, rows, problems, partial=partial)
     problems.raise_any()
     annotator = f"{PROVENANCE}{file.name!r})"

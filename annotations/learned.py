@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from annotations._features import read_features
-from annotations._parse import name_of, pipeline_for
-from annotations.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._text.parse import name_of, pipeline_for
 from annotations.scheme import CATEGORIES, FUNCTION
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.types import Annotation, FloatArray

@@ -12,18 +12,18 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from annotations._llm_answer import Label, one_line, read_answer
-from annotations._llm_cache import Cache
-from annotations._llm_request import Request, cut, guidelines_digest, messages, prompts, schema
-from annotations._unit_labels import UnitLabels, to_tokens, units_of
-from annotations.alignment import check_spans
+from annotations._llm.answer import Label, one_line, read_answer
+from annotations._llm.cache import Cache
+from annotations._llm.request import Request, cut, guidelines_digest, messages, prompts, schema
+from annotations._text.alignment import check_spans
+from annotations._text.unit_labels import UnitLabels, to_tokens, units_of
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, EncodingError
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import Annotation
 
 if TYPE_CHECKING:
-    from annotations._llm_endpoint import ChatEndpoint
+    from annotations._llm.endpoint import ChatEndpoint
     from reasoning_anatomy.generation.choice import Choice, Chooser
 
 _BUNDLED: Final = "smollm2-135m"
@@ -236,7 +236,7 @@ def _expect_all(units: Mapping[int, str], labels: Mapping[int, Label], who: str,
 def _endpoint(options: Llm) -> "ChatEndpoint":
     """Make the endpoint once, so that it remembers what the server understands."""
     try:
-        from annotations._llm_endpoint import ChatEndpoint
+        from annotations._llm.endpoint import ChatEndpoint
     except ImportError as error:
         raise AnnotationError("an endpoint needs httpx; install it with: pip install 'reasoning-anatomy[llm]'") from error
     return ChatEndpoint(

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from annotations._decide import label_text
-from annotations._parse import name_of, pipeline_for
-from annotations.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._rules.decide import label_text
+from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._text.parse import name_of, pipeline_for
 from annotations.scheme import FUNCTION
 from reasoning_anatomy.types import Annotation
 

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from annotations._marked import Piece, marked_tokens
-from annotations._roles_cues import reflection_cues
-from annotations._roles_repetition import repetitions
-from annotations._roles_restatement import answer_values, restatements
-from annotations._roles_symbols import numbers, operators
-from annotations.alignment import check_spans
+from annotations._roles.cues import reflection_cues
+from annotations._roles.repetition import repetitions
+from annotations._roles.restatement import answer_values, restatements
+from annotations._roles.symbols import numbers, operators
+from annotations._roles.tokens import Piece, marked_tokens
+from annotations._text.alignment import check_spans
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.steps import step_of_token

@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
 
 from annotations._features import read_features
-from annotations._parse import pipeline_for
+from annotations._text.alignment import NO_UNIT, deciding_units
+from annotations._text.parse import pipeline_for
 from annotations.agreement import Agreement, GoldChain, compare, read_gold, report
-from annotations.alignment import NO_UNIT, deciding_units
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
 from reasoning_anatomy.files import write_atomic

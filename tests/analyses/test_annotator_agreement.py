@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
-from analyses._agreement import (
+from analyses._categories import CATEGORIES, SCHEMES
+from analyses._statistics.agreement import (
     MISSING,
     cohen_kappa,
     coincidences,
@@ -20,9 +21,8 @@ from analyses._agreement import (
     merged,
     observed_agreement,
 )
-from analyses._bootstrap import bootstrap_means, resample_counts
-from analyses._categories import CATEGORIES, SCHEMES
-from analyses._jackknife import question_values
+from analyses._statistics.bootstrap import bootstrap_means, resample_counts
+from analyses._statistics.jackknife import question_values
 from analyses.annotator_agreement import AnnotatorAgreement
 from annotations import scheme
 from reasoning_anatomy.errors import AnalysisError

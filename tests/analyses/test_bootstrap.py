@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-import analyses._bootstrap as bootstrap
-from analyses._bootstrap import bootstrap_means, resample_counts
+import analyses._statistics.bootstrap as bootstrap
+from analyses._statistics.bootstrap import bootstrap_means, resample_counts
 
 
 def brute_force(column: np.ndarray, counts: np.ndarray) -> tuple[float, float, list[float]]:

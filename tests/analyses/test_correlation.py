@@ -5,9 +5,9 @@ import pytest
 import statsmodels.api as sm
 from scipy.stats import kendalltau, pearsonr, rankdata, spearmanr
 
-import analyses._correlation as correlation
-from analyses._correlation import TERMS, correlations, given_position, partial_tau, spearman
-from analyses._kendall import inversions, kendall
+import analyses._statistics.correlation as correlation
+from analyses._statistics.correlation import TERMS, correlations, given_position, partial_tau, spearman
+from analyses._statistics.kendall import inversions, kendall
 
 
 def draw(rng: np.random.Generator, n: int, rows: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from analyses._caveats import _small_sample
-from analyses._correlation import TERMS
+from analyses._rank_correlation.caveats import _small_sample
+from analyses._statistics.correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, PluginError
 from reasoning_anatomy.plugins import available, load

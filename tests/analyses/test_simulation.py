@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from analyses._bootstrap import Means, bootstrap_means, resample_counts
-from analyses._correlation import TERMS, given_position, spearman
-from analyses._families import adjust
-from analyses._kendall import kendall
+from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
+from analyses._statistics.correlation import TERMS, given_position, spearman
+from analyses._statistics.families import adjust
+from analyses._statistics.kendall import kendall
 
 CHAINS, TOKENS = 3, 40
 SAMPLES = {8: 700, 30: 200}

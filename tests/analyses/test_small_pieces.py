@@ -5,9 +5,9 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from analyses._families import adjust
-from analyses._power import detectable_effect
-from analyses._questions import question_index, question_means
+from analyses._statistics.families import adjust
+from analyses._statistics.power import detectable_effect
+from analyses._statistics.questions import question_index, question_means
 
 
 def test_holm_by_hand() -> None:

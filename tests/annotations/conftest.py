@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from annotations import label_spans
-from annotations._parse import MODELS
+from annotations._text.parse import MODELS
 
 LETTERS = {
     "S": "SYMBOLIC_MATH",

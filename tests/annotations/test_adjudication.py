@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from annotations._unit_labels import units_of
+from annotations._text.unit_labels import units_of
 from annotations.adjudication import Tie, adjudicate
 from annotations.agreement import main, read_gold
 from reasoning_anatomy import cli

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotations import label_spans
-from annotations._units import scan
-from annotations.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._text.units import scan
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 

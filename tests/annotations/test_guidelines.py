@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotations._parse import MODELS
+from annotations._text.parse import MODELS
 
 
 def needs_grammar() -> bool:

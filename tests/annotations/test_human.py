@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotations import annotate_run, label_spans
-from annotations._sheet import COLUMNS, guarded, unguarded
-from annotations._unit_labels import UnitLabels, from_tokens, to_tokens, units_of
+from annotations._sheets.csv_sheet import COLUMNS, guarded, unguarded
+from annotations._text.unit_labels import UnitLabels, from_tokens, to_tokens, units_of
 from annotations.human import export_labels, import_labels
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.chains import read_chains

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotations import _llm_endpoint, annotate_run, label_spans
-from annotations._llm_answer import one_line, read_answer
-from annotations._llm_request import cut, guidelines, schema
-from annotations._unit_labels import units_of
+from annotations import annotate_run, label_spans
+from annotations._llm import endpoint
+from annotations._llm.answer import one_line, read_answer
+from annotations._llm.request import cut, guidelines, schema
+from annotations._text.unit_labels import units_of
 from annotations.llm import Llm
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, PluginError
@@ -91,7 +92,7 @@ def _no_key_and_no_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     _waits.clear()
-    monkeypatch.setattr(_llm_endpoint.time, "sleep", _waits.append)
+    monkeypatch.setattr(endpoint.time, "sleep", _waits.append)
 
 
 _waits: list[float] = []
@@ -396,7 +397,7 @@ def test_a_server_that_is_too_slow_is_told(server: Server) -> None:
 
 
 def test_an_endless_answer_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_llm_endpoint, "_LARGEST_ANSWER", 100)
+    monkeypatch.setattr(endpoint, "_LARGEST_ANSWER", 100)
     server.replies = [good]
     with pytest.raises(AnnotationError, match="answers with more than 100 bytes; lower units_per_request"):
         annotate(server)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotations import label_spans
-from annotations._decide import label_text
-from annotations._parse import load_pipeline
-from annotations._units import scan
+from annotations._rules.decide import label_text
+from annotations._text.parse import load_pipeline
+from annotations._text.units import scan
 from annotations.scheme import CATEGORIES
 
 LATEX = ["$", "\\(", "\\)", "\\[", "\\]", "{", "}", "\\frac", "\\text", "\\begin{a}", "\\end{a}"]

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from annotations import label_spans
-from annotations._parse import load_pipeline
+from annotations._text.parse import load_pipeline
 from annotations.scheme import CATEGORIES, class_of
 from annotations.spacy import CONFIDENCE, Spacy
 from reasoning_anatomy import plugins
@@ -39,7 +39,7 @@ def test_a_model_that_is_not_installed_is_named_with_the_remedy():
 
 
 def test_without_any_model_it_warns_once_and_still_labels(monkeypatch):
-    monkeypatch.setattr("annotations._parse.MODELS", ())
+    monkeypatch.setattr("annotations._text.parse.MODELS", ())
     load_pipeline.cache_clear()
     try:
         with pytest.warns(UserWarning, match="python -m spacy download en_core_web_sm"):

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from annotations import label_spans
-from annotations._units import scan
+from annotations._text.units import scan
 from annotations.agreement import UNSEEN, GoldChain, read_gold
 
 BLANK = "spacy:model=blank"

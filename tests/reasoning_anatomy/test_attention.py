@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from reasoning_anatomy.attention import recorder, recording
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.attention.recording import largest_chunking_change, largest_logit_change, pass_length, record
-from reasoning_anatomy.attention.recording import recorder as attention_recorder
-from reasoning_anatomy.attention.recording import recording as attention
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
 from reasoning_anatomy.importance.contribution import Contribution
+from reasoning_anatomy.models import attention_interface
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, attention_interface, load_model
+from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
 
 FAMILIES = (
     "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",
@@ -225,7 +225,7 @@ def test_observations_that_differ_in_one_thing_are_recorded_apart(make_random_mo
 def test_the_size_of_a_block_changes_nothing(make_random_model, monkeypatch, elements):
     loaded, observations = make_random_model("gemma3_text"), list(some_observations())
     expected = record(loaded, IDS, observations)
-    monkeypatch.setitem(attention_recorder._BLOCK_ELEMENTS, "cpu", elements)
+    monkeypatch.setitem(recorder._BLOCK_ELEMENTS, "cpu", elements)
     for found, whole in zip(record(loaded, IDS, observations), expected, strict=True):
         np.testing.assert_allclose(found, whole, atol=TOLERANCE, rtol=TOLERANCE)
 
@@ -245,7 +245,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_memory_grows_with_the_length_and_not_with_its_square(make_random_model, monkeypatch, family):
-    monkeypatch.setitem(attention_recorder._BLOCK_ELEMENTS, "cpu", 1)
+    monkeypatch.setitem(recorder._BLOCK_ELEMENTS, "cpu", 1)
     loaded, largest = make_random_model(family), []
     for n_tokens in (256, 512):
         ids = np.random.default_rng(0).integers(3, 97, n_tokens)
@@ -336,7 +336,7 @@ def test_pieces_of_a_model_in_8_bits_may_differ_by_its_rounding(tiny_model_folde
 def test_recording_does_not_change_one_bit_of_the_logits(
     make_random_model, make_random_chain, monkeypatch, family, dtype, budget
 ):
-    monkeypatch.setattr(attention, "_TOKEN_BUDGET", budget)
+    monkeypatch.setattr(recording, "_TOKEN_BUDGET", budget)
     assert largest_logit_change(in_dtype(make_random_model(family), dtype), make_random_chain(6, 11, 4)) == 0
 
 
@@ -352,10 +352,8 @@ def test_running_in_pieces_changes_the_logits_by_rounding(make_random_model, mak
 def test_recording_that_changes_the_logits_is_refused(
     make_random_model, make_random_chain, monkeypatch, dtype, factor, at_most
 ):
-    plain = attention_recorder.model_attention
-    monkeypatch.setattr(
-        attention_recorder, "model_attention", lambda *args, **options: (plain(*args, **options)[0] * factor, None)
-    )
+    plain = recorder.model_attention
+    monkeypatch.setattr(recorder, "model_attention", lambda *args, **options: (plain(*args, **options)[0] * factor, None))
     words = rf"recording its attention changes the logits by .* of the largest, where at most {at_most} is rounding; .*sdpa"
     with pytest.raises(ModelError, match=words):
         largest_logit_change(in_dtype(make_random_model("llama"), dtype), make_random_chain(6, 11, 4))

@@ -13,8 +13,8 @@ import torch
 from scipy.stats import kurtosis
 
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
+from reasoning_anatomy.attention import recording
 from reasoning_anatomy.attention.recorder import Recorder
-from reasoning_anatomy.attention.recording import recording as attention
 from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
@@ -422,7 +422,7 @@ def test_passes_of_another_length_do_not_change_the_heads_of_a_run(texts, fit_ru
     fit = next(run.fits.iterdir())
     before, chosen = fit.read_bytes(), run.measurement(texts[3].chain_id).profiles[FITTED].queries
     run.measurement_path(texts[3].chain_id).unlink()
-    monkeypatch.setattr(attention, "_TOKEN_BUDGET", 64)
+    monkeypatch.setattr(recording, "_TOKEN_BUDGET", 64)
     again = fit_run("run")
     assert fit.read_bytes() == before
     assert again.measurement(texts[3].chain_id).profiles[FITTED].queries == chosen
@@ -450,7 +450,7 @@ def test_a_fit_comes_back_to_the_last_bit(tmp_path):
 
 
 def test_a_run_with_chains_in_pieces_says_what_that_changes(tiny, texts, tmp_path, monkeypatch):
-    monkeypatch.setattr(attention, "_TOKEN_BUDGET", 64)
+    monkeypatch.setattr(recording, "_TOKEN_BUDGET", 64)
     run = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
     assert run.manifest.checks["running_in_pieces_changes_logits_by"] < 1e-4  # float32 rounding, or none
     assert run.manifest.checks["recording_changes_logits_by"] == 0
@@ -479,11 +479,11 @@ def test_a_token_budget_is_an_option_of_a_run(tiny, texts, tmp_path):
 
 
 def test_checks_of_an_earlier_process_stay_when_the_run_is_finished(tiny, texts, tmp_path, monkeypatch):
-    monkeypatch.setattr(attention, "_TOKEN_BUDGET", 64)
+    monkeypatch.setattr(recording, "_TOKEN_BUDGET", 64)
     run = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
     before = dict(run.manifest.checks)
     run.measurement_path(texts[0].chain_id).unlink()
-    monkeypatch.setattr(attention, "_TOKEN_BUDGET", 4096)
+    monkeypatch.setattr(recording, "_TOKEN_BUDGET", 4096)
     finished = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
     assert finished.manifest.checks.keys() == before.keys()
 

@@ -5,7 +5,7 @@ import itertools
 import re
 from typing import Final
 
-from annotations._units import Kind, Unit
+from annotations._text.units import Kind, Unit
 
 _LINE_HEAD: Final = re.compile(
     r"(?:[^\S\n]*>)*[^\S\n]*(?P<bullet>[-*+•][^\S\n]+(?=\*\*))?(?:\*{2,3})?[^\S\n]*"

@@ -4,7 +4,7 @@
 import re
 from typing import Final
 
-from annotations._marked import Piece
+from annotations._roles.tokens import Piece
 
 NUMBER: Final = re.compile(r"(?:(?<![\d.])[.,])?\d+(?:(?:[.,]|\{,\}|\\,)\d+)*|[¼-¾⅐-⅞]")
 """Digits of any script with the separators inside one number, and vulgar fractions; no number words."""

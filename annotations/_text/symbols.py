@@ -4,10 +4,10 @@
 import unicodedata
 from typing import Final
 
-from annotations import _lexicon
-from annotations._layout import Layout
-from annotations._lexicon import role
-from annotations._units import Kind
+from annotations._text import lexicon
+from annotations._text.layout import Layout
+from annotations._text.lexicon import role
+from annotations._text.units import Kind
 from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
 
 MAX_INNER_UNITS: Final = 60
@@ -211,7 +211,7 @@ def _category_in_latex(layout: Layout, index: int) -> str | None:
     if len(unit.text) == 2 and unit.lower in _units_of_measure():
         return None
     if len(unit.text) <= 3 or (unit.text.isupper() and len(unit.text) <= 6):
-        known = _lexicon.entries().get(unit.lower)
+        known = lexicon.entries().get(unit.lower)
         return SYMBOLIC_MATH if known is None or unit.lower in role("functions") or len(unit.text) < 3 else None
     return SYMBOLIC_MATH if unit.lower in role("functions") else None
 
@@ -256,7 +256,7 @@ def _category_of_label(layout: Layout, index: int) -> str:
     """``train B`` is a thing's name; ``point B`` and ``B = 5`` are symbols."""
     letter, noun = layout.units[index].text, layout.word(index - 1)
     is_name = letter.isupper() and letter not in layout.formula_letters and layout.is_word(index - 1)
-    is_noun = _lexicon.category_of(noun) in (None, ENTITY_NAME) and noun not in role("geometry")
+    is_noun = lexicon.category_of(noun) in (None, ENTITY_NAME) and noun not in role("geometry")
     return ENTITY_NAME if is_name and is_noun else SYMBOLIC_MATH
 
 
@@ -290,5 +290,5 @@ def _holds_formula(layout: Layout, labels: list[str | None], opening: int, closi
         return others <= {",", ";", ":", "'", "."}
     outside = {layout.word(opening - 1), layout.word(closing + 1)}
     has_operator = any(layout.units[index].text in role("operators") | {"-", "/"} for index in symbols)
-    grammar = any(_lexicon.category_of(layout.word(index)) not in (None, ENTITY_NAME) for index in words)
+    grammar = any(lexicon.category_of(layout.word(index)) not in (None, ENTITY_NAME) for index in words)
     return (has_operator and not grammar) or bool(outside & {"*", "/", "×", "÷", "="})

@@ -10,8 +10,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
-from annotations._labelled_row import LabelledRow, Problems
-from annotations._sheet import LabelTask
+from annotations._sheets.csv_sheet import LabelTask
+from annotations._sheets.rows import LabelledRow, Problems
 from annotations.scheme import CATEGORIES
 from reasoning_anatomy.chains import shown
 from reasoning_anatomy.errors import AnnotationError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from annotations._labelled_row import LabelledRow, Problems
+from annotations._sheets.rows import LabelledRow, Problems
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.types import ReasoningChain

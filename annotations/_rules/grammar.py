@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from annotations import _lexicon
-from annotations._lexicon import role
-from annotations._rules import by_word
-from annotations._words import Sentence
+from annotations._rules.rule import by_word
+from annotations._rules.words import Sentence
+from annotations._text import lexicon
+from annotations._text.lexicon import role
 from annotations.scheme import COREFERENCE, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 
@@ -43,7 +43,7 @@ def _introduces_formula(sentence: Sentence, index: int) -> bool:
     """Whether a complementiser stands between a verb and a formula: ``we know that x = 5``."""
     if not 0 < index < len(sentence.symbols) - 1 or sentence.symbols[index + 1] != SYMBOLIC_MATH:
         return False
-    return sentence.clues[index - 1].tag.startswith("VB") or _lexicon.knows(sentence.word(index - 1), META_DISCOURSE)
+    return sentence.clues[index - 1].tag.startswith("VB") or lexicon.knows(sentence.word(index - 1), META_DISCOURSE)
 
 
 def _introduces_clause(sentence: Sentence, index: int) -> bool:

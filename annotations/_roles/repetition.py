@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from annotations._marked import Piece
+from annotations._roles.tokens import Piece
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 

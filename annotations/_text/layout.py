@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from annotations._formulas import find_formulas
-from annotations._structure import find_structure, lines
-from annotations._units import Kind, Unit, scan
+from annotations._text.formulas import find_formulas
+from annotations._text.structure import find_structure, lines
+from annotations._text.units import Kind, Unit, scan
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from annotations import _lexicon
-from annotations._lexicon import role
-from annotations._rules import Rule, by_word, is_pause
-from annotations._units import Kind
-from annotations._words import Sentence
+from annotations._rules.rule import Rule, by_word, is_pause
+from annotations._rules.words import Sentence
+from annotations._text import lexicon
+from annotations._text.lexicon import role
+from annotations._text.units import Kind
 from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
 
 
@@ -34,7 +34,7 @@ def _next(sentence: Sentence, index: int) -> str:
 
 def _last(sentence: Sentence, index: int) -> str:
     after = sentence.word(index + 1)
-    return META_DISCOURSE if _lexicon.category_of(after, _lexicon.NOUN) == META_DISCOURSE else ENTITY_NAME
+    return META_DISCOURSE if lexicon.category_of(after, lexicon.NOUN) == META_DISCOURSE else ENTITY_NAME
 
 
 def _final(sentence: Sentence, index: int) -> str | None:
@@ -46,7 +46,7 @@ def _final(sentence: Sentence, index: int) -> str | None:
 def _common(sentence: Sentence, index: int) -> str | None:
     """Tell a common mistake, which is of the argument, from a common factor."""
     clue = sentence.clues[index]
-    of_argument = clue.dep == "amod" and _lexicon.category_of(sentence.word(clue.head), _lexicon.NOUN) == META_DISCOURSE
+    of_argument = clue.dep == "amod" and lexicon.category_of(sentence.word(clue.head), lexicon.NOUN) == META_DISCOURSE
     return META_DISCOURSE if of_argument else None
 
 
@@ -55,7 +55,7 @@ def _given(sentence: Sentence, index: int) -> str | None:
     clue, told = sentence.clues[index], sentence.word(sentence.clues[index].head)
     if clue.dep != "acl" or sentence.word(index + 1) in {"that", "by"} or sentence.word(index + 3) in {"problem", "question"}:
         return None
-    known = _lexicon.category_of(told, _lexicon.NOUN)
+    known = lexicon.category_of(told, lexicon.NOUN)
     return ENTITY_NAME if known in (None, ENTITY_NAME) or told in role("told_totals") else None
 
 

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from annotations import _lexicon, _rules_of_argument, _rules_of_calculation, _rules_of_grammar
-from annotations._rules import by_word
-from annotations._words import Sentence, category_of_word
+from annotations._rules import argument, calculation, grammar
+from annotations._rules.rule import by_word
+from annotations._rules.words import Sentence, category_of_word
+from annotations._text import lexicon
 from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 
@@ -45,7 +46,7 @@ def _way_particle(sentence: Sentence, index: int) -> str | None:
     clue = sentence.clues[index]
     if clue.head < 0 or sentence.symbols[clue.head] is not None:
         return None
-    of_verb = clue.tag == "RB" and sentence.part(clue.head) == _lexicon.VERB
+    of_verb = clue.tag == "RB" and sentence.part(clue.head) == lexicon.VERB
     between = range(min(clue.head, index) + 1, index)
     is_near = sentence.word(index) in {"back", "away"} or all(sentence.symbols[at] == SYMBOLIC_MATH for at in between)
     is_particle = clue.tag == "RP" or clue.dep == "prt" or (of_verb and is_near)
@@ -74,9 +75,9 @@ def _of_head(sentence: Sentence, head: int) -> str:
 
 
 _RULES: Final = (
-    _rules_of_argument.RULES
-    | _rules_of_calculation.RULES
-    | _rules_of_grammar.RULES
+    argument.RULES
+    | calculation.RULES
+    | grammar.RULES
     | by_word(
         {
             _way_particle: "out back up down away",

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from annotations._units import Kind, Unit
+from annotations._text.units import Kind, Unit
 
 _CLOSERS: Final = {r"\(": r"\)", r"\[": r"\]", "$$": "$$"}
 _TEXT_COMMANDS: Final = frozenset(

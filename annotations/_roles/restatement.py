@@ -5,8 +5,8 @@ import re
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from annotations._marked import Piece
-from annotations._roles_expression import expression_pattern, is_expression, value_side
+from annotations._roles.expression import expression_pattern, is_expression, value_side
+from annotations._roles.tokens import Piece
 
 _LONGEST_VALUE: Final = 100  # characters; a longer number is compared as text, and a longer text is no answer
 _BOXED: Final = re.compile(r"\\(?:boxed|fbox)\s*\{")

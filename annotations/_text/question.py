@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from annotations import _lexicon
-from annotations._units import Kind, scan
+from annotations._text import lexicon
+from annotations._text.units import Kind, scan
 
 _INSTRUCTION = re.compile(r"\b(?:your|please|reason(?:ing)? step|step by step|boxed)\b", re.IGNORECASE)
 
@@ -38,4 +38,4 @@ def read_question(question: str | None) -> Question:
 
 
 def _is_name(word: str, starts_sentence: Callable[[str], bool]) -> bool:
-    return not starts_sentence(word) or not _lexicon.entries().get(word.lower())
+    return not starts_sentence(word) or not lexicon.entries().get(word.lower())

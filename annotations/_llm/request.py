@@ -48,7 +48,7 @@ class Request:
 @cache
 def guidelines() -> str:
     """Text of the guidelines."""
-    return (Path(__file__).parent / "guidelines.md").read_text(encoding="utf-8")
+    return (Path(__file__).parents[1] / "guidelines.md").read_text(encoding="utf-8")
 
 
 def guidelines_digest() -> str:

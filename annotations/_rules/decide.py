@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from annotations import _lexicon
-from annotations._layout import Layout, read_layout
-from annotations._parse import parse
-from annotations._question import read_question
-from annotations._special import category_of_special
-from annotations._symbols import label_symbols
-from annotations._words import Sentence, category_of_word
+from annotations._rules.special import category_of_special
+from annotations._rules.words import Sentence, category_of_word
+from annotations._text import lexicon
+from annotations._text.layout import Layout, read_layout
+from annotations._text.parse import parse
+from annotations._text.question import read_question
+from annotations._text.symbols import label_symbols
 
 
 class LabelledText(NamedTuple):
@@ -41,13 +41,13 @@ def _decide_word(sentence: Sentence, index: int) -> tuple[str, str]:
     if special := category_of_special(sentence, index):
         return special, "special"
     category = category_of_word(sentence, index)
-    is_listed = category == _lexicon.category_of(sentence.word(index), sentence.part(index))
+    is_listed = category == lexicon.category_of(sentence.word(index), sentence.part(index))
     return category, "listed" if is_listed else "inferred"
 
 
 def _label_phrases(sentence: Sentence, labels: list[str | None]) -> None:
     """Label fixed expressions, the longest first; a word is in one of them at most."""
-    listed = _lexicon.phrases()
+    listed = lexicon.phrases()
     index = 0
     while index < len(labels):
         for words, categories in listed.get(sentence.word(index), []) if labels[index] is None else []:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from annotations._lexicon import role
-from annotations._words import Sentence
+from annotations._rules.words import Sentence
+from annotations._text.lexicon import role
 
 Rule = Callable[[Sentence, int], str | None]
 """Category of the word at an index of a sentence, None where the lexicons should decide."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from annotations._llm_answer import one_line
+from annotations._llm.answer import one_line
 from reasoning_anatomy.errors import AnnotationError
 
 _PATH: Final = "/chat/completions"

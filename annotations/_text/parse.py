@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from annotations._layout import Layout
-from annotations._units import Kind
+from annotations._text.layout import Layout
+from annotations._text.units import Kind
 from annotations.scheme import SYMBOLIC_MATH
 from reasoning_anatomy.errors import AnnotationError
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from annotations._llm_answer import Label
+from annotations._llm.answer import Label
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.files import write_atomic
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from annotations import _lexicon
-from annotations._layout import Layout
-from annotations._lexicon import role
-from annotations._parse import Clue
-from annotations._question import Question
-from annotations._units import Kind
+from annotations._text import lexicon
+from annotations._text.layout import Layout
+from annotations._text.lexicon import role
+from annotations._text.parse import Clue
+from annotations._text.question import Question
+from annotations._text.units import Kind
 from annotations.scheme import COREFERENCE, ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 _CLOSED: Final = {
@@ -37,8 +37,8 @@ class Sentence:
         """Part of speech in the lexicon's terms."""
         tag = self.clues[index].tag
         if tag.startswith("VB"):
-            return _lexicon.VERB
-        return _lexicon.NOUN if tag.startswith("NN") else _lexicon.OTHER
+            return lexicon.VERB
+        return lexicon.NOUN if tag.startswith("NN") else lexicon.OTHER
 
     def starts(self, index: int) -> bool:
         """Whether the unit opens a sentence or a line."""
@@ -81,7 +81,7 @@ class Sentence:
         return "argument" if is_doing or self._names_argument(clue.subject) else "story"
 
     def _names_argument(self, index: int) -> bool:
-        known = _lexicon.category_of(self.word(index), _lexicon.NOUN)
+        known = lexicon.category_of(self.word(index), lexicon.NOUN)
         return known in (META_DISCOURSE, VERBAL_MATH) and not (known == META_DISCOURSE and self.is_story_noun(index))
 
     def is_story_noun(self, index: int) -> bool:
@@ -107,17 +107,17 @@ def category_of_word(sentence: Sentence, index: int) -> str:
         return VERBAL_MATH
     if _is_name(sentence, index) or _is_told_truth(sentence, index):
         return ENTITY_NAME
-    known = _lexicon.category_of(sentence.word(index), sentence.part(index))
+    known = lexicon.category_of(sentence.word(index), sentence.part(index))
     stands_alone = sentence.starts(index) and sentence.word(index + 1) in {",", ".", "!", "?", ":", "...", "—"}
-    if stands_alone and _lexicon.knows(sentence.word(index), META_DISCOURSE):
+    if stands_alone and lexicon.knows(sentence.word(index), META_DISCOURSE):
         return META_DISCOURSE
     if sentence.word(index) in role("always_result"):
         return VERBAL_MATH
     if not sentence.clues[index].tag and sentence.word(index) in {"needed", "required", "used"}:
         return ENTITY_NAME
-    if sentence.part(index) == _lexicon.VERB:
+    if sentence.part(index) == lexicon.VERB:
         return _category_of_verb(sentence, index, known)
-    if known == META_DISCOURSE and sentence.part(index) == _lexicon.NOUN:
+    if known == META_DISCOURSE and sentence.part(index) == lexicon.NOUN:
         return ENTITY_NAME if sentence.is_story_noun(index) else META_DISCOURSE
     return known or _category_by_tag(sentence, index)
 
@@ -130,8 +130,8 @@ def _names_result(sentence: Sentence, index: int) -> bool:
         is_result = sentence.word(after) in role("named_results")
         after += not is_result and sentence.layout.is_word(after) and sentence.layout.units[after].text[0].isupper()
     return sentence.word(after) in role("named_results") and (
-        (unit.text[0].isupper() and not _lexicon.entries().get(unit.lower))
-        or (sentence.part(index) == _lexicon.NOUN and sentence.clues[index].head == after)
+        (unit.text[0].isupper() and not lexicon.entries().get(unit.lower))
+        or (sentence.part(index) == lexicon.NOUN and sentence.clues[index].head == after)
     )
 
 
@@ -146,14 +146,14 @@ def _is_name(sentence: Sentence, index: int) -> bool:
     if not unit.text[0].isupper() or unit.text == "I":
         return False
     if unit.text in sentence.question.names:
-        known = _lexicon.category_of(unit.lower)
+        known = lexicon.category_of(unit.lower)
         is_noun = known == VERBAL_MATH and sentence.clues[index].tag == "NNP"
         return known in (None, ENTITY_NAME) or is_noun or not sentence.starts(index)
     tag = sentence.clues[index].tag
     return (
         tag in ("NNP", "NNPS")
         and not sentence.starts(index)
-        and _lexicon.category_of(unit.lower) in (None, ENTITY_NAME, FUNCTION)
+        and lexicon.category_of(unit.lower) in (None, ENTITY_NAME, FUNCTION)
     )
 
 
@@ -168,7 +168,7 @@ def _category_of_verb(sentence: Sentence, index: int, known: str | None) -> str:
         if subject == "solver" and not sentence.question.tells_of(word):
             return META_DISCOURSE
         by_argument = (
-            subject == "argument" and _lexicon.category_of(sentence.word(sentence.clues[index].subject)) == META_DISCOURSE
+            subject == "argument" and lexicon.category_of(sentence.word(sentence.clues[index].subject)) == META_DISCOURSE
         )
         return META_DISCOURSE if by_argument and known is None else ENTITY_NAME
     return known
@@ -177,7 +177,7 @@ def _category_of_verb(sentence: Sentence, index: int, known: str | None) -> str:
 def _counts_the_story(sentence: Sentence, index: int) -> bool:
     """Whether a share of people does what the question tells: ``30 percent of them say no``."""
     subject = sentence.clues[index].subject
-    counted = _lexicon.category_of(sentence.word(subject), _lexicon.NOUN) == VERBAL_MATH
+    counted = lexicon.category_of(sentence.word(subject), lexicon.NOUN) == VERBAL_MATH
     people = sentence.is_number(subject) and sentence.word(subject + 1) == "of"
     return (
         (counted or people) and sentence.question.tells_of(sentence.word(index)) and sentence.word(index) not in role("arguing")
@@ -202,7 +202,7 @@ def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> st
     if word == "get" and sentence.word(index - 1) == "to" and subject != "story":
         purpose = META_DISCOURSE if sentence.starts(index - 1) else ENTITY_NAME
         return VERBAL_MATH if followed or (purpose == ENTITY_NAME and _computes(sentence, index)) else purpose
-    if word[:2] == "ge" and subject == "argument" and _lexicon.knows(sentence.word(after), META_DISCOURSE):
+    if word[:2] == "ge" and subject == "argument" and lexicon.knows(sentence.word(after), META_DISCOURSE):
         return META_DISCOURSE
     if word[:2] == "ge":
         return VERBAL_MATH if subject == "solver" or (subject == "" and followed) else ENTITY_NAME
@@ -225,7 +225,7 @@ def _category_of_result_verb(sentence: Sentence, index: int, subject: str) -> st
 def _computes(sentence: Sentence, index: int) -> bool:
     """Whether a number, a symbol or a word of calculation follows closely: ``makes it 27 larger``."""
     reach = range(index + 1, min(index + 6, len(sentence.symbols)))
-    return any(sentence.symbols[at] == SYMBOLIC_MATH or _lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
+    return any(sentence.symbols[at] == SYMBOLIC_MATH or lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
 
 
 def _opens_equation(sentence: Sentence, index: int) -> bool:
@@ -255,12 +255,12 @@ def _category_of_modifier(sentence: Sentence, index: int) -> str:
     if clue.head in (-1, index) or sentence.symbols[clue.head] is not None:
         return ENTITY_NAME
     if clue.tag == "RB":
-        if clue.dep != "advmod" or sentence.part(clue.head) != _lexicon.VERB:
+        if clue.dep != "advmod" or sentence.part(clue.head) != lexicon.VERB:
             return META_DISCOURSE if sentence.word(index).endswith("ly") else ENTITY_NAME
-        of_verb = _category_of_verb(sentence, clue.head, _lexicon.category_of(sentence.word(clue.head), _lexicon.VERB))
+        of_verb = _category_of_verb(sentence, clue.head, lexicon.category_of(sentence.word(clue.head), lexicon.VERB))
         by_solver = of_verb == VERBAL_MATH and sentence.subject_kind(clue.head) == "solver"
         return META_DISCOURSE if by_solver else of_verb
-    of_noun = _lexicon.category_of(sentence.word(clue.head), _lexicon.NOUN)
+    of_noun = lexicon.category_of(sentence.word(clue.head), lexicon.NOUN)
     if clue.dep not in ("amod", "compound", "nmod") or sentence.is_story_noun(clue.head):
         return ENTITY_NAME
     if of_noun == VERBAL_MATH and (clue.tag == "NN" or sentence.word(clue.head) in role("told_totals")):

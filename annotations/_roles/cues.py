@@ -4,7 +4,7 @@
 import re
 from typing import Final
 
-from annotations._marked import Piece
+from annotations._roles.tokens import Piece
 
 _CHECK: Final = r"(?:(?:double|re|cross)[- ]?)?(?:check|verify|calculate|compute|examine|evaluate|consider|think|read|count|do)"
 _AGAIN: Final = (

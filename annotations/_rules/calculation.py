@@ -2,17 +2,17 @@
 
 from typing import Final
 
-from annotations import _lexicon
-from annotations._lexicon import role
-from annotations._rules import by_word, is_pause
-from annotations._words import Sentence
+from annotations._rules.rule import by_word, is_pause
+from annotations._rules.words import Sentence
+from annotations._text import lexicon
+from annotations._text.lexicon import role
 from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 _MOVING: Final = ("mov", "bring", "shift", "tak", "put", "get", "collect", "isolat", "subtract", "add")
 
 
 def _square(sentence: Sentence, index: int) -> str | None:
-    if _lexicon.category_of(sentence.word(index + 1)) == ENTITY_NAME:
+    if lexicon.category_of(sentence.word(index + 1)) == ENTITY_NAME:
         return ENTITY_NAME
     is_verb = sentence.clues[index].tag.startswith("VB")
     if _tells_of_square(sentence) and not is_verb and sentence.word(index + 1) not in {"of", "root", "roots"}:
@@ -74,7 +74,7 @@ def _ordinal(sentence: Sentence, index: int) -> str:
         return VERBAL_MATH
     if is_pause(after) or sentence.starts(index) or clue.dep == "advmod":
         return META_DISCOURSE if sentence.word(index) != "second" or sentence.starts(index) else ENTITY_NAME
-    if sentence.layout.is_word(index + 1) and _lexicon.category_of(after, _lexicon.NOUN) == META_DISCOURSE:
+    if sentence.layout.is_word(index + 1) and lexicon.category_of(after, lexicon.NOUN) == META_DISCOURSE:
         return META_DISCOURSE
     if clue.dep in ("amod", "nummod", "") or clue.tag == "JJ":
         return _category_of_counted(sentence, index)
@@ -88,7 +88,7 @@ def _category_of_counted(sentence: Sentence, index: int) -> str:
         (
             at
             for at in reach
-            if sentence.part(at) == _lexicon.NOUN or not (sentence.layout.is_word(at) or sentence.is_number(at))
+            if sentence.part(at) == lexicon.NOUN or not (sentence.layout.is_word(at) or sentence.is_number(at))
         ),
         index,
     )
@@ -96,13 +96,13 @@ def _category_of_counted(sentence: Sentence, index: int) -> str:
         return VERBAL_MATH
     if noun == index and sentence.clues[index].tag and sentence.word(index + 1) in {"there", "is", "has", "we"}:
         return META_DISCOURSE
-    return VERBAL_MATH if _lexicon.category_of(sentence.word(noun), _lexicon.NOUN) == VERBAL_MATH else ENTITY_NAME
+    return VERBAL_MATH if lexicon.category_of(sentence.word(noun), lexicon.NOUN) == VERBAL_MATH else ENTITY_NAME
 
 
 def _take(sentence: Sentence, index: int) -> str | None:
     reach = range(index + 1, min(index + 4, len(sentence.clues)))
     taken = {index, *(at for at in reach if sentence.clues[at].head == index)}
-    computed = any(sentence.clues[at].head in taken and _lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
+    computed = any(sentence.clues[at].head in taken and lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
     return VERBAL_MATH if sentence.subject_kind(index) in ("solver", "") and computed else None
 
 
@@ -118,9 +118,9 @@ def _once(sentence: Sentence, index: int) -> str:
 
 def _set(sentence: Sentence, index: int) -> str | None:
     """``set these equal`` and ``the set of integers`` are mathematics; ``a set of plates`` is a thing."""
-    if sentence.part(index) == _lexicon.NOUN:
+    if sentence.part(index) == lexicon.NOUN:
         member = index + (3 if sentence.word(index + 2) in {"all", "the"} else 2)
-        of_numbers = sentence.word(index + 1) == "of" and _lexicon.knows(sentence.word(member), VERBAL_MATH)
+        of_numbers = sentence.word(index + 1) == "of" and lexicon.knows(sentence.word(member), VERBAL_MATH)
         formula = index + 1 < len(sentence.symbols) and sentence.symbols[index + 1] == SYMBOLIC_MATH
         return VERBAL_MATH if of_numbers or formula else None
     for after in range(index + 1, min(index + 60, len(sentence.symbols))):
@@ -169,7 +169,7 @@ def _perfect(sentence: Sentence, index: int) -> str | None:
     """``Perfect!`` is the solver's; a perfect number is mathematics; a perfect day is the story's."""
     if sentence.clues[index].dep != "amod":
         return None
-    noun = _lexicon.category_of(sentence.word(sentence.clues[index].head), _lexicon.NOUN)
+    noun = lexicon.category_of(sentence.word(sentence.clues[index].head), lexicon.NOUN)
     return noun if noun in (VERBAL_MATH, META_DISCOURSE) else ENTITY_NAME
 
 

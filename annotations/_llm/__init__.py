@@ -1,0 +1,1 @@
+"""What the annotator llm sends, reads and keeps."""

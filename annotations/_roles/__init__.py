@@ -1,0 +1,1 @@
+"""How each role of a token is found in the text."""

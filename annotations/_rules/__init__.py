@@ -1,0 +1,1 @@
+"""The engine of the default annotator: which rule gives a unit its category."""

@@ -1,0 +1,1 @@
+"""Labels as spreadsheets and as tasks of Label Studio."""
