@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
-from analyses._bootstrap import check_options
-from analyses._caveats import caveats
-from analyses._evidence import Evidence, choose, expect_chains, gather
-from analyses._families import adjust
-from analyses._of_scorer import ScorerTables, tables_of_scorer
-from analyses._side_by_side import joined_details, joined_exclusions, main_table, per_scorer
+from analyses._rank_correlation.caveats import caveats
+from analyses._rank_correlation.evidence import Evidence, choose, expect_chains, gather
+from analyses._rank_correlation.side_by_side import joined_details, joined_exclusions, main_table, per_scorer
+from analyses._rank_correlation.tables import ScorerTables, tables_of_scorer
+from analyses._statistics.bootstrap import check_options
+from analyses._statistics.families import adjust
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult

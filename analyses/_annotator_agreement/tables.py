@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from analyses._agreement import cohen_kappa, confusion, observed_agreement
+from analyses._annotator_agreement.labels import Labels
 from analyses._categories import CATEGORIES
-from analyses._labels import Labels
+from analyses._statistics.agreement import cohen_kappa, confusion, observed_agreement
 
 
 def confusion_table(labels: Labels, pairs: list[tuple[int, int]]) -> pd.DataFrame:

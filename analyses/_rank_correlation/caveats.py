@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analyses._evidence import Evidence
-from analyses._side_by_side import SHOWN
+from analyses._rank_correlation.evidence import Evidence
+from analyses._rank_correlation.side_by_side import SHOWN
 
 FEW_QUESTIONS: Final = 20
 _MOST_NAMED: Final = 4

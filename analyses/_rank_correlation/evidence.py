@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from analyses._correlation import TERMS, correlations, partial_tau
+from analyses._statistics.correlation import TERMS, correlations, partial_tau
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.measurement import Measurement

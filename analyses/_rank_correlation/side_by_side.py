@@ -6,10 +6,10 @@ from typing import Final
 
 import pandas as pd
 
-from analyses._correlation import TERMS
-from analyses._evidence import Evidence
-from analyses._families import adjust
-from analyses._of_scorer import ScorerTables
+from analyses._rank_correlation.evidence import Evidence
+from analyses._rank_correlation.tables import ScorerTables
+from analyses._statistics.correlation import TERMS
+from analyses._statistics.families import adjust
 from reasoning_anatomy.types import RESULT_COLUMNS
 
 SHOWN: Final = TERMS[:2]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analyses._bootstrap import Counts, Means, bootstrap_means, resample_counts
-from analyses._correlation import TERMS
-from analyses._evidence import Evidence
-from analyses._families import adjust
-from analyses._power import detectable_effect
-from analyses._questions import question_index, question_means
+from analyses._rank_correlation.evidence import Evidence
+from analyses._statistics.bootstrap import Counts, Means, bootstrap_means, resample_counts
+from analyses._statistics.correlation import TERMS
+from analyses._statistics.families import adjust
+from analyses._statistics.power import detectable_effect
+from analyses._statistics.questions import question_index, question_means
 from reasoning_anatomy.types import RESULT_COLUMNS, FloatArray, IntArray
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from analyses._kendall import kendall
+from analyses._statistics.kendall import kendall
 from reasoning_anatomy.types import FloatArray
 
 TERMS: Final = ("spearman", "spearman_given_position", "kendall", "kendall_given_position")

@@ -1,0 +1,1 @@
+"""Statistics: arrays in, arrays out; the unit is the question."""
