@@ -13,10 +13,10 @@ import pandas as pd
 from analyses._annotator_agreement.labels import Labels, gather_labels
 from analyses._annotator_agreement.sample import LabelSample, Measure
 from analyses._annotator_agreement.tables import confusion_table, per_annotator, per_chain
-from analyses._categories import CATEGORIES, SCHEMES
 from analyses._rank_correlation.caveats import FEW_QUESTIONS
 from analyses._statistics.agreement import cohen_kappa, f1, krippendorff_alpha, merged, observed_agreement
 from analyses._statistics.bootstrap import check_options
+from reasoning_anatomy.categories import CATEGORIES, SCHEMES
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult

@@ -36,7 +36,7 @@ def label_spans(
 
     Returns
     -------
-    One of ``annotations.scheme.CATEGORIES`` per span.
+    One of ``reasoning_anatomy.categories.CATEGORIES`` per span.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from annotations._text.unit_labels import UnitLabels, from_tokens, to_tokens, units_of
 from annotations.human import expect_free, token_categories
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.folder import Run

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support  # type: ignore[import-untyped]
 
 from annotations import label_spans
-from annotations.scheme import CATEGORIES, class_of
+from reasoning_anatomy.categories import CATEGORIES, class_of
 from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
 
 DEV: Final = Path(__file__).parent / "gold" / "dev.jsonl"

@@ -12,8 +12,8 @@ from typing import Final
 from annotations._sheets import csv_sheet, label_studio
 from annotations._sheets.rows import LabelledRow, Problems
 from annotations._text.unit_labels import UnitLabels, from_tokens, to_tokens, units_of
-from annotations.scheme import CATEGORIES
 from annotations.token_roles import write_token_roles
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.chains import shown
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.run.folder import Run

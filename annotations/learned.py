@@ -14,7 +14,7 @@ import numpy.typing as npt
 from annotations._features import read_features
 from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
 from annotations._text.parse import name_of, pipeline_for
-from annotations.scheme import CATEGORIES, FUNCTION
+from reasoning_anatomy.categories import CATEGORIES, FUNCTION
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.types import Annotation, FloatArray
 
@@ -30,7 +30,7 @@ class Weights:
     features
         Row of every feature.
     matrix
-        (n_features, 6) log-odds, one column per category in the order of ``annotations.scheme.CATEGORIES``.
+        (n_features, 6) log-odds, one column per category in the order of ``reasoning_anatomy.categories.CATEGORIES``.
     temperature
         Divides the log-odds, so that a stated confidence is the share of units that are right (fitted on chains held out
         of the training).

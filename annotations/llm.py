@@ -17,7 +17,7 @@ from annotations._llm.cache import Cache
 from annotations._llm.request import Request, cut, guidelines_digest, messages, prompts, schema
 from annotations._text.alignment import check_spans
 from annotations._text.unit_labels import UnitLabels, to_tokens, units_of
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, EncodingError
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import Annotation

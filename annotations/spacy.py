@@ -10,7 +10,7 @@ import numpy.typing as npt
 from annotations._rules.decide import label_text
 from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
 from annotations._text.parse import name_of, pipeline_for
-from annotations.scheme import FUNCTION
+from reasoning_anatomy.categories import FUNCTION
 from reasoning_anatomy.types import Annotation
 
 CONFIDENCE: Final = {

@@ -19,7 +19,7 @@ from annotations._features import read_features
 from annotations._text.alignment import NO_UNIT, deciding_units
 from annotations._text.parse import pipeline_for
 from annotations.agreement import Agreement, GoldChain, compare, read_gold, report
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.types import FloatArray

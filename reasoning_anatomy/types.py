@@ -323,7 +323,7 @@ class Annotation:
     annotator
         ``repr`` of the annotator: its provenance.
     category
-        (n,) one of ``annotations.scheme.CATEGORIES`` per token; None = not labelled.
+        (n,) one of ``reasoning_anatomy.categories.CATEGORIES`` per token; None = not labelled.
     confidence
         (n,) in 0..1, or None where the annotator states none.
     justification

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analyses._categories import CATEGORIES
 from analyses._statistics.agreement import MISSING
 from analyses._statistics.questions import question_index
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import IntArray

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from analyses._annotator_agreement.labels import Labels
-from analyses._categories import CATEGORIES
 from analyses._statistics.agreement import MISSING, coincidences, confusion
 from analyses._statistics.bootstrap import Counts, bootstrap_means, resample_counts
 from analyses._statistics.jackknife import question_values
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import FloatArray, IntArray
 
 Measure = Callable[[FloatArray], FloatArray]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from analyses._annotator_agreement.labels import Labels
-from analyses._categories import CATEGORIES
 from analyses._statistics.agreement import cohen_kappa, confusion, observed_agreement
+from reasoning_anatomy.categories import CATEGORIES
 
 
 def confusion_table(labels: Labels, pairs: list[tuple[int, int]]) -> pd.DataFrame:

@@ -4,9 +4,11 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reasoning_anatomy.categories import Category
 
 _LONGEST_JUSTIFICATION: Final = 200
 _TOLD: Final = 5
@@ -21,7 +23,7 @@ class Label(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
     unit: int
-    category: Literal["SYMBOLIC_MATH", "VERBAL_MATH", "COREFERENCE", "META_DISCOURSE", "ENTITY_NAME", "FUNCTION"]
+    category: Category
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     justification: str | None = None
 

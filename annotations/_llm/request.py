@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 
 _TASK: Final = """You label the units of a reasoning text with categories, by the guidelines below.
 

@@ -7,7 +7,7 @@ from annotations._rules.words import Sentence
 from annotations._text import lexicon
 from annotations._text.lexicon import role
 from annotations._text.units import Kind
-from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
+from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
 
 
 def _since(sentence: Sentence, index: int) -> str:

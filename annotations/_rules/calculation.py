@@ -6,7 +6,7 @@ from annotations._rules.rule import by_word, is_pause
 from annotations._rules.words import Sentence
 from annotations._text import lexicon
 from annotations._text.lexicon import role
-from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
+from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 _MOVING: Final = ("mov", "bring", "shift", "tak", "put", "get", "collect", "isolat", "subtract", "add")
 

@@ -6,7 +6,7 @@ from annotations._rules.rule import by_word
 from annotations._rules.words import Sentence
 from annotations._text import lexicon
 from annotations._text.lexicon import role
-from annotations.scheme import COREFERENCE, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
+from reasoning_anatomy.categories import COREFERENCE, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 
 def _that(sentence: Sentence, index: int) -> str:

@@ -6,7 +6,7 @@ from annotations._rules import argument, calculation, grammar
 from annotations._rules.rule import by_word
 from annotations._rules.words import Sentence, category_of_word
 from annotations._text import lexicon
-from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
+from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 
 def category_of_special(sentence: Sentence, index: int) -> str | None:

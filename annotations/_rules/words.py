@@ -10,7 +10,7 @@ from annotations._text.lexicon import role
 from annotations._text.parse import Clue
 from annotations._text.question import Question
 from annotations._text.units import Kind
-from annotations.scheme import COREFERENCE, ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
+from reasoning_anatomy.categories import COREFERENCE, ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 _CLOSED: Final = {
     "DT": FUNCTION, "PDT": FUNCTION, "IN": FUNCTION, "CC": FUNCTION, "MD": FUNCTION, "TO": FUNCTION, "EX": FUNCTION,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from annotations._sheets.csv_sheet import LabelTask
 from annotations._sheets.rows import LabelledRow, Problems
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.chains import shown
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.files import write_atomic

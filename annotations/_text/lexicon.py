@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from annotations.scheme import (
+from reasoning_anatomy.categories import (
     CATEGORIES,
     COREFERENCE,
     ENTITY_NAME,

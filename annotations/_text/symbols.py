@@ -8,7 +8,7 @@ from annotations._text import lexicon
 from annotations._text.layout import Layout
 from annotations._text.lexicon import role
 from annotations._text.units import Kind
-from annotations.scheme import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
+from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
 
 MAX_INNER_UNITS: Final = 60
 _CURRENCY: Final = frozenset("$€£¥₹₩₽¢")

@@ -10,7 +10,7 @@ import numpy as np
 
 from annotations._text.alignment import NO_UNIT, deciding_units
 from annotations._text.layout import Layout, read_layout
-from annotations.scheme import CATEGORIES, FUNCTION
+from reasoning_anatomy.categories import CATEGORIES, FUNCTION
 from reasoning_anatomy.types import Annotation, IntArray
 
 

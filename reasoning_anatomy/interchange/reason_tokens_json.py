@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from reasoning_anatomy.categories import CATEGORIES, Category
 from reasoning_anatomy.chains import shown
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.interchange._items import Index, Item, first_difference, own_keys, validated
@@ -23,8 +24,6 @@ _MARKERS: Final = (
     "\n\nOutput Reason Tokens (JSON Format)",
 )
 _INSTRUCTION: Final = "Give every token of the reasoning its category.\n\n"
-
-Category = Literal["SYMBOLIC_MATH", "FUNCTION", "ENTITY_NAME", "META_DISCOURSE", "VERBAL_MATH", "COREFERENCE"]
 
 
 class _Token(BaseModel):
@@ -202,9 +201,9 @@ def _expect_same_text(texts: Sequence[str], reasoning: str, place: Place) -> Non
 
 
 def _expected(category: str, position: int, chain: ReasoningChain) -> str:
-    if category not in get_args(Category):
+    if category not in CATEGORIES:
         raise RunError(
             f"chain {chain.chain_id!r}, token {position}: {category!r} is none of the categories of this format "
-            f"({', '.join(get_args(Category))}); export the labels of another annotator"
+            f"({', '.join(CATEGORIES)}); export the labels of another annotator"
         )
     return category

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
-from analyses._categories import CATEGORIES, SCHEMES
 from analyses._statistics.agreement import (
     MISSING,
     cohen_kappa,
@@ -24,7 +23,7 @@ from analyses._statistics.agreement import (
 from analyses._statistics.bootstrap import bootstrap_means, resample_counts
 from analyses._statistics.jackknife import question_values
 from analyses.annotator_agreement import AnnotatorAgreement
-from annotations import scheme
+from reasoning_anatomy.categories import CATEGORIES, SCHEMES
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.plugins import label, load
 from reasoning_anatomy.run.folder import Run
@@ -106,13 +105,6 @@ def test_one_label_alone_has_no_agreement_beyond_chance() -> None:
     assert np.isnan(krippendorff_alpha(coincidences(np.stack([same, same]), 6)))
     assert float(observed_agreement(confusion(same, same, 6))) == 1
     assert f1(confusion(same, same, 6)).tolist() == pytest.approx([1, *[np.nan] * 5], nan_ok=True)
-
-
-def test_categories_are_those_of_the_scheme() -> None:
-    assert CATEGORIES == scheme.CATEGORIES == SCHEMES["categories"]
-    assert SCHEMES["classes"] == tuple(scheme.class_of(category) for category in CATEGORIES)
-    apart = tuple(scheme.class_of(category, entities="problem_content") for category in CATEGORIES)
-    assert SCHEMES["classes_entities_apart"] == apart
 
 
 def test_the_jackknife_leaves_a_mean_as_it_is() -> None:

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 from annotations import label_spans
 from annotations._text.parse import MODELS
 from annotations.agreement import UNSEEN, main, measure_agreement, read_gold
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 
 

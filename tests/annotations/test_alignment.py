@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from annotations import label_spans
 from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
 from annotations._text.units import scan
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 
 TEXT = "So 48 / 2 = 24 clips, and \\( 3x - 8 = 43 \\).\n\nTherefore, it doesn't cost $1,200 per week 😀 ÷ 2."

@@ -3,7 +3,7 @@
 import pytest
 
 from annotations import annotate_run, label_spans
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, RunError
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.types import ReasoningChain

@@ -17,7 +17,7 @@ from annotations import annotate_run, label_spans
 from annotations._sheets.csv_sheet import COLUMNS, guarded, unguarded
 from annotations._text.unit_labels import UnitLabels, from_tokens, to_tokens, units_of
 from annotations.human import export_labels, import_labels
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import AnnotationError, RunError
 from reasoning_anatomy.models.encoding import ChainEncoder

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from annotations import annotate_run, label_spans, train
 from annotations.agreement import UNSEEN, measure_agreement, read_gold
 from annotations.learned import SHIPPED, Learned, read_weights
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.types import ReasoningChain
 

@@ -23,7 +23,7 @@ from annotations._llm.answer import one_line, read_answer
 from annotations._llm.request import cut, guidelines, schema
 from annotations._text.unit_labels import units_of
 from annotations.llm import Llm
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, PluginError
 from reasoning_anatomy.plugins import label, load
 from reasoning_anatomy.run.folder import Run, open_run

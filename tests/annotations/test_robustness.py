@@ -10,7 +10,7 @@ from annotations import label_spans
 from annotations._rules.decide import label_text
 from annotations._text.parse import load_pipeline
 from annotations._text.units import scan
-from annotations.scheme import CATEGORIES
+from reasoning_anatomy.categories import CATEGORIES
 
 LATEX = ["$", "\\(", "\\)", "\\[", "\\]", "{", "}", "\\frac", "\\text", "\\begin{a}", "\\end{a}"]
 SYMBOLS = ["(", ")", "-", "**", "#", "1.", "3,5", "`", "|", "_", "<b>", "!", "😀", "\n", "\r\n", " "]

@@ -8,9 +8,9 @@ import pytest
 
 from annotations import label_spans
 from annotations._text.parse import load_pipeline
-from annotations.scheme import CATEGORIES, class_of
 from annotations.spacy import CONFIDENCE, Spacy
 from reasoning_anatomy import plugins
+from reasoning_anatomy.categories import CATEGORIES, class_of
 from reasoning_anatomy.errors import AnnotationError, PluginError
 
 TEXT, SPANS = "So 48 / 2 = 24 clips", [(0, 2), (3, 5), (6, 7), (14, 20)]
@@ -51,7 +51,9 @@ def test_without_any_model_it_warns_once_and_still_labels(monkeypatch):
 
 
 def test_importing_the_package_loads_neither_spacy_nor_torch():
-    code = "import sys, annotations, annotations.scheme; print(sorted({'spacy', 'torch', 'sklearn'} & set(sys.modules)))"
+    code = (
+        "import sys, annotations, reasoning_anatomy.categories; print(sorted({'spacy', 'torch', 'sklearn'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

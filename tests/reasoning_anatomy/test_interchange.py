@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyses.rank_correlation import RankCorrelation
-from annotations import scheme
 from reasoning_anatomy import cli, export_run, import_run, open_run
 from reasoning_anatomy.errors import ChainFileError, EncodingError, PluginError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.importance.recency import Recency
-from reasoning_anatomy.interchange.reason_tokens_json import Category, token_texts
+from reasoning_anatomy.interchange.reason_tokens_json import token_texts
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import Annotation, ReasoningChain
 from reports import write_report
@@ -392,10 +391,6 @@ def test_an_export_has_the_keys_of_the_published_pruner(tmp_path: Path, planted:
         assert prunings["reason_perplexity"][-1] == 1e32  # of an empty list, by the published definition
         assert item["chat_template_token_ids"] == [1, *prunings["reason_token_ids"], 2]
         assert isinstance(item["system_prompt"], str)
-
-
-def test_the_categories_are_those_of_the_scheme() -> None:
-    assert set(get_args(Category)) == set(CATEGORIES) == set(scheme.CATEGORIES)
 
 
 # -- analyses and reports

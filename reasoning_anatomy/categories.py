@@ -1,9 +1,11 @@
 """The six categories of a reasoning token and the two classes above them.
 
-The definitions and the rules of decision are in ``guidelines.md`` beside this file.
+They are the vocabulary of a run's tables; the definitions and the rules of decision are in ``annotations/guidelines.md``.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
+
+Category = Literal["SYMBOLIC_MATH", "VERBAL_MATH", "COREFERENCE", "META_DISCOURSE", "ENTITY_NAME", "FUNCTION"]
 
 SYMBOLIC_MATH: Final = "SYMBOLIC_MATH"
 VERBAL_MATH: Final = "VERBAL_MATH"
@@ -12,7 +14,7 @@ META_DISCOURSE: Final = "META_DISCOURSE"
 ENTITY_NAME: Final = "ENTITY_NAME"
 FUNCTION: Final = "FUNCTION"
 
-CATEGORIES: Final = (SYMBOLIC_MATH, VERBAL_MATH, COREFERENCE, META_DISCOURSE, ENTITY_NAME, FUNCTION)
+CATEGORIES: Final[tuple[str, ...]] = get_args(Category)
 """All six, in the order of rule 10: torn between two, take the earlier."""
 
 SYMBOLIC_COMPUTATION: Final = "symbolic_computation"
@@ -53,3 +55,11 @@ def class_of(category: str, *, entities: Literal["scaffolding", "problem_content
     if category == ENTITY_NAME and entities == "problem_content":
         return PROBLEM_CONTENT
     return LINGUISTIC_SCAFFOLDING
+
+
+SCHEMES: Final = {
+    "categories": CATEGORIES,
+    "classes": tuple(class_of(category) for category in CATEGORIES),
+    "classes_entities_apart": tuple(class_of(category, entities="problem_content") for category in CATEGORIES),
+}
+"""What each of the `CATEGORIES` is called: itself, its class, or its class with the contestable ENTITY_NAME as a third."""
