@@ -14,7 +14,7 @@ META_DISCOURSE: Final = "META_DISCOURSE"
 ENTITY_NAME: Final = "ENTITY_NAME"
 FUNCTION: Final = "FUNCTION"
 
-CATEGORIES: Final[tuple[str, ...]] = get_args(Category)
+CATEGORIES: Final[tuple[Category, ...]] = get_args(Category)
 """All six, in the order of rule 10: torn between two, take the earlier."""
 
 SYMBOLIC_COMPUTATION: Final = "symbolic_computation"

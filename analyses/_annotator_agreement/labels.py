@@ -88,5 +88,5 @@ def _codes(labels: "pd.Series[str]", name: str, run: Run) -> IntArray:
     present = labels.notna()
     if unknown := sorted(set(labels[present]) - set(CATEGORIES)):
         raise AnalysisError(f"{run.folder}: {name!r} has the category {unknown[0]!r}; expected one of {', '.join(CATEGORIES)}")
-    places = {category: place for place, category in enumerate(CATEGORIES)}
+    places: dict[str, int] = {category: place for place, category in enumerate(CATEGORIES)}
     return np.array([places[label] if known else MISSING for label, known in zip(labels, present, strict=True)], dtype=np.int64)

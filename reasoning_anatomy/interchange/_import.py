@@ -185,7 +185,7 @@ def _load(model: "str | ModelSpec | LoadedModel", pruned: Mapping[str, PrunedCha
 def _identity(loaded: "LoadedModel | None", encoder: "ChainEncoder | None") -> ModelIdentity | None:
     if loaded is None or encoder is None:
         return None
-    from reasoning_anatomy.pipeline.measuring import identity
+    from reasoning_anatomy.pipeline.identity import identity
 
     return identity(loaded, encoder)
 

@@ -4,15 +4,29 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
-from reasoning_anatomy.attention.recording import largest_chunking_change, largest_logit_change, pass_length
-from reasoning_anatomy.errors import MeasurementError, SharingError
-from reasoning_anatomy.likelihood.opening import largest_likelihood_change
+import numpy as np
+import torch
+from torch import Tensor
+
+from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.recorder import Recorder
+from reasoning_anatomy.attention.recording import LEAST_BUDGET, last_logits, pass_length
+from reasoning_anatomy.errors import MeasurementError, ModelError, SharingError
+from reasoning_anatomy.likelihood.full import FullLikelihood
+from reasoning_anatomy.likelihood.shared import SharedLikelihood
+from reasoning_anatomy.models.attention_interface import IMPLEMENTATION
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.models.memory import naming_chain
+from reasoning_anatomy.models.memory import halving, naming_chain
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.types import EncodedChain
+
+_RECORDING_TOLERANCE: Final = 1e-6  # of the largest logit, in float32
+_OTHER_FUNCTION_TOLERANCE: Final = 1e-5
+_PIECES_TOLERANCE: Final = 1e-4
+_ROUNDING_OF_HALF_PRECISION: Final = 0.1
 
 
 def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> tuple[LoadedModel, dict[str, float]]:
@@ -67,3 +81,95 @@ def _check_sharing(loaded: LoadedModel, chain: EncodedChain, found: dict[str, fl
     except SharingError as error:
         warnings.warn(f"{error}. It is pruned by whole forward passes instead: right, and slower", UserWarning, stacklevel=2)
         return replace(loaded, may_share=False), {**found, "prefix_sharing_would_change_nll_by": error.change}
+
+
+def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
+    """Largest change of the last token's logits that recording makes, as a share of the largest logit (0 = it only looks on).
+
+    The model is run in pieces of the same length with the recorder and without; where memory does not suffice, with the
+    first tokens of the chain.
+
+    Raises
+    ------
+    ModelError
+        Where the model attends by scaled-dot-product attention, the same function gets the same numbers: it exceeds 1e-6 in
+        float32 or is not 0 in half precision. A model that attends by another function (eager, some queries at a time) may
+        differ by rounding: it exceeds 1e-5 in float32 or a tenth in half precision.
+    MeasurementError
+        The model gives the chain logits that are not finite numbers.
+    """
+    has_same_function = loaded.model.config._attn_implementation in ("sdpa", IMPLEMENTATION)
+    in_full = _RECORDING_TOLERANCE if has_same_function else _OTHER_FUNCTION_TOLERANCE
+    in_half = 0.0 if has_same_function else _ROUNDING_OF_HALF_PRECISION
+    tolerance = in_full if loaded.model.dtype == torch.float32 else in_half
+
+    def change(n_tokens: int) -> float:
+        ids, budget = chain.ids[:n_tokens], pass_length(loaded, n_tokens, token_budget)
+        last = Observation(reduction="sum", queries=np.array([len(ids) - 1]), keys=range(len(ids)))
+        recorded = last_logits(loaded, ids, budget, Recorder([last], loaded.n_layers))
+        plain = last_logits(loaded, ids, budget)
+        return _expect_rounding(loaded, chain, plain, recorded, tolerance, "recording its attention")
+
+    return halving(change, len(chain.ids), least=LEAST_BUDGET)
+
+
+def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
+    """Largest change of a token's logits where what fits into one pass is run in two pieces, as a share of the largest logit.
+
+    Raises
+    ------
+    ModelError
+        It exceeds 1e-4 in float32 or a tenth in half precision and in 4 or 8 bits, whose rounding depends on the other tokens
+        of the pass: sums over keys are split otherwise, and no more.
+    MeasurementError
+        As for `largest_logit_change`.
+    """
+    is_exact = loaded.model.dtype == torch.float32 and loaded.quantization is None
+    tolerance = _PIECES_TOLERANCE if is_exact else _ROUNDING_OF_HALF_PRECISION
+
+    def change(n_tokens: int) -> float:
+        ids = chain.ids[:n_tokens]
+        whole = last_logits(loaded, ids, n_tokens)
+        in_two = last_logits(loaded, ids, pass_length(loaded, n_tokens, (n_tokens + 1) // 2))
+        return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in pieces")
+
+    n_tokens = min(pass_length(loaded, len(chain.ids), token_budget), len(chain.ids))
+    return halving(change, n_tokens, least=LEAST_BUDGET)
+
+
+def _expect_rounding(
+    loaded: LoadedModel, chain: EncodedChain, plain: Tensor, changed: Tensor, tolerance: float, what: str
+) -> float:
+    if not plain.isfinite().all():
+        raise MeasurementError(chain.chain_id, "the model gives logits that are not finite numbers; try --dtype float32")
+    change = float((plain - changed).abs().max() / plain.abs().max().clamp_min(torch.finfo(plain.dtype).tiny))
+    if not change <= tolerance:
+        raise ModelError(
+            f"{loaded.id}: {what} changes the logits by {change:.2g} of the largest, where at most {tolerance:.2g} is "
+            f"rounding; the attention of {type(loaded.model).__name__} cannot be recorded by this version; load it with "
+            "attn_implementation='sdpa' if it was not, or name scorers that record no attention: --scorers surprisal"
+        )
+    return change
+
+
+@torch.inference_mode()
+def largest_likelihood_change(loaded: LoadedModel, chain: EncodedChain) -> float:
+    """Largest change of a token's nll, in nats, between the model as it is and prefix sharing.
+
+    Raises
+    ------
+    SharingError
+        It is too large to be rounding: this model passes something from token to token that prefix sharing does not know.
+    """
+    expected = FullLikelihood(loaded, chain, token_budget=len(chain.ids)).token_logp()
+    in_two_pieces = (len(chain.ids) + 1) // 2  # shows what passes from token to token outside the attention
+    shared = SharedLikelihood(loaded, chain, token_budget=in_two_pieces, store_bytes=0)
+    change = np.abs(shared.token_logp() - expected)
+    tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.1
+    if not change.mean() <= tolerance:
+        raise SharingError(
+            f"{loaded.id}: sharing prefixes changes the nll of a token by {change.mean():.2g} nats on average, where at most "
+            f"{tolerance} is rounding: the attention of {type(loaded.model).__name__} is of a kind that is not known here",
+            change=float(change.mean()),
+        )
+    return float(change.max())

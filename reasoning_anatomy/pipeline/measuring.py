@@ -24,11 +24,12 @@ from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.chain import measure_chain
 from reasoning_anatomy.pipeline.checks import check_model
+from reasoning_anatomy.pipeline.identity import identity
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.fit import read_fit, write_fit
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.run.manifest import Configuration, FitRecord, ModelIdentity, read_manifest
+from reasoning_anatomy.run.manifest import Configuration, FitRecord, read_manifest
 from reasoning_anatomy.run.measurement import read_measurement, write_measurement
 from reasoning_anatomy.run.writer import by_scorer, configuration_of, expect_run_folder, fingerprint_of, update, write_run
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
@@ -156,22 +157,6 @@ def _encode(encoder: ChainEncoder, chains: list[ReasoningChain], file: Path | No
             where = f"{file}, line {line_of_chain(file, chain.chain_id)}: " if file else ""
             raise EncodingError(f"{where}{error}") from error
     return encoded
-
-
-def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
-    """Say which weights and which text format a run is measured with."""
-    return ModelIdentity(
-        id=loaded.id,
-        revision=getattr(loaded.model.config, "_commit_hash", None),
-        architecture=type(loaded.model).__name__,
-        n_layers=loaded.n_layers,
-        n_heads=loaded.n_heads,
-        weights=loaded.weights_digest(),
-        template=encoder.template_digest,
-        dtype=str(loaded.model.dtype).removeprefix("torch."),
-        device=loaded.device.type,
-        quantization=loaded.quantization,
-    )
 
 
 def _fitted(

@@ -17,13 +17,14 @@ from reasoning_anatomy.attention import recorder, recording
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention.recorder import Recorder
-from reasoning_anatomy.attention.recording import largest_chunking_change, largest_logit_change, pass_length, record
+from reasoning_anatomy.attention.recording import pass_length, record
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
 from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.models import attention_interface
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.pipeline.checks import largest_chunking_change, largest_logit_change
 
 FAMILIES = (
     "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",

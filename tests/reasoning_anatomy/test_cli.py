@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reasoning_anatomy import cli
+from reasoning_anatomy.cli._app import named_scorers
 from reasoning_anatomy.plugins import KINDS, available
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import write_manifest
@@ -146,14 +147,14 @@ def test_all_takes_every_scorer_that_needs_nothing_else_and_says_which_it_leaves
     known = available("scorer")
     needy = [key for key, info in known.items() if info.needs]
     assert "llmlingua2" in needy
-    assert cli._named(("all", "random:seed=3")) == [*(key for key in known if key not in needy), "random:seed=3"]
+    assert named_scorers(("all", "random:seed=3")) == [*(key for key in known if key not in needy), "random:seed=3"]
     assert capsys.readouterr().out.splitlines() == [f"Left out of all: {key} needs {known[key].needs}" for key in needy]
-    assert cli._named(("all", "llmlingua2:model=here"))[-1] == "llmlingua2:model=here"
+    assert named_scorers(("all", "llmlingua2:model=here"))[-1] == "llmlingua2:model=here"
     assert "llmlingua2" not in capsys.readouterr().out
-    assert cli._named(("surprisal",)) == ["surprisal"]
+    assert named_scorers(("surprisal",)) == ["surprisal"]
     assert capsys.readouterr().out == ""
-    assert cli._named(("surprisal", "all"))[0] == "surprisal"
-    assert cli._named(("surprisal", "all")).count("surprisal") == 1
+    assert named_scorers(("surprisal", "all"))[0] == "surprisal"
+    assert named_scorers(("surprisal", "all")).count("surprisal") == 1
 
 
 @pytest.mark.parametrize("command", ["report", "annotate"])

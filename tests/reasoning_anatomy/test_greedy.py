@@ -10,11 +10,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from reasoning_anatomy.errors import MeasurementError, SharingError
 from reasoning_anatomy.likelihood import branches
 from reasoning_anatomy.likelihood.full import FullLikelihood
-from reasoning_anatomy.likelihood.opening import largest_likelihood_change, open_likelihood
+from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.pipeline.checks import largest_likelihood_change
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import EncodedChain, FloatArray, ReasoningChain

@@ -11,8 +11,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from reasoning_anatomy import cli
 from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.cli._app import named_scorers
 from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, PluginError, RunError
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel, load_model
@@ -224,7 +224,7 @@ def with_tiny_chain(tiny_model_folder, example_chains):
 
 def test_a_scorer_without_a_value_for_a_chain_takes_nothing_else_from_it(with_tiny_chain, tmp_path):
     loaded, texts = with_tiny_chain
-    scorers = cli._named(("all",))
+    scorers = named_scorers(("all",))
     options = {"out": tmp_path / "run", "model": loaded, "scorers": scorers, "strategies": ["random_tokens"], "workers": 1}
     run = measure(texts, **options)
     reason = "prompt and reasoning have 4 tokens, expected_attention needs more than 4"

@@ -1,0 +1,80 @@
+"""What all commands share: where they are registered, what they print, and how they fail."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from rich.console import Console
+from tyro.conf import Positional, arg
+from tyro.extras import SubcommandApp
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import ReasoningAnatomyError
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.run import Run
+
+EXIT_BAD_INPUT: Final = 2
+DEFAULT_ANALYSES: Final = ("rank_correlation",)
+
+RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
+
+app = SubcommandApp()
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def print_result(result: Any) -> None:
+    say(f"\n{result.name} · {result.config}")
+    say(result.table.to_string(index=False, float_format="{:.4g}".format))
+    for reason, count in result.exclusions.items():
+        say(f"left out: {count} ({reason})")
+    for warning in result.warnings:
+        say(f"note: {warning}")
+
+
+def analyse_and_write(run: "Run", spec: str) -> Any:
+    """Run an analysis and write its result."""
+    result = plugins.load("analysis", spec).analyse(run)
+    run.write_analysis(result)
+    return result
+
+
+def named_scorers(scorers: tuple[str, ...]) -> list[str]:
+    """Put every scorer that needs nothing beyond the model in the place of ``all``, and say which are left out."""
+    if "all" not in scorers:
+        return list(scorers)
+    known = plugins.available("scorer")
+    named = {spec.partition(":")[0] for spec in scorers}
+    for info in known.values():
+        if info.needs and info.key not in named:
+            say(f"Left out of all: {info.key} needs {info.needs}")
+    everything = [key for key, info in known.items() if not info.needs and key not in scorers]
+    return [each for spec in scorers for each in (everything if spec == "all" else [spec])]
+
+
+@contextmanager
+def errors_as_one_line() -> Iterator[None]:
+    """Turn what a user can act on into one line on standard error and exit code 2."""
+    try:
+        yield
+    except ReasoningAnatomyError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone, as `| head` does
+        raise SystemExit(1) from None
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; the same command goes on from here")
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    raise SystemExit(EXIT_BAD_INPUT)
