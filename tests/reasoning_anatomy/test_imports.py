@@ -10,82 +10,121 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("reasoning_anatomy", "annotations", "analyses", "reports")
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
+TREES = {
+    path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 MODEL_SIDE = ("torch", "transformers", "tokenizers", "accelerate", "bitsandbytes", "gguf")
-MODEL_SIDE_FILES = (
-    "models.py", "model_change.py", "model_checks.py", "encoding.py", "branch_attention.py", "out_of_memory.py",
-    "chain_measurement.py", "pipeline.py", "generation.py",
-)  # fmt: skip
+
+ROOMS_WITHOUT_TORCH = ("hallway", "steps", "run", "interchange", "cli")
+MODEL_ROOMS = ("models", "attention", "likelihood", "generation", "importance", "pruning", "pipeline")
+EDGES = {
+    "hallway": (),
+    "steps": (),
+    "run": ("steps",),
+    "models": (),
+    "attention": ("models",),
+    "likelihood": ("models",),
+    "generation": ("models",),
+    "importance": ("attention", "likelihood", "models", "steps"),
+    "pruning": ("likelihood", "models", "steps"),
+    "pipeline": (*MODEL_ROOMS, "run", "steps"),
+    "interchange": ("run", "pipeline", "models"),
+    "cli": (*MODEL_ROOMS, "run", "steps", "interchange"),
+}
+"""Which rooms of the core a room may import, beside the hallway and itself."""
+
+FACADES = ("reasoning_anatomy/__init__.py", "reasoning_anatomy/attention_observation.py")
+"""Files of the hallway that only say where a name lives."""
 
 
-def imports(path: Path) -> Iterator[str]:
+def imports(tree: ast.Module) -> Iterator[str]:
     """Dotted name of everything that a file imports, wherever in it."""
-    package = path.relative_to(ROOT).parent.as_posix().replace("/", ".")
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            module = f"{package}.{node.module}" if node.level else str(node.module)
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def roots(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(path)}
+def roots(tree: ast.Module) -> set[str]:
+    return {name.partition(".")[0] for name in imports(tree)}
+
+
+def room_of(name: str) -> str:
+    """Room of a file of the core, or of a dotted name in it."""
+    parts = name.removesuffix(".py").replace("/", ".").split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in EDGES else "hallway"
 
 
 def is_model_side(name: str) -> bool:
-    folder, _, file = name.removeprefix("reasoning_anatomy/").rpartition("/")
-    if folder in ("importance", "pruning"):
-        return True
-    return not folder and (file in MODEL_SIDE_FILES or file.startswith("attention") or file.endswith("likelihood.py"))
+    return name.startswith("reasoning_anatomy/") and room_of(name) in MODEL_ROOMS
 
 
-def test_the_four_packages_are_here() -> None:
-    assert len(FILES) > 30
-    assert {name.partition("/")[0] for name in NAMES} == set(PACKAGES)
+def test_every_room_is_known_and_every_known_room_is_here() -> None:
+    folders = {name.split("/")[1] for name in TREES if name.startswith("reasoning_anatomy/") and name.count("/") > 1}
+    assert folders == set(EDGES) - {"hallway"} == {*MODEL_ROOMS, *ROOMS_WITHOUT_TORCH} - {"hallway"}
+    assert {name.partition("/")[0] for name in TREES} == set(PACKAGES)
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_dependencies_point_to_the_core(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    package = name.partition("/")[0]
-    allowed = {package, "reasoning_anatomy"}
-    if name == "reasoning_anatomy/cli.py":
-        allowed = set(PACKAGES)
-    assert roots(path) & set(PACKAGES) <= allowed
+def test_rooms_of_the_core_import_only_what_lies_below_them() -> None:
+    offenders = [
+        f"{name}: {imported}"
+        for name, tree in TREES.items()
+        if name.startswith("reasoning_anatomy/") and name not in FACADES
+        for imported in imports(tree)
+        if imported.startswith("reasoning_anatomy.")
+        if room_of(imported) not in ("hallway", room_of(name), *EDGES[room_of(name)])
+    ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_only_the_model_side_imports_torch(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    if not (name.startswith("reasoning_anatomy/") and is_model_side(name)):
-        assert roots(path).isdisjoint(MODEL_SIDE)
+def test_packages_meet_in_the_run_folder_and_import_the_core_alone() -> None:
+    offenders = [
+        f"{name}: {package}"
+        for name, tree in TREES.items()
+        if not name.startswith("reasoning_anatomy/cli/")
+        for package in roots(tree) & set(PACKAGES) - {name.partition("/")[0], "reasoning_anatomy"}
+    ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parts[-2] != "annotations"], ids=lambda path: path.name)
-def test_only_annotations_import_spacy(path: Path) -> None:
-    assert "spacy" not in roots(path)
+def test_only_the_model_side_imports_torch() -> None:
+    offenders = [
+        f"{name}: {root}" for name, tree in TREES.items() if not is_model_side(name) for root in roots(tree) & set(MODEL_SIDE)
+    ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_nothing_is_unpickled_or_evaluated(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert roots(path).isdisjoint({"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"})
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in {"eval", "exec", "compile", "__import__", "torch.load", "np.load", "numpy.load"}
-            assert not called.endswith(("read_pickle", "to_pickle"))
-            assert not any(word.arg == "allow_pickle" for word in node.keywords)
-            assert not any(word.arg == "shell" for word in node.keywords)
+def test_only_annotations_import_spacy() -> None:
+    assert [name for name, tree in TREES.items() if not name.startswith("annotations/") and "spacy" in roots(tree)] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_annotations_are_evaluated_and_imports_are_absolute(path: Path) -> None:
-    assert "__future__.annotations" not in set(imports(path))
-    relative = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.level]
-    assert relative == []
+def test_nothing_is_unpickled_or_evaluated() -> None:
+    forbidden = {"eval", "exec", "compile", "__import__", "torch.load", "np.load", "numpy.load"}
+    offenders = []
+    for name, tree in TREES.items():
+        pickling = roots(tree) & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+        offenders += [f"{name}: {module}" for module in pickling]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                words = {word.arg for word in node.keywords} & {"allow_pickle", "shell"}
+                if called in forbidden or called.endswith(("read_pickle", "to_pickle")) or words:
+                    offenders.append(f"{name}, line {node.lineno}: {called}")
+    assert offenders == []
+
+
+def test_annotations_are_evaluated_and_imports_are_absolute() -> None:
+    offenders = [name for name, tree in TREES.items() if "__future__.annotations" in set(imports(tree))]
+    offenders += [
+        f"{name}, line {node.lineno}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert offenders == []
 
 
 def python(script: str) -> str:
@@ -114,7 +153,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_everything_but_the_model_side_works_without_torch() -> None:
-    core = [name for name in NAMES if not (name.startswith("reasoning_anatomy/") and is_model_side(name))]
+    core = [name for name in TREES if not is_model_side(name)]
     modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in core]
     assert {"reasoning_anatomy.run.folder", "analyses.rank_correlation", "reports.layer_head_map", "annotations.spacy"} <= set(
         modules
