@@ -43,6 +43,10 @@ class PluginInfo:
         Its published source, from the section References.
     needs
         What it needs beyond the measured model, from its class variable ``needs``; empty where it works as it is.
+    needs_no_model
+        Whether it works without the measured model too, from its class variable of this name.
+    also_called
+        Former keys, which are accepted for it, from its class variable of this name.
     """
 
     key: str
@@ -50,8 +54,11 @@ class PluginInfo:
     summary: str
     source: str
     needs: str = ""
+    needs_no_model: bool = False
+    also_called: tuple[str, ...] = ()
 
 
+_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called")
 _BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
 
 KINDS: Final = {
@@ -122,8 +129,9 @@ def load(kind: str, spec: str) -> Any:
 
 
 def load_class(kind: str, key: str) -> type[Any]:
-    """Return the class of the plugin with this key; `PluginError` lists the known keys where there is none."""
+    """Return the class of the plugin with this key, or that was called so; `PluginError` lists the known keys."""
     known = available(kind)
+    key = next((info.key for info in known.values() if key in info.also_called), key)
     if key not in known:
         raise PluginError(f"unknown {kind} {key!r}; available: {_listing(known)}")
     module = importlib.import_module(f"{_kind(kind).package}.{key}")
@@ -170,16 +178,17 @@ def _read_info(path: Path, verb: str, modified: int) -> PluginInfo | None:
             text = inspect.cleandoc(ast.get_docstring(node) or "")
             references = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
             source = " ".join(references[1].split()) if references else ""
-            return PluginInfo(path.stem, node.name, text.partition("\n")[0], source, _needs(node))
+            return PluginInfo(path.stem, node.name, text.partition("\n")[0], source, **_class_variables(node))
     return None
 
 
-def _needs(node: ast.ClassDef) -> str:
-    """Read the class variable ``needs``, a plain string."""
-    for item in node.body:
-        if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == "needs" and item.value is not None:
-            return str(ast.literal_eval(item.value))
-    return ""
+def _class_variables(node: ast.ClassDef) -> dict[str, Any]:
+    """Values of the class variables that a listing shows."""
+    return {
+        ast.unparse(item.target): ast.literal_eval(item.value)
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and item.value is not None and ast.unparse(item.target) in _SHOWN_VARIABLES
+    }
 
 
 def _listing(names: Any) -> str:

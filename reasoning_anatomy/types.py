@@ -357,7 +357,8 @@ class AnalysisResult:
     name
         Key of the analysis: its module's name.
     table
-        Columns ``RESULT_COLUMNS``, one row per term; unrounded.
+        Columns ``RESULT_COLUMNS``, one row per term; unrounded. Columns before them say what a row is about, where that takes
+        more than the term: ``scorer``, ``strategy``, ``annotator``.
     details
         Further tables by name; each becomes ``<name>.csv``.
     exclusions
@@ -368,6 +369,8 @@ class AnalysisResult:
         ``repr`` of the analysis: its options.
     provenance
         Where the numbers come from: run, model, versions.
+    finding
+        What was found, in one sentence with its interval and its caveat: what a reader sees before any table.
     """
 
     name: str
@@ -377,10 +380,13 @@ class AnalysisResult:
     warnings: tuple[str, ...] = ()
     config: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    finding: str = ""
 
     def __post_init__(self) -> None:
-        if tuple(self.table.columns) != RESULT_COLUMNS:
-            raise ValueError(f"{self.name}: table has columns {list(self.table.columns)}, expected {list(RESULT_COLUMNS)}")
+        if tuple(self.table.columns[-len(RESULT_COLUMNS) :]) != RESULT_COLUMNS:
+            raise ValueError(
+                f"{self.name}: table has columns {list(self.table.columns)}, expected {list(RESULT_COLUMNS)} at the end"
+            )
 
 
 def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -1,1 +1,71 @@
 """Token scorers, one per file; all say higher = more important."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+from reasoning_anatomy.lazy import lazy_names
+from reasoning_anatomy.types import EncodedChain, Fit, TokenScores
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.importance._attention_scorer import AttentionScorer, observe_together
+    from reasoning_anatomy.models import LoadedModel
+
+__all__ = ["AttentionScorer", "LooksAtAllChains", "NeedsNoModel", "RefusesModels", "Scorer", "observe_together"]
+
+__getattr__ = lazy_names(__name__, {"_attention_scorer": ["AttentionScorer", "observe_together"]})
+
+
+class Scorer(Protocol):
+    """What a plugin of the kind ``scorer`` is: a frozen dataclass with this method.
+
+    A scorer of recorded attention extends `AttentionScorer`, so that the scorers of a run share a forward pass. Further parts
+    are optional, each a protocol of its own: `LooksAtAllChains`, `RefusesModels`, `NeedsNoModel`. A class variable ``needs``
+    says in words what a scorer needs beyond the measured model; ``--scorers all`` leaves such a scorer out.
+    """
+
+    def score(self, chain: EncodedChain, *, loaded: "LoadedModel") -> TokenScores:
+        """Score the reasoning tokens of one chain.
+
+        Parameters
+        ----------
+        chain
+            Encoded for the model.
+        loaded
+            The model.
+
+        Raises
+        ------
+        UndefinedScoreError
+            The scorer has no value for this chain; the rest of the chain is measured.
+        MeasurementError
+            A number is not finite, or memory does not suffice.
+        """
+
+
+@runtime_checkable
+class LooksAtAllChains(Scorer, Protocol):
+    """A scorer that looks at all chains of a run before it scores one of them."""
+
+    def fit(self, chains: Iterable[EncodedChain], *, loaded: "LoadedModel") -> Fit | None:
+        """Find what the chains say, once in a run; None if the options make it superfluous."""
+
+    def fitted(self, fit: Fit) -> Scorer:
+        """Make the scorer that knows what was found."""
+
+
+@runtime_checkable
+class RefusesModels(Protocol):
+    """A scorer that cannot be right on every model."""
+
+    def expect_model(self, loaded: "LoadedModel", chain: EncodedChain) -> None:
+        """Raise `ModelError` before anything is measured, as the first chain of the run shows."""
+
+
+@runtime_checkable
+class NeedsNoModel(Protocol):
+    """A scorer of text and ids alone: its ``loaded`` may be None, as in a run that was imported without a model."""
+
+    needs_no_model: ClassVar[Literal[True]]
+
+    def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
+        """Score the reasoning tokens of one chain."""

@@ -1,7 +1,7 @@
 """Importance by chance, a baseline."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import EncodedChain, TokenScores
@@ -23,6 +23,8 @@ class Random:
     ----------
     A baseline; RandomPress in NVIDIA's kvpress.
     """
+
+    needs_no_model: ClassVar[Literal[True]] = True
 
     seed: int = 0
 

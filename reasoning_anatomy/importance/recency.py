@@ -1,7 +1,7 @@
 """Importance by place, a baseline."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ class Recency:
     ----------
     A baseline; window attention in Xiao et al., Efficient Streaming Language Models with Attention Sinks, arXiv:2309.17453.
     """
+
+    needs_no_model: ClassVar[Literal[True]] = True
 
     def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
         """Score the reasoning tokens of one chain; the model is not asked."""

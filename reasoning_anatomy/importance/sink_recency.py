@@ -1,7 +1,7 @@
 """Importance by place, as a cache that keeps its first and its latest tokens, a baseline."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class SinkRecency:
     ----------
     Xiao et al., Efficient Streaming Language Models with Attention Sinks, arXiv:2309.17453, section 3.2.
     """
+
+    needs_no_model: ClassVar[Literal[True]] = True
 
     n_sink: int = 4
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
@@ -33,7 +33,7 @@ class PruningJob:
 
 
 class Strategy(Protocol):
-    """What a plugin of the kind ``strategy`` is."""
+    """What a plugin of the kind ``strategy`` is: a frozen dataclass with this method; `FollowsAnother` is an optional part."""
 
     def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain until ``keep_ratio`` is reached.
@@ -51,6 +51,13 @@ class Strategy(Protocol):
         ------
         MeasurementError
             A score or likelihood is not a finite number, or memory does not suffice for a single candidate.
-        PluginError
-            The strategy follows another one that was not measured before.
         """
+
+
+@runtime_checkable
+class FollowsAnother(Strategy, Protocol):
+    """A strategy that needs the path of another one on the same chain, which a run measures before it."""
+
+    @property
+    def reference(self) -> str:
+        """Label of the strategy to follow; its path is in ``job.paths``."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ REPORT_NAME = "report.html"
 _AGGREGATES: Final[tuple[Literal["mean", "sum"], ...]] = ("mean", "sum")
 
 _TOKEN: Final = ["chain_id", "position"]
+_ADDING: Final = "reasoning-anatomy run CHAINS.jsonl --out"
 _ANNOTATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -155,6 +156,27 @@ class Run:
         """Provenance of the labels that one annotator gave this run."""
         return str(self._annotation_table(name).attrs["annotator"])
 
+    def scorer_named(self, wanted: str | None) -> str:
+        """Return the wanted label of a scorer, or for None the first of the run; `RunError` lists what there is."""
+        known = list(self.manifest.configuration.scorers)
+        return self._chosen("scorer", wanted, known, f"add one: {_ADDING} {self.folder} --scorers KEY")
+
+    def strategy_named(self, wanted: str | None) -> str:
+        """Return the wanted label of a strategy, or for None the first of the run; `RunError` lists what there is."""
+        known = list(self.manifest.configuration.strategies)
+        return self._chosen("strategy", wanted, known, f"add one: {_ADDING} {self.folder} --strategies KEY")
+
+    def annotator_named(self, wanted: str | None) -> str:
+        """Return the wanted name of an annotator, or for None the first of the run; `RunError` lists what there is."""
+        return self._chosen("annotator", wanted, self.annotators, f"add one: reasoning-anatomy annotate {self.folder}")
+
+    def _chosen(self, kind: str, wanted: str | None, known: Sequence[str], remedy: str) -> str:
+        if not known:
+            raise RunError(f"{self.folder}: has no {kind}; {remedy}")
+        if wanted is not None and wanted not in known:
+            raise RunError(f"{self.folder}: has no {kind} {wanted!r}; it has {', '.join(sorted(known))}")
+        return known[0] if wanted is None else wanted
+
     def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:
         """Write the labels of one annotator, by chain_id, and return the file.
 
@@ -197,6 +219,7 @@ class Run:
             "name": result.name,
             "config": result.config,
             "details": list(result.details),
+            "finding": result.finding,
             "exclusions": dict(result.exclusions),
             "warnings": list(result.warnings),
             "provenance": dict(result.provenance),
@@ -213,6 +236,7 @@ class Run:
                 name=name,
                 table=_read_table(folder / "table.csv"),
                 details={detail: _read_table(folder / f"{detail}.csv") for detail in facts["details"]},
+                finding=facts.get("finding", ""),
                 exclusions=facts["exclusions"],
                 warnings=tuple(facts["warnings"]),
                 config=facts["config"],
