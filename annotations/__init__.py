@@ -91,7 +91,7 @@ def annotate_run(
     _expect_own(run, kept_as, type(plugin).__name__)
     labels = {}
     for chain_id in progress(measured) if progress else measured:
-        chain, encoded = run.chains[chain_id], run.measurement(chain_id).encoded
+        chain, encoded = run.chains[chain_id], run.encoded(chain_id)
         try:
             labels[chain_id] = plugin.annotate(chain.reasoning, encoded.spans, question=chain.question)
         except AnnotationError as error:

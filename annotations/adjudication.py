@@ -98,7 +98,7 @@ def adjudicate(
         name,
         {
             chain_id: to_tokens(
-                run.chains[chain_id].reasoning, run.measurement(chain_id).encoded.spans, elected, annotator=annotator
+                run.chains[chain_id].reasoning, run.encoded(chain_id).spans, elected, annotator=annotator
             )
             for chain_id, elected in labels.items()
         },
@@ -127,7 +127,7 @@ def _expect(run: Run, annotators: Sequence[str], name: str, *, replace: bool) ->
 def _votes(run: Run, chain_id: str, labels: Sequence[Sequence[str | None]]) -> list[Counter[str]]:
     """How often every unit of a chain was given each category."""
     units = units_of(run.chains[chain_id].reasoning)
-    spans = run.measurement(chain_id).encoded.spans
+    spans = run.encoded(chain_id).spans
     ballots = [from_tokens(units, spans, category) for category in labels]
     return [Counter(category for category in chosen if category is not None) for chosen in zip(*ballots, strict=True)]
 

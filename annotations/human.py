@@ -122,7 +122,7 @@ def import_labels(
         {
             chain_id: to_tokens(
                 run.chains[chain_id].reasoning,
-                run.measurement(chain_id).encoded.spans,
+                run.encoded(chain_id).spans,
                 UnitLabels(category),
                 annotator=annotator,
             )
@@ -216,7 +216,7 @@ def _suggestions(run: Run, name: str | None) -> dict[str, Sequence[str | None]]:
     found: dict[str, Sequence[str | None]] = {}
     for chain_id in run.measured:
         units = units_of(run.chains[chain_id].reasoning)
-        spans = run.measurement(chain_id).encoded.spans
+        spans = run.encoded(chain_id).spans
         found[chain_id] = from_tokens(units, spans, by_chain[chain_id]) if chain_id in by_chain else [None] * len(units)
     return found
 

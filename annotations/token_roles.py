@@ -96,5 +96,5 @@ def write_token_roles(run: Run, *, options: TokenRoles | None = None) -> Path:
     """Write the roles of every measured chain of a run into ``RUN/token_roles.parquet``; what was there is replaced."""
     decide = (options or TokenRoles()).roles
     return run.write_token_roles(
-        {chain_id: decide(run.chains[chain_id], run.measurement(chain_id).encoded.spans) for chain_id in run.measured}
+        {chain_id: decide(run.chains[chain_id], run.encoded(chain_id).spans) for chain_id in run.measured}
     )

@@ -7,6 +7,7 @@ are the only ones that need torch.
 from typing import TYPE_CHECKING
 
 from reasoning_anatomy.lazy import lazy_names
+from reasoning_anatomy.version import __version__
 
 if TYPE_CHECKING:
     from reasoning_anatomy.chains import read_chains, write_chains
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
         ReasoningChain,
     )
 
-__version__ = "0.1.0"
-
 __all__ = [
     "AnalysisResult",
     "Annotation",
@@ -35,6 +34,7 @@ __all__ = [
     "ReasoningAnatomyError",
     "ReasoningChain",
     "Run",
+    "__version__",
     "export_run",
     "import_run",
     "load_model",

@@ -1,5 +1,6 @@
 """Files that are either whole or absent, whenever the process is killed."""
 
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{target.suffix}"
+        temporary = target.parent / f"{TEMPORARY_PREFIX}{target.name}-{uuid.uuid4().hex[:8]}{target.suffix}"
         temporary.touch(exist_ok=False)
         try:
             yield temporary
@@ -48,9 +49,9 @@ def write_atomic(target: Path, content: bytes | str) -> None:
         temporary.write_bytes(data)
 
 
-def remove_temporary(folder: Path) -> None:
-    """Remove what a killed process left behind in ``folder``."""
-    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+def remove_temporary(target: Path) -> None:
+    """Remove what killed processes left beside a file that nobody is writing now."""
+    for path in target.parent.glob(f"{TEMPORARY_PREFIX}{glob.escape(target.name)}-*"):
         path.unlink(missing_ok=True)
 
 

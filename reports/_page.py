@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.run.folder import REPORT_NAME, Run
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.layout import REPORT_NAME
 from reports import _sections
 from reports._data import CATEGORY_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._sections import Tables

@@ -78,15 +78,15 @@ def title(run: Run) -> str:
 
 def overview(run: Run, tables: Tables) -> list[tuple[str, str]]:
     """Say what was run on what."""
-    manifest = run.manifest
+    status = run.status()
     tokens = tables.tokens
     n_tokens = len(tokens) if len(tokens) else None
     n_questions = tokens["question_id"].nunique() if len(tokens) else None
-    counts = f"{manifest.n_done:,} measured of {manifest.n_chains:,}"
-    if manifest.failed or manifest.n_left:
-        counts += f" ({len(manifest.failed):,} failed, {manifest.n_left:,} left to do)"
+    counts = f"{status.n_done:,} measured of {status.n_chains:,}"
+    if status.failed or status.n_left:
+        counts += f" ({len(status.failed):,} failed, {status.n_left:,} left to do)"
     return [
-        *_model_rows(manifest.configuration),
+        *_model_rows(run.manifest.configuration),
         ("chains", counts),
         ("questions", whole(n_questions)),
         ("reasoning tokens", whole(n_tokens)),
@@ -102,10 +102,8 @@ def provenance(run: Run) -> list[tuple[str, str]]:
     digests = [] if model is None else [("weights", model.weights), ("chat template", model.template)]
     return [
         *((f"digest of the {name}", digest) for name, digest in digests),
-        ("digest of the chains", configuration.chains),
-        ("fingerprint of the configuration", configuration.fingerprint()),
         ("encoding", configuration.encoding),
-        ("reasoning_anatomy", configuration.package),
+        ("reasoning_anatomy", manifest.package),
         *((f"version of {name}", version) for name, version in sorted(manifest.versions.items())),
         *((f"check: {name}", number(value)) for name, value in sorted(manifest.checks.items())),
         *((f"seconds: {name}", number(value)) for name, value in manifest.seconds.items()),
@@ -114,7 +112,11 @@ def provenance(run: Run) -> list[tuple[str, str]]:
 
 def failures(run: Run) -> tuple[list[tuple[str, str]], int]:
     """Chains that could not be measured with the reason, and how many more there are."""
-    failed = list(run.manifest.failed.items())
+    failed = [
+        (chain_id, f"{plugin}: {reason}")
+        for chain_id, reasons in run.status().failed.items()
+        for plugin, reason in reasons.items()
+    ]
     return failed[:_FAILED_SHOWN], max(0, len(failed) - _FAILED_SHOWN)
 
 

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from reasoning_anatomy.chains import write_chains
-from reasoning_anatomy.run.folder import CHAINS_NAME, Run
-from reasoning_anatomy.run.manifest import Configuration, Manifest, ModelIdentity, write_manifest
-from reasoning_anatomy.run.measurement import Measurement, write_measurement
-from reasoning_anatomy.run.tables import write_tables
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain
+from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain, TokenScores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,26 +42,27 @@ def make_planted_run() -> Callable[..., Run]:
 
     def make(folder: Path, chains: list[ReasoningChain], *, strength: float = 0.0, keep: float = 0.0, seed: int = 0) -> Run:
         rng = np.random.default_rng(seed)
-        for chain in chains:
-            run = Run(folder)
-            write_measurement(run.measurement_path(chain.chain_id), _planted(chain, strength, keep, rng), fingerprint="planted")
-        write_chains(folder / CHAINS_NAME, chains)
         model = ModelIdentity(
             id="planted", revision=None, architecture="none", n_layers=N_LAYERS, n_heads=N_HEADS,
             weights="none", template="none", dtype="float32", device="cpu", quantization=None,
         )  # fmt: skip
         configuration = Configuration(
-            package="test", model=model, encoding="words", scorers={"answer_attention": "AnswerAttention()"},
-            strategies={"greedy": "Greedy()"}, chains="planted",
-        )  # fmt: skip
-        write_manifest(folder, Manifest(configuration=configuration, versions={}, n_chains=len(chains), n_done=len(chains)))
-        write_tables(run)
-        return run
+            model=model, encoding="words", scorers={"answer_attention": "AnswerAttention()"}, strategies={"greedy": "Greedy()"}
+        )
+        with begin_run(folder, configuration, chains) as writer:
+            for chain in chains:
+                encoded, scores, path = _planted(chain, strength, keep, rng)
+                writer.add_encoded(encoded)
+                writer.add_scores(chain.chain_id, "answer_attention", scores)
+                writer.add_path(chain.chain_id, "greedy", path)
+        return open_run(folder)
 
     return make
 
 
-def _planted(chain: ReasoningChain, strength: float, keep: float, rng: np.random.Generator) -> Measurement:
+def _planted(
+    chain: ReasoningChain, strength: float, keep: float, rng: np.random.Generator
+) -> tuple[EncodedChain, TokenScores, PruningPath]:
     spans = np.array([match.span() for match in re.finditer(r"\w+|[^\w\s]", chain.reasoning)])
     n = len(spans)
     order = rng.permutation(n)
@@ -73,9 +72,11 @@ def _planted(chain: ReasoningChain, strength: float, keep: float, rng: np.random
     received = (strength * step + (1 - strength) * noise).astype(np.float32)
     deleted = order[: n - int(n * keep)]
     curve = np.linspace(1, 2, len(deleted) + 1)
-    return Measurement(
-        encoded=EncodedChain(chain, np.array([1]), np.arange(n), np.array([2]), spans),
-        scores={"answer_attention": received.mean(axis=(0, 1)).astype(np.float64)},
-        profiles={"answer_attention": AttentionProfile("answer_attention", received, "answer tokens", "none")},
-        paths={"greedy": PruningPath("Greedy()", n, deleted, np.full(len(deleted), 0.1), 0, curve, curve, curve)},
+    return (
+        EncodedChain(chain, np.array([1]), np.arange(n), np.array([2]), spans),
+        TokenScores(
+            received.mean(axis=(0, 1)).astype(np.float64),
+            AttentionProfile("answer_attention", received, "answer tokens", "none"),
+        ),
+        PruningPath("Greedy()", n, deleted, np.full(len(deleted), 0.1), 0, curve, curve, curve),
     )

@@ -120,18 +120,21 @@ def export_run(
 
     opened = open_run(run)
     written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
-    say(f"Wrote {len(opened.measured)} of {opened.manifest.n_chains} chains to {written}")
+    say(f"Wrote {len(opened.measured)} of {len(opened.chains)} chains to {written}")
 
 
 def _say_measured(run: "Run") -> None:
     """Say what a run holds, and what to do with it."""
-    manifest = run.manifest
-    for chain_id, reason in manifest.failed.items():
-        say(f"Failed: {chain_id}: {reason}")
-    for label, reasons in manifest.missing_scores.items():
-        chain_id, reason = next(iter(reasons.items()))
-        say(f"No score by {label} for {len(reasons)} chains, such as {chain_id}: {reason}")
-    say(f"{manifest.n_done} of {manifest.n_chains} chains are measured in {run.folder}")
+    status = run.status()
+    for chain_id, reasons in status.failed.items():
+        for plugin, reason in reasons.items():
+            say(f"Failed: {chain_id}, {plugin}: {reason}")
+    for label, missing in status.missing_scores.items():
+        chain_id, reason = next(iter(missing.items()))
+        say(f"No score by {label} for {len(missing)} chains, such as {chain_id}: {reason}")
+    for plugin, n_left in status.left.items():
+        say(f"Left: {n_left} of {status.n_chains} chains have not been measured by {plugin}")
+    say(f"{status.n_done} of {status.n_chains} chains are measured in {run.folder}")
     annotating = "" if run.annotators else f"reasoning-anatomy annotate {run.folder} && "
     say(f"Next: {annotating}reasoning-anatomy report {run.folder}")
 

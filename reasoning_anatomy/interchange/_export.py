@@ -38,7 +38,7 @@ def export_run(
         The run does not hold what the format needs; nothing is written then.
     """
     plugin: Format = plugins.load("format", format)
-    label = _strategy(run, strategy)
+    label = run.strategy_named(strategy)
     categories = _categories(run, annotator) if plugin.has_categories else {}
     records = [plugin.write(_pruned(run, chain_id, label, categories.get(chain_id))) for chain_id in run.measured]
     if not records:
@@ -48,27 +48,13 @@ def export_run(
     return path
 
 
-def _strategy(run: Run, wanted: str | None) -> str:
-    known = run.manifest.configuration.strategies
-    if not known:
-        raise RunError(f"{run.folder}: has no pruning path; run a strategy on its chains, in another folder")
-    if wanted is not None and wanted not in known:
-        raise RunError(f"{run.folder}: has no strategy {wanted!r}; it has {', '.join(sorted(known))}")
-    return wanted or next(iter(known))
-
-
 def _categories(run: Run, wanted: str | None) -> dict[str, tuple[str, ...]]:
     """Return the categories of every token by chain_id."""
-    known = run.annotators
-    if not known:
+    if wanted is None and len(run.annotators) > 1:
         raise RunError(
-            f"{run.folder}: has no annotation, which this format needs; make one with: reasoning-anatomy annotate {run.folder}"
+            f"{run.folder}: has the labels of {', '.join(run.annotators)}; name one: --annotator {run.annotators[0]}"
         )
-    if wanted is None and len(known) > 1:
-        raise RunError(f"{run.folder}: has the labels of {', '.join(known)}; name one: --annotator {known[0]}")
-    name = wanted or known[0]
-    if name not in known:
-        raise RunError(f"{run.folder}: has no annotation by {name!r}; it has {', '.join(known)}")
+    name = run.annotator_named(wanted)
     tokens = run.tokens()
     incomplete = tokens.loc[tokens[f"category_{name}"].isna(), "chain_id"]
     if len(incomplete):
@@ -80,7 +66,7 @@ def _categories(run: Run, wanted: str | None) -> dict[str, tuple[str, ...]]:
 
 
 def _pruned(run: Run, chain_id: str, label: str, categories: tuple[str, ...] | None) -> PrunedChain:
-    measurement = run.measurement(chain_id)
-    if label not in measurement.paths:
+    path = run.path(chain_id, label)
+    if path is None:
         raise RunError(f"{run.folder}: chain {chain_id!r} has no path of {label!r}; run that strategy on all chains")
-    return PrunedChain(measurement.encoded, label, measurement.paths[label], categories)
+    return PrunedChain(run.encoded(chain_id), label, path, categories)

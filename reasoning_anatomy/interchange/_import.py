@@ -1,37 +1,34 @@
 """A published file to a run."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import EncodingError, PluginError
+from reasoning_anatomy.importance import NeedsNoModel, Scorer
 from reasoning_anatomy.interchange._pruned import Format, Place, PrunedChain
 from reasoning_anatomy.interchange._records import Records, format_of, read_records
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
-from reasoning_anatomy.run.measurement import Measurement, write_measurement
-from reasoning_anatomy.run.writer import configuration_of, expect_run_folder, fingerprint_of, update, write_run
-from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain
+from reasoning_anatomy.run.writer import RunWriter, begin_run, expect_run_folder
+from reasoning_anatomy.types import Annotation
 
 if TYPE_CHECKING:
     from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
     from reasoning_anatomy.models.loading import LoadedModel, ModelSpec
-    from reasoning_anatomy.pruning import PruningJob
 
 ANNOTATOR: Final = "published"
 """Name of the annotator whose labels come with a file."""
 
 _WITHOUT_MODEL: Final = ("recency", "random")
-_ASKS_NO_MODEL: Final = (*_WITHOUT_MODEL, "sink_recency")
 _WITH_MODEL: Final = ("answer_attention",)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class ImportedPath:
     """Stands in a run for the strategy that made the paths of a file; its ``repr`` is their provenance.
 
@@ -41,21 +38,12 @@ class ImportedPath:
         Name of the file, digest of its content, key of its format.
     strategy
         What the file says of the strategy.
-    paths
-        By chain_id.
     """
 
     file: str
     sha256: str
     format: str
     strategy: str
-    paths: Mapping[str, PruningPath] = field(repr=False)
-
-    asks_likelihood: ClassVar[bool] = False
-
-    def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: "PruningJob | None" = None) -> PruningPath:
-        """Return the path of the file."""
-        return self.paths[chain.chain_id]
 
 
 def import_run(
@@ -99,35 +87,39 @@ def import_run(
         The file is wrong (the message names the line), a plugin is unknown, another model pruned, or the folder
         holds something else; nothing is written then.
     """
-    file, run, stages = Path(file), Run(Path(out)), stages or Stages()
+    file, folder, stages = Path(file), Path(out), stages or Stages()
+    expect_run_folder(folder)
     plan = _scorers(scorers, has_model=model is not None)
     records = read_records(file)
     plugin: Format = plugins.load("format", format or format_of(records))
-    expect_run_folder(run.folder)
     encoder = None if model is None else _encoder(model, encoding)
     pruned = _read(plugin, records, encoder, stages)
-    strategies = _strategies(file, plugins.key_of(plugin), pruned)
-    needs_weights = any(plugins.key_of(scorer) not in _ASKS_NO_MODEL for scorer in plan.values())
+    needs_weights = not all(isinstance(scorer, NeedsNoModel) for scorer in plan.values())
     loaded = _load(model, pruned, stages) if model is not None and needs_weights else None
-    chains = [one.encoded.chain for one in pruned.values()]
-    configuration = configuration_of(
-        chains, model=_identity(loaded, encoder), encoding=_origin(file, model, encoder), scorers=plan, strategies=strategies
+    label = next(iter(pruned.values())).label
+    configuration = Configuration(
+        model=_identity(loaded, encoder),
+        encoding=_origin(file, model, encoder),
+        scorers={label: repr(scorer) for label, scorer in plan.items()},
+        strategies={label: repr(_strategy(file, plugins.key_of(plugin), pruned))},
     )
-    measuring = (
-        partial(_write_missing, run, pruned, plan, configuration)
-        if loaded is None
-        else _by_pipeline(run, pruned, plan, strategies, configuration, loaded, stages)
-    )
-    written = write_run(run, configuration, chains, measuring, stages=stages)
-    _write_labels(written, file, pruned)
-    return written
+    with begin_run(folder, configuration, [one.encoded.chain for one in pruned.values()], stages=stages) as writer:
+        _add_paths(writer, pruned)
+        if loaded is None:
+            _add_scores(writer, pruned, plan)
+        else:
+            _measure_scores(writer, pruned, plan, loaded)
+    run = Run(folder)
+    _write_labels(run, file, pruned)
+    return run
 
 
-def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Any]:
+def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Scorer]:
     """Make scorers by label; without a model only those that need none."""
-    known = plugins.available("scorer").keys() - set(_ASKS_NO_MODEL)
+    known = plugins.available("scorer")
     for spec in specs:
-        if not has_model and spec.partition(":")[0] in known:
+        info = known.get(spec.partition(":")[0])
+        if not has_model and info is not None and not info.needs_no_model:
             raise PluginError(f"scorer {spec!r} needs a model; name the one that pruned: --model MODEL")
     made = [plugins.load("scorer", spec) for spec in specs or (_WITH_MODEL if has_model else _WITHOUT_MODEL)]
     return {plugins.label(scorer): scorer for scorer in made}
@@ -158,12 +150,10 @@ def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stag
     return pruned
 
 
-def _strategies(file: Path, key: str, pruned: Mapping[str, PrunedChain]) -> dict[str, ImportedPath]:
-    paths = {chain_id: one.path for chain_id, one in pruned.items()}
-    told = "; ".join(dict.fromkeys(path.strategy for path in paths.values()))
+def _strategy(file: Path, key: str, pruned: Mapping[str, PrunedChain]) -> ImportedPath:
+    told = "; ".join(dict.fromkeys(one.path.strategy for one in pruned.values()))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    label = next(iter(pruned.values())).label
-    return {label: ImportedPath(_name(file), digest, key, told, paths)}
+    return ImportedPath(_name(file), digest, key, told)
 
 
 def _load(model: "str | ModelSpec | LoadedModel", pruned: Mapping[str, PrunedChain], stages: Stages) -> "LoadedModel":
@@ -202,41 +192,32 @@ def _name(file: Path) -> str:
     return file.name.encode(errors="backslashreplace").decode()
 
 
-def _write_missing(
-    run: Run,
-    pruned: Mapping[str, PrunedChain],
-    scorers: Mapping[str, Any],
-    configuration: Configuration,
-    missing: list[ReasoningChain],
+def _add_paths(writer: RunWriter, pruned: Mapping[str, PrunedChain]) -> None:
+    for chain_id, missing in writer.missing(list(pruned)).items():
+        one = pruned[chain_id]
+        writer.add_encoded(one.encoded)
+        if missing.strategies:
+            with writer.claim_path(chain_id, one.label, wait=True):
+                writer.add_path(chain_id, one.label, one.path)
+
+
+def _add_scores(writer: RunWriter, pruned: Mapping[str, PrunedChain], scorers: Mapping[str, Scorer]) -> None:
+    """Score the chains without a model."""
+    for chain_id, missing in writer.missing(list(pruned)).items():
+        with writer.claim_scores(chain_id, missing.scorers, wait=True):
+            for label in missing.scorers:
+                scorer = scorers[label]
+                if isinstance(scorer, NeedsNoModel):
+                    writer.add_scores(chain_id, label, scorer.score(pruned[chain_id].encoded, loaded=None))
+
+
+def _measure_scores(
+    writer: RunWriter, pruned: Mapping[str, PrunedChain], scorers: Mapping[str, Scorer], loaded: "LoadedModel"
 ) -> None:
-    """Write the files of chains that no model is asked about."""
-    for chain in missing:
-        one = pruned[chain.chain_id]
-        scores = {label: scorer.score(one.encoded, loaded=None).score for label, scorer in scorers.items()}
-        measurement = Measurement(one.encoded, scores, paths={one.label: one.path})
-        path = run.measurement_path(chain.chain_id)
-        write_measurement(path, measurement, fingerprint=fingerprint_of(chain, configuration))
-    update(run, n_done=len(pruned))
-
-
-def _by_pipeline(
-    run: Run,
-    pruned: Mapping[str, PrunedChain],
-    scorers: Mapping[str, Any],
-    strategies: Mapping[str, ImportedPath],
-    configuration: Configuration,
-    loaded: "LoadedModel",
-    stages: Stages,
-) -> Callable[[list[ReasoningChain]], None]:
-    """Let the pipeline score the chains; the file stands in for the strategy."""
     from reasoning_anatomy.pipeline.measuring import measure_missing
     from reasoning_anatomy.pipeline.plan import Plan
 
-    encoded = {chain_id: one.encoded for chain_id, one in pruned.items()}
-    return partial(
-        measure_missing, run=run, encoded=encoded, plan=Plan(scorers, strategies), loaded=loaded, configuration=configuration,
-        workers=None, stages=stages,
-    )  # fmt: skip
+    measure_missing(writer, {chain_id: one.encoded for chain_id, one in pruned.items()}, Plan(scorers, {}), loaded=loaded)
 
 
 def _write_labels(run: Run, file: Path, pruned: Mapping[str, PrunedChain]) -> None:

@@ -1,115 +1,122 @@
-"""One chain: its scores, then its paths."""
+"""One chain: what it lacks of scores and paths is measured and written."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
 from reasoning_anatomy.errors import MeasurementError, UndefinedScoreError
-from reasoning_anatomy.importance._attention_scorer import observe_together
+from reasoning_anatomy.importance import Scorer, observe_together
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.pipeline.plan import Plan
-from reasoning_anatomy.progress import Stage, Stages
-from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.run.measurement import Measurement
-from reasoning_anatomy.types import EncodedChain, Float32Array, FloatArray, PruningPath
-
-Numbers = TypeVar("Numbers", FloatArray, Float32Array)
+from reasoning_anatomy.progress import Stage
+from reasoning_anatomy.pruning import FollowsAnother, PruningJob, Strategy
+from reasoning_anatomy.run.writer import Missing, RunWriter
+from reasoning_anatomy.types import EncodedChain, PruningPath, TokenScores
 
 
-def measure_chain(
-    chain: EncodedChain, plan: Plan, *, loaded: LoadedModel, stages: Stages | None = None,
-    stopped: threading.Event | None = None, begun: Measurement | None = None,
-    save: Callable[[Measurement], None] = lambda _: None,
-) -> Measurement:  # fmt: skip
-    """Measure one encoded chain.
+@dataclass(frozen=True, eq=False)
+class ChainWork:
+    """Measures chains, any number at the same time.
 
-    Parameters
+    Attributes
     ----------
-    chain
-        Encoded for the model.
+    writer
+        Of the run.
     plan
         What to measure.
     loaded
         The model.
-    stages
-        Counts scores and deletions.
     stopped
-        Ends the work soon after it is set.
-    begun
-        What an earlier process saved of this chain under the same configuration; the rest is measured.
-    save
-        Called with what is measured so far, whenever it is worth keeping.
-
-    Raises
-    ------
-    MeasurementError
-        A number is not finite. A scorer that has no value for the chain is no reason: its scores are NaN.
-    CancelledError
-        ``stopped`` was set.
+        Ends the work soon after it is set: whatever is measured then raises CancelledError.
     """
-    stages, stopped = stages or Stages(), stopped or threading.Event()
-    scoring, pruning = stages.add("score", 0), stages.add("prune", 0)
 
-    def advance(stage: Stage) -> None:
-        stage.advance()
-        if stopped.is_set():
-            raise CancelledError
+    writer: RunWriter
+    plan: Plan
+    loaded: LoadedModel
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-    scored = _score(begun or Measurement(chain), plan, loaded, stage=scoring, advance=partial(advance, scoring))
-    return _prune(scored, plan, loaded, stage=pruning, advance=partial(advance, pruning), save=save)
+    def measure(self, chain: EncodedChain, missing: Missing, *, wait: bool = False) -> None:
+        """Measure and write what a chain lacks. What another process is working on is left to it, or waited for.
 
+        A number that is not finite and memory that runs out are written as failures of this chain; nothing else is lost.
+        """
+        self.writer.add_encoded(chain)
+        if missing.scorers:
+            with self.writer.claim_scores(chain.chain_id, missing.scorers, wait=wait) as is_ours:
+                if is_ours:
+                    self._score(chain)
+        for label in missing.strategies:
+            with self.writer.claim_path(chain.chain_id, label, wait=wait) as is_ours:
+                if is_ours and label in self._missing(chain).strategies:
+                    self._prune(chain, label, self.plan.strategies[label])
 
-def _score(
-    done: Measurement, plan: Plan, loaded: LoadedModel, *, stage: Stage, advance: Callable[[], None]
-) -> Measurement:  # fmt: skip
-    """Add the scores that are not there."""
-    chain, scores, profiles, missing = done.encoded, dict(done.scores), dict(done.profiles), dict(done.missing_scores)
-    waiting = {label: scorer for label, scorer in plan.scorers.items() if label not in scores}
-    with stage, naming_chain(chain.chain_id):
-        observed = observe_together(waiting, chain, loaded=loaded)
-    for label, scorer in plan.scorers.items():
-        if label in waiting:
+    def _missing(self, chain: EncodedChain) -> Missing:
+        return self.writer.missing([chain.chain_id]).get(chain.chain_id, Missing((), ()))
+
+    def _score(self, chain: EncodedChain) -> None:
+        stage = self.writer.stages.add("score", 0)
+        scorers = {label: self.plan.scorers[label] for label in self._missing(chain).scorers}
+        with stage:
+            observed = self._observed(chain, scorers)
+        for label, scorer in scorers.items():
             try:
                 with stage, naming_chain(chain.chain_id):
-                    token_scores = scorer.score(chain, loaded=loaded, **observed.get(label, {}))
+                    scores = scorer.score(chain, loaded=self.loaded, **observed.get(label, {}))
+                _expect_finite(scores, chain.chain_id, label)
             except UndefinedScoreError as error:
-                scores[label], missing[label] = np.full(chain.n_reasoning, np.nan), error.reason
+                self.writer.add_missing_score(chain.chain_id, label, error.reason)
+            except MeasurementError as error:
+                self.writer.add_failure(chain.chain_id, "score", label, error.reason)
             else:
-                scores[label] = _finite(token_scores.score, chain.chain_id, label)
-                if token_scores.profile is not None:
-                    _finite(token_scores.profile.received, chain.chain_id, label)
-                    profiles[label] = token_scores.profile
-        advance()
-    return replace(done, scores=scores, profiles=profiles, missing_scores=missing)
+                self.writer.add_scores(chain.chain_id, label, scores)
+            self._advance(stage)
 
+    def _observed(self, chain: EncodedChain, scorers: Mapping[str, Scorer]) -> Mapping[str, Mapping[str, Any]]:
+        """Record what the scorers share; if memory does not suffice, each records on its own, and fails on its own."""
+        with suppress(MeasurementError), naming_chain(chain.chain_id):
+            return observe_together(scorers, chain, loaded=self.loaded)
+        return {}
 
-def _prune(
-    done: Measurement, plan: Plan, loaded: LoadedModel, *, stage: Stage, advance: Callable[[], None],
-    save: Callable[[Measurement], None],
-) -> Measurement:  # fmt: skip
-    """Add the paths that are not there, and go on with those that were begun."""
-    paths = dict(done.paths)
-    for path in [*done.paths.values(), *done.begun.values()]:
-        stage.advance(len(path.deleted))
-
-    def save_path(label: str, path: PruningPath) -> None:
-        save(replace(done, paths=paths, begun={label: path}))
-
-    for label, strategy in plan.strategies.items():
-        if label not in paths:
-            job = PruningJob(advance, paths, done.begun.get(label), partial(save_path, label))
+    def _prune(self, chain: EncodedChain, label: str, strategy: Strategy) -> None:
+        stage = self.writer.stages.add("prune", 0)
+        try:
+            follows = strategy.reference if isinstance(strategy, FollowsAnother) else None
+            job = self._job(chain, label, follows, partial(self._advance, stage))
+            if job.begun is not None:
+                stage.advance(len(job.begun.deleted))
             with stage:
-                paths[label] = strategy.prune(done.encoded, loaded=loaded, job=job)
-    return replace(done, paths=paths, begun={})
+                path = strategy.prune(chain, loaded=self.loaded, job=job)
+        except MeasurementError as error:
+            self.writer.add_failure(chain.chain_id, "path", label, error.reason)
+        else:
+            self.writer.add_path(chain.chain_id, label, path, follows=follows)
+
+    def _job(self, chain: EncodedChain, label: str, follows: str | None, advance: Callable[[], None]) -> PruningJob:
+        """Give a strategy the path that it follows and what an earlier process began."""
+        paths: dict[str, PruningPath] = {}
+        if follows is not None:
+            reference = self.writer.run.path(chain.chain_id, follows)
+            if reference is None:
+                raise MeasurementError(chain.chain_id, f"has no path of {follows}, which {label} follows")
+            paths[follows] = reference
+        begun = self.writer.begun_path(chain.chain_id, label, follows=follows)
+        save = partial(self.writer.add_begun_path, chain.chain_id, label, follows=follows)
+        return PruningJob(advance, paths, begun, save)
+
+    def _advance(self, stage: Stage) -> None:
+        stage.advance()
+        if self.stopped.is_set():
+            raise CancelledError
 
 
-def _finite(score: Numbers, chain_id: str, label: str) -> Numbers:
-    if not np.isfinite(score).all():
+def _expect_finite(scores: TokenScores, chain_id: str, label: str) -> None:
+    received = np.empty(0) if scores.profile is None else scores.profile.received
+    if not (np.isfinite(scores.score).all() and np.isfinite(received).all()):
         raise MeasurementError(chain_id, f"the scores of {label} are not all finite numbers")
-    return score

@@ -1,4 +1,4 @@
-"""Is the model measured right? Seen on a chain of the run before any is measured."""
+"""Checks, on the first chain to be measured, that measuring does not change what the model computes."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.attention.recording import LEAST_BUDGET, last_logits, pass_length
 from reasoning_anatomy.errors import MeasurementError, ModelError, SharingError
+from reasoning_anatomy.importance import AttentionScorer, RefusesModels
 from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.attention_interface import IMPLEMENTATION
@@ -46,7 +47,7 @@ def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain])
         try:
             with naming_chain(chain.chain_id):
                 for scorer in plan.scorers.values():
-                    if hasattr(scorer, "expect_model"):
+                    if isinstance(scorer, RefusesModels):
                         scorer.expect_model(loaded, chain)
                 found = {name: check(loaded, chain) for name, check in _checks_of_recording(loaded, plan, chains).items()}
                 return _check_sharing(loaded, chain, found) if _asks_to_share(loaded, plan, chains) else (loaded, found)
@@ -58,7 +59,7 @@ def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain])
 def _checks_of_recording(
     loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]
 ) -> dict[str, Callable[[LoadedModel, EncodedChain], float]]:
-    recording = [scorer for scorer in plan.scorers.values() if getattr(scorer, "records_attention", False)]
+    recording = [scorer for scorer in plan.scorers.values() if isinstance(scorer, AttentionScorer)]
     if not recording:
         return {}
     shortest = min(pass_length(loaded, 0, scorer.token_budget) for scorer in recording)
@@ -71,8 +72,7 @@ def _checks_of_recording(
 
 
 def _asks_to_share(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> bool:
-    asks = any(getattr(strategy, "asks_likelihood", True) for strategy in plan.strategies.values())
-    return asks and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains)
+    return bool(plan.strategies) and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains)
 
 
 def _check_sharing(loaded: LoadedModel, chain: EncodedChain, found: dict[str, float]) -> tuple[LoadedModel, dict[str, float]]:

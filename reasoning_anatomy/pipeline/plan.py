@@ -1,10 +1,14 @@
 """What is to be measured on every chain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.importance import Scorer
+from reasoning_anatomy.pruning import FollowsAnother, Strategy
+from reasoning_anatomy.run.writer import Missing
 
 
 @dataclass(frozen=True)
@@ -17,17 +21,44 @@ class Plan:
         Plugins by label, as `reasoning_anatomy.plugins.load` makes them.
     """
 
-    scorers: Mapping[str, Any]
-    strategies: Mapping[str, Any]
+    scorers: Mapping[str, Scorer]
+    strategies: Mapping[str, Strategy]
 
     @classmethod
-    def of(cls, scorers: Sequence[str], strategies: Sequence[str]) -> "Plan":
-        """Make the plugins that the specs name; `PluginError` where one is unknown or wrong."""
+    def of(cls, scorers: Sequence[str], strategies: Sequence[str], *, measured: Collection[str] = ()) -> "Plan":
+        """Make the plugins that the specs name.
+
+        Parameters
+        ----------
+        scorers, strategies
+            Specs.
+        measured
+            Labels of the strategies that the run has already.
+
+        Raises
+        ------
+        PluginError
+            A plugin is unknown or wrong, or follows a strategy that is neither measured nor listed before it.
+        """
         plan = cls(_by_label("scorer", scorers), _by_label("strategy", strategies))
-        for number, strategy in enumerate(plan.strategies.values()):
-            if hasattr(strategy, "expect_measured"):
-                strategy.expect_measured(list(plan.strategies)[:number])
+        for number, (label, strategy) in enumerate(plan.strategies.items()):
+            earlier = {*measured, *list(plan.strategies)[:number]}
+            if isinstance(strategy, FollowsAnother) and strategy.reference not in earlier:
+                raise PluginError(
+                    f"strategy {label!r}: follows {strategy.reference!r}, which is not measured before it; list it before: "
+                    f"--strategies {strategy.reference} {label}"
+                )
         return plan
+
+    def restricted_to(self, missing: Iterable[Missing]) -> "Plan":
+        """Leave out what no chain lacks."""
+        lacking = list(missing)
+        scorers = {label for chain in lacking for label in chain.scorers}
+        strategies = {label for chain in lacking for label in chain.strategies}
+        return Plan(
+            {label: scorer for label, scorer in self.scorers.items() if label in scorers},
+            {label: strategy for label, strategy in self.strategies.items() if label in strategies},
+        )
 
 
 def _by_label(kind: str, specs: Sequence[str]) -> dict[str, Any]:

@@ -1,45 +1,53 @@
-"""Arrays, and facts about them, in one file: whole or absent, checked when it is read."""
+"""Arrays, and facts about them, in one file: whole or absent, read in parts, and checked as far as they are read."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 
+Arrays = dict[str, npt.NDArray[Any]]
+Facts = dict[str, Any]
+
 _METADATA_KEY: Final = "reasoning_anatomy"
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any], *, fingerprint: str) -> None:
-    """Write arrays by name with facts that JSON can hold; `read_arrays` refuses the file under another fingerprint."""
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
+    """Write arrays by name with facts that JSON can hold."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {"fingerprint": fingerprint, **facts, "digest": _digest(contiguous)}
-    write_atomic(path, save(contiguous, metadata={_METADATA_KEY: json.dumps(metadata)}))
+    digests = {name: _digest(array) for name, array in contiguous.items()}
+    write_atomic(path, save(contiguous, metadata={_METADATA_KEY: json.dumps({**facts, "digests": digests})}))
 
 
-def read_arrays(path: Path, *, fingerprint: str | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read arrays and facts; to be called inside `refusing_damage`.
-
-    Raises
-    ------
-    RunError
-        The file has another fingerprint than the one that is asked for.
-    """
+def read_facts(path: Path) -> Facts:
+    """Read the facts alone, whatever the size of the file; to be called inside `refusing_damage`."""
     with safe_open(path, framework="numpy") as file:
-        facts: dict[str, Any] = json.loads((file.metadata() or {})[_METADATA_KEY])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    if fingerprint is not None and facts["fingerprint"] != fingerprint:
-        raise RunError(f"{path}: measured from another text or configuration; use another run folder")
-    if facts["digest"] != _digest(arrays):
+        facts: Facts = json.loads((file.metadata() or {})[_METADATA_KEY])
+    return facts
+
+
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[Arrays, Facts]:
+    """Read facts and arrays, all of them or those that are named; to be called inside `refusing_damage`."""
+    with safe_open(path, framework="numpy") as file:
+        facts: Facts = json.loads((file.metadata() or {})[_METADATA_KEY])
+        arrays = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+    if any(facts["digests"][name] != _digest(array) for name, array in arrays.items()):
         raise ValueError("its numbers are not those that were written")
     return arrays, facts
+
+
+def digest_of(facts: Facts) -> str:
+    """Digest of all arrays of a file, from its facts."""
+    return hashlib.sha256(json.dumps(facts["digests"], sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
@@ -51,9 +59,6 @@ def refusing_damage(path: Path, *, remedy: str) -> Iterator[None]:
         raise RunError(f"{path}: cannot be read ({error}); {remedy}") from error
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+def _digest(array: npt.NDArray[Any]) -> str:
+    about = f"{array.dtype} {array.shape}".encode()
+    return hashlib.sha256(about + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a scorer finds in the chains of a run before it scores one of them, and its file."""
+"""The file of what a scorer finds in the chains of a run before it scores one of them."""
 
 from pathlib import Path
 from typing import Final
@@ -6,21 +6,24 @@ from typing import Final
 import numpy as np
 
 from reasoning_anatomy.run.arrays import read_arrays, refusing_damage, write_arrays
+from reasoning_anatomy.run.origin import Origin, expect_origin
 from reasoning_anatomy.types import Fit
 
 _REMEDY: Final = "restore it, or measure all chains in a new run folder: scores that are there were made with it"
 
 
-def write_fit(path: Path, fit: Fit, *, fingerprint: str) -> None:
-    """Write a fit atomically; `read_fit` refuses the file under another fingerprint, that of the configuration."""
+def write_fit(path: Path, fit: Fit, *, origin: Origin) -> None:
+    """Write a fit atomically."""
     arrays = {"by_question": np.stack(list(fit.by_question.values()))}
-    facts = {"questions": list(fit.by_question), "n_chains": fit.n_chains, "left_out": dict(fit.left_out)}
-    write_arrays(path, arrays, facts, fingerprint=fingerprint)
+    about = {"questions": list(fit.by_question), "n_chains": fit.n_chains, "left_out": dict(fit.left_out)}
+    write_arrays(path, arrays, {"origin": origin, "fit": about})
 
 
-def read_fit(path: Path, *, fingerprint: str) -> Fit:
-    """Read a fit to the last bit; `RunError` where it is damaged or of another configuration."""
+def read_fit(path: Path, *, origin: Origin, run_folder: Path) -> Fit:
+    """Read a fit to the last bit; `RunError` if it is damaged or was made from something else."""
     with refusing_damage(path, remedy=_REMEDY):
-        arrays, facts = read_arrays(path, fingerprint=fingerprint)
-        by_question = dict(zip(facts["questions"], arrays["by_question"], strict=True))
-        return Fit(by_question, int(facts["n_chains"]), dict(facts["left_out"]))
+        arrays, facts = read_arrays(path)
+        expect_origin(path, facts, origin, run_folder=run_folder)
+        about = facts["fit"]
+        by_question = dict(zip(about["questions"], arrays["by_question"], strict=True))
+        return Fit(by_question, int(about["n_chains"]), dict(about["left_out"]))

@@ -14,16 +14,17 @@ import pandas as pd
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, write_atomic
+from reasoning_anatomy.run.encoded import read_encoded
+from reasoning_anatomy.run.layout import CHAINS_NAME, PATHS_NAME, TOKEN_ROLES_NAME, TOKENS_NAME, Layout
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifest
-from reasoning_anatomy.run.measurement import Measurement, file_name, read_measurement
+from reasoning_anatomy.run.measurement import Measurement
+from reasoning_anatomy.run.origin import origin_of
+from reasoning_anatomy.run.paths import read_path
+from reasoning_anatomy.run.scores import read_scores
+from reasoning_anatomy.run.status import Inventory, Status, read_reason
 from reasoning_anatomy.steps import aggregate
-from reasoning_anatomy.types import AnalysisResult, Annotation, ReasoningChain
+from reasoning_anatomy.types import AnalysisResult, Annotation, EncodedChain, PruningPath, ReasoningChain, TokenScores
 
-CHAINS_NAME = "chains.jsonl"
-TOKENS_NAME = "tokens.parquet"
-PATHS_NAME = "paths.parquet"
-TOKEN_ROLES_NAME = "token_roles.parquet"
-REPORT_NAME = "report.html"
 _AGGREGATES: Final[tuple[Literal["mean", "sum"], ...]] = ("mean", "sum")
 
 _TOKEN: Final = ["chain_id", "position"]
@@ -54,42 +55,80 @@ class Run:
         return {chain.chain_id: chain for chain in read_chains(self.folder / CHAINS_NAME)}
 
     @property
+    def layout(self) -> Layout:
+        """Where the files of the run lie."""
+        return Layout(self.folder)
+
+    def inventory(self) -> Inventory:
+        """Say which artefacts of which chains are there now."""
+        return Inventory.of(self.layout, self.chains)
+
+    def status(self) -> Status:
+        """Count what is measured, what failed and what is left, from the files that are there now."""
+        return self.inventory().status(self.manifest.configuration)
+
+    @property
     def measured(self) -> list[str]:
-        """chain_id of every measured chain, in the order of the input."""
-        return [chain_id for chain_id in self.chains if self.measurement_path(chain_id).exists()]
+        """chain_id of every chain on which something has been measured, in the order of the run."""
+        return self.inventory().measured(self.manifest.configuration)
 
-    def measurement_path(self, chain_id: str) -> Path:
-        """File of one chain's arrays."""
-        return self.folder / "chains" / file_name(chain_id)
-
-    @property
-    def fits(self) -> Path:
-        """Folder of what scorers found in all chains before they scored any."""
-        return self.folder / "fits"
-
-    def fit_path(self, label: str) -> Path:
-        """File of what one scorer found."""
-        return self.fits / file_name(label)
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of what is measured so far of chains that are not finished."""
-        return self.folder / "checkpoints"
-
-    def checkpoint_path(self, chain_id: str) -> Path:
-        """File of what is measured so far of one chain."""
-        return self.checkpoints / file_name(chain_id)
-
-    def measurement(self, chain_id: str) -> Measurement:
-        """Ids, spans, scores, attention profiles and pruning paths of one chain."""
-        if chain_id not in self.chains:
-            raise RunError(f"{self.folder}: has no chain {chain_id!r}")
-        path = self.measurement_path(chain_id)
+    def encoded(self, chain_id: str) -> EncodedChain:
+        """Ids and spans of a chain; nothing else is read."""
+        chain, path = self._chain(chain_id), self.layout.encoded(chain_id)
         if not path.exists():
             raise RunError(
-                f"{self.folder}: chain {chain_id!r} is not measured; run the same command again, or see 'failed' in run.json"
+                f"{self.folder}: chain {chain_id!r} is not measured; run the same command again, or see the reason in failed/"
             )
-        return read_measurement(path, self.chains[chain_id])
+        return read_encoded(path, chain, origin=origin_of(self.manifest.configuration, chain), run_folder=self.folder)
+
+    def token_scores(self, chain_id: str, scorer: str, *, with_profile: bool = True) -> TokenScores | None:
+        """Scores of a chain by one scorer, and its profile if asked for; None if the scorer has not scored the chain."""
+        plugin = self.manifest.configuration.scorers[self.scorer_named(scorer)]
+        path = self.layout.artefact(chain_id, "score", scorer)
+        if not path.exists():
+            return None
+        origin = origin_of(self.manifest.configuration, self._chain(chain_id), plugin)
+        return read_scores(path, origin=origin, run_folder=self.folder, with_profile=with_profile)
+
+    def missing_score(self, chain_id: str, scorer: str) -> str | None:
+        """Why a scorer has no value for a chain; None if it has one or was not asked."""
+        path = self.layout.missing_score(chain_id, scorer)
+        return read_reason(path) if path.exists() else None
+
+    def path(self, chain_id: str, strategy: str) -> PruningPath | None:
+        """Path of a chain by one strategy; None if there is none."""
+        plugin = self.manifest.configuration.strategies[self.strategy_named(strategy)]
+        path = self.layout.artefact(chain_id, "path", strategy)
+        if not path.exists():
+            return None
+        origin = origin_of(self.manifest.configuration, self._chain(chain_id), plugin)
+        return read_path(path, origin=origin, run_folder=self.folder)
+
+    def measurement(self, chain_id: str) -> Measurement:
+        """Ids, spans, scores, attention profiles and pruning paths of one chain: everything, which is much to read."""
+        configuration = self.manifest.configuration
+        encoded = self.encoded(chain_id)
+        found = {label: self.token_scores(chain_id, label) for label in configuration.scorers}
+        missing = {label: self.missing_score(chain_id, label) for label in configuration.scorers}
+        unknown = np.full(encoded.n_reasoning, np.nan)
+        return Measurement(
+            encoded=encoded,
+            scores={
+                label: unknown if scores is None else scores.score
+                for label, scores in found.items()
+                if scores is not None or missing[label] is not None
+            },
+            profiles={
+                label: scores.profile for label, scores in found.items() if scores is not None and scores.profile is not None
+            },
+            paths={label: path for label in configuration.strategies if (path := self.path(chain_id, label)) is not None},
+            missing_scores={label: reason for label, reason in missing.items() if reason is not None},
+        )
+
+    def _chain(self, chain_id: str) -> ReasoningChain:
+        if chain_id not in self.chains:
+            raise RunError(f"{self.folder}: has no chain {chain_id!r}")
+        return self.chains[chain_id]
 
     def tokens(self) -> pd.DataFrame:
         """One row per reasoning token of every measured chain.

@@ -1,18 +1,19 @@
-"""``run.json``: what was run on what."""
+"""``run.json``: what was run on what. It grows, and what is there never changes its meaning."""
 
+import ast
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 
-MANIFEST_NAME = "run.json"
+MANIFEST_NAME: Final = "run.json"
+FORMAT: Final = 2
 
 
 class ModelIdentity(BaseModel):
@@ -23,7 +24,7 @@ class ModelIdentity(BaseModel):
     id
         As the user named it.
     revision
-        Commit of the hub, where there is one.
+        Commit of the hub, if there is one.
     architecture
         Class of the model.
     n_layers, n_heads
@@ -49,130 +50,92 @@ class ModelIdentity(BaseModel):
     device: str
     quantization: str | None
 
+    def pinned(self) -> dict[str, Any]:
+        """Return all that numbers depend on: not where the weights lie and what they are called, which differs by machine."""
+        return self.model_dump(exclude={"id", "revision"})
+
+    def digest(self) -> str:
+        """Digest of all that numbers depend on."""
+        return hashlib.sha256(json.dumps(self.pinned(), sort_keys=True).encode()).hexdigest()
+
 
 class Configuration(BaseModel):
-    """Everything that the numbers of a run depend on. Two configurations never meet in one folder.
+    """What a run measures, and with what. Model and encoding are the same for good; scorers and strategies may be added.
 
     Attributes
     ----------
-    package
-        Version of this library.
     model
-        The measured model; None where the numbers were imported from a file.
+        The measured model; None if the numbers were imported from a file.
     encoding
         ``repr`` of the encoding options, or where the numbers were imported from.
     scorers, strategies
         ``repr`` by label.
-    chains
-        Digest of the text of all chains, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    package: str
     model: ModelIdentity | None
     encoding: str
-    scorers: Mapping[str, str]
-    strategies: Mapping[str, str]
-    chains: str
+    scorers: Mapping[str, str] = Field(default_factory=dict)
+    strategies: Mapping[str, str] = Field(default_factory=dict)
 
-    def fingerprint(self) -> str:
-        """Digest of the configuration."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+    def grown(self, other: "Configuration") -> "Configuration":
+        """Add the scorers and strategies of another configuration.
 
-    def differences(self, other: "Configuration") -> list[str]:
-        """``name: ours, theirs`` for every entry that differs."""
-        ours, theirs = _flat(self.model_dump()), _flat(other.model_dump())
-        return [
-            f"{name}: {ours.get(name)!r} there, {theirs.get(name)!r} now"
-            for name in sorted(ours.keys() | theirs.keys())
-            if ours.get(name) != theirs.get(name)
+        Raises
+        ------
+        ValueError
+            It has another model or encoding, or a label of both means something else there; the message says what differs.
+        """
+        differences = [
+            *_differences("model.", *(None if one.model is None else one.model.pinned() for one in (self, other))),
+            *_differences("", {"encoding": self.encoding}, {"encoding": other.encoding}),
         ]
-
-
-class FitRecord(BaseModel):
-    """What a scorer chose by, before it scored any chain.
-
-    Attributes
-    ----------
-    n_questions, n_chains
-        How many took part.
-    left_out
-        Reason by chain_id, for the chains that did not.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_questions: int
-    n_chains: int
-    left_out: Mapping[str, str]
+        for kind, ours, theirs in (("scorer", self.scorers, other.scorers), ("strategy", self.strategies, other.strategies)):
+            for label in ours.keys() & theirs.keys():
+                differences += _differences(f"{kind} {label!r}, ", _options(ours[label]), _options(theirs[label]))
+        if differences:
+            raise ValueError("; ".join(differences))
+        scorers, strategies = {**self.scorers, **other.scorers}, {**self.strategies, **other.strategies}
+        return self.model_copy(update={"scorers": scorers, "strategies": strategies})
 
 
 class Manifest(BaseModel):
-    """The record of a run.
+    """The record of a run. How far it has come is not written here: `Run.status` counts the files.
 
     Attributes
     ----------
     format
         Version of the folder's layout.
+    package
+        Version of this library with which the run was begun.
     configuration
-        What the numbers depend on.
+        What is measured, and with what.
     versions
         Of Python and the libraries, when the run was begun.
-    n_chains, n_done, n_left
-        Chains in the run, how many of them are measured, and how many neither measured nor failed.
-    failed
-        Reason by chain_id, for the chains that could not be measured.
-    n_failed
-        How many chains could not be measured, by reason.
-    missing_scores
-        By the label of the scorer, reason by chain_id for the chains of which it has no value, while others have.
     checks
         What was verified on this model before measuring, by name; see ``docs/run-folder.md``.
-    fits
-        For scorers that look at all chains before they score one, by label, what they found.
     seconds
-        Wall time by stage of the process that finished the run.
+        Wall time by stage of the process that measured something last.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: int = FORMAT
+    package: str
     configuration: Configuration
     versions: Mapping[str, str]
-    n_chains: int
-    n_done: int = 0
-    failed: Mapping[str, str] = Field(default_factory=dict)
-    missing_scores: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     checks: Mapping[str, float] = Field(default_factory=dict)
-    fits: Mapping[str, FitRecord] = Field(default_factory=dict)
     seconds: Mapping[str, float] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_computed(cls, facts: Any) -> Any:
-        if isinstance(facts, Mapping):
-            return {name: value for name, value in facts.items() if name not in cls.model_computed_fields}
-        return facts
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def n_left(self) -> int:
-        """Chains that are neither measured nor failed."""
-        return self.n_chains - self.n_done - len(self.failed)
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def n_failed(self) -> dict[str, int]:
-        """Chains that could not be measured, by reason."""
-        return dict(sorted(Counter(self.failed.values()).items()))
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read ``run.json``; `RunError` where there is none or it is damaged."""
+    """Read ``run.json``; `RunError` if it is missing, damaged or of another layout."""
     path = folder / MANIFEST_NAME
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        _expect_format(folder, content)
+        return Manifest.model_validate_json(content)
     except FileNotFoundError:
         raise RunError(
             f"{folder}: is not a run folder (no {MANIFEST_NAME}); "
@@ -191,11 +154,37 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_atomic(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
 
 
-def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    leaves: dict[str, object] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves |= _flat(value, f"{prefix}{name}.")
-        else:
-            leaves[prefix + name] = value
-    return leaves
+def _expect_format(folder: Path, content: bytes) -> None:
+    """Refuse runs of another layout; what is no JSON at all is left to the caller."""
+    try:
+        found = json.loads(content).get("format", FORMAT)
+    except (ValueError, AttributeError):
+        return
+    if found == 1:
+        raise RunError(
+            f"{folder}: was written by version 0.1 of this package, whose layout this version does not read; measure its "
+            f"chains again (reasoning-anatomy run {folder / 'chains.jsonl'} --out ANOTHER_FOLDER), or read it with version 0.1"
+        )
+    if found != FORMAT:
+        raise RunError(f"{folder}: has layout {found!r}, this version reads {FORMAT}; update reasoning-anatomy")
+
+
+def _differences(prefix: str, there: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
+    """``name: one there, another now`` for every entry that differs."""
+    there, now = there or {}, now or {}
+    return [
+        f"{prefix}{name}: {there.get(name)!r} there, {now.get(name)!r} now"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name) != now.get(name)
+    ]
+
+
+def _options(plugin: str) -> dict[str, str]:
+    """Options in the ``repr`` of a plugin, by name; the whole if it is not written as a call."""
+    try:
+        call = ast.parse(plugin, mode="eval").body
+    except SyntaxError:
+        return {"repr": plugin}
+    if not isinstance(call, ast.Call):
+        return {"repr": plugin}
+    return {"class": ast.unparse(call.func), **{str(word.arg): ast.unparse(word.value) for word in call.keywords}}

@@ -1,6 +1,8 @@
 """Per-chain files to the tidy tables of a run."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,29 +13,53 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path
-from reasoning_anatomy.run.folder import PATHS_NAME, TOKENS_NAME, Run
-from reasoning_anatomy.run.measurement import Measurement
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.layout import PATHS_NAME, TOKENS_NAME
+from reasoning_anatomy.run.status import Inventory, plugins_of
 from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import PruningPath, ReasoningChain
 
 _CHAINS_PER_ROW_GROUP: Final = 64
 _EMPTY_PATH: Final = PruningPath("", 0, np.empty(0, dtype=np.int64), np.empty(0), 0, np.zeros(1), np.zeros(1), np.zeros(1))
 
-TableOfChain = Callable[[ReasoningChain, Measurement], pd.DataFrame]
+TableOfChain = Callable[[Run, str], pd.DataFrame]
+
+_LISTING: Final = b"reasoning_anatomy.files"
 
 
-def write_tables(run: Run) -> None:
-    """Write ``tokens.parquet`` and ``paths.parquet`` from the files of the measured chains.
+def write_tables(run: Run, inventory: Inventory | None = None) -> None:
+    """Write ``tokens.parquet`` and ``paths.parquet`` from the files of the measured chains; no attention is read.
 
-    The same chain files give the same bytes.
+    The same files give the same bytes.
+
+    Raises
+    ------
+    RunError
+        Nothing has been measured, or a file is damaged; tables that are there stay then.
     """
+    inventory = inventory or run.inventory()
+    measured = inventory.measured(run.manifest.configuration)
+    if not measured:
+        raise RunError(f"{run.folder}: no chain was measured, so there is nothing to tabulate; see the reasons in failed/")
+    listing = _listing(run, inventory)
     for name, table_of_chain in ((TOKENS_NAME, token_table), (PATHS_NAME, path_table)):
-        _write_table(run, run.folder / name, table_of_chain)
+        _write_table(run, run.folder / name, measured, table_of_chain, listing)
 
 
-def token_table(chain: ReasoningChain, measurement: Measurement) -> pd.DataFrame:
-    """One row per reasoning token; columns as in `Run.tokens`."""
-    encoded = measurement.encoded
+def tables_are_current(run: Run, inventory: Inventory) -> bool:
+    """Whether both tables are there and were made from the files that are there now, by the names of these."""
+    paths = [run.folder / name for name in (TOKENS_NAME, PATHS_NAME)]
+    if not all(path.exists() for path in paths):
+        return False
+    try:
+        return all(pq.read_schema(path).metadata.get(_LISTING) == _listing(run, inventory) for path in paths)
+    except (OSError, ValueError, AttributeError):
+        return False  # a damaged table is made again
+
+
+def token_table(run: Run, chain_id: str) -> pd.DataFrame:
+    """One row per reasoning token of a chain; columns as in `Run.tokens`."""
+    configuration, encoded, chain = run.manifest.configuration, run.encoded(chain_id), run.chains[chain_id]
     columns = {
         "chain_id": chain.chain_id,
         "question_id": chain.question_id,
@@ -44,16 +70,21 @@ def token_table(chain: ReasoningChain, measurement: Measurement) -> pd.DataFrame
         "end": encoded.spans[:, 1],
         "step": step_of_token(chain.reasoning, encoded.spans),
     }
-    columns |= {f"score_{label}": score for label, score in measurement.scores.items()}
-    columns |= {
-        f"deletion_step_{label}": pd.Series(path.deletion_step).astype("Int64") for label, path in measurement.paths.items()
-    }
+    missing = np.full(encoded.n_reasoning, np.nan)
+    for label in configuration.scorers:
+        scores = run.token_scores(chain_id, label, with_profile=False)
+        columns[f"score_{label}"] = missing if scores is None else scores.score
+    for label in configuration.strategies:
+        path = run.path(chain_id, label)
+        columns[f"deletion_step_{label}"] = pd.Series(missing if path is None else path.deletion_step).astype("Int64")
     return pd.DataFrame(columns)
 
 
-def path_table(chain: ReasoningChain, measurement: Measurement) -> pd.DataFrame:
-    """One row per deletion and one for the unpruned chain; columns as in `Run.paths`."""
-    frames = [_rows_of_path(chain, label, path) for label, path in measurement.paths.items()]
+def path_table(run: Run, chain_id: str) -> pd.DataFrame:
+    """One row per deletion of a chain and one for the unpruned chain; columns as in `Run.paths`."""
+    chain = run.chains[chain_id]
+    paths = {label: run.path(chain_id, label) for label in run.manifest.configuration.strategies}
+    frames = [_rows_of_path(chain, label, path) for label, path in paths.items() if path is not None]
     return pd.concat(frames, ignore_index=True) if frames else _rows_of_path(chain, "", _EMPTY_PATH).iloc[:0]
 
 
@@ -73,17 +104,24 @@ def _rows_of_path(chain: ReasoningChain, label: str, path: PruningPath) -> pd.Da
     )
 
 
-def _write_table(run: Run, path: Path, table_of_chain: TableOfChain) -> None:
-    measured = run.measured
-    if not measured:
-        raise RunError(f"{run.folder}: no chain was measured, so there is nothing to tabulate; see 'failed' in run.json")
+def _write_table(run: Run, path: Path, chain_ids: Sequence[str], table_of_chain: TableOfChain, listing: bytes) -> None:
     with atomic_path(path) as temporary:
         writer: pq.ParquetWriter | None = None
-        for first in range(0, len(measured), _CHAINS_PER_ROW_GROUP):
-            group = measured[first : first + _CHAINS_PER_ROW_GROUP]
-            frames = [table_of_chain(run.chains[chain_id], run.measurement(chain_id)) for chain_id in group]
+        for first in range(0, len(chain_ids), _CHAINS_PER_ROW_GROUP):
+            frames = [table_of_chain(run, chain_id) for chain_id in chain_ids[first : first + _CHAINS_PER_ROW_GROUP]]
             table = pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
+            table = table.replace_schema_metadata({**table.schema.metadata, _LISTING: listing})
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
         if writer is not None:
             writer.close()
+
+
+def _listing(run: Run, inventory: Inventory) -> bytes:
+    """Digest of which artefacts of which chains are there."""
+    configuration = run.manifest.configuration
+    there = [
+        [chain_id, *(plugin for plugin in plugins_of(configuration) if inventory.has(chain_id, *plugin))]
+        for chain_id in inventory.measured(configuration)
+    ]
+    return hashlib.sha256(json.dumps([plugins_of(configuration), there]).encode()).hexdigest().encode()

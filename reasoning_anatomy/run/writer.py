@@ -1,194 +1,295 @@
-"""Writing a run folder: begun once, finished by the same command, never a mix of configurations."""
+"""Writing a run folder: begun once, grown and finished by any process, each file written once."""
 
-import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from reasoning_anatomy import __version__
-from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.chains import read_chains, write_chains
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary
+from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary, write_atomic
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.run.folder import CHAINS_NAME, PATHS_NAME, TOKENS_NAME, Run
-from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
-from reasoning_anatomy.run.measurement import chain_digest, read_measurement
-from reasoning_anatomy.run.tables import write_tables
-from reasoning_anatomy.types import ReasoningChain
+from reasoning_anatomy.run.claims import claimed
+from reasoning_anatomy.run.encoded import write_encoded
+from reasoning_anatomy.run.fit import read_fit, write_fit
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.layout import CHAINS_NAME, LOCK_NAME, PATHS_NAME, TOKENS_NAME, Stage
+from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration, Manifest, read_manifest, write_manifest
+from reasoning_anatomy.run.origin import Origin, chain_digest, origin_of, with_need
+from reasoning_anatomy.run.paths import read_path, write_path
+from reasoning_anatomy.run.scores import write_scores
+from reasoning_anatomy.run.status import Inventory
+from reasoning_anatomy.run.tables import tables_are_current, write_tables
+from reasoning_anatomy.types import EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.version import __version__
 
-_LOCK_NAME: Final = ".lock"
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "bitsandbytes", "numpy", "pandas")
 
 
-def configuration_of(
-    chains: Sequence[ReasoningChain], *, model: ModelIdentity | None, encoding: str, scorers: Mapping[str, Any],
-    strategies: Mapping[str, Any],
-) -> Configuration:  # fmt: skip
-    """Put together everything that the numbers of a run depend on.
+@contextmanager
+def begin_run(
+    folder: Path, configuration: Configuration, chains: Sequence[ReasoningChain], *, stages: Stages | None = None
+) -> Iterator["RunWriter"]:
+    """Begin a run, or add to the one that is there; its tables are written when the context ends without an error.
 
     Parameters
     ----------
-    chains
-        All chains of the run, in order.
-    model
-        The measured model; None where the numbers come from a file.
-    encoding
-        How the chains became ids, in words.
-    scorers, strategies
-        Plugins by label.
-    """
-    texts = json.dumps([[chain.chain_id, chain.question_id, chain_digest(chain)] for chain in chains])
-    return Configuration(
-        package=__version__,
-        model=model,
-        encoding=encoding,
-        scorers={label: repr(scorer) for label, scorer in scorers.items()},
-        strategies={label: repr(strategy) for label, strategy in strategies.items()},
-        chains=hashlib.sha256(texts.encode()).hexdigest()[:16],
-    )
-
-
-def write_run(
-    run: Run,
-    configuration: Configuration,
-    chains: Sequence[ReasoningChain],
-    measure_missing: Callable[[list[ReasoningChain]], None],
-    *,
-    stages: Stages,
-) -> Run:
-    """Write a run folder, or finish it where it was begun.
-
-    Parameters
-    ----------
-    run
-        Where; `expect_run_folder` must have taken its folder.
+    folder
+        Absent, empty, or a run.
     configuration
-        Of the run; a folder of another one is refused.
+        What is to be measured, and with what. A run that is there must have the same model and encoding; its scorers and
+        strategies keep their meaning and others are added.
     chains
-        All chains of the run.
-    measure_missing
-        Writes the files of the chains that it is given, and counts them in the manifest by `update`.
+        To be measured. Chains that the run has must be the same; others are added.
     stages
-        Their seconds go into the manifest.
-
-    Returns
-    -------
-    The run, opened anew.
+        Shows progress; their seconds go into the record.
 
     Raises
     ------
     RunError
-        The folder is of another configuration, damaged or busy; or no chain could be measured.
+        The folder holds other files, or a run of another model, encoding, or meaning of a label or chain_id; nothing is
+        changed then. Or the run is damaged.
     """
-    with _locked(run.folder):
-        _begin(run, configuration, chains)
-        found = {chain.chain_id: _missing_scores(run, chain, configuration) for chain in chains}
-        missing = [chain for chain in chains if found[chain.chain_id] is None]
-        update(run, n_done=len(chains) - len(missing), failed={}, missing_scores=by_scorer(found))
-        if missing:
-            measure_missing(missing)
-        _remove_checkpoints(run)
-        if missing or not all((run.folder / name).exists() for name in (TOKENS_NAME, PATHS_NAME)):
-            with stages.add("tabulate", 1) as stage:
-                write_tables(run)
-                stage.advance()
-        if missing:
-            update(run, seconds=stages.seconds)
-    return Run(run.folder)
+    expect_run_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stages = stages or Stages()
+    with FileLock(folder / LOCK_NAME):
+        for name in (MANIFEST_NAME, CHAINS_NAME):
+            remove_temporary(folder / name)
+        _grow(folder, configuration, chains)
+    writer = RunWriter(Run(folder), configuration, stages)
+    yield writer
+    with FileLock(folder / LOCK_NAME):
+        writer.finish()
 
 
 def expect_run_folder(folder: Path) -> None:
-    """Refuse to mix a run with other files or processes: ``folder`` is absent, empty, or a run that was begun."""
+    """Refuse to mix a run with other files: ``folder`` is absent, empty, or a run that was begun."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; give a folder for the run")
-    if (folder / _LOCK_NAME).exists():
-        with _locked(folder):
-            pass  # said before anything heavy is loaded
     if not folder.exists() or (folder / MANIFEST_NAME).exists():
         return
     others = [
         path.name
         for path in folder.iterdir()
-        if path.name not in (_LOCK_NAME, CHAINS_NAME) and not path.name.startswith(TEMPORARY_PREFIX)
+        if path.name not in (LOCK_NAME, CHAINS_NAME) and not path.name.startswith(TEMPORARY_PREFIX)
     ]
     if others:
         raise RunError(f"{folder}: holds other files ({sorted(others)[0]}, ...) and no run; give an empty or a new folder")
 
 
-def update(run: Run, **changes: Any) -> None:
-    """Write these fields of the manifest, where they are new."""
-    before = read_manifest(run.folder)
-    after = before.model_copy(update=changes)
-    if after != before:
-        write_manifest(run.folder, after)
+@dataclass(frozen=True, eq=False)
+class RunWriter:
+    """A run while something is added to it. Every method may be called from any thread.
 
+    Attributes
+    ----------
+    run
+        As it was when the context began.
+    configuration
+        What this process measures, and with what: a part of the run's.
+    stages
+        Of this process.
+    """
 
-def by_scorer(
-    by_chain: Mapping[str, Mapping[str, str] | None], known: Mapping[str, Mapping[str, str]] | None = None
-) -> dict[str, dict[str, str]]:
-    """Turn reasons by chain_id and scorer into reasons by scorer and chain_id, beside those that are ``known``; sorted."""
-    found = {label: dict(reasons) for label, reasons in (known or {}).items()}
-    for chain_id, missing in by_chain.items():
-        for label, reason in (missing or {}).items():
-            found.setdefault(label, {})[chain_id] = reason
-    return {label: dict(sorted(reasons.items())) for label, reasons in sorted(found.items())}  # not that of who was ready first
+    run: Run
+    configuration: Configuration
+    stages: Stages
+    _added: list[Path] = field(default_factory=list, init=False)
 
-
-def fingerprint_of(chain: ReasoningChain, configuration: Configuration) -> str:
-    """Digest of the configuration and the chain's text, which the chain's file carries."""
-    return hashlib.sha256(f"{configuration.fingerprint()} {chain_digest(chain)}".encode()).hexdigest()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK_NAME)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise RunError(f"{folder}: another process is working on this run; wait for it, or give another folder") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _begin(run: Run, configuration: Configuration, chains: Sequence[ReasoningChain]) -> None:
-    """Write the record of a new run, or check that the run here was made with the same configuration."""
-    if (run.folder / MANIFEST_NAME).exists():
-        differences = read_manifest(run.folder).configuration.differences(configuration)
-        if differences:
-            raise RunError(
-                f"{run.folder}: was made with another configuration ({'; '.join(differences)}); give another folder, or the "
-                "same options"
+    def missing(self, chain_ids: Sequence[str]) -> dict[str, "Missing"]:
+        """Return what these chains lack of the configuration, by chain_id; chains that lack nothing are left out."""
+        inventory = Inventory.of(self.run.layout, chain_ids)
+        lacking = {
+            chain_id: Missing(
+                tuple(label for label in self.configuration.scorers if not inventory.has(chain_id, "score", label)),
+                tuple(label for label in self.configuration.strategies if not inventory.has(chain_id, "path", label)),
             )
-    else:
-        write_chains(run.folder / CHAINS_NAME, chains)
-        write_manifest(run.folder, Manifest(configuration=configuration, versions=_versions(), n_chains=len(chains)))
-    for folder in (run.folder, run.folder / "chains", run.fits, run.checkpoints):
-        remove_temporary(folder)
+            for chain_id in chain_ids
+        }
+        return {chain_id: missing for chain_id, missing in lacking.items() if missing.scorers or missing.strategies}
+
+    def claim_scores(self, chain_id: str, labels: Sequence[str], *, wait: bool = False) -> AbstractContextManager[bool]:
+        """Claim the scores of a chain, see `claimed`."""
+        targets = [self.run.layout.artefact(chain_id, "score", label) for label in labels]
+        return claimed(self.run.layout.claim(chain_id, "scores"), targets, wait=wait)
+
+    def claim_path(self, chain_id: str, label: str, *, wait: bool = False) -> AbstractContextManager[bool]:
+        """Claim a chain's path by one strategy, see `claimed`."""
+        layout = self.run.layout
+        targets = [layout.artefact(chain_id, "path", label), layout.begun_path(chain_id, label)]
+        return claimed(layout.claim(chain_id, f"path {label}"), targets, wait=wait)
+
+    def add_encoded(self, encoded: EncodedChain) -> None:
+        """Write ids and spans of a chain, unless they are there."""
+        path = self.run.layout.encoded(encoded.chain_id)
+        if path.exists():
+            return
+        with claimed(self.run.layout.claim(encoded.chain_id, "encoded"), [path], wait=True):
+            if not path.exists():
+                write_encoded(path, encoded, origin=origin_of(self.configuration, encoded.chain))
+
+    def add_scores(self, chain_id: str, label: str, scores: TokenScores) -> None:
+        """Write a scorer's scores of a chain; they depend on what the scorer found in all chains, if it looked at them."""
+        path, fit = self.run.layout.artefact(chain_id, "score", label), self.run.layout.fit(label)
+        origin = self._origin(chain_id, "score", label)
+        origin = with_need(origin, self.run.folder, fit) if fit.exists() else origin
+        write_scores(path, scores, chain_id=chain_id, origin=origin)
+        self._settle(chain_id, "score", label, path)
+
+    def add_missing_score(self, chain_id: str, label: str, reason: str) -> None:
+        """Write why a scorer has no value for a chain."""
+        path = self.run.layout.missing_score(chain_id, label)
+        _write_reason(path, chain_id, label, reason)
+        self._settle(chain_id, "score", label, path)
+
+    def add_path(self, chain_id: str, label: str, pruning: PruningPath, *, follows: str | None = None) -> None:
+        """Write a strategy's path of a chain; ``follows`` is the label of the path that it was made from."""
+        path = self.run.layout.artefact(chain_id, "path", label)
+        write_path(path, pruning, chain_id=chain_id, origin=self._origin_of_path(chain_id, label, follows))
+        self._settle(chain_id, "path", label, path)
+        self.run.layout.begun_path(chain_id, label).unlink(missing_ok=True)
+
+    def add_begun_path(self, chain_id: str, label: str, pruning: PruningPath, *, follows: str | None = None) -> None:
+        """Write the first deletions of a path, from which another process can go on."""
+        path = self.run.layout.begun_path(chain_id, label)
+        write_path(path, pruning, chain_id=chain_id, origin=self._origin_of_path(chain_id, label, follows))
+
+    def begun_path(self, chain_id: str, label: str, *, follows: str | None = None) -> PruningPath | None:
+        """Read the first deletions of a path that was begun."""
+        path = self.run.layout.begun_path(chain_id, label)
+        return (
+            None
+            if not path.exists()
+            else read_path(path, origin=self._origin_of_path(chain_id, label, follows), run_folder=self.run.folder)
+        )
+
+    def add_failure(self, chain_id: str, stage: Stage, label: str, reason: str) -> None:
+        """Write why a chain could not be measured; the next run tries again."""
+        _write_reason(self.run.layout.failure(chain_id, stage, label), chain_id, label, reason)
+
+    def add_checks(self, checks: Mapping[str, float]) -> None:
+        """Enter what was verified on the model; of a check that was made before, the larger value stays."""
+        with FileLock(self.run.folder / LOCK_NAME):
+            manifest = read_manifest(self.run.folder)
+            larger = {name: max(value, manifest.checks.get(name, value)) for name, value in checks.items()}
+            self._update(manifest, manifest.model_copy(update={"checks": {**manifest.checks, **larger}}))
+
+    def fit(self, label: str) -> Fit | None:
+        """Read what a scorer found in all chains; None if it was not asked yet."""
+        path = self.run.layout.fit(label)
+        return read_fit(path, origin=self._origin_of_fit(label), run_folder=self.run.folder) if path.exists() else None
+
+    def claim_fit(self, label: str) -> AbstractContextManager[bool]:
+        """Wait for the claim to what a scorer finds in all chains."""
+        return claimed(
+            self.run.layout.claims / f"{self.run.layout.fit(label).stem}.lock", [self.run.layout.fit(label)], wait=True
+        )
+
+    def add_fit(self, label: str, fit: Fit, chain_ids: Sequence[str]) -> None:
+        """Write what a scorer found in these chains; chains that are added later are scored by it, too."""
+        scored = [chain_id for chain_id in self.run.chains if self.run.layout.artefact(chain_id, "score", label).exists()]
+        if scored:
+            raise RunError(
+                f"{self.run.layout.fit(label)}: is missing, but {len(scored)} chains have scores that were made with it; "
+                "restore it, or measure in a new run folder"
+            )
+        chains = {chain_id: chain_digest(self.run.chains[chain_id]) for chain_id in chain_ids}
+        write_fit(self.run.layout.fit(label), fit, origin={**self._origin_of_fit(label), "chains": chains})
+
+    def finish(self) -> None:
+        """Write the tables if they are not those of the files; forget claims if nothing is left to claim."""
+        run = Run(self.run.folder)
+        inventory = run.inventory()
+        if self._added or not tables_are_current(run, inventory):
+            for name in (TOKENS_NAME, PATHS_NAME):
+                remove_temporary(run.folder / name)
+            with self.stages.add("tabulate", 1) as stage:
+                write_tables(run, inventory)
+                stage.advance()
+        if self._added:
+            self._update(run.manifest, run.manifest.model_copy(update={"seconds": self.stages.seconds}))
+        if run.layout.claims.exists() and inventory.status(run.manifest.configuration).n_done == len(run.chains):
+            shutil.rmtree(run.layout.claims)
+
+    def _settle(self, chain_id: str, stage: Stage, label: str, path: Path) -> None:
+        self.run.layout.failure(chain_id, stage, label).unlink(missing_ok=True)
+        self._added.append(path)
+
+    def _origin(self, chain_id: str, stage: Stage, label: str) -> Origin:
+        plugins = self.configuration.scorers if stage == "score" else self.configuration.strategies
+        return origin_of(self.configuration, self.run.chains[chain_id], plugins[label])
+
+    def _origin_of_path(self, chain_id: str, label: str, follows: str | None) -> Origin:
+        origin = self._origin(chain_id, "path", label)
+        if follows is None:
+            return origin
+        return with_need(origin, self.run.folder, self.run.layout.artefact(chain_id, "path", follows))
+
+    def _origin_of_fit(self, label: str) -> Origin:
+        model = self.configuration.model
+        return {
+            "model": None if model is None else model.digest(),
+            "encoding": self.configuration.encoding,
+            "plugin": self.configuration.scorers[label],
+        }
+
+    def _update(self, before: Manifest, after: Manifest) -> None:
+        if after != before:
+            write_manifest(self.run.folder, after)
 
 
-def _missing_scores(run: Run, chain: ReasoningChain, configuration: Configuration) -> Mapping[str, str] | None:
-    """Reasons why scorers have no value for a chain, by label; None where the chain is not measured."""
-    path = run.measurement_path(chain.chain_id)
-    if not path.exists():
-        return None
-    return read_measurement(path, chain, fingerprint=fingerprint_of(chain, configuration)).missing_scores
+@dataclass(frozen=True)
+class Missing:
+    """Labels of the scorers and strategies that have not measured a chain."""
+
+    scorers: tuple[str, ...]
+    strategies: tuple[str, ...]
 
 
-def _remove_checkpoints(run: Run) -> None:
-    """Remove the checkpoints of chains that are measured; those of chains that failed tell how far they came."""
-    for chain_id in run.measured:
-        run.checkpoint_path(chain_id).unlink(missing_ok=True)
-    if run.checkpoints.is_dir() and not any(run.checkpoints.iterdir()):
-        run.checkpoints.rmdir()
+def _grow(folder: Path, configuration: Configuration, chains: Sequence[ReasoningChain]) -> None:
+    """Write the record of a new run, or add to the one that is there what it lacks."""
+    if not (folder / MANIFEST_NAME).exists():
+        write_chains(folder / CHAINS_NAME, chains)
+        write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions=_versions()))
+        return
+    manifest, known = read_manifest(folder), {chain.chain_id: chain for chain in read_chains(folder / CHAINS_NAME)}
+    try:
+        grown = manifest.configuration.grown(configuration)
+    except ValueError as error:
+        raise RunError(f"{folder}: was measured otherwise ({error}); give the same options, or another folder") from None
+    for chain in chains:
+        _expect_same(folder, known.get(chain.chain_id, chain), chain)
+    if added := [chain for chain in chains if chain.chain_id not in known]:
+        write_chains(folder / CHAINS_NAME, [*known.values(), *added])
+    if grown != manifest.configuration:
+        write_manifest(folder, manifest.model_copy(update={"configuration": grown}))
+
+
+def _expect_same(folder: Path, there: ReasoningChain, now: ReasoningChain) -> None:
+    """Refuse a chain_id that means another chain in the run."""
+    for name in type(there).model_fields:
+        if getattr(there, name) != getattr(now, name):
+            raise RunError(
+                f"{folder}: chain {now.chain_id!r} has another {name!r} there ({_shown(getattr(there, name))}) than now "
+                f"({_shown(getattr(now, name))}); give it another chain_id, or measure it in another folder"
+            )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _write_reason(path: Path, chain_id: str, label: str, reason: str) -> None:
+    write_atomic(path, json.dumps({"chain_id": chain_id, "label": label, "reason": reason}, indent=2) + "\n")
 
 
 def _versions() -> dict[str, str]:

@@ -30,7 +30,7 @@ EDGES = {
     "importance": ("attention", "likelihood", "models", "steps"),
     "pruning": ("likelihood", "models", "steps"),
     "pipeline": (*MODEL_ROOMS, "run", "steps"),
-    "interchange": ("run", "pipeline", "models"),
+    "interchange": ("run", "pipeline", "models", "importance"),
     "cli": (*MODEL_ROOMS, "run", "steps", "interchange"),
 }
 """Which rooms of the core a room may import, beside the hallway and itself."""

@@ -1,0 +1,48 @@
+"""What an artefact of a chain was made from: it is pinned by that, and by nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.run.arrays import Facts, digest_of, read_facts, refusing_damage
+from reasoning_anatomy.run.manifest import Configuration
+from reasoning_anatomy.types import ReasoningChain
+
+Origin = Mapping[str, Any]
+"""By name: digests of the model and of the chain's text, the encoding, and for scores and paths the ``repr`` of the plugin.
+``needs`` has, by path within the run, the digests of other artefacts that went in: a fit, the path that another one follows."""
+
+
+def chain_digest(chain: ReasoningChain) -> str:
+    """Digest of the text that a measurement depends on."""
+    parts = [chain.system_prompt, chain.question, chain.reasoning, chain.answer]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def origin_of(configuration: Configuration, chain: ReasoningChain, plugin: str | None = None) -> Origin:
+    """Say what an artefact of a chain is made from; ``plugin`` is the ``repr`` of the scorer or strategy."""
+    model = None if configuration.model is None else configuration.model.digest()
+    origin = {"model": model, "encoding": configuration.encoding, "chain": chain_digest(chain)}
+    return origin if plugin is None else origin | {"plugin": plugin}
+
+
+def with_need(origin: Origin, run_folder: Path, needed: Path) -> Origin:
+    """Say that an artefact is also made from another one of the run."""
+    return {**origin, "needs": {needed.relative_to(run_folder).as_posix(): _digest_of_file(needed)}}
+
+
+def expect_origin(path: Path, facts: Facts, expected: Origin, *, run_folder: Path) -> None:
+    """Raise `RunError` if a file was made from something else than the run has; names that are not expected do not count."""
+    found = facts["origin"]
+    other = [name for name, value in expected.items() if found[name] != value]
+    other += [name for name, digest in found.get("needs", {}).items() if _digest_of_file(run_folder / name) != digest]
+    if other:
+        raise RunError(f"{path}: was made from another {other[0]} than this run has; delete the file and measure it again")
+
+
+def _digest_of_file(path: Path) -> str:
+    with refusing_damage(path, remedy="delete the file and run the same command again"):
+        return digest_of(read_facts(path))
