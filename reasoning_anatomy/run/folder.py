@@ -15,6 +15,7 @@ from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, write_atomic
 from reasoning_anatomy.run.encoded import read_encoded
+from reasoning_anatomy.run.fit import read_fit
 from reasoning_anatomy.run.layout import CHAINS_NAME, PATHS_NAME, TOKEN_ROLES_NAME, TOKENS_NAME, Layout
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifest
 from reasoning_anatomy.run.measurement import Measurement
@@ -23,7 +24,7 @@ from reasoning_anatomy.run.paths import read_path
 from reasoning_anatomy.run.scores import read_scores
 from reasoning_anatomy.run.status import Inventory, Status, read_reason
 from reasoning_anatomy.steps import aggregate
-from reasoning_anatomy.types import AnalysisResult, Annotation, EncodedChain, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.types import AnalysisResult, Annotation, EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
 
 _AGGREGATES: Final[tuple[Literal["mean", "sum"], ...]] = ("mean", "sum")
 
@@ -94,6 +95,11 @@ class Run:
         """Why a scorer has no value for a chain; None if it has one or was not asked."""
         path = self.layout.missing_score(chain_id, scorer)
         return read_reason(path) if path.exists() else None
+
+    def fit(self, scorer: str) -> Fit | None:
+        """Return what a scorer found in all chains before it scored one; None if it does not look at all chains."""
+        path = self.layout.fit(self.scorer_named(scorer))
+        return read_fit(path, origin={}, run_folder=self.folder) if path.exists() else None
 
     def path(self, chain_id: str, strategy: str) -> PruningPath | None:
         """Path of a chain by one strategy; None if there is none."""

@@ -15,7 +15,7 @@ from scipy.stats import kurtosis
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
 from reasoning_anatomy.attention import recording
 from reasoning_anatomy.attention.recorder import Recorder
-from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, RunError, UndefinedScoreError
+from reasoning_anatomy.errors import EncodingError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.importance._attention_scorer import observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
@@ -26,12 +26,14 @@ from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
 from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads, steps_of
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
-from reasoning_anatomy.pipeline.chain import measure_chain
+from reasoning_anatomy.pipeline.chain import ChainWork
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run.fit import Fit, read_fit, write_fit
-from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.folder import Run, open_run
+from reasoning_anatomy.run.manifest import Configuration
+from reasoning_anatomy.run.writer import Missing, begin_run
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 MATRIX = [[1], [0.5, 0.5], [0.6, 0.2, 0.2], [0.6, 0.1, 0.1, 0.2], [0.5, 0.1, 0.2, 0.1, 0.1], [0.4, 0.1, 0.3, 0.1, 0.05, 0.05]]
@@ -347,7 +349,7 @@ def finished(tiny, texts, tmp_path_factory) -> Run:
 
 
 def test_a_run_has_scores_and_profiles_of_every_scorer(finished, tiny, texts):
-    assert finished.manifest.failed == {}
+    assert finished.status().failed == {}
     assert finished.manifest.checks["recording_changes_logits_by"] == 0
     assert "running_in_pieces_changes_logits_by" not in finished.manifest.checks
     tokens, chain_id = finished.tokens(), texts[0].chain_id
@@ -361,11 +363,23 @@ def test_a_run_has_scores_and_profiles_of_every_scorer(finished, tiny, texts):
 
 
 def test_a_chain_that_is_measured_later_gets_the_same_heads(finished, tiny, texts):
-    file = finished.measurement_path(texts[2].chain_id)
-    before = file.read_bytes()
-    file.unlink()
+    files = sorted(finished.layout.chain(texts[2].chain_id).iterdir())
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
     measure(texts, out=finished.folder, model=tiny, scorers=SCORERS, strategies=["random_tokens"], workers=1)
-    assert file.read_bytes() == before
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_chains_that_are_added_are_scored_by_the_heads_that_the_run_has(tiny, texts, tmp_path):
+    options = {"out": tmp_path / "run", "model": tiny, "scorers": [FITTED], "strategies": [], "workers": 1}
+    fit = measure(texts[:3], **options).fit(FITTED)
+    run = measure(texts, **options)
+    assert run.fit(FITTED).n_chains == fit.n_chains == 3
+    others = [values for question, values in fit.by_question.items() if question != texts[3].question_id]
+    heads = largest_heads(np.mean(others, axis=0), 3)
+    profile = run.token_scores(texts[3].chain_id, FITTED).profile
+    assert profile.queries.endswith("score: heads " + " ".join(f"{layer}.{head}" for layer, head in heads))
 
 
 FITTED = "receiver_heads:proximity=1,n_heads=3"
@@ -389,7 +403,7 @@ def starving(loaded: LoadedModel, chain: EncodedChain, folder: Path, *, stop_aft
     def look(module: Any, args: Any, kwargs: Any) -> None:
         if not (folder / "fits").exists() and kwargs["input_ids"].shape[1] in lengths:
             raise torch.OutOfMemoryError("out of memory")
-        if len(list(folder.glob("chains/*"))) == stop_after:
+        if len(list(folder.glob("chains/*/score-*"))) == stop_after:
             raise KeyboardInterrupt
 
     hook = loaded.model.register_forward_pre_hook(look, with_kwargs=True)
@@ -407,46 +421,56 @@ def test_a_stopped_run_goes_on_with_the_heads_that_it_had(tiny, texts, fit_run, 
     with starving(tiny, starved, tmp_path / "stopped", stop_after=2), pytest.raises(KeyboardInterrupt):
         fit_run("stopped")
     stopped, unstarved = fit_run("stopped"), fit_run("unstarved")
-    files = [[run.measurement_path(text.chain_id).read_bytes() for text in texts] for run in (whole, stopped, unstarved)]
+    files = [
+        [run.layout.artefact(text.chain_id, "score", FITTED).read_bytes() for text in texts]
+        for run in (whole, stopped, unstarved)
+    ]
     assert files[1] == files[0]
     assert files[2][2:] != files[0][2:]  # of the chains that the second process measured
     assert (stopped.folder / "tokens.parquet").read_bytes() == (whole.folder / "tokens.parquet").read_bytes()
-    record = stopped.manifest.fits[FITTED]
-    assert record == whole.manifest.fits[FITTED]
-    assert (record.n_questions, record.n_chains, list(record.left_out)) == (2, 3, [texts[1].chain_id])
-    assert record.left_out[texts[1].chain_id].startswith("memory does not suffice")
+    fit = stopped.fit(FITTED)
+    assert (len(fit.by_question), fit.n_chains, list(fit.left_out)) == (2, 3, [texts[1].chain_id])
+    assert fit.left_out[texts[1].chain_id].startswith("memory does not suffice")
 
 
 def test_passes_of_another_length_do_not_change_the_heads_of_a_run(texts, fit_run, monkeypatch):
     run = fit_run("run")
-    fit = next(run.fits.iterdir())
-    before, chosen = fit.read_bytes(), run.measurement(texts[3].chain_id).profiles[FITTED].queries
-    run.measurement_path(texts[3].chain_id).unlink()
+    fit = run.layout.fit(FITTED)
+    before, chosen = fit.read_bytes(), run.token_scores(texts[3].chain_id, FITTED).profile.queries
+    run.layout.artefact(texts[3].chain_id, "score", FITTED).unlink()
     monkeypatch.setattr(recording, "_TOKEN_BUDGET", 64)
     again = fit_run("run")
     assert fit.read_bytes() == before
-    assert again.measurement(texts[3].chain_id).profiles[FITTED].queries == chosen
+    assert again.token_scores(texts[3].chain_id, FITTED).profile.queries == chosen
 
 
 def test_a_damaged_fit_is_named_with_the_remedy(texts, fit_run):
     run = fit_run("run")
-    run.measurement_path(texts[3].chain_id).unlink()
-    (fit,) = run.fits.iterdir()
+    run.layout.artefact(texts[3].chain_id, "score", FITTED).unlink()
+    fit = run.layout.fit(FITTED)
     fit.write_bytes(fit.read_bytes()[:-1])
     with pytest.raises(RunError, match=rf"{fit.name}: cannot be read \(.*\); restore it, or measure all chains in a new run"):
+        fit_run("run")
+
+
+def test_scores_whose_fit_is_lost_are_not_mixed_with_those_of_another(texts, fit_run):
+    run = fit_run("run")
+    run.layout.artefact(texts[3].chain_id, "score", FITTED).unlink()
+    run.layout.fit(FITTED).unlink()
+    with pytest.raises(RunError, match="is missing, but 3 chains have scores that were made with it; restore it, or measure"):
         fit_run("run")
 
 
 def test_a_fit_comes_back_to_the_last_bit(tmp_path):
     rng = np.random.default_rng(0)
     fit = Fit({name: rng.random((2, 3)) for name in ("__metadata__", "é/..", "")}, 7, {"c": "too short"})
-    write_fit(tmp_path / "fit", fit, fingerprint="f")
-    found = read_fit(tmp_path / "fit", fingerprint="f")
+    write_fit(tmp_path / "fit", fit, origin={"plugin": "f"})
+    found = read_fit(tmp_path / "fit", origin={"plugin": "f"}, run_folder=tmp_path)
     assert (list(found.by_question), found.n_chains, found.left_out) == (list(fit.by_question), 7, fit.left_out)
     for name, values in fit.by_question.items():
         assert found.by_question[name].tobytes() == values.tobytes()
-    with pytest.raises(RunError, match="measured from another text or configuration"):
-        read_fit(tmp_path / "fit", fingerprint="g")
+    with pytest.raises(RunError, match="was made from another plugin than this run has"):
+        read_fit(tmp_path / "fit", origin={"plugin": "g"}, run_folder=tmp_path)
 
 
 def test_a_run_with_chains_in_pieces_says_what_that_changes(tiny, texts, tmp_path, monkeypatch):
@@ -482,19 +506,29 @@ def test_checks_of_an_earlier_process_stay_when_the_run_is_finished(tiny, texts,
     monkeypatch.setattr(recording, "_TOKEN_BUDGET", 64)
     run = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
     before = dict(run.manifest.checks)
-    run.measurement_path(texts[0].chain_id).unlink()
+    run.layout.artefact(texts[0].chain_id, "score", "answer_attention").unlink()
+    run.layout.artefact(texts[0].chain_id, "path", "random_tokens").unlink()
     monkeypatch.setattr(recording, "_TOKEN_BUDGET", 4096)
     finished = measure(texts[:1], out=tmp_path / "run", model=tiny, strategies=["random_tokens"], workers=1)
     assert finished.manifest.checks.keys() == before.keys()
 
 
-def test_an_attention_that_is_no_number_fails_the_chain(tiny_model_folder, texts, tmp_path):
+def test_an_attention_that_is_no_number_fails_its_scorers_and_no_other(tiny_model_folder, texts, tmp_path):
     broken = load_model(str(tiny_model_folder))
-    encoded = ChainEncoder(broken.tokenizer).encode(texts[0])
+    chain = ChainEncoder(broken.tokenizer).encode(texts[0])
     with torch.no_grad():
         broken.model.model.layers[1].self_attn.k_proj.weight[0] = torch.nan
-    with pytest.raises(MeasurementError, match="the scores of answer_attention are not all finite numbers"):
-        measure_chain(encoded, Plan.of(["answer_attention"], []), loaded=broken)
+    plan = Plan.of(["answer_attention", "recency"], [])
+    configuration = Configuration(
+        model=None, encoding="ids", scorers={label: repr(scorer) for label, scorer in plan.scorers.items()}
+    )
+    with begin_run(tmp_path / "run", configuration, texts[:1]) as writer:
+        ChainWork(writer, plan, broken).measure(chain, Missing(tuple(plan.scorers), ()))
+    run = open_run(tmp_path / "run")
+    reason = "the scores of answer_attention are not all finite numbers"
+    assert run.status().failed == {chain.chain_id: {"scorer answer_attention": reason}}
+    assert run.token_scores(chain.chain_id, "recency") is not None
+    assert run.token_scores(chain.chain_id, "answer_attention") is None
 
 
 @pytest.mark.parametrize("key", ["answer_attention", "accumulated_attention"])

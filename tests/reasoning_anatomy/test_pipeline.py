@@ -3,13 +3,12 @@
 import copy
 import dataclasses
 import hashlib
-import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.cli._app import named_scorers
@@ -19,6 +18,8 @@ from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.pruning.greedy import Greedy
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.manifest import write_manifest
 
 NO_RECORD = (
     "surprisal", "token_entropy", "conditional_surprisal", "gradient_x_input", "key_norm", "key_diff", "expected_attention",
@@ -26,7 +27,7 @@ NO_RECORD = (
 )  # fmt: skip
 GREEDY = "greedy:keep_ratio=0.8"  # a fifth of the deletions show what all would
 JOINT = "greedy:objective=joint,keep_ratio=0.8"
-RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/*.safetensors")
+RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/**/*.safetensors")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -66,7 +67,7 @@ def test_models_that_cannot_be_recorded_can_be_pruned(make_random_model, tokeniz
         example_chains[:1], out=tmp_path / "run", model=LoadedModel(model, tokenizer, family), scorers=["surprisal"],
         strategies=["greedy:keep_ratio=0.95"],
     )  # fmt: skip
-    assert (run.manifest.n_done, run.manifest.failed) == (1, {})
+    assert (run.status().n_done, run.status().failed) == (1, {})
     assert ("prefix_sharing_changes_nll_by" in run.manifest.checks) == (family == "gemma2")
 
 
@@ -102,7 +103,7 @@ def test_scorers_say_in_a_run_what_they_say_alone(make_random_model, tokenizer, 
     run = measure(
         example_chains[:2], out=tmp_path / "run", model=loaded, scorers=keys, strategies=["random_tokens:curve_points=1"]
     )
-    assert (run.manifest.n_done, run.manifest.failed) == (2, {})
+    assert (run.status().n_done, run.status().failed) == (2, {})
     tokens = run.tokens()
     for text in example_chains[:2]:
         chain = ChainEncoder(tokenizer).encode(text)
@@ -114,8 +115,8 @@ def test_scorers_say_in_a_run_what_they_say_alone(make_random_model, tokenizer, 
 
 
 def test_manifest_counts_and_says_what_was_run(finished, tiny):
-    manifest = finished.manifest
-    assert (manifest.n_chains, manifest.n_done, manifest.n_left) == (6, 6, 0)
+    manifest, status = finished.manifest, finished.status()
+    assert (status.n_chains, status.n_done, status.n_left) == (6, 6, 0)
     assert manifest.configuration.model.weights == tiny.weights_digest()
     assert manifest.configuration.strategies == {GREEDY: repr(Greedy(keep_ratio=0.8))}
     assert manifest.checks["recording_changes_logits_by"] <= 1e-6
@@ -140,40 +141,140 @@ def test_number_of_workers_changes_no_order(finished, tiny, example_chains, tmp_
 def test_missing_chain_and_tables_are_measured_again(finished, tiny, example_chains, tmp_path):
     run = measure(example_chains[:6], out=tmp_path / "run", model=tiny, strategies=[GREEDY])
     whole = digests(run.folder)
-    run.measurement_path(example_chains[3].chain_id).unlink()
+    run.layout.artefact(example_chains[3].chain_id, "path", GREEDY).unlink()
+    run.layout.artefact(example_chains[4].chain_id, "score", "answer_attention").unlink()
     (run.folder / "tokens.parquet").unlink()
     measure(example_chains[:6], out=run.folder, model=tiny, strategies=[GREEDY])
     assert digests(run.folder) == whole == digests(finished.folder)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"strategies": ["greedy"]}, "strategies"),
-        ({"scorers": []}, "scorers"),
-        ({"encoding": EncodingOptions(before_answer=" ")}, "encoding"),
-    ],
-)
-def test_other_configuration_is_refused_and_named(finished, tiny, example_chains, changed, message):
+def test_another_encoding_is_refused_and_named(finished, tiny, example_chains):
     before = digests(finished.folder)
-    with pytest.raises(RunError, match=rf"another configuration \(.*{message}"):
-        measure(example_chains[:6], out=finished.folder, model=tiny, **{"strategies": [GREEDY]} | changed)
+    with pytest.raises(RunError, match=r"was measured otherwise \(.*; encoding: .* there, .* now\); give the same"):
+        measure(
+            example_chains[:6],
+            out=finished.folder,
+            model=tiny,
+            strategies=[GREEDY],
+            encoding=EncodingOptions(before_answer=" "),
+        )
     assert digests(finished.folder) == before
 
 
-def test_other_chains_and_other_weights_are_refused(finished, tiny_model_folder, example_chains):
+def test_other_weights_are_refused_and_named(finished, tiny_model_folder, example_chains):
     other = load_model(str(tiny_model_folder))
-    with pytest.raises(RunError, match="chains: "):
-        measure(example_chains[:5], out=finished.folder, model=other, strategies=[GREEDY])
     with torch.no_grad():
         other.model.lm_head.weight.mul_(2)
     with pytest.raises(RunError, match=r"model\.weights: "):
         measure(example_chains[:6], out=finished.folder, model=other, strategies=[GREEDY])
 
 
-def test_second_process_on_the_same_run_says_so(finished, tiny, example_chains):
-    with FileLock(finished.folder / ".lock"), pytest.raises(RunError, match="another process is working on this run"):
-        measure(example_chains[:6], out=finished.folder, model=tiny, strategies=[GREEDY])
+def test_the_same_weights_under_another_name_go_on_with_the_run(finished, tiny, example_chains):
+    before = digests(finished.folder)
+    elsewhere = dataclasses.replace(tiny, id="/scratch/of/another/machine")
+    measure(example_chains[:6], out=finished.folder, model=elsewhere, strategies=[GREEDY])
+    assert digests(finished.folder) == before
+    assert finished.manifest.configuration.model.id == tiny.id
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("reasoning", "Other words."), ("question_id", "other"), ("gold_answer", "42"), ("source", {"a": 1})]
+)
+def test_a_chain_id_that_means_another_chain_is_refused(finished, tiny, example_chains, field, value):
+    before = digests(finished.folder)
+    other = example_chains[0].model_copy(update={field: value})
+    with pytest.raises(RunError, match=rf"chain '{other.chain_id}' has another '{field}' there \(.*\) than now \("):
+        measure([other], out=finished.folder, model=tiny, strategies=[GREEDY])
+    assert digests(finished.folder) == before
+
+
+def tokens_run(model) -> tuple[list[int], list]:
+    """Count the tokens of every forward pass of a model from now on."""
+    counts = []
+
+    def count(_module, _args, options) -> None:
+        counts.append(options["input_ids"].numel())
+
+    return counts, model.register_forward_pre_hook(count, with_kwargs=True)
+
+
+@pytest.fixture
+def grown(finished, tmp_path):
+    """A copy of the finished run, to add to."""
+    return Run(shutil.copytree(finished.folder, tmp_path / "grown"))
+
+
+RANDOM = "random_tokens:curve_points=2"
+
+
+def test_adding_a_strategy_runs_nothing_for_those_that_are_there(grown, tiny, example_chains):
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in grown.folder.glob("chains/**/*.safetensors")}
+    greedy_cost = sum(grown.path(chain_id, GREEDY).token_forwards for chain_id in grown.measured)
+    counts, hook = tokens_run(tiny.model)
+    run = measure(example_chains[:6], out=grown.folder, model=tiny, strategies=[GREEDY, RANDOM], workers=1)
+    hook.remove()
+    added = sum(run.path(chain_id, RANDOM).token_forwards for chain_id in run.measured)
+    n_check = len(ChainEncoder(tiny.tokenizer).encode(example_chains[0]).ids)
+    check = n_check + (n_check - 1)  # of prefix sharing: the first chain whole, and in two pieces without its last token
+    assert sum(counts) == added + check
+    assert sum(counts) < greedy_cost / 2
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
+    assert list(run.manifest.configuration.strategies) == [GREEDY, RANDOM]
+    assert run.tokens()[[f"deletion_step_{GREEDY}", f"deletion_step_{RANDOM}"]].notna().any().all()
+
+
+def test_a_run_that_grew_holds_what_a_run_at_once_holds(grown, tiny, example_chains, tmp_path):
+    options = {"model": tiny, "workers": 1}
+    scorers, strategies = ["answer_attention", "surprisal"], [GREEDY, RANDOM]
+    at_once = measure(example_chains[:8], out=tmp_path / "once", scorers=scorers, strategies=strategies, **options)
+    small = measure(example_chains[:2], out=tmp_path / "small", scorers=["answer_attention"], strategies=[GREEDY], **options)
+    measure(example_chains[:2], out=small.folder, scorers=scorers, strategies=[RANDOM], **options)
+    assert small.status().n_done == 2
+    measure(example_chains[2:8], out=small.folder, scorers=scorers[::-1], strategies=strategies[::-1], **options)
+    assert digests(small.folder) == digests(at_once.folder)
+
+
+def test_added_chains_leave_the_others_alone_and_what_they_lack_is_counted(grown, tiny, example_chains):
+    before = digests(grown.folder)
+    run = measure([example_chains[7]], out=grown.folder, model=tiny, scorers=[], strategies=[RANDOM])
+    assert {name: digest for name, digest in digests(grown.folder).items() if name in before and "/" in name} == {
+        name: digest for name, digest in before.items() if "/" in name
+    }
+    assert list(run.chains) == [chain.chain_id for chain in [*example_chains[:6], example_chains[7]]]
+    status = run.status()
+    assert (status.n_chains, status.n_done, status.n_left) == (7, 0, 7)
+    assert status.left == {"scorer answer_attention": 1, f"strategy {GREEDY}": 1, f"strategy {RANDOM}": 6}
+    rows = run.tokens().query("chain_id == @example_chains[7].chain_id")
+    assert rows["score_answer_attention"].isna().all()
+    assert set(run.paths().query("chain_id == @example_chains[7].chain_id")["strategy"]) == {RANDOM}
+
+
+def test_a_label_never_changes_its_meaning(grown, tiny, example_chains):
+    manifest = grown.manifest
+    other = manifest.configuration.strategies[GREEDY].replace("tie_tolerance=1e-05", "tie_tolerance=0.5")
+    changed = manifest.configuration.model_copy(update={"strategies": {GREEDY: other}})
+    write_manifest(grown.folder, manifest.model_copy(update={"configuration": changed}))
+    with pytest.raises(RunError, match=rf"\(strategy '{GREEDY}', tie_tolerance: '0\.5' there, '1e-05' now\)"):
+        measure(example_chains[:6], out=grown.folder, model=tiny, strategies=[GREEDY])
+
+
+def test_a_strategy_may_follow_one_that_was_measured_before(grown, tiny, example_chains):
+    follower = f"category_matched:reference={GREEDY}".replace(",", r"\,")
+    run = measure(example_chains[:6], out=grown.folder, model=tiny, strategies=[follower])
+    for chain_id in run.measured:
+        assert len(run.path(chain_id, follower).deleted) == len(run.path(chain_id, GREEDY).deleted)
+    path = run.layout.artefact(example_chains[0].chain_id, "path", GREEDY)
+    path.write_bytes(run.layout.artefact(example_chains[1].chain_id, "path", GREEDY).read_bytes())
+    with pytest.raises(RunError, match=r"was made from another chains/.* than this run has; delete the file and measure it"):
+        run.path(example_chains[0].chain_id, follower)
+
+
+def test_a_chain_without_the_path_to_follow_fails_alone(grown, tiny, example_chains):
+    follower = f"category_matched:reference={GREEDY}".replace(",", r"\,")
+    run = measure(example_chains[5:7], out=grown.folder, model=tiny, scorers=[], strategies=[follower])
+    new = example_chains[6].chain_id
+    assert run.status().failed == {new: {f"strategy {follower}": f"has no path of {GREEDY}, which {follower} follows"}}
+    assert run.path(example_chains[5].chain_id, follower) is not None
 
 
 def test_folder_with_other_files_is_refused(tiny, example_chains, tmp_path):
@@ -183,12 +284,18 @@ def test_folder_with_other_files_is_refused(tiny, example_chains, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_damaged_chain_file_is_named_with_the_remedy(tiny, example_chains, tmp_path):
+@pytest.mark.parametrize(("stage", "label"), [("path", GREEDY), ("score", "answer_attention")])
+def test_damaged_file_of_a_chain_is_named_with_the_remedy(tiny, example_chains, tmp_path, stage, label):
     run = measure(example_chains[:1], out=tmp_path / "run", model=tiny, strategies=[GREEDY])
-    path = run.measurement_path(example_chains[0].chain_id)
+    whole = digests(run.folder)
+    path = run.layout.artefact(example_chains[0].chain_id, stage, label)
     path.write_bytes(path.read_bytes()[:100])
+    (run.folder / "tokens.parquet").unlink()
     with pytest.raises(RunError, match=rf"{path.name}: cannot be read .* delete the file"):
         measure(example_chains[:1], out=run.folder, model=tiny, strategies=[GREEDY])
+    path.unlink()
+    measure(example_chains[:1], out=run.folder, model=tiny, strategies=[GREEDY])
+    assert digests(run.folder) == whole
 
 
 def test_chain_that_cannot_be_measured_is_counted_and_the_others_go_on(tiny_model_folder, example_chains, tmp_path):
@@ -199,14 +306,26 @@ def test_chain_that_cannot_be_measured_is_counted_and_the_others_go_on(tiny_mode
     with torch.no_grad():
         loaded.model.model.embed_tokens.weight[only_in_first] = torch.nan
     run = measure(example_chains[:4], out=tmp_path / "run", model=loaded, strategies=[GREEDY])
-    failed = example_chains[0].chain_id
-    assert list(run.manifest.failed) == [failed]
-    reason = "the scores of answer_attention are not all finite numbers"
-    assert run.manifest.failed[failed] == reason
-    record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (record["n_done"], record["n_failed"], record["n_left"]) == (3, {reason: 1}, 0)
-    assert (run.manifest.n_done, run.manifest.n_left) == (3, 0)
+    failed, status = example_chains[0].chain_id, run.status()
+    assert list(status.failed) == [failed]
+    assert status.failed[failed]["scorer answer_attention"] == "the scores of answer_attention are not all finite numbers"
+    assert "not" in status.failed[failed][f"strategy {GREEDY}"]
+    assert (status.n_done, status.n_left) == (3, 0)
     assert failed not in set(run.tokens()["chain_id"])
+    assert failed not in run.measured
+
+
+def test_what_failed_is_tried_again_and_its_reason_goes(grown, tiny, example_chains):
+    chain_id = example_chains[2].chain_id
+    reason = grown.layout.failure(chain_id, "path", GREEDY)
+    path = grown.layout.artefact(chain_id, "path", GREEDY)
+    before = path.read_bytes()
+    path.unlink()
+    reason.parent.mkdir(parents=True)
+    reason.write_text('{"reason": "no luck"}')
+    assert grown.status().failed == {chain_id: {f"strategy {GREEDY}": "no luck"}}
+    run = measure(example_chains[:6], out=grown.folder, model=tiny, strategies=[GREEDY])
+    assert (run.status().failed, reason.exists(), path.read_bytes()) == ({}, False, before)
 
 
 @pytest.fixture
@@ -228,8 +347,8 @@ def test_a_scorer_without_a_value_for_a_chain_takes_nothing_else_from_it(with_ti
     options = {"out": tmp_path / "run", "model": loaded, "scorers": scorers, "strategies": ["random_tokens"], "workers": 1}
     run = measure(texts, **options)
     reason = "prompt and reasoning have 4 tokens, expected_attention needs more than 4"
-    assert (run.manifest.n_done, run.manifest.failed) == (2, {})
-    assert run.manifest.missing_scores == {"expected_attention": {"tiny": reason}}
+    assert (run.status().n_done, run.status().failed) == (2, {})
+    assert run.status().missing_scores == {"expected_attention": {"tiny": reason}}
     tokens = run.tokens().set_index("chain_id")
     assert [name for name in tokens.columns if name.startswith("score_")] == [f"score_{key}" for key in scorers]
     missing = tokens.loc[["tiny"]].isna().all()
@@ -241,8 +360,8 @@ def test_a_scorer_without_a_value_for_a_chain_takes_nothing_else_from_it(with_ti
     assert tokens.loc[texts[1].chain_id].notna().all(axis=None)
     assert run.measurement("tiny").missing_scores == {"expected_attention": reason}
     assert load("analysis", "rank_correlation:scorer=expected_attention").analyse(run).exclusions == {"no_score": 1}
-    run.measurement_path(texts[1].chain_id).unlink()
-    assert measure(texts, **options).manifest.missing_scores == run.manifest.missing_scores
+    run.layout.artefact(texts[1].chain_id, "score", scorers[0]).unlink()
+    assert measure(texts, **options).status().missing_scores == run.status().missing_scores
 
 
 @pytest.mark.parametrize("workers", [1, 2])  # one measures the longest chain first, which lacks the second score alone
@@ -255,8 +374,8 @@ def test_sinks_that_reach_into_the_reasoning_and_probes_that_do_not_fit_take_one
         "end_of_thinking:probe=" + "stop " * 600,
     ]
     run = measure(texts, out=tmp_path / "run", model=loaded, scorers=scorers, strategies=["random_tokens"], workers=workers)
-    assert (run.manifest.n_done, run.manifest.failed) == (2, {})
-    by_sink, by_probe = run.manifest.missing_scores.items()
+    assert (run.status().n_done, run.status().failed) == (2, {})
+    by_sink, by_probe = run.status().missing_scores.items()
     assert by_sink == (scorers[1], {"tiny": "exclude_sink=4 reaches into the reasoning: 3 tokens stand before it; lower it"})
     assert by_probe[0].startswith("end_of_thinking:probe=stop")
     assert by_probe[1].keys() == {text.chain_id for text in texts}
