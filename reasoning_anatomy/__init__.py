@@ -7,7 +7,7 @@ are the only ones that need torch.
 from typing import TYPE_CHECKING
 
 from reasoning_anatomy.lazy import lazy_names
-from reasoning_anatomy.version import __version__
+from reasoning_anatomy.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from reasoning_anatomy.chains import read_chains, write_chains
@@ -34,7 +34,6 @@ __all__ = [
     "ReasoningAnatomyError",
     "ReasoningChain",
     "Run",
-    "__version__",
     "export_run",
     "import_run",
     "load_model",

@@ -17,6 +17,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.chain import ChainWork
 from reasoning_anatomy.pipeline.checks import check_model
+from reasoning_anatomy.pipeline.forecast import say_if_long
 from reasoning_anatomy.pipeline.identity import identity
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
@@ -112,6 +113,7 @@ def measure_missing(
     plan = plan.restricted_to(missing.values())
     loaded, found = check_model(loaded, plan, [encoded[chain_id] for chain_id in missing])
     writer.add_checks(found)
+    say_if_long(plan, encoded, missing, loaded=loaded, stages=writer.stages)
     work = ChainWork(writer, Plan(_fitted(plan, writer, encoded, loaded), plan.strategies), loaded)
     _measure_all(work, encoded, missing, workers or _suitable_workers(loaded))
     if left := _left_to_others(writer, list(missing)):

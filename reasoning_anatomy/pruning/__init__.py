@@ -61,3 +61,11 @@ class FollowsAnother(Strategy, Protocol):
     @property
     def reference(self) -> str:
         """Label of the strategy to follow; its path is in ``job.paths``."""
+
+
+@runtime_checkable
+class ForeseesCost(Strategy, Protocol):
+    """A strategy that knows what a path costs, so that a run can say beforehand how long it will take."""
+
+    def token_forwards(self, chain: EncodedChain, *, shares_prefixes: bool) -> int:
+        """Tokens that a path of the chain runs through the model at most; fewer if candidates can share prefixes."""

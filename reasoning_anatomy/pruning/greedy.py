@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
@@ -60,3 +62,11 @@ class Greedy:
         """Delete tokens of one chain; see `Strategy.prune`."""
         search = Search(self, candidates=lambda kept, _: kept, most_important_first=self.most_important_first)
         return search.prune(chain, loaded=loaded, job=job)
+
+    def token_forwards(self, chain: EncodedChain, *, shares_prefixes: bool) -> int:
+        """Tokens that a path runs through the model at most; see `ForeseesCost`. What candidates store saves some of them."""
+        n_deletions = chain.n_reasoning - int(chain.n_reasoning * self.keep_ratio)
+        n_kept = chain.n_reasoning - np.arange(n_deletions)
+        n_answer = len(chain.answer_ids)
+        per_candidate = (n_kept - 1) / 2 + n_answer if shares_prefixes else len(chain.prompt_ids) + n_kept - 1 + n_answer
+        return int((n_kept * per_candidate).sum())

@@ -148,7 +148,7 @@ def test_run_goes_on_from_the_deletions_that_were_saved(make_random_model, make_
 def test_full_disk_is_named_and_the_run_finished_later(tiny_model_folder, example_chains, tmp_path):
     file, out = tmp_path / "chains.jsonl", tmp_path / "run"
     write_chains(file, example_chains[:1])
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)); "  # bytes of any file
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500)); "  # bytes of any file
     program = "from reasoning_anatomy.cli import main; main()"
     options = ["run", file, "--model", tiny_model_folder, "--out", out, "--strategies", "truncation"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
