@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo test: export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check clean
+.PHONY: help install demo pictures test check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-models.txt
 
 demo: $(INSTALLED)  ## measure the example chains, write runs/demo and print where its report is
 	$(VENV)/bin/reasoning-anatomy demo --out runs/demo
+
+pictures: demo  ## make the pictures of the README from the demo's run (needs Chromium)
+	$(VENV)/bin/python examples/readme_pictures.py runs/demo docs/pictures
 
 test: $(INSTALLED)  ## run the tests
 	$(VENV)/bin/python -m pytest
