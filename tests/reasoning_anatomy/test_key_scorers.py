@@ -17,7 +17,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.passes import by_layer
 from reasoning_anatomy.models.rotation import open_rotation
-from reasoning_anatomy.run.measurement import Measurement, read_measurement, write_measurement
+from reasoning_anatomy.run.scores import read_scores, write_scores
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
 WITH_KEYS = (*FAMILIES, "gpt_oss", "gpt2")
@@ -251,6 +251,6 @@ def test_keys_of_a_real_model_are_scored(smollm2, example_chains, tmp_path):
         found = scorer.score(chain, loaded=smollm2)
         assert found.profile.received.shape == (30, 3, chain.n_reasoning)  # 30 layers, 3 KV heads: the model card
         assert ((found.score > 0) & (found.score < 1)).all()
-        write_measurement(tmp_path / "chain", Measurement(chain, profiles={"it": found.profile}), fingerprint="f")
-        again = read_measurement(tmp_path / "chain", chain.chain).profiles["it"].received
-        np.testing.assert_allclose(ranks(again).mean(axis=(0, 1)), found.score, atol=1e-12)
+        write_scores(tmp_path / "scores", found, chain_id=chain.chain_id, origin={})
+        again = read_scores(tmp_path / "scores", origin={}, run_folder=tmp_path).profile
+        np.testing.assert_allclose(ranks(again.received).mean(axis=(0, 1)), found.score, atol=1e-12)

@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from reasoning_anatomy.errors import MeasurementError, ModelError
-from reasoning_anatomy.importance import _passes
 from reasoning_anatomy.importance.conditional_surprisal import ConditionalSurprisal
 from reasoning_anatomy.importance.gradient_x_input import GradientXInput
 from reasoning_anatomy.importance.token_entropy import TokenEntropy
+from reasoning_anatomy.models import passes
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pruning.greedy import Greedy
@@ -80,10 +80,10 @@ def watched(make_random_model):
 def test_logits_of_a_large_vocabulary_are_held_some_rows_at_a_time(watched, make_random_chain, monkeypatch):
     (loaded, lengths, _), chain = watched, make_random_chain(6, 30, 3)
     whole = TokenEntropy().score(chain, loaded=loaded).score
-    monkeypatch.setattr(_passes, "_LOGIT_BYTES", 4 * 97 * 10)  # float32, a vocabulary of 97
+    monkeypatch.setattr(passes, "_LOGIT_BYTES", 4 * 97 * 10)  # float32, a vocabulary of 97
     np.testing.assert_allclose(TokenEntropy().score(chain, loaded=loaded).score, whole, atol=NATS)
     assert lengths == [35, 10, 10, 10, 5]
-    monkeypatch.setattr(_passes, "_LOGIT_BYTES", 4)
+    monkeypatch.setattr(passes, "_LOGIT_BYTES", 4)
     np.testing.assert_allclose(TokenEntropy().score(chain, loaded=loaded).score, whole, atol=NATS)
     assert lengths[5:] == [1] * 35
 
