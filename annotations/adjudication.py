@@ -97,9 +97,7 @@ def adjudicate(
     path = run.write_annotations(
         name,
         {
-            chain_id: to_tokens(
-                run.chains[chain_id].reasoning, run.encoded(chain_id).spans, elected, annotator=annotator
-            )
+            chain_id: to_tokens(run.chains[chain_id].reasoning, run.encoded(chain_id).spans, elected, annotator=annotator)
             for chain_id, elected in labels.items()
         },
     )

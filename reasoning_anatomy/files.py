@@ -11,6 +11,7 @@ from typing import Final
 from reasoning_anatomy.errors import RunError
 
 TEMPORARY_PREFIX: Final = ".tmp-"
+_RANDOM: Final = 8  # characters that tell the temporary files of a target from one another
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f"{TEMPORARY_PREFIX}{target.name}-{uuid.uuid4().hex[:8]}{target.suffix}"
+        temporary = target.parent / f"{TEMPORARY_PREFIX}{target.name}-{uuid.uuid4().hex[:_RANDOM]}{target.suffix}"
         temporary.touch(exist_ok=False)
         try:
             yield temporary
@@ -51,7 +52,7 @@ def write_atomic(target: Path, content: bytes | str) -> None:
 
 def remove_temporary(target: Path) -> None:
     """Remove what killed processes left beside a file that nobody is writing now."""
-    for path in target.parent.glob(f"{TEMPORARY_PREFIX}{glob.escape(target.name)}-*"):
+    for path in target.parent.glob(f"{TEMPORARY_PREFIX}{glob.escape(target.name)}-{'?' * _RANDOM}{glob.escape(target.suffix)}"):
         path.unlink(missing_ok=True)
 
 

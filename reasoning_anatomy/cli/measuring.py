@@ -120,7 +120,8 @@ def export_run(
 
     opened = open_run(run)
     written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
-    say(f"Wrote {len(opened.measured)} of {len(opened.chains)} chains to {written}")
+    n_written = len(written.read_bytes().splitlines())
+    say(f"Wrote {n_written} of {len(opened.chains)} chains to {written}")
 
 
 def _say_measured(run: "Run") -> None:

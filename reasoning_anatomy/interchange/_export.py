@@ -13,7 +13,7 @@ from reasoning_anatomy.run.folder import Run
 def export_run(
     run: Run, *, format: str, out: str | Path | None = None, strategy: str | None = None, annotator: str | None = None
 ) -> Path:
-    """Write the measured chains of a run with their paths, one JSON object a line.
+    """Write the chains of a run that a strategy has pruned, one JSON object a line.
 
     Parameters
     ----------
@@ -40,12 +40,16 @@ def export_run(
     plugin: Format = plugins.load("format", format)
     label = run.strategy_named(strategy)
     categories = _categories(run, annotator) if plugin.has_categories else {}
-    records = [plugin.write(_pruned(run, chain_id, label, categories.get(chain_id))) for chain_id in run.measured]
-    if not records:
-        raise RunError(f"{run.folder}: has no measured chain to export; finish the run first")
-    path = run.folder / "exports" / f"{plugins.key_of(plugin)}.jsonl" if out is None else Path(out)
-    write_atomic(path, "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records))
-    return path
+    paths = {chain_id: path for chain_id in run.measured if (path := run.path(chain_id, label)) is not None}
+    if not paths:
+        raise RunError(f"{run.folder}: has no chain with a path of {label!r} to export; finish the run first")
+    records = [
+        plugin.write(PrunedChain(run.encoded(chain_id), label, path, categories.get(chain_id)))
+        for chain_id, path in paths.items()
+    ]
+    file = run.folder / "exports" / f"{plugins.key_of(plugin)}.jsonl" if out is None else Path(out)
+    write_atomic(file, "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records))
+    return file
 
 
 def _categories(run: Run, wanted: str | None) -> dict[str, tuple[str, ...]]:
@@ -63,10 +67,3 @@ def _categories(run: Run, wanted: str | None) -> dict[str, tuple[str, ...]]:
             f"reasoning-anatomy annotate {run.folder} --annotator {name}"
         )
     return {str(chain_id): tuple(rows) for chain_id, rows in tokens.groupby("chain_id", sort=False)[f"category_{name}"]}
-
-
-def _pruned(run: Run, chain_id: str, label: str, categories: tuple[str, ...] | None) -> PrunedChain:
-    path = run.path(chain_id, label)
-    if path is None:
-        raise RunError(f"{run.folder}: chain {chain_id!r} has no path of {label!r}; run that strategy on all chains")
-    return PrunedChain(run.encoded(chain_id), label, path, categories)

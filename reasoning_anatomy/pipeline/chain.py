@@ -53,9 +53,19 @@ class ChainWork:
                 if is_ours:
                     self._score(chain)
         for label in missing.strategies:
+            strategy = self.plan.strategies[label]
+            if isinstance(strategy, FollowsAnother) and not self._is_settled(chain, strategy.reference, wait=wait):
+                continue
             with self.writer.claim_path(chain.chain_id, label, wait=wait) as is_ours:
                 if is_ours and label in self._missing(chain).strategies:
-                    self._prune(chain, label, self.plan.strategies[label])
+                    self._prune(chain, label, strategy)
+
+    def _is_settled(self, chain: EncodedChain, label: str, *, wait: bool) -> bool:
+        """Whether a path is there, or no other process is making it."""
+        if self.writer.run.layout.artefact(chain.chain_id, "path", label).exists():
+            return True
+        with self.writer.claim_path(chain.chain_id, label, wait=wait) as is_free:
+            return is_free
 
     def _missing(self, chain: EncodedChain) -> Missing:
         return self.writer.missing([chain.chain_id]).get(chain.chain_id, Missing((), ()))
@@ -106,7 +116,7 @@ class ChainWork:
             if reference is None:
                 raise MeasurementError(chain.chain_id, f"has no path of {follows}, which {label} follows")
             paths[follows] = reference
-        begun = self.writer.begun_path(chain.chain_id, label, follows=follows)
+        begun = self.writer.begun_path(chain.chain_id, label)
         save = partial(self.writer.add_begun_path, chain.chain_id, label, follows=follows)
         return PruningJob(advance, paths, begun, save)
 

@@ -85,10 +85,10 @@ class Run:
     def token_scores(self, chain_id: str, scorer: str, *, with_profile: bool = True) -> TokenScores | None:
         """Scores of a chain by one scorer, and its profile if asked for; None if the scorer has not scored the chain."""
         plugin = self.manifest.configuration.scorers[self.scorer_named(scorer)]
-        path = self.layout.artefact(chain_id, "score", scorer)
+        chain, path = self._chain(chain_id), self.layout.artefact(chain_id, "score", scorer)
         if not path.exists():
             return None
-        origin = origin_of(self.manifest.configuration, self._chain(chain_id), plugin)
+        origin = origin_of(self.manifest.configuration, chain, plugin)
         return read_scores(path, origin=origin, run_folder=self.folder, with_profile=with_profile)
 
     def missing_score(self, chain_id: str, scorer: str) -> str | None:
@@ -104,10 +104,10 @@ class Run:
     def path(self, chain_id: str, strategy: str) -> PruningPath | None:
         """Path of a chain by one strategy; None if there is none."""
         plugin = self.manifest.configuration.strategies[self.strategy_named(strategy)]
-        path = self.layout.artefact(chain_id, "path", strategy)
+        chain, path = self._chain(chain_id), self.layout.artefact(chain_id, "path", strategy)
         if not path.exists():
             return None
-        origin = origin_of(self.manifest.configuration, self._chain(chain_id), plugin)
+        origin = origin_of(self.manifest.configuration, chain, plugin)
         return read_path(path, origin=origin, run_folder=self.folder)
 
     def measurement(self, chain_id: str) -> Measurement:

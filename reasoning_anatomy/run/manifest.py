@@ -92,8 +92,8 @@ class Configuration(BaseModel):
             *_differences("", {"encoding": self.encoding}, {"encoding": other.encoding}),
         ]
         for kind, ours, theirs in (("scorer", self.scorers, other.scorers), ("strategy", self.strategies, other.strategies)):
-            for label in ours.keys() & theirs.keys():
-                differences += _differences(f"{kind} {label!r}, ", _options(ours[label]), _options(theirs[label]))
+            for label in sorted(ours.keys() & theirs.keys()):
+                differences += _differences_of_plugins(f"{kind} {label!r}, ", ours[label], theirs[label])
         if differences:
             raise ValueError("; ".join(differences))
         scorers, strategies = {**self.scorers, **other.scorers}, {**self.strategies, **other.strategies}
@@ -177,6 +177,13 @@ def _differences(prefix: str, there: Mapping[str, Any] | None, now: Mapping[str,
         for name in sorted(there.keys() | now.keys())
         if there.get(name) != now.get(name)
     ]
+
+
+def _differences_of_plugins(prefix: str, there: str, now: str) -> list[str]:
+    """Name the options that differ, or show both if they differ in something else: files are pinned by every character."""
+    if there == now:
+        return []
+    return _differences(prefix, _options(there), _options(now)) or _differences(prefix, {"repr": there}, {"repr": now})
 
 
 def _options(plugin: str) -> dict[str, str]:

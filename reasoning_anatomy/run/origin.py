@@ -12,13 +12,13 @@ from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.types import ReasoningChain
 
 Origin = Mapping[str, Any]
-"""By name: digests of the model and of the chain's text, the encoding, and for scores and paths the ``repr`` of the plugin.
+"""By name: digests of the model and of the chain, the encoding, and for scores and paths the ``repr`` of the plugin.
 ``needs`` has, by path within the run, the digests of other artefacts that went in: a fit, the path that another one follows."""
 
 
 def chain_digest(chain: ReasoningChain) -> str:
-    """Digest of the text that a measurement depends on."""
-    parts = [chain.system_prompt, chain.question, chain.reasoning, chain.answer]
+    """Digest of the text that a measurement depends on, and of the id, which random numbers depend on."""
+    parts = [chain.chain_id, chain.system_prompt, chain.question, chain.reasoning, chain.answer]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -37,8 +37,14 @@ def with_need(origin: Origin, run_folder: Path, needed: Path) -> Origin:
 def expect_origin(path: Path, facts: Facts, expected: Origin, *, run_folder: Path) -> None:
     """Raise `RunError` if a file was made from something else than the run has; names that are not expected do not count."""
     found = facts["origin"]
+    needs = found.get("needs", {})
+    for name in needs:
+        if not (run_folder / name).exists():
+            raise RunError(
+                f"{path}: was made from {name}, which is gone; restore that, or delete this file and measure it again"
+            )
     other = [name for name, value in expected.items() if found[name] != value]
-    other += [name for name, digest in found.get("needs", {}).items() if _digest_of_file(run_folder / name) != digest]
+    other += [name for name, digest in needs.items() if _digest_of_file(run_folder / name) != digest]
     if other:
         raise RunError(f"{path}: was made from another {other[0]} than this run has; delete the file and measure it again")
 

@@ -66,6 +66,10 @@ class Inventory:
         """Look at the folders of these chains."""
         return cls(layout, {chain_id: _names_in(layout.chain(chain_id)) for chain_id in chain_ids})
 
+    def is_encoded(self, chain_id: str) -> bool:
+        """Whether ids and spans of a chain are there."""
+        return self.layout.encoded(chain_id).name in self.names[chain_id]
+
     def has(self, chain_id: str, stage: Stage, label: str) -> bool:
         """Whether a chain has been measured by a scorer or strategy; a scorer's reason for having no value counts."""
         names = self.names[chain_id]
@@ -77,9 +81,8 @@ class Inventory:
         wanted = plugins_of(configuration)
         return [
             chain_id
-            for chain_id, names in self.names.items()
-            if self.layout.encoded(chain_id).name in names
-            and (not wanted or any(self.has(chain_id, *plugin) for plugin in wanted))
+            for chain_id in self.names
+            if self.is_encoded(chain_id) and (not wanted or any(self.has(chain_id, *plugin) for plugin in wanted))
         ]
 
     def status(self, configuration: Configuration) -> Status:

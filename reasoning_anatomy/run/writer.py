@@ -2,7 +2,6 @@
 
 import json
 import platform
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -114,7 +113,11 @@ class RunWriter:
             )
             for chain_id in chain_ids
         }
-        return {chain_id: missing for chain_id, missing in lacking.items() if missing.scorers or missing.strategies}
+        return {
+            chain_id: missing
+            for chain_id, missing in lacking.items()
+            if missing.scorers or missing.strategies or not inventory.is_encoded(chain_id)
+        }
 
     def claim_scores(self, chain_id: str, labels: Sequence[str], *, wait: bool = False) -> AbstractContextManager[bool]:
         """Claim the scores of a chain, see `claimed`."""
@@ -162,14 +165,11 @@ class RunWriter:
         path = self.run.layout.begun_path(chain_id, label)
         write_path(path, pruning, chain_id=chain_id, origin=self._origin_of_path(chain_id, label, follows))
 
-    def begun_path(self, chain_id: str, label: str, *, follows: str | None = None) -> PruningPath | None:
-        """Read the first deletions of a path that was begun."""
+    def begun_path(self, chain_id: str, label: str) -> PruningPath | None:
+        """Read the first deletions of a path that was begun; None if there are none."""
         path = self.run.layout.begun_path(chain_id, label)
-        return (
-            None
-            if not path.exists()
-            else read_path(path, origin=self._origin_of_path(chain_id, label, follows), run_folder=self.run.folder)
-        )
+        origin = self._origin(chain_id, "path", label)
+        return read_path(path, origin=origin, run_folder=self.run.folder) if path.exists() else None
 
     def add_failure(self, chain_id: str, stage: Stage, label: str, reason: str) -> None:
         """Write why a chain could not be measured; the next run tries again."""
@@ -217,7 +217,8 @@ class RunWriter:
         if self._added:
             self._update(run.manifest, run.manifest.model_copy(update={"seconds": self.stages.seconds}))
         if run.layout.claims.exists() and inventory.status(run.manifest.configuration).n_done == len(run.chains):
-            shutil.rmtree(run.layout.claims)
+            for claim in run.layout.claims.iterdir():  # the folder stays: another process may be about to claim in it
+                claim.unlink(missing_ok=True)
 
     def _settle(self, chain_id: str, stage: Stage, label: str, path: Path) -> None:
         self.run.layout.failure(chain_id, stage, label).unlink(missing_ok=True)
@@ -275,11 +276,12 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
 
 def _expect_same(folder: Path, there: ReasoningChain, now: ReasoningChain) -> None:
     """Refuse a chain_id that means another chain in the run."""
-    for name in type(there).model_fields:
-        if getattr(there, name) != getattr(now, name):
+    written, ours = there.model_dump(mode="json"), now.model_dump(mode="json")
+    for name, value in ours.items():
+        if written[name] != value:
             raise RunError(
-                f"{folder}: chain {now.chain_id!r} has another {name!r} there ({_shown(getattr(there, name))}) than now "
-                f"({_shown(getattr(now, name))}); give it another chain_id, or measure it in another folder"
+                f"{folder}: chain {now.chain_id!r} has another {name!r} there ({_shown(written[name])}) than now "
+                f"({_shown(value)}); give it another chain_id, or measure it in another folder"
             )
 
 

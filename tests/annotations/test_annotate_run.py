@@ -30,7 +30,7 @@ def test_every_token_of_every_chain_gets_its_category(run):
     tokens = open_run(run.folder).tokens()
     assert set(tokens["category_spacy-model-blank"]) <= set(CATEGORIES)
     for chain in CHAINS:
-        spans = run.measurement(chain.chain_id).encoded.spans
+        spans = run.encoded(chain.chain_id).spans
         expected = label_spans(chain.reasoning, spans, BLANK, chain.question)
         assert tokens.loc[tokens["chain_id"] == chain.chain_id, "category_spacy-model-blank"].tolist() == expected
     assert tokens["confidence_spacy-model-blank"].between(0.8, 1).all()
@@ -73,6 +73,6 @@ def test_progress_sees_every_chain(run):
 
 def test_a_run_without_measured_chains_is_refused(run):
     for chain in CHAINS:
-        run.measurement_path(chain.chain_id).unlink()
+        run.layout.encoded(chain.chain_id).unlink()
     with pytest.raises(AnnotationError, match="no measured chain"):
         annotate_run(run, annotator=BLANK)

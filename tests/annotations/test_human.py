@@ -351,7 +351,7 @@ def test_without_labels_nothing_is_suggested(tmp_path: Path, make_planted_run) -
 def test_labels_of_units_survive_the_way_through_the_tokens(run: Run, chain: ReasoningChain) -> None:
     units = units_of(chain.reasoning)
     category = [CATEGORIES[index % 6] for index in range(len(units))]
-    spans = run.measurement(chain.chain_id).encoded.spans
+    spans = run.encoded(chain.chain_id).spans
     tokens = to_tokens(chain.reasoning, spans, UnitLabels(category, justification=category), annotator="A()")
     assert tokens.justification == tokens.category
     covered = [any(a < end and start < b for a, b in spans) for start, end in units]

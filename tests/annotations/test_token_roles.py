@@ -198,7 +198,7 @@ def test_annotating_a_run_writes_the_roles_beside_the_categories(tmp_path, make_
     tokens = open_run(run.folder).tokens()
     for example in examples:
         rows = tokens[tokens["chain_id"] == example.chain_id]
-        expected = TokenRoles().roles(example, run.measurement(example.chain_id).encoded.spans)
+        expected = TokenRoles().roles(example, run.encoded(example.chain_id).spans)
         assert rows[expected.columns].reset_index(drop=True).equals(expected)
     assert {str(tokens[f"role_{role}"].dtype) for role in ROLES} == {"boolean"}
 

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, remove_temporary, write_atomic
 
 
@@ -84,13 +86,36 @@ def test_a_killed_process_leaves_the_old_file_and_what_it_left_is_removed(tmp_pa
         assert process.wait(timeout=10) == -signal.SIGKILL
     assert target.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 2
-    remove_temporary(tmp_path)
+    remove_temporary(target)
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["file", "file.txt", "a[b]*", "é"])
+def test_what_others_are_writing_is_not_removed(tmp_path: Path, name: str) -> None:
+    neighbours = [f"x{name}", f"{name}-2", f"{name}-12345678", "other"]
+    with ExitStack() as writing:
+        paths = [writing.enter_context(atomic_path(tmp_path / neighbour)) for neighbour in neighbours]
+        own = writing.enter_context(atomic_path(tmp_path / name))
+        remove_temporary(tmp_path / name)
+        assert not own.exists()
+        assert all(path.exists() for path in paths)
+        own.touch()  # so that it can be replaced
 
 
 def test_removing_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     remove_temporary(tmp_path / "none")
-    assert not (tmp_path / "none").exists()
+    remove_temporary(tmp_path / "no folder" / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    target = tmp_path / folder / "new"
+    with pytest.raises(RunError) as refused:
+        write_atomic(target, "content")
+    assert str(refused.value).startswith(f"{target}: cannot be written (")
+    assert str(refused.value).endswith("then run the same command again: what is there is kept")
 
 
 def test_replacing_is_seen_by_its_time(tmp_path: Path) -> None:

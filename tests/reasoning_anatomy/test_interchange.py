@@ -169,7 +169,7 @@ def test_greedy_prunings_come_back_without_loss_and_without_a_model(
     after = import_run(file, out=tmp_path / "after")
     assert after.chains == before.chains
     for chain_id in before.chains:
-        ours, theirs = before.measurement(chain_id).encoded, after.measurement(chain_id).encoded
+        ours, theirs = before.encoded(chain_id), after.encoded(chain_id)
         for name in ("prompt_ids", "reasoning_ids", "answer_ids", "spans"):
             np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
         if keep:  # the planted curve has a number where nothing is left, which has none in the format
@@ -185,7 +185,7 @@ def test_reason_tokens_come_back_with_their_categories_and_without_their_curves(
     assert after.chains == planted.chains
     for chain_id in planted.chains:
         assert_same_path(planted, after, chain_id, curves=False)
-        np.testing.assert_array_equal(planted.measurement(chain_id).encoded.spans, after.measurement(chain_id).encoded.spans)
+        np.testing.assert_array_equal(planted.encoded(chain_id).spans, after.encoded(chain_id).spans)
         assert np.isnan(after.measurement(chain_id).paths["greedy"].nll_answer).all()
     assert after.annotators == ["published"]
     assert after.annotator("published") == "published labels of file.jsonl"
@@ -208,7 +208,7 @@ def test_a_run_of_the_pipeline_comes_back(tmp_path: Path, tiny_model_folder: Pat
     assert "".join(token_texts(reasoning, old.encoded.spans)) == reasoning
     for after in (with_model, without_model):
         assert_same_path(before, after, "c", curves=format == "greedy_prunings")
-        np.testing.assert_array_equal(old.encoded.spans, after.measurement("c").encoded.spans)
+        np.testing.assert_array_equal(old.encoded.spans, after.encoded("c").spans)
         assert list(after.manifest.configuration.strategies) == ["greedy:objective=joint"]
     again = with_model.measurement("c")
     np.testing.assert_array_equal(old.encoded.ids, again.encoded.ids)
@@ -305,7 +305,7 @@ def test_ids_around_the_reasoning_are_prompt_and_answer(
     tmp_path: Path, write: Write, chat: list[int], prompt: list[int], answer: list[int]
 ) -> None:
     run = import_run(write(with_spans(published_greedy(chat_template_token_ids=chat))), out=tmp_path / "run")
-    encoded = run.measurement("published-1").encoded
+    encoded = run.encoded("published-1")
     assert (encoded.prompt_ids.tolist(), encoded.answer_ids.tolist()) == (prompt, answer)
 
 
@@ -407,7 +407,8 @@ def test_analysis_and_report_work_on_an_imported_run(tmp_path: Path, write: Writ
     provenance = manifest.configuration.strategies["greedy"]
     assert provenance.startswith("ImportedPath(file='published.jsonl', sha256='")
     assert "objective not stated" in provenance
-    assert (manifest.n_chains, manifest.n_done, manifest.n_left, manifest.failed) == (6, 6, 0, {})
+    status = run.status()
+    assert (status.n_chains, status.n_done, status.n_left, status.failed) == (6, 6, 0, {})
     result = RankCorrelation(draws=99).analyse(run)
     assert result.config.startswith("RankCorrelation(scorer=None, strategy='greedy', ")
     assert result.table["term"].iloc[0] == "recency: spearman"
@@ -491,7 +492,7 @@ def test_weights_are_not_loaded_where_no_scorer_needs_them(
     assert run.manifest.configuration.model is None
     assert run.tokens()["text"].str.cat() == TEXT
     scores = run.measurement("published-1").scores["recency"]
-    np.testing.assert_array_equal(scores, Recency().score(run.measurement("published-1").encoded, loaded=None).score)
+    np.testing.assert_array_equal(scores, Recency().score(run.encoded("published-1"), loaded=None).score)
 
 
 def test_without_ids_around_it_the_reasoning_is_encoded_as_in_a_run(
@@ -502,7 +503,7 @@ def test_without_ids_around_it_the_reasoning_is_encoded_as_in_a_run(
     file = write(without(of_tiny(), "chat_template_token_ids"))
     run = import_run(file, out=tmp_path / "run", model=str(tiny_model_folder), scorers=["random"])
     encoded = ChainEncoder(tokenizer).encode(run.chains["published-1"])
-    np.testing.assert_array_equal(run.measurement("published-1").encoded.ids, encoded.ids)
+    np.testing.assert_array_equal(run.encoded("published-1").ids, encoded.ids)
 
 
 def test_reason_tokens_get_the_ids_of_the_model_that_cut_them(
@@ -668,7 +669,7 @@ def test_a_folder_of_other_files_or_of_another_run_is_left_alone(tmp_path: Path,
     (other / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="holds other files"):
         import_run(write(GREEDY), out=other)
-    with pytest.raises(RunError, match="was made with another configuration"):
+    with pytest.raises(RunError, match=r"was measured otherwise \(model\.architecture: .*; encoding: "):
         import_run(write(GREEDY), out=planted.folder)
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
 
@@ -678,8 +679,41 @@ def test_the_same_import_again_changes_nothing_and_another_file_is_refused(tmp_p
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     import_run(tmp_path / "published.jsonl", out=tmp_path / "run")
     assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match=r"was made with another configuration .*sha256="):
+    with pytest.raises(RunError, match=r"was measured otherwise \(strategy 'greedy', sha256: "):
         import_run(write(changed(GREEDY, "greedy_prunings.answer_perplexity.0", 5)), out=tmp_path / "run")
+
+
+def test_another_import_adds_scorers(tmp_path: Path, write: Write) -> None:
+    before = import_run(write(GREEDY), out=tmp_path / "run", scorers=["recency"]).tokens()
+    run = import_run(tmp_path / "published.jsonl", out=tmp_path / "run", scorers=["random:seed=3"])
+    assert list(run.manifest.configuration.scorers) == ["recency", "random:seed=3"]
+    tokens = run.tokens()
+    assert tokens[before.columns].equals(before)
+    assert tokens["score_random:seed=3"].notna().all()
+
+
+def test_an_import_that_was_killed_is_finished(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(*(with_spans(published_greedy(user_prompt=f"{n}?")) for n in range(3)))
+    whole = import_run(file, out=tmp_path / "whole")
+    scored: list[str] = []
+
+    def killed(self: Recency, chain: Any, *, loaded: object) -> Any:
+        if scored:
+            raise KeyboardInterrupt
+        scored.append(chain.chain_id)
+        return score(self, chain, loaded=None)
+
+    score = Recency.score
+    monkeypatch.setattr(Recency, "score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        import_run(file, out=tmp_path / "run")
+    status = open_run(tmp_path / "run").status()
+    assert (status.n_done, status.left) == (1, {"scorer recency": 2, "scorer random": 2})
+    monkeypatch.setattr(Recency, "score", score)
+    run = import_run(file, out=tmp_path / "run")
+    assert run.status().n_done == 3
+    assert run.tokens().equals(whole.tokens())
+    assert run.paths().equals(whole.paths())
 
 
 def test_text_that_names_special_tokens_stays_text(
@@ -705,18 +739,16 @@ def test_an_export_without_what_it_needs_names_the_remedy(
         assert not out.exists()
         return str(refused.value)
 
-    assert f"make one with: reasoning-anatomy annotate {run.folder}" in refusal(run)
+    assert f"has no annotator; add one: reasoning-anatomy annotate {run.folder}" in refusal(run)
     label(run)
     assert "chain 'c/0': " in refusal(run)
     assert "tokens were never deleted, but this format needs a deletion step of each; run greedy without keep_ratio" in refusal(
         run
     )
-    assert "has no annotation by 'nope'; it has crude" in refusal(run, annotator="nope")
+    assert "has no annotator 'nope'; it has crude" in refusal(run, annotator="nope")
     assert "has no strategy 'nope'; it has greedy" in refusal(run, strategy="nope")
     assert "unknown format 'csv'" in refusal(run, format="csv")
-    names = {
-        chain_id: Annotation("Other()", ("NOUN",) * run.measurement(chain_id).encoded.n_reasoning) for chain_id in run.chains
-    }
+    names = {chain_id: Annotation("Other()", ("NOUN",) * run.encoded(chain_id).n_reasoning) for chain_id in run.chains}
     run.write_annotations("other", names)
     assert "has the labels of crude, other; name one: --annotator crude" in refusal(run)
     whole = make_planted_run(tmp_path / "whole", chains)
@@ -724,8 +756,17 @@ def test_an_export_without_what_it_needs_names_the_remedy(
     assert "chain 'c/0', token 0: 'NOUN' is none of the categories of this format (SYMBOLIC_MATH, " in refusal(whole)
     whole.write_annotations("other", {"c/0": names["c/0"]})
     assert "chain 'c/1' has tokens without a category of 'other'" in refusal(whole)
+    for chain_id in whole.chains:
+        whole.layout.artefact(chain_id, "path", "greedy").unlink()
+    assert "has no chain with a path of 'greedy' to export; finish the run first" in refusal(whole, format="greedy_prunings")
     imported = import_run(write(published_tokens()), out=tmp_path / "imported")
     assert "so its tokens have no ids; import its file again with --model" in refusal(imported, format="greedy_prunings")
+
+
+def test_chains_that_the_strategy_could_not_prune_are_left_out_of_an_export(tmp_path: Path, planted: Run) -> None:
+    planted.layout.artefact("c/1", "path", "greedy").unlink()
+    file = export_run(planted, format="greedy_prunings")
+    assert [json.loads(line)["chain_id"] for line in file.read_text().splitlines()] == ["c/0", "c/2", "c/3"]
 
 
 @pytest.mark.parametrize("text", ["\nOutput Answer:\n", "\n\nOutput Reason:\n", "a\n\nOutput Reason Tokens (JSON Format)"])

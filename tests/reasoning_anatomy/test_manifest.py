@@ -1,4 +1,4 @@
-"""The record of a run: digest, differences, and what is refused."""
+"""The record of a run: how it grows, and what is refused."""
 
 import json
 from pathlib import Path
@@ -13,57 +13,91 @@ MODEL = ModelIdentity(
     id="m", revision=None, architecture="A", n_layers=2, n_heads=3, weights="w", template="t", dtype="float32",
     device="cpu", quantization=None,
 )  # fmt: skip
-CONFIGURATION = Configuration(
-    package="0.1.0", model=MODEL, encoding="E()", scorers={"a": "A()"}, strategies={"g": "G()"}, chains="c"
-)
-CHANGES: list[tuple[str, dict[str, Any]]] = [
-    ("package: '0.1.0' there, '9' now", {"package": "9"}),
-    ("encoding: 'E()' there, 'F()' now", {"encoding": "F()"}),
-    ("chains: 'c' there, 'd' now", {"chains": "d"}),
-    ("scorers.a: 'A()' there, 'B()' now", {"scorers": {"a": "B()"}}),
-    ("scorers.b: None there, 'B()' now", {"scorers": {"a": "A()", "b": "B()"}}),
-    ("strategies.g: 'G()' there, None now", {"strategies": {}}),
-    ("model.dtype: 'float32' there, 'bfloat16' now", {"model": MODEL.model_copy(update={"dtype": "bfloat16"})}),
-    ("model.revision: None there, 'abc' now", {"model": MODEL.model_copy(update={"revision": "abc"})}),
-    ("model.weights: 'w' there, 'x' now", {"model": MODEL.model_copy(update={"weights": "x"})}),
-    ("model.template: 't' there, 'u' now", {"model": MODEL.model_copy(update={"template": "u"})}),
+CONFIGURATION = Configuration(model=MODEL, encoding="E()", scorers={"a": "A(x=1, y='z')"}, strategies={"g": "G()"})
+
+
+def changed(**changes: Any) -> Configuration:
+    return CONFIGURATION.model_copy(update=changes)
+
+
+def of_model(**changes: Any) -> Configuration:
+    return changed(model=MODEL.model_copy(update=changes))
+
+
+REFUSED: list[tuple[str, Configuration]] = [
+    ("encoding: 'E()' there, 'F()' now", changed(encoding="F()")),
+    ("scorer 'a', x: '1' there, '2' now", changed(scorers={"a": "A(x=2, y='z')"})),
+    ("scorer 'a', y: \"'z'\" there, None now", changed(scorers={"a": "A(x=1)"})),
+    ("scorer 'a', new: None there, 'True' now", changed(scorers={"a": "A(x=1, y='z', new=True)"})),
+    ("scorer 'a', class: 'A' there, 'B' now", changed(scorers={"a": "B(x=1, y='z')"})),
+    ("strategy 'g', repr: 'G()' there, 'G(3)' now", changed(strategies={"g": "G(3)"})),
+    ("strategy 'g', class: 'G' there, None now; strategy 'g', repr: None there, '<G>' now", changed(strategies={"g": "<G>"})),
+    ("model.architecture: 'A' there, 'B' now", of_model(architecture="B")),
+    ("model.device: 'cpu' there, 'cuda' now", of_model(device="cuda")),
+    ("model.dtype: 'float32' there, 'bfloat16' now", of_model(dtype="bfloat16")),
+    ("model.n_heads: 3 there, 4 now", of_model(n_heads=4)),
+    ("model.n_layers: 2 there, 4 now", of_model(n_layers=4)),
+    ("model.quantization: None there, '4bit' now", of_model(quantization="4bit")),
+    ("model.template: 't' there, 'u' now", of_model(template="u")),
+    ("model.weights: 'w' there, 'x' now", of_model(weights="x")),
 ]
 
 
-@pytest.mark.parametrize(("difference", "changes"), CHANGES, ids=[words.partition(":")[0] for words, _ in CHANGES])
-def test_every_entry_changes_fingerprint_and_is_named(difference: str, changes: dict[str, Any]) -> None:
-    other = CONFIGURATION.model_copy(update=changes)
-    assert CONFIGURATION.differences(other) == [difference]
-    assert CONFIGURATION.fingerprint() != other.fingerprint()
+@pytest.mark.parametrize(("difference", "other"), REFUSED, ids=[words.partition(":")[0] for words, _ in REFUSED])
+def test_what_has_another_meaning_is_refused_and_named(difference: str, other: Configuration) -> None:
+    with pytest.raises(ValueError, match="now") as refused:
+        CONFIGURATION.grown(other)
+    assert str(refused.value) == difference
 
 
-def test_the_same_configuration_has_no_difference_and_one_fingerprint() -> None:
-    again = Configuration.model_validate_json(CONFIGURATION.model_dump_json())
-    assert CONFIGURATION.differences(again) == []
-    assert CONFIGURATION.fingerprint() == again.fingerprint()
-    assert len(CONFIGURATION.fingerprint()) == 64  # SHA-256 in hexadecimal
+def test_every_fact_of_a_model_pins_it_but_its_name_and_place() -> None:
+    named = {words.removeprefix("model.").partition(":")[0] for words, _ in REFUSED if words.startswith("model.")}
+    assert named | {"id", "revision"} == set(ModelIdentity.model_fields)
+    elsewhere = of_model(id="/models/m", revision="abc")
+    assert elsewhere.model is not None
+    assert elsewhere.model.digest() == MODEL.digest()
+    assert CONFIGURATION.grown(elsewhere) == CONFIGURATION  # what it was called first stays
+    digests = {other.model.digest() for words, other in REFUSED if words.startswith("model.") and other.model is not None}
+    assert len(digests | {MODEL.digest()}) == 9
+    assert {len(digest) for digest in digests} == {64}  # SHA-256 in hexadecimal
 
 
-def test_the_order_of_scorers_is_no_difference() -> None:
-    one = CONFIGURATION.model_copy(update={"scorers": {"a": "A()", "b": "B()"}})
-    two = CONFIGURATION.model_copy(update={"scorers": {"b": "B()", "a": "A()"}})
-    assert one.fingerprint() == two.fingerprint()
-    assert one.differences(two) == []
+def test_a_run_without_a_model_is_not_one_with_a_model() -> None:
+    imported = changed(model=None)
+    assert imported.grown(imported) == imported
+    for one, other in ((imported, CONFIGURATION), (CONFIGURATION, imported)):
+        with pytest.raises(ValueError, match=r"model\.weights: "):
+            one.grown(other)
 
 
-def test_all_differences_are_named_in_alphabetical_order() -> None:
-    other = CONFIGURATION.model_copy(update={"package": "9", "chains": "d"})
-    assert [words.partition(":")[0] for words in CONFIGURATION.differences(other)] == ["chains", "package"]
+def test_all_differences_are_named_in_order() -> None:
+    ours = changed(scorers={label: "A()" for label in "dbac"})
+    other = changed(model=MODEL.model_copy(update={"weights": "x"}), encoding="F()", scorers={label: "B()" for label in "cabd"})
+    with pytest.raises(ValueError, match="now") as refused:
+        ours.grown(other)
+    assert [words.partition(":")[0] for words in str(refused.value).split("; ")] == [
+        "model.weights", "encoding", "scorer 'a', class", "scorer 'b', class", "scorer 'c', class", "scorer 'd', class",
+    ]  # fmt: skip
+
+
+def test_other_labels_are_added_after_those_that_are_there() -> None:
+    grown = CONFIGURATION.grown(changed(scorers={"b": "B()", "a": CONFIGURATION.scorers["a"]}, strategies={"a": "G()"}))
+    assert list(grown.scorers.items()) == [("a", "A(x=1, y='z')"), ("b", "B()")]
+    assert list(grown.strategies.items()) == [("g", "G()"), ("a", "G()")]
+    assert (grown.model, grown.encoding) == (MODEL, "E()")
+
+
+def test_a_configuration_never_shrinks() -> None:
+    assert CONFIGURATION.grown(changed(scorers={}, strategies={})) == CONFIGURATION
+    assert CONFIGURATION.grown(CONFIGURATION) == CONFIGURATION
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     manifest = Manifest(
-        configuration=CONFIGURATION, versions={"torch": "2"}, n_chains=5, n_done=2, failed={"é": "not finite"},
-        checks={"x": 1e-7}, seconds={"load": 0.1},
-    )  # fmt: skip
+        package="0.2.0", configuration=CONFIGURATION, versions={"torch": "2"}, checks={"x": 1e-7}, seconds={"load": 0.1}
+    )
     write_manifest(tmp_path, manifest)
     assert read_manifest(tmp_path) == manifest
-    assert manifest.n_left == 2  # of 5, 2 are done and 1 failed
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
 
 
@@ -79,11 +113,11 @@ def test_a_folder_without_manifest_is_no_run(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"", "Invalid JSON"),
-        (b'{"format": 1', "Invalid JSON"),
+        (b'{"format": 2', "Invalid JSON"),
         (b"\xff\xfe", "Invalid JSON"),
         (b"[]", "object"),
-        (b"{}", "configuration: Field required"),
-        (b'{"unknown": 1}', "configuration: Field required"),
+        (b"{}", "package: Field required"),
+        (b'{"package": "0.2.0"}', "configuration: Field required"),
     ],
 )
 def test_a_damaged_manifest_is_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:
@@ -98,11 +132,29 @@ def test_a_damaged_manifest_is_refused_in_one_line(tmp_path: Path, content: byte
 
 
 def test_an_entry_of_another_version_is_named(tmp_path: Path) -> None:
-    write_manifest(tmp_path, Manifest(configuration=CONFIGURATION, versions={}, n_chains=1))
+    write_manifest(tmp_path, Manifest(package="0.2.0", configuration=CONFIGURATION, versions={}))
     facts = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(facts | {"colour": "red"}))
     with pytest.raises(RunError, match=r"run\.json: cannot be read \(colour: Extra inputs are not permitted\)"):
         read_manifest(tmp_path)
+
+
+def test_a_run_of_version_0_1_is_refused_in_a_sentence_that_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"format": 1, "configuration": {"package": "0.1.0"}, "n_chains": 5}))
+    with pytest.raises(RunError) as refused:
+        read_manifest(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path}: was written by version 0.1 of this package, whose layout this version does not read; measure its chains "
+        f"again (reasoning-anatomy run {tmp_path / 'chains.jsonl'} --out ANOTHER_FOLDER), or read it with version 0.1"
+    )
+
+
+@pytest.mark.parametrize("found", [3, "2.1", None])
+def test_a_run_of_another_layout_says_what_this_version_reads(tmp_path: Path, found: object) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"format": found, "colour": "red"}))
+    with pytest.raises(RunError) as refused:
+        read_manifest(tmp_path)
+    assert str(refused.value) == f"{tmp_path}: has layout {found!r}, this version reads 2; update reasoning-anatomy"
 
 
 @pytest.mark.parametrize("place", ["a folder", "below a file"])
@@ -119,4 +171,4 @@ def test_a_manifest_that_is_no_file_is_refused(tmp_path: Path, place: str) -> No
 
 def test_a_manifest_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        CONFIGURATION.package = "2"  # type: ignore[misc]
+        CONFIGURATION.encoding = "F()"  # type: ignore[misc]

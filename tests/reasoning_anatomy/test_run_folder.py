@@ -1,6 +1,7 @@
 """The run folder as a reader sees it."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,6 @@ import pytest
 
 from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
 from reasoning_anatomy.run.folder import Run, newest_run, open_run
-from reasoning_anatomy.run.measurement import Measurement, write_measurement
-from reasoning_anatomy.run.tables import write_tables
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
 
 Make = Callable[..., Run]
@@ -37,7 +36,7 @@ def run(tmp_path: Path, make_planted_run: Make, chains: list[ReasoningChain]) ->
 def annotate(run: Run, name: str = "words", *, confidence: bool = True) -> dict[str, Annotation]:
     labels = {}
     for number, chain_id in enumerate(run.measured):
-        n = run.measurement(chain_id).encoded.n_reasoning
+        n = run.encoded(chain_id).n_reasoning
         categories = tuple(f"{chain_id}{position}" for position in range(n))
         labels[chain_id] = Annotation(f"Annotator({name!r})", categories, np.linspace(0, 1, n) * number if confidence else None)
     run.write_annotations(name, labels)
@@ -52,23 +51,96 @@ def test_a_folder_without_manifest_is_no_run(tmp_path: Path) -> None:
 
 def test_a_run_opens_from_text_or_path(run: Run) -> None:
     assert open_run(str(run.folder)) == open_run(run.folder) == run
-    assert open_run(run.folder).manifest.n_done == 5
+    assert open_run(run.folder).status().n_done == 5
 
 
 def test_chains_come_in_the_order_of_the_input(run: Run, chains: list[ReasoningChain]) -> None:
     assert list(run.chains.values()) == chains
     assert run.measured == IDS
-    run.measurement_path("001").unlink()
+    shutil.rmtree(run.layout.chain("001"))
     assert run.measured == ["NA", "a/b", "😀", "null"]
 
 
-def test_a_chain_that_is_not_there_or_not_measured_is_named(run: Run) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [
+        Run.measurement,
+        Run.encoded,
+        lambda run, chain_id: run.token_scores(chain_id, "answer_attention"),
+        lambda run, chain_id: run.path(chain_id, "greedy"),
+    ],
+    ids=["measurement", "encoded", "token_scores", "path"],
+)
+def test_a_chain_that_the_run_does_not_have_is_named(run: Run, read: Callable[[Run, str], object]) -> None:
     with pytest.raises(RunError, match=r"run: has no chain 'zzz'$"):
-        run.measurement("zzz")
-    run.measurement_path("001").unlink()
-    with pytest.raises(
-        RunError, match=r"chain '001' is not measured; run the same command again, or see 'failed' in run\.json"
-    ):
+        read(run, "zzz")
+
+
+def test_a_chain_that_is_not_measured_is_named(run: Run) -> None:
+    run.layout.encoded("001").unlink()
+    for read in (run.measurement, run.encoded):
+        with pytest.raises(
+            RunError, match=r"chain '001' is not measured; run the same command again, or see the reason in failed/"
+        ):
+            read("001")
+
+
+def test_a_chain_is_measured_if_something_has_been_measured_on_it(run: Run) -> None:
+    run.layout.artefact("NA", "score", "answer_attention").unlink()
+    run.layout.artefact("001", "path", "greedy").unlink()
+    for stage, label in (("score", "answer_attention"), ("path", "greedy")):
+        run.layout.artefact("a/b", stage, label).unlink()
+    run.layout.encoded("😀").unlink()
+    assert run.measured == ["NA", "001", "null"]
+
+
+def test_what_was_not_measured_is_none_and_what_was_not_asked_for_is_named(run: Run) -> None:
+    run.layout.artefact("001", "score", "answer_attention").unlink()
+    run.layout.artefact("001", "path", "greedy").unlink()
+    assert run.token_scores("001", "answer_attention") is None
+    assert run.missing_score("001", "answer_attention") is None
+    assert run.path("001", "greedy") is None
+    with pytest.raises(RunError, match=r"has no scorer 'nope'; it has answer_attention"):
+        run.token_scores("001", "nope")
+    with pytest.raises(RunError, match=r"has no strategy 'nope'; it has greedy"):
+        run.path("001", "nope")
+
+
+def test_a_measurement_is_all_that_is_there(run: Run) -> None:
+    found = run.measurement("001")
+    scores, path = run.token_scores("001", "answer_attention"), run.path("001", "greedy")
+    assert scores is not None
+    assert scores.profile is not None
+    assert path is not None
+    np.testing.assert_array_equal(found.encoded.reasoning_ids, run.encoded("001").reasoning_ids)
+    np.testing.assert_array_equal(found.scores["answer_attention"], scores.score)
+    np.testing.assert_array_equal(found.profiles["answer_attention"].received, scores.profile.received)
+    np.testing.assert_array_equal(found.paths["greedy"].deleted, path.deleted)
+    assert (list(found.scores), list(found.profiles), list(found.paths)) == (
+        ["answer_attention"],
+        ["answer_attention"],
+        ["greedy"],
+    )
+    run.layout.artefact("001", "score", "answer_attention").unlink()
+    run.layout.artefact("001", "path", "greedy").unlink()
+    found = run.measurement("001")
+    assert (found.scores, found.profiles, found.paths, found.missing_scores) == ({}, {}, {}, {})
+
+
+def test_a_score_that_a_scorer_does_not_have_is_missing_with_its_reason(run: Run) -> None:
+    run.layout.artefact("001", "score", "answer_attention").unlink()
+    run.layout.missing_score("001", "answer_attention").write_text('{"reason": "the reasoning is one token"}')
+    found = run.measurement("001")
+    assert np.isnan(found.scores["answer_attention"]).tolist() == [True] * 10
+    assert found.missing_scores == {"answer_attention": "the reasoning is one token"}
+    assert run.missing_score("001", "answer_attention") == "the reasoning is one token"
+
+
+def test_spans_are_read_without_attention_or_paths(run: Run) -> None:
+    run.layout.artefact("001", "score", "answer_attention").write_bytes(b"broken")
+    run.layout.artefact("001", "path", "greedy").write_bytes(b"broken")
+    assert run.encoded("001").n_reasoning == 10
+    with pytest.raises(RunError, match="cannot be read"):
         run.measurement("001")
 
 
@@ -95,7 +167,7 @@ def test_a_folder_without_runs_says_how_to_make_one(tmp_path: Path, exists: bool
     )
 
 
-def test_tokens_are_those_of_the_chain_files(run: Run, chains: list[ReasoningChain]) -> None:
+def test_tokens_are_those_of_the_files_of_the_chains(run: Run, chains: list[ReasoningChain]) -> None:
     tokens = run.tokens()
     assert list(tokens.columns) == [
         "chain_id", "question_id", "position", "token_id", "text", "start", "end", "step", "score_answer_attention",
@@ -215,49 +287,14 @@ def test_paths_have_a_row_for_the_unpruned_chain_and_one_per_deletion(run: Run) 
         "nll_reasoning",
     ]  # fmt: skip
     for chain_id in IDS:
-        rows, path = paths[paths["chain_id"] == chain_id], run.measurement(chain_id).paths["greedy"]
+        rows, path = paths[paths["chain_id"] == chain_id], run.path(chain_id, "greedy")
+        assert path is not None
         assert rows["deletion_step"].tolist() == list(range(7))  # 6 of 10 tokens are deleted
         assert rows["position"].isna().tolist() == [True] + [False] * 6
         assert rows["position"].tolist()[1:] == path.deleted.tolist()
         assert rows["nll_answer"].tolist() == path.nll_answer.tolist()
         assert rows["margin"].isna().tolist() == [True] + [False] * 6
         assert set(rows["strategy"]) == {"greedy"}
-
-
-def test_the_same_chain_files_give_the_same_bytes(run: Run) -> None:
-    names = ("tokens.parquet", "paths.parquet")
-    before = [(run.folder / name).read_bytes() for name in names]
-    write_tables(open_run(run.folder))
-    assert [(run.folder / name).read_bytes() for name in names] == before
-
-
-def test_more_chains_than_a_row_group_are_all_there(tmp_path: Path, make_planted_run: Make) -> None:
-    chains = [
-        ReasoningChain(chain_id=f"c{n}", question_id="q", question="Q", reasoning="a b. c", answer="A") for n in range(130)
-    ]
-    run = make_planted_run(tmp_path, chains)
-    assert run.tokens().groupby("chain_id", sort=False).size().to_dict() == {f"c{n}": 4 for n in range(130)}
-
-
-def test_a_run_without_strategies_has_tokens_and_an_empty_table_of_paths(run: Run) -> None:
-    for chain_id in IDS:
-        measurement = run.measurement(chain_id)
-        write_measurement(run.measurement_path(chain_id), Measurement(measurement.encoded), fingerprint="planted")
-    columns = run.paths().columns
-    write_tables(run)
-    assert run.paths().empty
-    assert run.paths().columns.tolist() == columns.tolist()
-    assert len(run.tokens()) == 50
-    assert not any(name.startswith(("score_", "deletion_step_")) for name in run.tokens().columns)
-
-
-def test_nothing_measured_is_nothing_to_tabulate(run: Run) -> None:
-    for chain_id in IDS:
-        run.measurement_path(chain_id).unlink()
-    before = (run.folder / "tokens.parquet").read_bytes()
-    with pytest.raises(RunError, match=r"no chain was measured, so there is nothing to tabulate; see 'failed' in run\.json"):
-        write_tables(run)
-    assert (run.folder / "tokens.parquet").read_bytes() == before
 
 
 @pytest.mark.parametrize(("name", "read"), [("tokens.parquet", Run.tokens), ("paths.parquet", Run.paths)])
