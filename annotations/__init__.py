@@ -18,7 +18,7 @@ __all__ = ["annotate_run", "label_spans"]
 def label_spans(
     text: str,
     spans: Sequence[tuple[int, int]] | npt.NDArray[np.integer],
-    annotator: str = "spacy",
+    annotator: str = "rules",
     question: str | None = None,
 ) -> list[str]:
     """Category of every token of a text.
@@ -30,7 +30,7 @@ def label_spans(
     spans
         (n, 2) half-open character spans of its tokens.
     annotator
-        Key and options of an annotator: ``"spacy"``, ``"spacy:model=blank"``.
+        Key and options of an annotator: ``"rules"``, ``"rules:model=blank"``.
     question
         The problem that the reasoning solves, where known: it tells the story's words from the solver's.
 
@@ -53,7 +53,7 @@ def label_spans(
 def annotate_run(
     run: Run,
     *,
-    annotator: str = "spacy",
+    annotator: str = "rules",
     name: str | None = None,
     progress: Callable[[Iterable[str]], Iterable[str]] | None = None,
 ) -> Path:
@@ -67,7 +67,7 @@ def annotate_run(
         Key and options of an annotator.
     name
         Under which the labels are kept: that of the file and of the columns. Where None, the annotator's own, with the options
-        that differ from the default: ``spacy``, ``spacy-model-blank``.
+        that differ from the default: ``rules``, ``rules-model-blank``.
     progress
         Wraps the iteration over the chains, as ``tqdm.tqdm`` does.
 
@@ -88,7 +88,7 @@ def annotate_run(
         raise AnnotationError(f"{run.folder}: has no measured chain to annotate; finish the run first")
     kept_as = name or str(getattr(plugin, "name", re.sub(r"[^\w.]+", "-", plugins.label(plugin), flags=re.ASCII)))
     expect_annotator_name(kept_as)
-    _expect_own(run, kept_as, type(plugin).__name__)
+    _expect_own(run, kept_as, plugins.key_of(plugin))
     labels = {}
     for chain_id in progress(measured) if progress else measured:
         chain, encoded = run.chains[chain_id], run.measurement(chain_id).encoded
@@ -100,7 +100,11 @@ def annotate_run(
     return run.write_annotations(kept_as, labels)
 
 
-def _expect_own(run: Run, name: str, class_name: str) -> None:
-    """Refuse a name under which somebody else's labels are kept: labels of people cannot be made again."""
-    if name in run.annotators and not (kept := run.annotator(name)).startswith(f"{class_name}("):
-        raise AnnotationError(f"{run.folder}: {name!r} holds the labels of {kept}; give another name with --as")
+def _expect_own(run: Run, name: str, key: str) -> None:
+    """Refuse a name that holds labels of another annotator: those of people cannot be made again."""
+    if name not in run.annotators:
+        return
+    provenance = run.annotator(name)
+    class_name = provenance.partition("(")[0].lower()  # a plugin's class has the name of its key, now or formerly
+    if class_name not in {own.replace("_", "") for own in (key, *plugins.available("annotator")[key].also_called)}:
+        raise AnnotationError(f"{run.folder}: {name!r} holds the labels of {provenance}; give another name with --as")

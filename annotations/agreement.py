@@ -1,4 +1,4 @@
-"""How well an annotator agrees with gold labels: ``python -m annotations.agreement [GOLD.jsonl] [--annotator spacy]``."""
+"""How well an annotator agrees with gold labels: ``python -m annotations.agreement [GOLD.jsonl] [--annotator rules]``."""
 
 import argparse
 import json
@@ -83,7 +83,7 @@ def read_gold(path: str | Path = DEV) -> list[GoldChain]:
     return chains
 
 
-def measure_agreement(chains: Sequence[GoldChain], *, annotator: str = "spacy") -> Agreement:
+def measure_agreement(chains: Sequence[GoldChain], *, annotator: str = "rules") -> Agreement:
     """Label the units of gold chains and compare.
 
     Parameters
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the agreement of an annotator with a file of gold labels."""
     parser = argparse.ArgumentParser(prog="python -m annotations.agreement", description="Agreement with gold labels.")
     parser.add_argument("gold", nargs="?", default=DEV, type=Path, help="file of gold labels; default: the package's own")
-    parser.add_argument("--annotator", default="spacy", help="key and options, as in spacy:model=blank")
+    parser.add_argument("--annotator", default="rules", help="key and options, as in rules:model=blank")
     chosen = parser.parse_args(arguments)
     try:
         sys.stdout.write(report(measure_agreement(read_gold(chosen.gold), annotator=chosen.annotator)))

@@ -58,7 +58,7 @@ class Weights:
 class Learned:
     """Six categories from a logistic regression over characters, neighbours, tags, dependencies and the question.
 
-    Each unit is decided by itself, without the rules and lexicons of the ``spacy`` annotator; a token takes the category
+    Each unit is decided by itself, without the rules and lexicons of ``rules``; a token takes the category
     of the unit it overlaps most. `docs/annotation.md` says how well, on chains held out of the training.
 
     Attributes
@@ -66,7 +66,7 @@ class Learned:
     weights
         File that ``python -m annotations.train`` wrote; empty for the one that comes with the package.
     model
-        Name of an installed spaCy pipeline for English, as for the ``spacy`` annotator.
+        Name of an installed spaCy pipeline for English, as for ``rules``.
     """
 
     weights: str = ""

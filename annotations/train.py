@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m annotations.train", description="Train the learned annotator.")
     parser.add_argument("gold", nargs="+", type=Path, help="files of gold labels")
     parser.add_argument("--out", required=True, type=Path, help="file to write; name it in learned:weights=FILE")
-    parser.add_argument("--model", default="auto", help="spaCy pipeline, as for the spacy annotator")
+    parser.add_argument("--model", default="auto", help="spaCy pipeline, as for the annotator rules")
     chosen = parser.parse_args(arguments)
     try:
         examples = read_examples([chain for path in chosen.gold for chain in read_gold(path)], model=chosen.model)

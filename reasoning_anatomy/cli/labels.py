@@ -12,7 +12,7 @@ from reasoning_anatomy.cli._app import RunArgument, app, say
 @app.command
 def annotate(
     run: RunArgument,
-    annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "spacy",
+    annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "rules",
     name: Annotated[str | None, arg(name="as", help="Name of the labels; the annotator's own where left out.")] = None,
 ) -> None:
     """Give every reasoning token of a run its functional category."""

@@ -50,7 +50,7 @@ def test_the_unseen_file_holds_what_its_readme_says():
 
 
 def test_lexicons_alone_agree_a_little_less():
-    agreement = measure_agreement(read_gold(), annotator="spacy:model=blank")
+    agreement = measure_agreement(read_gold(), annotator="rules:model=blank")
     assert agreement.kappa_categories > 0.95
     assert agreement.kappa_classes > 0.97
 
@@ -59,9 +59,9 @@ def test_the_table_is_that_of_scikit_learn(annotator):
     chains = read_gold()[:2]
     gold = [category for chain in chains for category in chain.category]
     predicted = [
-        name for chain in chains for name in label_spans(chain.reasoning, chain.spans, "spacy:model=blank", chain.question)
+        name for chain in chains for name in label_spans(chain.reasoning, chain.spans, "rules:model=blank", chain.question)
     ]
-    agreement = measure_agreement(chains, annotator="spacy:model=blank")
+    agreement = measure_agreement(chains, annotator="rules:model=blank")
     expected = f1_score(gold, predicted, labels=list(CATEGORIES), average=None, zero_division=0.0)
     assert agreement.table["f1"].tolist() == pytest.approx(expected.tolist())
     assert agreement.confusions["n_units"].sum() == sum(a != b for a, b in zip(gold, predicted, strict=True))
@@ -88,7 +88,7 @@ def test_a_bad_line_of_gold_is_named(tmp_path, line, message):
 
 
 def test_the_command_prints_table_kappa_and_confusions(capsys):
-    assert main(["--annotator", "spacy:model=blank"]) == 0
+    assert main(["--annotator", "rules:model=blank"]) == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in (*CATEGORIES, "kappa, six categories", "kappa, two classes", "examples"))
 

@@ -14,7 +14,7 @@ from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 
 TEXT = "So 48 / 2 = 24 clips, and \\( 3x - 8 = 43 \\).\n\nTherefore, it doesn't cost $1,200 per week 😀 ÷ 2."
-BLANK = "spacy:model=blank"
+BLANK = "rules:model=blank"
 
 UNITS, NAMES = [(0, 5), (6, 9)], ["FUNCTION", "SYMBOLIC_MATH"]
 

@@ -37,7 +37,7 @@ Rows = list[dict[str, str]]
 @pytest.fixture
 def run(tmp_path, make_planted_run) -> Run:
     run = make_planted_run(tmp_path / "run", CHAINS)
-    annotate_run(run, annotator="spacy:model=blank", name="spacy")
+    annotate_run(run, annotator="rules:model=blank", name="rules")
     return run
 
 
@@ -117,7 +117,7 @@ def test_labels_come_back_from_any_spreadsheet_program(
     sheet = write(tmp_path / "alice.csv", filled, delimiter=delimiter, encoding=encoding, end=end)
     path = import_labels(run, sheet, name="alice")
     assert path == run.folder / "annotations" / "alice.parquet"
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
     assert run.annotator("alice") == "HumanLabels('alice.csv')"
 
 
@@ -125,7 +125,7 @@ def test_small_letters_and_spaces_are_forgiven(run: Run, tmp_path: Path, filled:
     for row in filled:
         row["category"] = f" {row['category'].lower()} "
     import_labels(run, write(tmp_path / "a.csv", filled), name="alice")
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
 
 
 def test_labels_of_units_reach_the_tokens(run: Run, tmp_path: Path, filled: Rows) -> None:
@@ -178,7 +178,7 @@ def test_missing_labels_are_accepted_only_where_asked_for_and_stay_missing(run: 
     sheet = write(tmp_path / "a.csv", kept)
     assert "line 5" in refused(run, sheet)
     import_labels(run, sheet, name="alice", partial=True)
-    assert categories(run, "alice") == [*categories(run, "spacy")[:3], *[None] * (len(run.tokens()) - 3)]
+    assert categories(run, "alice") == [*categories(run, "rules")[:3], *[None] * (len(run.tokens()) - 3)]
 
 
 def test_an_empty_sheet_is_refused_even_so(run: Run, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_an_annotator_does_not_replace_the_labels_of_a_person(run: Run, tmp_path
     path = import_labels(run, write(tmp_path / "a.csv", filled), name="alice")
     before = path.read_bytes()
     with pytest.raises(AnnotationError, match=r"'alice' holds the labels of HumanLabels.*; give another name with --as"):
-        annotate_run(run, annotator="spacy:model=blank", name="alice")
+        annotate_run(run, annotator="rules:model=blank", name="alice")
     assert path.read_bytes() == before
 
 
@@ -235,7 +235,7 @@ def test_tasks_are_those_of_label_studio(run: Run, tmp_path: Path) -> None:
     for task, chain in zip(tasks, CHAINS, strict=True):
         assert task["data"] == {"chain_id": chain.chain_id, "question": chain.question, "text": chain.reasoning}
         (prediction,) = task["predictions"]
-        assert prediction["model_version"] == "spacy"
+        assert prediction["model_version"] == "rules"
         as_browsers_count = chain.reasoning.encode("utf-16-le")
         for result, (start, end) in zip(prediction["result"], units_of(chain.reasoning), strict=True):
             value = result["value"]
@@ -284,7 +284,7 @@ def test_labels_come_back_from_label_studio(run: Run, tmp_path: Path, labelled: 
     labelled[1]["annotations"].append({"was_cancelled": True, "completed_by": 2, "result": []})
     labelled[1]["annotations"][0]["completed_by"] = {"id": 1, "email": "a@example.org"}
     import_labels(run, save(tmp_path / "export.json", labelled), name="alice")
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
 
 
 def test_one_of_several_people_is_chosen(run: Run, tmp_path: Path, labelled: list[dict]) -> None:
@@ -293,7 +293,7 @@ def test_one_of_several_people_is_chosen(run: Run, tmp_path: Path, labelled: lis
     path = save(tmp_path / "export.json", labelled)
     assert "task 1: has 2 annotations, by 1, 2; name one: --completed-by ID" in refused(run, path)
     import_labels(run, path, name="alice", completed_by=1)
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
 
 
 def change(task: dict, **value: object) -> None:
@@ -335,7 +335,7 @@ def test_a_file_that_is_no_export_is_refused(run: Run, tmp_path: Path, content: 
 
 
 def test_an_unknown_annotator_to_suggest_is_told(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="has no labels named 'bob'; it has spacy"):
+    with pytest.raises(AnnotationError, match="has no labels named 'bob'; it has rules"):
         export_labels(run, tmp_path / "a.csv", annotator="bob")
 
 
@@ -370,9 +370,9 @@ def test_tokens_of_a_real_model_lose_hardly_a_label() -> None:
     n_units = n_same = 0
     for chain in read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl"))):
         units, spans = units_of(chain.reasoning), encoder.encode(chain).spans
-        category = label_spans(chain.reasoning, units, "spacy:model=blank", chain.question)
+        category = label_spans(chain.reasoning, units, "rules:model=blank", chain.question)
         tokens = to_tokens(chain.reasoning, spans, UnitLabels(category), annotator="A()").category
-        assert list(tokens) == label_spans(chain.reasoning, spans, "spacy:model=blank", chain.question)  # aligned alike
+        assert list(tokens) == label_spans(chain.reasoning, spans, "rules:model=blank", chain.question)  # aligned alike
         n_same += sum(a == b for a, b in zip(category, from_tokens(units, spans, tokens), strict=True))
         n_units += len(units)
     assert n_same / n_units == pytest.approx(0.9986, abs=0.001)  # what docs/human-labels.md says; one token may show two units

@@ -35,7 +35,7 @@ def weights_file(tmp_path, trained):
 
 
 def test_symbols_and_discourse_are_told_apart(annotator):
-    learned = annotator.replace("spacy", "learned")
+    learned = annotator.replace("rules", "learned")
     assert label_spans(TEXT, SPANS, learned) == ["META_DISCOURSE"] + ["SYMBOLIC_MATH"] * 5 + ["ENTITY_NAME"]
 
 
@@ -143,9 +143,9 @@ def test_it_stands_beside_the_default_in_a_run(tmp_path, make_planted_run):
         chain_id="a", question_id="q", question="Tom has 5 pens.", reasoning="So Tom has 5 + 3 = 8 pens.", answer="8"
     )
     run = make_planted_run(tmp_path / "run", [chain])
-    for annotator in ("spacy:model=blank", "learned:model=blank"):
+    for annotator in ("rules:model=blank", "learned:model=blank"):
         annotate_run(run, annotator=annotator)
-    assert run.annotators == ["learned-model-blank", "spacy-model-blank"]
+    assert run.annotators == ["learned-model-blank", "rules-model-blank"]
     assert run.tokens()["confidence_learned-model-blank"].between(0, 1).all()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ with and without a parser: (right + 1) / (labelled + 2) of 3,633 units."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spacy:
+class Rules:
     """Six categories from a grammar of symbols, spaCy's tags and dependencies, and lexicons.
 
     A unit's category is decided on the text and the question, before any token is looked at; a token takes the category
@@ -37,9 +37,11 @@ class Spacy:
     Examples
     --------
     >>> text = "So 48 / 2 = 24 clips"
-    >>> Spacy(model="blank").annotate(text, [(0, 2), (2, 5), (5, 7), (7, 9), (9, 11), (11, 14), (14, 20)]).category
+    >>> Rules(model="blank").annotate(text, [(0, 2), (2, 5), (5, 7), (7, 9), (9, 11), (11, 14), (14, 20)]).category
     ('META_DISCOURSE', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'ENTITY_NAME')
     """
+
+    also_called: ClassVar[tuple[str, ...]] = ("spacy",)
 
     model: str = "auto"
 
@@ -68,14 +70,14 @@ class Spacy:
             A span does not fit the text, or the spaCy model is not installed.
         """
         checked = check_spans(spans, len(text))
-        pipeline = pipeline_for(self.model, annotator="spacy")
+        pipeline = pipeline_for(self.model, annotator="rules")
         labelled = label_text(text, question, pipeline)
         units = [(unit.start, unit.end) for unit in labelled.layout.units]
         owners = deciding_units(checked, units, labelled.category, in_formula=labelled.layout.formula, text=text)
         trust = CONFIDENCE["parser" in pipeline.pipe_names]
         name, _, version = name_of(pipeline).partition(" ")  # of the pipeline that was found, whatever was asked for
         return Annotation(
-            f"{Spacy(model=name)!r} {version}".rstrip(),
+            f"{Rules(model=name)!r} {version}".rstrip(),
             tuple(FUNCTION if index == NO_UNIT else labelled.category[index] for index in owners),
             np.array([trust["symbol" if index == NO_UNIT else labelled.layer[index]] for index in owners], np.float64),
         )

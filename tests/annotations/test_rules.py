@@ -8,7 +8,7 @@ import pytest
 
 from annotations import label_spans
 from annotations._text.parse import load_pipeline
-from annotations.spacy import CONFIDENCE, Spacy
+from annotations.rules import CONFIDENCE, Rules
 from reasoning_anatomy import plugins
 from reasoning_anatomy.categories import CATEGORIES, class_of
 from reasoning_anatomy.errors import AnnotationError, PluginError
@@ -17,25 +17,30 @@ TEXT, SPANS = "So 48 / 2 = 24 clips", [(0, 2), (3, 5), (6, 7), (14, 20)]
 
 
 def test_the_annotation_says_who_made_it():
-    annotation = Spacy(model="blank").annotate(TEXT, SPANS)
-    assert annotation.annotator == "Spacy(model='blank')"
+    annotation = Rules(model="blank").annotate(TEXT, SPANS)
+    assert annotation.annotator == "Rules(model='blank')"
     assert annotation.confidence is not None
     assert annotation.confidence.tolist() == [CONFIDENCE[False][layer] for layer in ("special", "symbol", "symbol", "inferred")]
     assert annotation.category == ("META_DISCOURSE", "SYMBOLIC_MATH", "SYMBOLIC_MATH", "ENTITY_NAME")
 
 
 def test_the_folder_lists_it():
-    assert plugins.available("annotator")["spacy"].class_name == "Spacy"
+    assert plugins.available("annotator")["rules"].class_name == "Rules"
+
+
+def test_its_former_key_is_accepted():
+    assert plugins.load("annotator", "spacy:model=blank") == Rules(model="blank")
+    assert label_spans(TEXT, SPANS, "spacy:model=blank") == label_spans(TEXT, SPANS, "rules:model=blank")
 
 
 def test_an_unknown_annotator_lists_those_that_exist():
-    with pytest.raises(PluginError, match=r"available: .*spacy"):
+    with pytest.raises(PluginError, match=r"available: .*rules"):
         label_spans(TEXT, SPANS, "mind_reader")
 
 
 def test_a_model_that_is_not_installed_is_named_with_the_remedy():
     with pytest.raises(AnnotationError, match=r"'xx_none' is not installed; .*python -m spacy download xx_none"):
-        Spacy(model="xx_none").annotate(TEXT, SPANS)
+        Rules(model="xx_none").annotate(TEXT, SPANS)
 
 
 def test_without_any_model_it_warns_once_and_still_labels(monkeypatch):
@@ -45,7 +50,7 @@ def test_without_any_model_it_warns_once_and_still_labels(monkeypatch):
         with pytest.warns(UserWarning, match="python -m spacy download en_core_web_sm"):
             first = label_spans(TEXT, SPANS)
         second = label_spans(TEXT, SPANS)  # a second warning would be an error
-        assert first == second == list(Spacy(model="blank").annotate(TEXT, SPANS).category)
+        assert first == second == list(Rules(model="blank").annotate(TEXT, SPANS).category)
     finally:
         load_pipeline.cache_clear()
 
