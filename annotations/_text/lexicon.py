@@ -64,9 +64,9 @@ def phrases() -> Phrases:
 
 
 @cache
-def role(name: str) -> frozenset[str]:
-    """Return one of the short lists of ``roles.toml``."""
-    return frozenset(_read("roles")[name]["words"].split())
+def word_list(name: str) -> frozenset[str]:
+    """Return one of the short lists of ``word_lists.toml``."""
+    return frozenset(_read("word_lists")[name]["words"].split())
 
 
 def category_of(form: str, part: str = OTHER) -> str | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from annotations._text import lexicon
 from annotations._text.layout import Layout
-from annotations._text.lexicon import role
+from annotations._text.lexicon import word_list
 from annotations._text.units import Kind
 from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
 
@@ -56,7 +56,7 @@ def _category_in_formula(layout: Layout, index: int) -> str:
 
 def _category_in_prose(layout: Layout, index: int) -> str:
     symbol = layout.units[index].text
-    if symbol in role("operators") or symbol in _CURRENCY or (symbol[0] == "=" and symbol.strip("=") == ""):
+    if symbol in word_list("operators") or symbol in _CURRENCY or (symbol[0] == "=" and symbol.strip("=") == ""):
         return SYMBOLIC_MATH
     if symbol in {"-", "–", "—", "--"}:
         return SYMBOLIC_MATH if _is_minus(layout, index) else FUNCTION
@@ -176,10 +176,10 @@ def _category_of_letters(layout: Layout, index: int) -> str | None:
         return SYMBOLIC_MATH
     if layout.formula[index] and not layout.in_text[index]:
         return _category_in_latex(layout, index)
-    if unit.lower in role("functions") and (_is_operand(layout, index + 1) and layout.word(index + 1) != ")"):
+    if unit.lower in word_list("functions") and (_is_operand(layout, index + 1) and layout.word(index + 1) != ")"):
         return SYMBOLIC_MATH if unit.lower not in ("max", "min") or layout.word(index + 1) == "(" else None
     if unit.text.isupper() and 2 <= len(unit.text) <= 4 and unit.text.isascii():
-        beside = layout.word(index - 1) in role("geometry") | {"=", "+", "∠"}
+        beside = layout.word(index - 1) in word_list("geometry") | {"=", "+", "∠"}
         return SYMBOLIC_MATH if beside or (layout.labels and set(unit.text) <= layout.labels) else None
     return None
 
@@ -212,8 +212,8 @@ def _category_in_latex(layout: Layout, index: int) -> str | None:
         return None
     if len(unit.text) <= 3 or (unit.text.isupper() and len(unit.text) <= 6):
         known = lexicon.entries().get(unit.lower)
-        return SYMBOLIC_MATH if known is None or unit.lower in role("functions") or len(unit.text) < 3 else None
-    return SYMBOLIC_MATH if unit.lower in role("functions") else None
+        return SYMBOLIC_MATH if known is None or unit.lower in word_list("functions") or len(unit.text) < 3 else None
+    return SYMBOLIC_MATH if unit.lower in word_list("functions") else None
 
 
 def _units_of_measure() -> frozenset[str]:
@@ -240,7 +240,7 @@ def _category_of_letter(layout: Layout, index: int) -> str | None:
     if letter in "aAI":
         listed = letter in layout.variables and letter != "I" and after in {"and", ",", ")", "is", ".", "be"}
         pauses = after in {"and", "is", "has", ",", ".", ":", "'s", "to", ")"}
-        named = letter == "A" and (before in role("geometry") or pauses or _is_inside_sentence(layout, index))
+        named = letter == "A" and (before in word_list("geometry") or pauses or _is_inside_sentence(layout, index))
         if not (beside_operator or listed):
             return _category_of_label(layout, index) if named else None
     return _category_of_label(layout, index)
@@ -256,7 +256,7 @@ def _category_of_label(layout: Layout, index: int) -> str:
     """``train B`` is a thing's name; ``point B`` and ``B = 5`` are symbols."""
     letter, noun = layout.units[index].text, layout.word(index - 1)
     is_name = letter.isupper() and letter not in layout.formula_letters and layout.is_word(index - 1)
-    is_noun = lexicon.category_of(noun) in (None, ENTITY_NAME) and noun not in role("geometry")
+    is_noun = lexicon.category_of(noun) in (None, ENTITY_NAME) and noun not in word_list("geometry")
     return ENTITY_NAME if is_name and is_noun else SYMBOLIC_MATH
 
 
@@ -289,6 +289,6 @@ def _holds_formula(layout: Layout, labels: list[str | None], opening: int, closi
         others = {layout.units[index].text for index in inner if labels[index] == FUNCTION}
         return others <= {",", ";", ":", "'", "."}
     outside = {layout.word(opening - 1), layout.word(closing + 1)}
-    has_operator = any(layout.units[index].text in role("operators") | {"-", "/"} for index in symbols)
+    has_operator = any(layout.units[index].text in word_list("operators") | {"-", "/"} for index in symbols)
     grammar = any(lexicon.category_of(layout.word(index)) not in (None, ENTITY_NAME) for index in words)
     return (has_operator and not grammar) or bool(outside & {"*", "/", "×", "÷", "="})

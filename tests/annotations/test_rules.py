@@ -20,7 +20,7 @@ def test_the_annotation_says_who_made_it():
     annotation = Rules(model="blank").annotate(TEXT, SPANS)
     assert annotation.annotator == "Rules(model='blank')"
     assert annotation.confidence is not None
-    assert annotation.confidence.tolist() == [CONFIDENCE[False][layer] for layer in ("special", "symbol", "symbol", "inferred")]
+    assert annotation.confidence.tolist() == [CONFIDENCE[False][level] for level in ("special", "symbol", "symbol", "inferred")]
     assert annotation.category == ("META_DISCOURSE", "SYMBOLIC_MATH", "SYMBOLIC_MATH", "ENTITY_NAME")
 
 
@@ -53,6 +53,43 @@ def test_without_any_model_it_warns_once_and_still_labels(monkeypatch):
         assert first == second == list(Rules(model="blank").annotate(TEXT, SPANS).category)
     finally:
         load_pipeline.cache_clear()
+
+
+WITHOUT_SPACY = """
+import sys, warnings
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "spacy": raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from annotations._text import parse
+parse.MODELS = ()  # a model brings spaCy, so where spaCy is absent there is none
+from annotations import label_spans
+warnings.simplefilter("error")
+"""
+
+
+def without_spacy(statement: str) -> subprocess.CompletedProcess[str]:
+    code = f"{WITHOUT_SPACY}{statement}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_characters_and_lexicons_alone_need_no_spacy():
+    done = without_spacy(f"print(label_spans({TEXT!r}, {SPANS!r}, 'rules:model=blank'))")
+    assert done.stdout == f"{label_spans(TEXT, SPANS, 'rules:model=blank')}\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("annotator", "message"),
+    [
+        ("rules", "UserWarning: no English spaCy model is installed, so words are labelled by lexicons alone and less exactly"),
+        ("rules:model=en_core_web_md", "AnnotationError: rules:model=en_core_web_md needs spaCy; install it with: pip install"),
+    ],
+)
+def test_what_needs_spacy_says_so_with_the_remedy(annotator, message):
+    done = without_spacy(f"label_spans({TEXT!r}, {SPANS!r}, {annotator!r})")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "pip install 'reasoning-anatomy[annotate]'" in done.stderr
 
 
 def test_importing_the_package_loads_neither_spacy_nor_torch():
