@@ -181,7 +181,7 @@ def test_a_hundred_thousand_characters_are_labelled(pattern: str) -> None:
 
 
 def test_spans_must_fit_the_text() -> None:
-    with pytest.raises(AnnotationError, match=r"span 0 = \(0, 9\) does not lie in the text"):
+    with pytest.raises(AnnotationError, match=r"span 0 = \(0, 9\) is outside the text"):
         TokenRoles().roles(chain("short"), [(0, 9)])
 
 
