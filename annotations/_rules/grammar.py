@@ -43,7 +43,7 @@ def _that(sentence: Sentence, index: int) -> str:
 
 
 def _introduces_formula(sentence: Sentence, index: int) -> bool:
-    """Whether a complementiser stands between a verb and a formula: ``we know that x = 5``."""
+    """Whether this is a complementiser between a verb and a formula: ``we know that x = 5``."""
     if not 0 < index < len(sentence.symbols) - 1 or sentence.symbols[index + 1] != SYMBOLIC_MATH:
         return False
     return sentence.parsed[index - 1].tag.startswith("VB") or lexicon.knows(sentence.word(index - 1), META_DISCOURSE)

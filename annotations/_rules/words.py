@@ -137,7 +137,7 @@ def category_of_word(sentence: Sentence, index: int) -> str:
 
 
 def _names_result(sentence: Sentence, index: int) -> bool:
-    """Whether a name or a topic stands before a theorem: ``Vieta's formulas``, ``the distance formula``."""
+    """Whether a name or a topic precedes a theorem: ``Vieta's formulas``, ``the distance formula``."""
     unit, after = sentence.layout.units[index], index + 1
     if unit.text[0].isupper() and not sentence.question.mentions(unit.lower):
         after += sentence.word(after) in {"'s", "'"}

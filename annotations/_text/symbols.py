@@ -137,7 +137,7 @@ def _equation_on_line(layout: Layout, index: int) -> bool:
 
 
 def _within_number(layout: Layout, index: int) -> bool:
-    """Whether ``:`` or ``,`` stands between digits without a space, as in ``3:5``."""
+    """Whether ``:`` or ``,`` is between digits without a space, as in ``3:5``."""
     if not (0 < index < len(layout.units) - 1 and layout.joined(index) and layout.joined(index + 1)):
         return False
     return layout.units[index - 1].kind is Kind.NUMBER and layout.units[index + 1].kind is Kind.NUMBER

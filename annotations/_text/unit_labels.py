@@ -45,10 +45,10 @@ def to_tokens(text: str, spans: IntArray, labels: UnitLabels, *, annotator: str)
     """
     layout = read_layout(text)
     owners = _owners(layout, spans, labels.category)
-    nobody = FUNCTION if None not in labels.category else None
+    without_unit = FUNCTION if None not in labels.category else None
     return Annotation(
         annotator,
-        tuple(_of_owners(labels.category, owners, nobody)),
+        tuple(_of_owners(labels.category, owners, without_unit)),
         confidence=None if labels.confidence is None else np.array(_of_owners(labels.confidence, owners, np.nan)),
         justification=None if labels.justification is None else tuple(_of_owners(labels.justification, owners, None)),
         votes=None if labels.votes is None else np.array(_of_owners(labels.votes, owners, 0), dtype=np.int64),
