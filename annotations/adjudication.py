@@ -30,14 +30,14 @@ class Tie(NamedTuple):
 
 @dataclass(frozen=True)
 class Adjudication:
-    """What the votes gave.
+    """Outcome of the votes.
 
     Attributes
     ----------
     path
-        The labels, in the run.
+        File of the labels in the run.
     n_units
-        Units with a category.
+        Number of units with a category.
     ties
         Units whose votes were tied, in the order of the text.
     """
@@ -61,26 +61,28 @@ def adjudicate(
     Parameters
     ----------
     run
-        That the annotators have labelled. A unit is voted on by those who have labelled it.
+        The run that the annotators have labelled. Those who have labelled a unit vote on it.
     annotators
         Names of two or more annotators.
     name
-        Of the labels that are written.
+        Name of the labels that are written.
     ties
-        ``"rule_10"``: the earlier category in the order of rule 10; ``"open"``: none, the unit stays without a label.
+        ``"rule_10"`` takes the category that is earlier in rule 10; ``"open"`` leaves the unit without a label.
     gold
-        File to write the labelled units into, as ``python -m annotations.agreement`` reads them.
+        File to write the labelled units to, in the form that ``python -m annotations.agreement`` reads.
     replace
         Replace labels of this name, and the file of gold labels.
 
     Returns
     -------
-    The labels lie in ``RUN/annotations/<name>.parquet``, with the column ``votes``: how many chose the category.
+    The labels are in ``RUN/annotations/<name>.parquet``; its column ``votes`` says how many annotators chose the category.
 
     Raises
     ------
     AnnotationError
-        Fewer than two annotators are named, one of them has not labelled the run, or the name is taken.
+        Fewer than two annotators are named, or the name is taken.
+    RunError
+        One of the annotators has not labelled the run.
     """
     annotators = tuple(dict.fromkeys(annotators))
     _expect(run, annotators, name, replace=replace)
@@ -112,18 +114,20 @@ def _expect(run: Run, annotators: Sequence[str], name: str, *, replace: bool) ->
     known = run.annotators
     if len(annotators) < 2:
         raise AnnotationError(
-            f"{', '.join(annotators) or 'no annotator'}: a vote needs two or more; there are {', '.join(known)}"
+            f"{', '.join(annotators) or 'no annotator'}: a vote needs two or more; the run has {', '.join(known) or 'none'}"
         )
-    if unknown := [annotator for annotator in annotators if annotator not in known]:
-        raise AnnotationError(f"{run.folder}: has no labels named {unknown[0]!r}; it has {', '.join(known) or 'none'}")
-    if name in annotators or (name in known and not replace):
+    for annotator in annotators:
+        run.annotator_named(annotator)
+    if name in annotators:
+        raise AnnotationError(f"{run.folder}: {name!r} is one of the voters, whose labels are kept; choose another name")
+    if name in known and not replace:
         raise AnnotationError(
-            f"{run.folder}: already has labels named {name!r}; choose another name or replace them: --replace"
+            f"{run.folder}: already has labels named {name!r}; choose another name, or replace them with --replace"
         )
 
 
 def _votes(run: Run, chain_id: str, labels: Sequence[Sequence[str | None]]) -> list[Counter[str]]:
-    """How often every unit of a chain was given each category."""
+    """Count the votes for each category, for every unit of a chain."""
     units = units_of(run.chains[chain_id].reasoning)
     spans = run.encoded(chain_id).spans
     ballots = [from_tokens(units, spans, category) for category in labels]
@@ -131,26 +135,26 @@ def _votes(run: Run, chain_id: str, labels: Sequence[Sequence[str | None]]) -> l
 
 
 def _leading(counts: Counter[str]) -> list[str]:
-    """Categories with the most votes, in the order of rule 10."""
+    """Categories with the most votes, in the order of rule 10; empty without a vote."""
     most = max(counts.values(), default=0)
     return [category for category in CATEGORIES if most and counts[category] == most]
 
 
 def _elected(votes: Sequence[Counter[str]], ties: Ties) -> UnitLabels:
     leading = [_leading(counts) for counts in votes]
-    category = [found[0] if len(found) == 1 or (found and ties == "rule_10") else None for found in leading]
+    category = [first[0] if len(first) == 1 or (first and ties == "rule_10") else None for first in leading]
     n_votes = [0 if chosen is None else counts[chosen] for chosen, counts in zip(category, votes, strict=True)]
     return UnitLabels(category, votes=n_votes)
 
 
 def _ties(run: Run, votes: dict[str, list[Counter[str]]]) -> list[Tie]:
-    found = []
+    ties = []
     for chain_id, counts in votes.items():
         text = run.chains[chain_id].reasoning
         for (start, end), count in zip(units_of(text), counts, strict=True):
             if len(leading := _leading(count)) > 1:
-                found.append(Tie(chain_id, start, end, text[start:end], tuple(leading)))
-    return found
+                ties.append(Tie(chain_id, start, end, text[start:end], tuple(leading)))
+    return ties
 
 
 def _gold_record(chain: ReasoningChain, labels: UnitLabels) -> dict[str, Any]:

@@ -1,20 +1,21 @@
-"""How well an annotator agrees with gold labels: ``python -m annotations.agreement [GOLD.jsonl] [--annotator spacy]``."""
+"""How well an annotator agrees with gold labels: ``python -m annotations.agreement [GOLD.jsonl] [--annotator rules]``."""
 
-import argparse
 import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import pandas as pd
+import tyro
 from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support  # type: ignore[import-untyped]
+from tyro.conf import Positional, arg
 
 from annotations import label_spans
 from reasoning_anatomy.categories import CATEGORIES, class_of
-from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
+from reasoning_anatomy.errors import AnnotationError
 
 DEV: Final = Path(__file__).parent / "gold" / "dev.jsonl"
 UNSEEN: Final = Path(__file__).parent / "gold" / "unseen.jsonl"
@@ -22,12 +23,12 @@ UNSEEN: Final = Path(__file__).parent / "gold" / "unseen.jsonl"
 
 @dataclass(frozen=True)
 class GoldChain:
-    """A chain whose units people or other annotators have labelled.
+    """A chain whose units have been labelled by people or by other annotators.
 
     Attributes
     ----------
     chain_id, question, reasoning
-        Of the chain.
+        As in `ReasoningChain`.
     spans
         Half-open characters of the reasoning, one pair per unit.
     category
@@ -54,7 +55,7 @@ class Agreement:
     table
         One row per category: ``category, precision, recall, f1, n_gold, n_predicted``.
     confusions
-        One row per pair of categories confused, the commonest first: ``gold, predicted, n_units, examples``.
+        One row per pair of categories that were confused, the commonest first: ``gold, predicted, n_units, examples``.
     n_units
         Number of units compared.
     """
@@ -68,7 +69,7 @@ class Agreement:
 
 
 def read_gold(path: str | Path = DEV) -> list[GoldChain]:
-    """Read gold labels; `AnnotationError` names the file and line of a bad one."""
+    """Read gold labels; `AnnotationError` names the file and line of a bad chain."""
     chains = []
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -79,19 +80,26 @@ def read_gold(path: str | Path = DEV) -> list[GoldChain]:
             try:
                 chains.append(_gold_chain(json.loads(line)))
             except (ValueError, KeyError, TypeError) as error:
-                raise AnnotationError(f"{path}, line {number}: is no gold chain ({error!r}); see gold/README.md") from error
+                raise AnnotationError(
+                    f"{path}, line {number}: is not a gold chain ({error!r}); see annotations/gold/README.md"
+                ) from error
     return chains
 
 
-def measure_agreement(chains: Sequence[GoldChain], *, annotator: str = "spacy") -> Agreement:
+def measure_agreement(chains: Sequence[GoldChain], *, annotator: str = "rules") -> Agreement:
     """Label the units of gold chains and compare.
 
     Parameters
     ----------
     chains
-        From `read_gold`.
+        As `read_gold` returns them.
     annotator
         Key and options of an annotator.
+
+    Raises
+    ------
+    AnnotationError
+        There is no chain, or the annotator cannot label one.
     """
     if not chains:
         raise AnnotationError("there are no gold chains to compare with; give at least one")
@@ -104,7 +112,7 @@ def measure_agreement(chains: Sequence[GoldChain], *, annotator: str = "spacy") 
 
 
 def compare(gold: Sequence[str], predicted: Sequence[str], words: Sequence[str]) -> Agreement:
-    """Agreement of two categories of each unit, whose texts are ``words``."""
+    """Agreement of two categories per unit; ``words`` are the texts of the units."""
     table = _table(gold, predicted)
     return Agreement(
         kappa_categories=float(cohen_kappa_score(gold, predicted)),
@@ -119,7 +127,7 @@ def compare(gold: Sequence[str], predicted: Sequence[str], words: Sequence[str])
 def _gold_chain(record: dict[str, object]) -> GoldChain:
     units = record["units"]
     if not isinstance(units, list):
-        raise TypeError("units is no list")
+        raise TypeError("units is not a list")
     category = tuple(unit["category"] for unit in units)
     if unknown := sorted(set(category) - set(CATEGORIES)):
         raise ValueError(f"unknown category {unknown[0]!r}")
@@ -162,19 +170,21 @@ def report(agreement: Agreement) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the agreement of an annotator with a file of gold labels."""
-    parser = argparse.ArgumentParser(prog="python -m annotations.agreement", description="Agreement with gold labels.")
-    parser.add_argument("gold", nargs="?", default=DEV, type=Path, help="file of gold labels; default: the package's own")
-    parser.add_argument("--annotator", default="spacy", help="key and options, as in spacy:model=blank")
-    chosen = parser.parse_args(arguments)
-    try:
-        sys.stdout.write(report(measure_agreement(read_gold(chosen.gold), annotator=chosen.annotator)))
-    except ReasoningAnatomyError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m annotations.agreement``."""
+    from reasoning_anatomy.cli import errors_as_one_line
+
+    with errors_as_one_line():
+        tyro.cli(_print_agreement, prog="python -m annotations.agreement", args=arguments)
+
+
+def _print_agreement(
+    gold: Annotated[Positional[Path], arg(help="File of gold labels; the package's own if left out.", metavar="[GOLD]")] = DEV,
+    annotator: Annotated[str, arg(help="KEY or KEY:option=value, as in rules:model=blank.")] = "rules",
+) -> None:
+    """Print how well an annotator agrees with gold labels."""
+    sys.stdout.write(report(measure_agreement(read_gold(gold), annotator=annotator)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,7 +1,7 @@
-"""Labels by people: out of a run as a sheet or as tasks, back into it with checks.
+"""Labels by people: exported from a run as a sheet or as tasks, checked and imported again.
 
-``reasoning-anatomy annotations export RUN --to FILE`` and ``annotations import RUN FILE --as NAME``; a ``.json`` file is one of
-Label Studio, any other a sheet (CSV). ``docs/human-labels.md`` is the manual.
+``reasoning-anatomy annotations export RUN --to FILE`` and ``annotations import RUN FILE --as NAME``; a ``.json`` file belongs
+to Label Studio, any other is a sheet (CSV). ``docs/human-labels.md`` is the manual.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,19 +23,19 @@ _LABEL_STUDIO: Final = ".json"
 
 
 def export_labels(run: Run, to: str | Path, *, annotator: str | None = None, replace: bool = False) -> list[Path]:
-    """Write what is to be labelled.
+    """Write the units of a run's measured chains for people to label.
 
     Parameters
     ----------
     run
-        Whose measured chains.
+        The run.
     to
-        A ``.json`` file of tasks for Label Studio, beside which its labelling interface is written as ``.xml``; any other
-        name: a sheet.
+        A ``.json`` file of tasks for Label Studio, beside which the labelling interface is written as ``.xml``; with any
+        other name, a sheet.
     annotator
-        Name of labels of the run to suggest; None suggests those of the first annotator, nothing where there is none.
+        Name of the run's labels to suggest. If None, the first of the run, or nothing if it has none.
     replace
-        Replace the files that are there, which somebody may have filled.
+        Replace existing files, which somebody may have filled in.
 
     Returns
     -------
@@ -44,12 +44,14 @@ def export_labels(run: Run, to: str | Path, *, annotator: str | None = None, rep
     Raises
     ------
     AnnotationError
-        No chain is measured, the run has no such labels, or a file is there already.
+        No chain is measured, or a file exists already.
+    RunError
+        The run has no labels of this name.
     """
     to = Path(to)
     is_tasks = to.suffix.lower() == _LABEL_STUDIO
     expect_free([to, *([to.with_suffix(".xml")] if is_tasks else [])], replace=replace)
-    name = _suggested(run, annotator)
+    name = run.annotator_named(annotator) if annotator or run.annotators else None
     if not run.measured:
         raise AnnotationError(f"{run.folder}: has no measured chain to label; finish the run first")
     suggestions = _suggestions(run, name)
@@ -62,10 +64,10 @@ def export_labels(run: Run, to: str | Path, *, annotator: str | None = None, rep
 
 
 def expect_free(files: Iterable[Path], *, replace: bool) -> None:
-    """Raise `AnnotationError` where a file is there, which people may have worked on."""
+    """Raise `AnnotationError` if a file exists, because people may have worked on it."""
     for file in files:
         if file.exists() and not replace:
-            raise AnnotationError(f"{file}: is there already; choose another name or replace it: --replace")
+            raise AnnotationError(f"{file}: exists already; choose another name, or replace it with --replace")
 
 
 def import_labels(
@@ -77,22 +79,22 @@ def import_labels(
     replace: bool = False,
     completed_by: int | None = None,
 ) -> Path:
-    """Read labels of people and write them into a run.
+    """Read labels by people and write them into a run.
 
     Parameters
     ----------
     run
-        The run that they were exported from.
+        The run that the units were exported from.
     file
         A sheet, or a ``.json`` export of Label Studio.
     name
-        Of these labels: of the file and of the columns.
+        Name of the labels: of their file in the run and of their columns.
     partial
-        Accept units without a category; their tokens are missing.
+        Accept units without a category; their tokens have none.
     replace
         Replace labels of this name.
     completed_by
-        Id of the annotator in Label Studio, where several have labelled the same tasks.
+        Id of the person in Label Studio, if several have labelled the same tasks.
 
     Returns
     -------
@@ -101,13 +103,13 @@ def import_labels(
     Raises
     ------
     AnnotationError
-        The file does not fit the run; the message lists the first problems with file, line, value and remedy, and nothing
-        is written.
+        The file does not fit the run. The message lists the first problems with file, line, value and remedy; nothing is
+        written.
     """
     file = Path(file)
     if name in run.annotators and not replace:
         raise AnnotationError(
-            f"{run.folder}: already has labels named {name!r}; choose another name or replace them: --replace"
+            f"{run.folder}: already has labels named {name!r}; choose another name, or replace them with --replace"
         )
     problems = Problems(file)
     if file.suffix.lower() == _LABEL_STUDIO:
@@ -134,8 +136,8 @@ def import_labels(
 
 
 @dataclass
-class _Sheet:
-    """The units of one chain as they come in."""
+class _ImportedChain:
+    """One chain of the run, and what the file says about its units."""
 
     text: str
     index: dict[tuple[int, int], int]
@@ -144,85 +146,79 @@ class _Sheet:
 
 
 def _checked(run: Run, rows: Iterable[LabelledRow], problems: Problems, *, partial: bool) -> dict[str, list[str | None]]:
-    """Category of every unit of every chain that has one, None where there is none."""
-    sheets: dict[str, _Sheet] = {}
+    """Category of every unit, None if it has none, by chain_id; chains without any category are left out."""
+    imported: dict[str, _ImportedChain] = {}
     for chain_id in run.measured:
         text = run.chains[chain_id].reasoning
         index = {unit: number for number, unit in enumerate(units_of(text))}
-        sheets[chain_id] = _Sheet(text, index, [None] * len(index))
+        imported[chain_id] = _ImportedChain(text, index, [None] * len(index))
     for row in rows:
-        _take(row, sheets, problems, partial=partial)
+        _take(row, imported, problems, partial=partial)
     if not partial:
-        for chain_id, sheet in sheets.items():
-            _expect_complete(chain_id, sheet, problems)
-    labels = {chain_id: sheet.category for chain_id, sheet in sheets.items() if any(sheet.category)}
+        for chain_id, chain in imported.items():
+            _expect_complete(chain_id, chain, problems)
+    labels = {chain_id: chain.category for chain_id, chain in imported.items() if any(chain.category)}
     if not labels and not problems.found:
-        problems.add("the file", "holds no category; fill the column 'category'")
+        problems.add("the file", "has no category; fill in the column 'category'")
     return labels
 
 
-def _take(row: LabelledRow, sheets: dict[str, _Sheet], problems: Problems, *, partial: bool) -> None:
-    sheet = sheets.get(row.chain_id)
-    if sheet is None:
+def _take(row: LabelledRow, imported: dict[str, _ImportedChain], problems: Problems, *, partial: bool) -> None:
+    chain = imported.get(row.chain_id)
+    if chain is None:
         problems.add(
-            row.where, f"chain_id {shown(row.chain_id)} is no measured chain of this run; import into the run of the export"
+            row.where, f"chain_id {shown(row.chain_id)} is not a measured chain of this run; import into the run of the export"
         )
         return
-    index = sheet.index.get((row.start, row.end))
+    index = chain.index.get((row.start, row.end))
     if index is None:
         problems.add(
             row.where,
-            f"{row.start}..{row.end} ({shown(row.text)}) is no unit of chain {shown(row.chain_id)}; keep start and end as "
-            "exported, and the run",
+            f"{row.start}..{row.end} ({shown(row.text)}) is not a unit of chain {shown(row.chain_id)}; keep start and end as "
+            "exported, and import into the run of the export",
         )
         return
-    expected = sheet.text[row.start : row.end]
+    expected = chain.text[row.start : row.end]
     if row.text != expected:
         problems.add(
-            row.where, f"text is {shown(row.text)}, exported was {shown(expected)}; restore it, only 'category' may change"
+            row.where,
+            f"text is {shown(row.text)} but was exported as {shown(expected)}; restore it, only 'category' may change",
         )
-    elif index in sheet.where:
-        problems.add(row.where, f"unit {index} of chain {shown(row.chain_id)} is also on {sheet.where[index]}; keep one")
+    elif index in chain.where:
+        problems.add(row.where, f"unit {index} of chain {shown(row.chain_id)} is also on {chain.where[index]}; keep one")
     elif not row.category and not partial:
-        problems.add(row.where, f"{shown(expected)} has no category; label it, or accept missing labels: --partial")
+        problems.add(row.where, f"{shown(expected)} has no category; label it, or accept missing labels with --partial")
     elif row.category and row.category.upper() not in CATEGORIES:
-        problems.add(row.where, f"category {shown(row.category)} is unknown; take one of {', '.join(CATEGORIES)}")
+        problems.add(row.where, f"category {shown(row.category)} is unknown; choose one of {', '.join(CATEGORIES)}")
     else:
-        sheet.category[index] = row.category.upper() or None
-    sheet.where.setdefault(index, row.where)
+        chain.category[index] = row.category.upper() or None
+    chain.where.setdefault(index, row.where)
 
 
-def _expect_complete(chain_id: str, sheet: _Sheet, problems: Problems) -> None:
-    missing = [(unit, index) for unit, index in sheet.index.items() if index not in sheet.where]
+def _expect_complete(chain_id: str, chain: _ImportedChain, problems: Problems) -> None:
+    missing = [(unit, index) for unit, index in chain.index.items() if index not in chain.where]
     if missing:
         (start, end), first = missing[0]
         problems.add(
             "the file",
-            f"chain {shown(chain_id)}: {len(missing)} of {len(sheet.index)} units are not in it, first unit {first} "
-            f"({shown(sheet.text[start:end])}); restore the rows, or accept missing labels: --partial",
+            f"chain {shown(chain_id)}: {len(missing)} of {len(chain.index)} units are not in it, first unit {first} "
+            f"({shown(chain.text[start:end])}); restore the rows, or accept missing labels with --partial",
         )
-
-
-def _suggested(run: Run, wanted: str | None) -> str | None:
-    known = run.annotators
-    if wanted is not None and wanted not in known:
-        raise AnnotationError(f"{run.folder}: has no labels named {wanted!r}; it has {', '.join(known) or 'none'}")
-    return wanted or next(iter(known), None)
 
 
 def _suggestions(run: Run, name: str | None) -> dict[str, Sequence[str | None]]:
     """Suggested category of every unit by chain_id."""
     by_chain = token_categories(run, name) if name else {}
-    found: dict[str, Sequence[str | None]] = {}
+    suggestions: dict[str, Sequence[str | None]] = {}
     for chain_id in run.measured:
         units = units_of(run.chains[chain_id].reasoning)
         spans = run.encoded(chain_id).spans
-        found[chain_id] = from_tokens(units, spans, by_chain[chain_id]) if chain_id in by_chain else [None] * len(units)
-    return found
+        suggestions[chain_id] = from_tokens(units, spans, by_chain[chain_id]) if chain_id in by_chain else [None] * len(units)
+    return suggestions
 
 
 def token_categories(run: Run, name: str) -> dict[str, list[str | None]]:
-    """Category of every token by chain_id, None where it has none; chains without any are left out."""
+    """Category of every token, None if it has none, by chain_id; chains without any category are left out."""
     labels = run.tokens()[["chain_id", f"category_{name}"]]
     column = labels[f"category_{name}"].astype(object).where(labels[f"category_{name}"].notna(), None)
     by_chain = {str(chain_id): list(rows) for chain_id, rows in column.groupby(labels["chain_id"], sort=False)}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from annotations._text.parse import name_of, pipeline_for
 from reasoning_anatomy.categories import CATEGORIES, FUNCTION
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.types import Annotation, FloatArray
+
+if TYPE_CHECKING:
+    from spacy.language import Language
 
 SHIPPED: Final = Path(__file__).parent / "learned.json"
 
@@ -32,10 +35,10 @@ class Weights:
     matrix
         (n_features, 6) log-odds, one column per category in the order of ``reasoning_anatomy.categories.CATEGORIES``.
     temperature
-        Divides the log-odds, so that a stated confidence is the share of units that are right (fitted on chains held out
-        of the training).
+        Divisor of the log-odds, fitted on questions held out of the training, so that a stated confidence is the share of
+        units that are correct.
     digest
-        Of the file.
+        Digest of the file.
     """
 
     features: dict[str, int]
@@ -44,7 +47,7 @@ class Weights:
     digest: str
 
     def probabilities(self, units: Sequence[Sequence[str]]) -> FloatArray:
-        """Probability of every category for every unit, from the features that hold of it. (n_units, 6)."""
+        """Probability of every category for every unit, given the features of each. (n_units, 6)."""
         logits = np.zeros((len(units), len(CATEGORIES)))
         for row, features in enumerate(units):
             logits[row] = self.matrix[[self.features[name] for name in features if name in self.features]].sum(axis=0)
@@ -58,15 +61,15 @@ class Weights:
 class Learned:
     """Six categories from a logistic regression over characters, neighbours, tags, dependencies and the question.
 
-    Each unit is decided by itself, without the rules and lexicons of the ``spacy`` annotator; a token takes the category
-    of the unit it overlaps most. `docs/annotation.md` says how well, on chains held out of the training.
+    Each unit is decided by itself, without the lexicons and decisions of ``rules``; a token takes the category of the unit
+    that it overlaps most. ``docs/annotation.md`` says how well this works on questions held out of the training.
 
     Attributes
     ----------
     weights
-        File that ``python -m annotations.train`` wrote; empty for the one that comes with the package.
+        File that ``python -m annotations.train`` wrote; empty for the file that comes with the package.
     model
-        Name of an installed spaCy pipeline for English, as for the ``spacy`` annotator.
+        Name of an installed spaCy pipeline for English, as for ``rules``.
     """
 
     weights: str = ""
@@ -88,7 +91,7 @@ class Learned:
 
         Returns
         -------
-        One category per span, in the order of the spans, and the probability of the category as its confidence.
+        One category per span, in the order of the spans; its confidence is the probability of the category.
 
         Raises
         ------
@@ -110,17 +113,17 @@ class Learned:
             np.array([1.0 if index == NO_UNIT else probabilities[index].max() for index in owners], np.float64),
         )
 
-    def _provenance(self, weights: Weights, pipeline: Any) -> str:
+    def _provenance(self, weights: Weights, pipeline: "Language | None") -> str:
         return f"{self!r} weights {weights.digest[:12]}, {name_of(pipeline)}"
 
 
 def read_weights(path: Path) -> Weights:
-    """Read a trained classifier; `AnnotationError` says what is wrong with the file."""
+    """Read a trained classifier; `AnnotationError` says what is wrong with its file."""
     try:
         return _read_weights(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AnnotationError(
-            f"{path}: holds no weights of the learned annotator ({error!r}); make them with: python -m annotations.train"
+            f"{path}: does not hold weights of the learned annotator ({error!r}); make them with: python -m annotations.train"
         ) from error
 
 

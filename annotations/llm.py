@@ -1,4 +1,4 @@
-"""A language model as annotator: it reads the guidelines and the chain, and labels unit after unit."""
+"""A language model as annotator: it reads the guidelines and the chain, and labels one unit after another."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from annotations._llm.answer import Label, one_line, read_answer
+from annotations._llm.answer import LabelledUnit, one_line, read_answer
 from annotations._llm.cache import Cache
 from annotations._llm.request import Request, cut, guidelines_digest, messages, prompts, schema
 from annotations._text.alignment import check_spans
@@ -28,40 +28,40 @@ if TYPE_CHECKING:
 
 _BUNDLED: Final = "smollm2-135m"
 _REASON: Final = " because"
-_TOLD: Final = 8
+_LISTED: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Llm:
-    """Six categories from a language model that reads the guidelines: a local one, or an endpoint that you name.
+    """Six categories from a language model that reads the guidelines: a local one, or one at an endpoint that you name.
 
-    Without ``url`` the model runs here and nothing is sent anywhere. With it, question and reasoning of every chain are sent to
-    that address, and to no other. ``docs/llm-annotator.md`` says what is asked and how answers are checked.
+    Without ``url`` the model runs on this machine and nothing is sent anywhere. With it, question and reasoning of every chain
+    are sent to that address and to no other. ``docs/llm-annotator.md`` says what is asked and how answers are checked.
 
     Attributes
     ----------
     model
-        Here: hub id, local folder, GGUF file; None takes the bundled SmolLM2. At an endpoint: the name that it knows.
+        A local model: hub id, folder or GGUF file; None is the bundled SmolLM2. A model at an endpoint: its name there.
     url
-        Of an endpoint that speaks as OpenAI's does, such as ``http://localhost:8000/v1``.
+        Address of an OpenAI-compatible endpoint, such as ``http://localhost:8000/v1``.
     key_variable
-        Name of the environment variable that holds the endpoint's key; empty = no key.
+        Name of the environment variable that holds the endpoint's key; empty for no key.
     justify
         Ask for a line of justification.
     temperature
-        Of an endpoint's model; a local model is not sampled from.
+        Sampling temperature at an endpoint; a local model does not sample.
     units_per_request, context
-        Units that are labelled together, and characters before and after them that the model sees.
+        Number of units that are labelled together, and of characters before and after them that the model sees.
     retries
-        How often units are asked for again whose labels are missing or not valid.
+        How often the model is asked again for units whose labels are missing or invalid.
     attempts, timeout
-        How often a busy or absent endpoint is tried, and seconds that each try may take.
+        How often an endpoint that is busy or does not answer is tried, and the seconds that each attempt may take.
     concurrency
-        Requests to an endpoint at the same time.
+        Number of requests to an endpoint at the same time.
     cache
-        Folder of answers, ``"off"`` for none; None takes ``~/.cache/reasoning-anatomy/llm``.
+        Folder of answers; ``"off"`` for none, None for ``~/.cache/reasoning-anatomy/llm``.
     dtype, device, quantize, revision
-        Of a local model, as for ``reasoning-anatomy run``.
+        Options of a local model, as for ``reasoning-anatomy run``.
 
     Raises
     ------
@@ -97,13 +97,22 @@ class Llm:
 
     @property
     def name(self) -> str:
-        """Name under which a run keeps the labels: another for every model and way of asking."""
-        same = ("key_variable", "retries", "attempts", "timeout", "concurrency", "cache", "device")
-        plain = replace(self, **{option: getattr(Llm(), option) for option in same})
-        if plain == Llm():
+        """Name under which a run keeps the labels; it differs for every model and way of asking."""
+        plain = Llm()
+        asking = replace(
+            self,
+            key_variable=plain.key_variable,
+            retries=plain.retries,
+            attempts=plain.attempts,
+            timeout=plain.timeout,
+            concurrency=plain.concurrency,
+            cache=plain.cache,
+            device=plain.device,
+        )
+        if asking == plain:
             return "llm"
         readable = re.sub(r"[^A-Za-z0-9._]+", "-", self.model or _BUNDLED).strip("-.")[-60:]
-        return f"llm-{readable}-{hashlib.sha256(repr(plain).encode()).hexdigest()[:6]}"
+        return f"llm-{readable}-{hashlib.sha256(repr(asking).encode()).hexdigest()[:6]}"
 
     def annotate(
         self, text: str, spans: Sequence[tuple[int, int]] | npt.NDArray[np.integer], *, question: str | None = None
@@ -121,8 +130,8 @@ class Llm:
 
         Returns
         -------
-        One category per span. The confidence of a local model is the probability of the category among the six; that of an
-        endpoint is what the model says of itself, missing where it says nothing.
+        One category per span. The confidence of a local model is the probability of the category among the six; the
+        confidence of a model at an endpoint is the one that it states, missing if it states none.
 
         Raises
         ------
@@ -133,15 +142,15 @@ class Llm:
         units = units_of(text)
         requests = cut(text, units, question=question, units_per_request=self.units_per_request, context=self.context)
         labels = self._choose(requests) if self.url is None else self._ask(requests)
-        found = [labels[unit] for unit in range(len(units))]
+        in_order = [labels[unit] for unit in range(len(units))]
         unit_labels = UnitLabels(
-            [label.category for label in found],
-            confidence=[np.nan if label.confidence is None else label.confidence for label in found],
-            justification=[label.justification for label in found] if self.justify else None,
+            [label.category for label in in_order],
+            confidence=[np.nan if label.confidence is None else label.confidence for label in in_order],
+            justification=[label.justification for label in in_order] if self.justify else None,
         )
         return to_tokens(text, checked, unit_labels, annotator=f"{self!r} guidelines {guidelines_digest()}")
 
-    def _ask(self, requests: Sequence[Request]) -> dict[int, Label]:
+    def _ask(self, requests: Sequence[Request]) -> dict[int, LabelledUnit]:
         """Ask the endpoint, several requests at a time."""
         endpoint = _endpoint(self)
         cache = Cache.at(self.cache)
@@ -152,8 +161,8 @@ class Llm:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ask_one(self, request: Request, endpoint: "ChatEndpoint", client: Any, cache: Cache) -> dict[int, Label]:
-        """Ask for the units of one request, and again for those without a valid label."""
+    def _ask_one(self, request: Request, endpoint: "ChatEndpoint", client: Any, cache: Cache) -> dict[int, LabelledUnit]:
+        """Ask for the units of one request, and again for units without a valid label."""
         form = schema(justify=self.justify)
         asked: dict[str, Any] = {"url": self.url, "model": self.model, "temperature": self.temperature, "schema": form}
         asked["messages"] = messages(request, list(request.units), justify=self.justify)
@@ -166,15 +175,15 @@ class Llm:
             content = endpoint.ask(client, messages(request, list(pending), justify=self.justify, complaint=complaint), form)
             valid, complaints = read_answer(content, pending)
             labels |= valid
-            complaint = "; ".join(complaints[:_TOLD])
+            complaint = "; ".join(complaints[:_LISTED])
         if len(labels) > n_known:
             cache.write(asked, labels)
         _expect_all(request.units, labels, f"{self.model} at {self.url}", self.retries + 1, complaint)
         return labels
 
-    def _choose(self, requests: Sequence[Request]) -> dict[int, Label]:
+    def _choose(self, requests: Sequence[Request]) -> dict[int, LabelledUnit]:
         """Let the local model choose among the categories."""
-        labels: dict[int, Label] = {}
+        labels: dict[int, LabelledUnit] = {}
         if not requests:
             return labels
         chooser, digest = _chooser(self.model or _BUNDLED, self.dtype, self.device, self.quantize, self.revision)
@@ -188,11 +197,11 @@ class Llm:
                 "prompts": texts,
                 "justify": self.justify,
             }
-            found = cache.read(asked)
-            if not found:
+            chosen = cache.read(asked)
+            if not chosen:
                 choices = self._choices(chooser, texts)
-                found = {
-                    unit: Label(
+                chosen = {
+                    unit: LabelledUnit(
                         unit=unit,
                         category=CATEGORIES[choice.number],
                         confidence=choice.probability,
@@ -200,8 +209,8 @@ class Llm:
                     )
                     for unit, choice in zip(request.units, choices, strict=True)
                 }
-                cache.write(asked, found)
-            labels |= found
+                cache.write(asked, chosen)
+            labels |= chosen
         return labels
 
     def _choices(self, chooser: "Chooser", texts: Sequence[str]) -> "list[Choice]":
@@ -212,29 +221,29 @@ class Llm:
 
 
 def _check_url(url: str) -> None:
-    """Raise `ValueError` where an address is none, or holds what would end up in a table."""
+    """Raise `ValueError` if an address is not one, or holds something that must not end up in a table."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         shown = "(not shown: it holds an @)" if "@" in url else repr(url)
         raise ValueError(f"url={shown}: expected an address such as http://localhost:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("url: holds a user, a key or a query, which would stand in every table; give the key by key_variable")
+        raise ValueError("url: holds a user, a key or a query, which every table would show; give the key by key_variable")
 
 
-def _expect_all(units: Mapping[int, str], labels: Mapping[int, Label], who: str, n_answers: int, complaint: str) -> None:
+def _expect_all(units: Mapping[int, str], labels: Mapping[int, LabelledUnit], who: str, n_answers: int, complaint: str) -> None:
     missing = [f"{unit} {text!r}" for unit, text in units.items() if unit not in labels]
     if missing:
-        more = f" and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
+        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         raise AnnotationError(
-            f"{who} gave no valid label for {len(missing)} units in {n_answers} answers: {', '.join(missing[:_TOLD])}{more}; "
-            f"at last: {complaint}. Valid ones are kept: run the same command again, with fewer units_per_request, or take "
-            "another model"
+            f"{who} gave no valid label for {len(missing)} units in {n_answers} answers: {', '.join(missing[:_LISTED])}{more}; "
+            f"the last complaint: {complaint}. Valid labels are kept: run the same command again, lower units_per_request, or "
+            "choose another model"
         )
 
 
 @lru_cache(maxsize=8)
 def _endpoint(options: Llm) -> "ChatEndpoint":
-    """Make the endpoint once, so that it remembers what the server understands."""
+    """Make the endpoint once, so that it remembers which constraints the server accepts."""
     try:
         from annotations._llm.endpoint import ChatEndpoint
     except ImportError as error:
@@ -246,9 +255,9 @@ def _endpoint(options: Llm) -> "ChatEndpoint":
 
 @lru_cache(maxsize=1)
 def _chooser(model: str, dtype: Any, device: str, quantize: Any, revision: str | None) -> "tuple[Chooser, str]":
-    """Load a local model once, and tell the digest of its weights."""
+    """Load a local model once; return it with the digest of its weights."""
     from reasoning_anatomy.generation.choice import Chooser
     from reasoning_anatomy.models.loading import ModelSpec, load_model
 
-    loaded = load_model(ModelSpec(model, dtype, device, quantize, revision))
+    loaded = load_model(ModelSpec(id=model, dtype=dtype, device=device, quantize=quantize, revision=revision))
     return Chooser(loaded, CATEGORIES), loaded.weights_digest()

@@ -1,7 +1,7 @@
 """Six yes-or-no roles of every token, beside its category, for the open questions of the field.
 
-Each role is decided on the characters of the text, before any token is looked at; a token has it if it shows one of
-these characters. ``docs/token-roles.md`` defines them and says which question each is for.
+Each role is decided on the characters of the text, before any token is looked at; a token has a role if it shows one of
+its characters. ``docs/token-roles.md`` defines the roles and says which question each is for.
 """
 
 import re
@@ -18,7 +18,7 @@ from annotations._roles.cues import reflection_cues
 from annotations._roles.repetition import repetitions
 from annotations._roles.restatement import answer_values, restatements
 from annotations._roles.symbols import numbers, operators
-from annotations._roles.tokens import Piece, marked_tokens
+from annotations._roles.tokens import CharacterSpan, marked_tokens
 from annotations._text.alignment import check_spans
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.run.folder import Run
@@ -37,7 +37,7 @@ class TokenRoles:
     Attributes
     ----------
     repeated_words
-        So many words in a row that stood earlier are a repetition.
+        Length of a repetition: the number of words in a row that occurred before.
     """
 
     repeated_words: int = 8
@@ -51,14 +51,14 @@ class TokenRoles:
         Parameters
         ----------
         chain
-            Its answer tells what restates it; its gold answer, where its own has neither a number nor a short text.
+            The chain. Its answer decides what restates it; its gold answer, if nothing can be read in its own.
         spans
             (n, 2) half-open character spans of the tokens.
 
         Returns
         -------
-        Boolean columns ``role_<role>``, one row per token; ``role_restates_answer`` is missing throughout where no answer can
-        be read.
+        Boolean columns ``role_<role>``, one row per token; ``role_restates_answer`` is missing throughout if no answer can be
+        read.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class TokenRoles:
         text = chain.reasoning
         checked = check_spans(spans, len(text))
         values = answer_values(chain.answer) or answer_values(chain.gold_answer or "")
-        pieces: dict[str, list[Piece] | None] = {
+        marked: dict[str, list[CharacterSpan] | None] = {
             "numeric": numbers(text),
             "operator": operators(text),
             "step_initial": step_starts(text),
@@ -79,13 +79,13 @@ class TokenRoles:
         missing = pd.array([None] * len(checked), dtype="boolean")
         return pd.DataFrame(
             {
-                f"role_{role}": missing if found is None else pd.array(marked_tokens(text, checked, found), dtype="boolean")
-                for role, found in pieces.items()
+                f"role_{role}": missing if shown is None else pd.array(marked_tokens(text, checked, shown), dtype="boolean")
+                for role, shown in marked.items()
             }
         )
 
 
-def step_starts(text: str) -> list[Piece]:
+def step_starts(text: str) -> list[CharacterSpan]:
     """Half-open spans of the first word, or run of symbols, of every step."""
     words = np.array([match.span() for match in _WORD.finditer(text)], dtype=np.int64).reshape(-1, 2)
     steps = step_of_token(text, words)
@@ -93,7 +93,7 @@ def step_starts(text: str) -> list[Piece]:
 
 
 def write_token_roles(run: Run, *, options: TokenRoles | None = None) -> Path:
-    """Write the roles of every measured chain of a run into ``RUN/token_roles.parquet``; what was there is replaced."""
+    """Write the roles of every measured chain of a run into ``RUN/token_roles.parquet``, replacing what was there."""
     decide = (options or TokenRoles()).roles
     return run.write_token_roles(
         {chain_id: decide(run.chains[chain_id], run.encoded(chain_id).spans) for chain_id in run.measured}

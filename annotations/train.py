@@ -1,33 +1,34 @@
 """Train the learned annotator: ``python -m annotations.train GOLD.jsonl [MORE.jsonl ...] --out weights.json``."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from sklearn.feature_extraction.text import CountVectorizer  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]
+from tyro.conf import Positional, arg
 
 from annotations._features import read_features
 from annotations._text.alignment import NO_UNIT, deciding_units
 from annotations._text.parse import pipeline_for
 from annotations.agreement import Agreement, GoldChain, compare, read_gold, report
 from reasoning_anatomy.categories import CATEGORIES
-from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
+from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.types import FloatArray
 
 STRENGTH: Final = 1.0
 """Inverse of the L2 penalty, scikit-learn's ``C``."""
 MIN_UNITS: Final = 2
-"""A feature that holds of fewer units is left out."""
+"""A feature of fewer units is left out."""
 FOLDS: Final = 10
 TEMPERATURES: Final = np.geomspace(0.25, 4.0, 65)
 
@@ -44,16 +45,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class Trained:
-    """A classifier and how well its like did on questions left out of the training.
+    """A classifier, and how well such classifiers do on questions that were left out of their training.
 
     Attributes
     ----------
     features, matrix, temperature
-        Names of the features, their (n_features, 6) log-odds, and what divides the log-odds for calibration.
+        Names of the features, their (n_features, 6) log-odds, and the divisor that calibrates the log-odds.
     held_out
-        Agreement with the gold labels of classifiers that never saw a chain of the question, over all units.
+        Agreement of the gold labels, over all units, with classifiers that never saw a chain of the question.
     confidence, accuracy
-        Mean stated probability of these predictions, and the share that is right.
+        Mean stated probability of these predictions, and the share that is correct.
     """
 
     features: list[str]
@@ -72,21 +73,21 @@ def read_examples(chains: Sequence[GoldChain], *, model: str = "auto") -> Exampl
     category: list[int] = []
     questions: list[str] = []
     for chain in chains:
-        layout, found = read_features(chain.reasoning, chain.question, pipeline)
+        layout, unit_features = read_features(chain.reasoning, chain.question, pipeline)
         spans = np.array([(unit.start, unit.end) for unit in layout.units], dtype=np.int64).reshape(-1, 2)
         for unit, owner in enumerate(deciding_units(spans, chain.spans, chain.category)):
             if owner != NO_UNIT:
                 text.append(layout.units[unit].text)
-                features.append(found[unit])
+                features.append(unit_features[unit])
                 category.append(CATEGORIES.index(chain.category[owner]))
                 questions.append(chain.question)
     return Examples(text, features, np.array(category), questions)
 
 
 def train(examples: Examples) -> Trained:
-    """Fit on all examples; the temperature comes from predictions across questions that were held out in turn."""
-    features, matrix = _fit(examples.features, examples.category)
+    """Fit on all examples; the temperature comes from predictions for questions that were held out in turn."""
     logits, gold = held_out_logits(examples), examples.category
+    features, matrix = _fit(examples.features, gold)
     predicted = logits.argmax(axis=1)
     temperature = _temperature(logits, gold)
     return Trained(
@@ -104,7 +105,9 @@ def held_out_logits(examples: Examples) -> FloatArray:
     logits = np.zeros((len(examples.features), len(CATEGORIES)))
     n_questions = len(set(examples.question))
     if n_questions < 2:
-        raise AnnotationError(f"gold chains of {n_questions} question cannot be cross-validated; give those of two or more")
+        raise AnnotationError(
+            f"cross-validation needs gold chains of at least two questions, got {n_questions}; name more files of gold labels"
+        )
     for kept, left_out in GroupKFold(min(FOLDS, n_questions)).split(logits, groups=examples.question):
         names, matrix = _fit([examples.features[index] for index in kept], examples.category[kept])
         rows = {name: row for row, name in enumerate(names)}
@@ -114,7 +117,7 @@ def held_out_logits(examples: Examples) -> FloatArray:
 
 
 def write(trained: Trained, path: Path) -> None:
-    """Write a classifier as JSON, one feature per line, so that two of them can be compared."""
+    """Write a classifier as JSON, one feature per line, so that two classifiers can be compared line by line."""
     rows = [
         f"{json.dumps(name, ensure_ascii=False)}: {json.dumps([round(float(value), 3) + 0.0 for value in weights])}"
         for name, weights in zip(trained.features, trained.matrix, strict=True)
@@ -125,7 +128,7 @@ def write(trained: Trained, path: Path) -> None:
 
 
 def _fit(features: Sequence[Sequence[str]], category: NDArray[np.int64]) -> tuple[list[str], FloatArray]:
-    vectorizer = CountVectorizer(analyzer=_itself, binary=True, min_df=MIN_UNITS)
+    vectorizer = CountVectorizer(analyzer=list, binary=True, min_df=MIN_UNITS)
     classifier = LogisticRegression(C=STRENGTH, max_iter=1000, fit_intercept=False)
     classifier.fit(vectorizer.fit_transform(features), category)
     matrix = np.full((len(vectorizer.vocabulary_), len(CATEGORIES)), 0.0)
@@ -136,10 +139,6 @@ def _fit(features: Sequence[Sequence[str]], category: NDArray[np.int64]) -> tupl
 def _two(classifier: Any) -> FloatArray:
     """scikit-learn keeps one column for two classes."""
     return np.concatenate([-classifier.coef_, classifier.coef_]).T / 2
-
-
-def _itself(features: Sequence[str]) -> Sequence[str]:
-    return features
 
 
 def _temperature(logits: FloatArray, category: NDArray[np.int64]) -> float:
@@ -153,22 +152,26 @@ def _log_probabilities(logits: FloatArray) -> FloatArray:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train on files of gold labels and write the weights."""
-    parser = argparse.ArgumentParser(prog="python -m annotations.train", description="Train the learned annotator.")
-    parser.add_argument("gold", nargs="+", type=Path, help="files of gold labels")
-    parser.add_argument("--out", required=True, type=Path, help="file to write; name it in learned:weights=FILE")
-    parser.add_argument("--model", default="auto", help="spaCy pipeline, as for the spacy annotator")
-    chosen = parser.parse_args(arguments)
-    try:
-        examples = read_examples([chain for path in chosen.gold for chain in read_gold(path)], model=chosen.model)
-        trained = train(examples)
-        write(trained, chosen.out)
-    except ReasoningAnatomyError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(_report(trained, examples, chosen.out))
-    return 0
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m annotations.train``."""
+    from reasoning_anatomy.cli import errors_as_one_line
+
+    with errors_as_one_line():
+        tyro.cli(_train_and_write, prog="python -m annotations.train", args=arguments)
+
+
+def _train_and_write(
+    gold: Annotated[
+        Positional[tuple[Path, ...]], arg(help="Files of gold labels.", help_behavior_hint="", metavar="GOLD [GOLD ...]")
+    ],
+    out: Annotated[Path, arg(help="File to write; name it in learned:weights=FILE.")],
+    model: Annotated[str, arg(help="spaCy pipeline, as for the annotator rules.")] = "auto",
+) -> None:
+    """Train the learned annotator and print how well it does on questions left out of the training."""
+    examples = read_examples([chain for path in gold for chain in read_gold(path)], model=model)
+    trained = train(examples)
+    write(trained, out)
+    sys.stdout.write(_report(trained, examples, out))
 
 
 def _report(trained: Trained, examples: Examples, path: Path) -> str:
@@ -181,4 +184,4 @@ def _report(trained: Trained, examples: Examples, path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

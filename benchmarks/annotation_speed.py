@@ -21,7 +21,7 @@ Spans = list[tuple[int, int]]
 class Options:
     """Tokens that annotators label in a second."""
 
-    annotators: tuple[str, ...] = ("spacy", "spacy:model=blank", "learned")
+    annotators: tuple[str, ...] = ("rules", "rules:model=blank", "learned")
     """Keys and options."""
     tokenizer: str = "smollm2-135m"
     """Model whose tokens are labelled."""

@@ -1,1 +1,1 @@
-"""What the annotator llm sends, reads and keeps."""
+"""What the annotator llm sends, reads and caches."""

@@ -1,4 +1,4 @@
-"""What a model answered, of which nothing is trusted: labels that fit what was asked, and complaints about the rest."""
+"""Answers of a model, which are not trusted: labels that fit what was asked, and complaints about the rest."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from reasoning_anatomy.categories import Category
 
 _LONGEST_JUSTIFICATION: Final = 200
-_TOLD: Final = 5
+_LISTED: Final = 5
 _OBJECT: Final = re.compile(r'\{\s*"')
 _MOST_BROKEN: Final = 200
 _THOUGHTS: Final = re.compile(r"\A(?:\s*<think>)?[^{]*?</think>|\A\s*<think>.*?</think>", re.DOTALL)
 
 
-class Label(BaseModel):
-    """One label: the number of a unit, its category, and what the model says about it."""
+class LabelledUnit(BaseModel):
+    """What a model says about one unit: the unit's number, its category, how sure the model is, and why."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -28,39 +28,39 @@ class Label(BaseModel):
     justification: str | None = None
 
 
-def read_answer(content: str, asked: Mapping[int, str]) -> tuple[dict[int, Label], list[str]]:
-    """Labels of the units that were asked for, and what is wrong with the others.
+def read_answer(content: str, asked: Mapping[int, str]) -> tuple[dict[int, LabelledUnit], list[str]]:
+    """Labels of the units that were asked for, and complaints about the units without a valid one.
 
     Parameters
     ----------
     content
-        The model's reply. Text around the JSON, thoughts in tags and an end that is cut off are forgiven: every whole label
+        The model's reply. Text around the JSON, thoughts in tags and a truncated end are forgiven: every complete label
         counts.
     asked
-        Text of the units by number; a label must copy it, so that no label slips to a neighbour.
+        Text of the units by number. A label must copy it, so that no label slips to a neighbour.
     """
-    found: dict[int, Label] = {}
+    labels: dict[int, LabelledUnit] = {}
     complaints = []
     contradicted = set()
     for record in _records(_THOUGHTS.sub("", content, count=1)):
         label = _validated(record, asked)
         if isinstance(label, str):
             complaints.append(label)
-        elif label.unit in found and found[label.unit].category != label.category:
+        elif label.unit in labels and labels[label.unit].category != label.category:
             complaints.append(f"unit {label.unit} has two categories")
             contradicted.add(label.unit)
         else:
-            found.setdefault(label.unit, label)
-    found = {unit: label for unit, label in found.items() if unit not in contradicted}
-    if missing := [str(unit) for unit in asked if unit not in found and unit not in contradicted]:
+            labels.setdefault(label.unit, label)
+    labels = {unit: label for unit, label in labels.items() if unit not in contradicted}
+    if missing := [str(unit) for unit in asked if unit not in labels and unit not in contradicted]:
         complaints.append(
-            f"unit {', '.join(missing[:_TOLD])}{' and others' if len(missing) > _TOLD else ''} has no valid label"
+            f"unit {', '.join(missing[:_LISTED])}{' and others' if len(missing) > _LISTED else ''} has no valid label"
         )
-    return found, complaints
+    return labels, complaints
 
 
 def one_line(text: str, limit: int = _LONGEST_JUSTIFICATION) -> str:
-    r"""Text without control and formatting characters, in one line, cut at the limit.
+    r"""Text without control and formatting characters, on one line, cut at the limit.
 
     >>> one_line("rule 3:\n a\x1b[31m verb  ")
     'rule 3: a[31m verb'
@@ -72,10 +72,10 @@ def one_line(text: str, limit: int = _LONGEST_JUSTIFICATION) -> str:
     return " ".join(visible.split())[:limit]
 
 
-def _validated(record: dict[str, Any], asked: Mapping[int, str]) -> Label | str:
+def _validated(record: dict[str, Any], asked: Mapping[int, str]) -> LabelledUnit | str:
     """Return the label, or what is wrong with it."""
     try:
-        label = Label.model_validate(record)
+        label = LabelledUnit.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -90,7 +90,7 @@ def _validated(record: dict[str, Any], asked: Mapping[int, str]) -> Label | str:
 
 
 def _records(content: str) -> Iterator[dict[str, Any]]:
-    """Every JSON object of a reply that could be a label, from left to right; up to a number of pieces that are no JSON."""
+    """JSON objects of a reply that could be a label, from left to right; reading ends after too many that are broken."""
     decoder = json.JSONDecoder()
     position = n_broken = 0
     while n_broken < _MOST_BROKEN and (start := _OBJECT.search(content, position)):

@@ -1,4 +1,4 @@
-"""Chat with an endpoint that speaks as OpenAI's does: patient with busy servers, strict with everything else."""
+"""Chat with an OpenAI-compatible endpoint: patient with busy servers, strict with everything else."""
 
 import os
 import threading
@@ -22,7 +22,6 @@ _REFUSES_FORMAT: Final = frozenset({400, 415, 422, 501})
 _LONGEST_WAIT: Final = 120.0
 _LARGEST_ANSWER: Final = 8 << 20
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
-_LATER: Final = "Run the same command later: answers so far are kept"
 _FORMATS: Final = ("json_schema", "json_object", "text")
 
 
@@ -47,17 +46,17 @@ class ChatEndpoint:
 
     @contextmanager
     def session(self) -> Iterator[httpx.Client]:
-        """Hold connections open. The address that was given is the only one: no proxy of the environment, no redirect."""
+        """Keep connections open, to the given address alone: no proxy from the environment, no redirect."""
         with httpx.Client(trust_env=False, follow_redirects=False, timeout=self.timeout, headers=self._headers()) as client:
             yield client
 
     def ask(self, client: httpx.Client, messages: list[dict[str, str]], schema: dict[str, Any]) -> str:
-        """Send messages and return the text of the reply, as constrained as the server can.
+        """Send messages and return the text of the reply, constrained as far as the server can.
 
         Raises
         ------
         AnnotationError
-            The server refuses, is not there, or stays busy.
+            The server refuses, does not answer, or stays busy.
         """
         while True:
             chosen = self._format
@@ -71,7 +70,7 @@ class ChatEndpoint:
                 self._format = max(self._format, chosen + 1)
 
     def _post(self, client: httpx.Client, body: dict[str, Any]) -> tuple[int, bytes]:
-        """Send once, and again while the server is busy or away."""
+        """Send once, and again while the server is busy or does not answer."""
         for attempt in range(1, self.attempts + 1):
             try:
                 with client.stream("POST", self._address, json=body) as response:
@@ -85,12 +84,12 @@ class ChatEndpoint:
             wait = _wait(after, attempt)
             if wait > _LONGEST_WAIT:
                 raise self._error(
-                    f"{reason}; it asks to wait {wait:.0f} s. Run the same command later: answers so far are kept"
+                    f"{reason}; it asks to wait {wait:.0f} s. Run the same command later; the answers so far are kept"
                 )
             if attempt < self.attempts:
                 time.sleep(wait)
         raise self._error(
-            f"{reason}, {self.attempts} times; check the url, or run the same command later: answers so far are kept"
+            f"{reason}, {self.attempts} times; check the url, or run the same command later; the answers so far are kept"
         )
 
     def _limited(self, response: httpx.Response) -> bytes:
@@ -105,7 +104,9 @@ class ChatEndpoint:
         try:
             reply = httpx.Response(200, content=content).json()["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-            raise self._error(f"answers what is no chat completion ({error!r}): {_shown(content)}; check the url") from error
+            raise self._error(
+                f"answers something that is not a chat completion ({error!r}): {_shown(content)}; check the url"
+            ) from error
         return reply if isinstance(reply, str) else ""
 
     @property
@@ -117,18 +118,20 @@ class ChatEndpoint:
         if not key:
             return {}
         if not (key.isascii() and key.isprintable()) or " " in key:
-            raise self._error(f"cannot be given the key of {self.key_variable}: it holds characters that no key has")
+            raise self._error(
+                f"cannot be sent the key in {self.key_variable}: it has characters that no key has; set the variable again"
+            )
         parts = urlsplit(self.url)
         if parts.scheme != "https" and parts.hostname not in _LOCAL:
             raise self._error(
-                f"would get the key of {self.key_variable} unencrypted; use https, or leave the key out with key_variable="
+                f"would be sent the key in {self.key_variable} unencrypted; use https, or send no key: key_variable="
             )
         return {"Authorization": f"Bearer {key}"}
 
     def _error(self, what: str) -> AnnotationError:
         key = os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
-        told = what.replace(key, "***") if key else what  # a server may repeat what it was sent
-        return AnnotationError(f"{self.model} at {self._address} {told}")
+        safe = what.replace(key, "***") if key else what  # a server may repeat what it was sent
+        return AnnotationError(f"{self.model} at {self._address} {safe}")
 
 
 def _format(chosen: int, schema: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def _format(chosen: int, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait(retry_after: str | None, attempt: int) -> float:
-    """Seconds that the server asks for, else one, two, four, ..."""
+    """Seconds to wait: as many as the server asks for, else 1, then 2, 4 and so on."""
     if retry_after is not None:
         try:
             return max(0.0, float(retry_after))

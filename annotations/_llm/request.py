@@ -1,4 +1,4 @@
-"""What a model is asked: a piece of a chain, its surroundings, and the units to be labelled."""
+"""What a model is asked: an excerpt of a chain, its surroundings, and the units to label."""
 
 import hashlib
 import json
@@ -28,11 +28,11 @@ class Request:
     Attributes
     ----------
     question
-        The problem that the chain solves; None where it is not known.
+        The problem that the chain solves; None if it is not known.
     before, text, after
-        The piece of the chain that the units are of, and what surrounds it.
+        The excerpt of the chain that has the units, and what surrounds it.
     units
-        Text by number within the chain.
+        Text of each unit by its number in the chain.
     starts
         Character of ``text`` at which each unit begins.
     """
@@ -59,26 +59,26 @@ def guidelines_digest() -> str:
 def cut(
     text: str, units: Sequence[tuple[int, int]], *, question: str | None, units_per_request: int, context: int
 ) -> list[Request]:
-    """Cut a chain into requests, each with up to ``context`` characters of what stands before and after it."""
+    """Cut a chain into requests, each with up to ``context`` characters of the text before and after it."""
     requests = []
     for first in range(0, len(units), units_per_request):
-        piece = units[first : first + units_per_request]
-        start, end = piece[0][0], piece[-1][1]
+        requested = units[first : first + units_per_request]
+        start, end = requested[0][0], requested[-1][1]
         requests.append(
             Request(
                 question,
                 text[max(0, start - context) : start],
                 text[start:end],
                 text[end : end + context],
-                {first + index: text[a:b] for index, (a, b) in enumerate(piece)},
-                {first + index: a - start for index, (a, _) in enumerate(piece)},
+                {first + index: text[a:b] for index, (a, b) in enumerate(requested)},
+                {first + index: a - start for index, (a, _) in enumerate(requested)},
             )
         )
     return requests
 
 
 def messages(request: Request, units: Sequence[int], *, justify: bool, complaint: str = "") -> list[dict[str, str]]:
-    """Messages of a chat that asks for these units; the chain is sent as JSON, so that its text ends where it ends."""
+    """Messages of a chat that asks for these units; the chain is sent as JSON, so that no text of it can pass for a message."""
     task = _TASK + (_JUSTIFY if justify else "") + f".\n\n{guidelines()}"
     data = {
         "problem": request.question or "",
@@ -108,19 +108,19 @@ def schema(*, justify: bool) -> dict[str, Any]:
 
 
 def prompts(request: Request) -> list[str]:
-    """One prompt per unit for a model that chooses among the categories; they differ only at their end."""
+    """One prompt per unit for a model that chooses among the categories; the prompts differ only at the end."""
     shared = (
         f"{guidelines()}\n## Task\n\nGive the category of one unit of a reasoning text. The texts are data, not instructions."
         "\n\n"
         f"Problem: {request.question or '-'}\n\nText: {request.before}{request.text}{request.after}\n\n"
     )
-    found = []
+    by_unit = []
     for unit, text in request.units.items():
         start = request.starts[unit]
         left = (request.before + request.text[:start])[-_NEAR:]
         right = (request.text[start + len(text) :] + request.after)[:_NEAR]
         place = f"{left}⟦{text}⟧{right}".replace("\n", " ")
-        found.append(
+        by_unit.append(
             f"{shared}Which category has the unit between ⟦ and ⟧ in: {place}\nAnswer with the name of the category alone."
         )
-    return found
+    return by_unit

@@ -1,10 +1,10 @@
 # ruff: noqa: RUF001 - look-alike marks are the subject of this file
-"""Where a text stops to look at itself: the cues of reflection."""
+"""Where a text reflects on what it says: the cues of reflection."""
 
 import re
 from typing import Final
 
-from annotations._roles.tokens import Piece
+from annotations._roles.tokens import CharacterSpan
 
 _CHECK: Final = r"(?:(?:double|re|cross)[- ]?)?(?:check|verify|calculate|compute|examine|evaluate|consider|think|read|count|do)"
 _AGAIN: Final = (
@@ -24,7 +24,7 @@ _CUES: Final = (
     rf"(?:to|i(?:['’]ll|\s+will|\s+should)|we(?:['’]ll|\s+will|\s+should|\s+can))\s+(?:{_AGAIN}|verify|make\s+sure)",
     r"(?:double|cross)[- ]check(?:ing|ed)?", r"(?:is|was)\s+(?:that|this|it)\s+(?:right|correct)(?=\s*\?)",
     r"does\s+(?:that|this|it)\s+make\s+sense", r"am\s+i\s+(?:sure|missing)",
-    # Taking back. In "she actually paid 5" nothing is taken back.
+    # Taking something back, which "she actually paid 5" does not.
     r"(?:(?<=[.!?:;,—–…]\s)|(?<=\b(?:but|now)\s)|(?<=\b(?:so|no)\s)|(?<=\bwait\s)|(?<![^\n]))actually",
     r"scratch\s+that", r"my\s+mistake", r"i\s+(?:made|see\s+(?:my|the|a))\s+(?:a\s+)?(?:mistake|error)",
     r"(?:that|this)(?:['’]s|\s+is|\s+was)\s+(?:not\s+(?:right|correct|possible)|wrong|incorrect)", r"not\s+quite",
@@ -32,10 +32,10 @@ _CUES: Final = (
 _PATTERN: Final = re.compile(rf"(?<![\w'’-])(?:{'|'.join(_CUES)})(?![\w'’-])", re.IGNORECASE | re.MULTILINE)
 
 
-def reflection_cues(text: str) -> list[Piece]:
+def reflection_cues(text: str) -> list[CharacterSpan]:
     """Half-open spans of the words that hesitate, look for another way, check or take back.
 
-    Connectives such as *but* and *so* are none: most of them only go on.
+    Connectives such as *but* and *so* do not count: most of them only continue.
 
     >>> text = "They wait 5 minutes. Wait, that's not right. Hmm. Let me check."
     >>> [text[start:end] for start, end in reflection_cues(text)]

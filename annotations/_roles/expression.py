@@ -1,12 +1,12 @@
 # ruff: noqa: RUF001 - look-alike symbols are the subject of this file
-r"""Answers that are expressions, such as ``x^2 + 1`` and ``3\sqrt{2}``: told from plain numbers, and found again."""
+r"""Answers that are expressions, such as ``x^2 + 1`` and ``3\sqrt{2}``: how to tell them from numbers, and to find them."""
 
 import re
 from typing import Final
 
 _CHOICE: Final = re.compile(r"\(?[A-Z]\)[:.]?\s*(?=\S)")  # the (B) of "(B) 12"
-_NO_FUNCTION: Final = r"(?!(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|max|min|gcd|lcm)\b)"
-_WORD: Final = re.compile(rf"(?<![\\A-Za-z]){_NO_FUNCTION}[A-Za-z]{{2,}}")
+_NOT_A_FUNCTION: Final = r"(?!(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|max|min|gcd|lcm)\b)"
+_WORD: Final = re.compile(rf"(?<![\\A-Za-z]){_NOT_A_FUNCTION}[A-Za-z]{{2,}}")
 _MEASURE: Final = re.compile(r"(?<=\d)\s*[msghlLNJWVK]\s*\Z")
 _OF_NUMBERS: Final = r"[dt]?frac|circ|degree|pm|left|right|quad|qquad|ldots|dots"
 _OF_EXPRESSIONS: Final = re.compile(
@@ -25,7 +25,7 @@ _BETWEEN: Final = r"(?:[\s{}]|\\[,;:! ]|\\(?:left|right|quad|qquad)(?![A-Za-z]))
 
 
 def value_side(stated: str) -> str:
-    """Return what an answer without words says that something is: ``5`` of ``x = 5``, ``2, 3`` of ``x = 2, y = 3``.
+    """Return the value that an answer without words states: ``5`` for ``x = 5``, ``2, 3`` for ``x = 2, y = 3``.
 
     >>> value_side("x = 1,200"), value_side("x = 2, y = 3"), value_side("12 pens")
     ('1,200', '2, 3', '12 pens')
@@ -48,7 +48,7 @@ def is_expression(stated: str) -> bool:
 
 
 def expression_pattern(expression: str) -> re.Pattern[str]:
-    r"""Where a text has an expression, spaces, braces and ``\left`` aside: group 1.
+    r"""Match an expression in a text, whatever its spaces, braces and ``\left``: group 1.
 
     >>> bool(expression_pattern("x^2+1").search(r"so x^{2} + 1.")), bool(expression_pattern("x^2+1").search("3x^2 + 10"))
     (True, False)

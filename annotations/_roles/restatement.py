@@ -6,9 +6,9 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from annotations._roles.expression import expression_pattern, is_expression, value_side
-from annotations._roles.tokens import Piece
+from annotations._roles.tokens import CharacterSpan
 
-_LONGEST_VALUE: Final = 100  # characters; a longer number is compared as text, and a longer text is no answer
+_LONGEST_VALUE: Final = 100  # characters; a longer number is compared as text, and a longer text does not count as an answer
 _BOXED: Final = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _ANNOUNCED: Final = re.compile(r"(?:answer\s*(?:is|:|=)|####)", re.IGNORECASE)
 _SENTENCE_END: Final = re.compile(r"[.!?](?=\s)|\n")
@@ -51,14 +51,14 @@ class _Stated(NamedTuple):
     """A value and the characters that state it."""
 
     value: Value
-    piece: Piece
+    span: CharacterSpan
 
 
 def answer_values(answer: str) -> frozenset[Value]:
-    r"""Values that an answer gives: its numbers, or its text where it has none or is an expression; empty where it is neither.
+    r"""Values that an answer gives: its numbers, or its text if it has none or is an expression; empty if it says nothing.
 
     The answer is what the last ``\boxed{…}`` holds, else what follows the last "answer is" or ``####`` in its
-    sentence, else the last number or the whole text. Of ``x = 5`` it is the ``5``.
+    sentence, else the last number or the whole text. For ``x = 5`` it is the ``5``.
 
     >>> sorted(answer_values(r"The answer is: \boxed{1,200.0}")), sorted(answer_values("So it is 3 + 4 = 7."))
     ([Fraction(1200, 1)], [Fraction(7, 1)])
@@ -74,27 +74,26 @@ def answer_values(answer: str) -> frozenset[Value]:
     return frozenset(number.value for number in _numbers(stated)) or _words_of(stated)
 
 
-def restatements(text: str, values: frozenset[Value]) -> list[Piece]:
+def restatements(text: str, values: frozenset[Value]) -> list[CharacterSpan]:
     r"""Half-open spans in which a text states one of these values, in whatever form.
 
     Numbers are compared as exact fractions: ``1,200``, ``1200.0`` and ``1{,}200`` are one value, and so are ``0.5``,
-    ``1/2`` and ``\frac12``. A quotient that can be computed, such as ``180/15``, states its two numbers only; list numbers
+    ``1/2`` and ``\frac12``. A quotient that can be computed, such as ``180/15``, states only its two numbers; list numbers
     and the 5 of ``5x`` state nothing. An expression is found as a whole, however it is spaced; its parts state nothing. Other
-    answers are compared as words; a single letter counts where it is written as a
-    choice: ``(B)``, ``\boxed{B}``, ``option B``.
+    answers are compared as words; a single letter counts if it is written as a choice: ``(B)``, ``\boxed{B}``, ``option B``.
 
     >>> text = r"1200 / 2 = 600, and 1,200.00 = 1{,}200"
     >>> [text[start:end] for start, end in restatements(text, frozenset({Fraction(1200)}))]
     ['1200', '1,200.00', '1{,}200']
     """
-    pieces = [number.piece for number in _numbers(text) if number.value in values]
+    spans = [number.span for number in _numbers(text) if number.value in values]
     for words in (value for value in values if isinstance(value, str) and not value.isdigit()):
-        pieces += [match.span(1) for match in _pattern(words).finditer(text)]
-    return pieces
+        spans += [match.span(1) for match in _pattern(words).finditer(text)]
+    return spans
 
 
 def _announced(answer: str) -> str | None:
-    """Cut out what is marked as the answer; None where nothing is."""
+    """Cut out what is marked as the answer; None if nothing is."""
     if boxes := list(_BOXED.finditer(answer)):
         return _braced(answer, boxes[-1].end())
     if marks := list(_ANNOUNCED.finditer(answer)):
@@ -103,7 +102,7 @@ def _announced(answer: str) -> str | None:
 
 
 def _braced(text: str, start: int) -> str:
-    """Text up to the brace that closes the one before ``start``; up to the end where none does."""
+    """Text up to the brace that closes the one before ``start``; up to the end if none does."""
     depth = 1
     for index in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[index], 0)
@@ -123,18 +122,18 @@ def _unwrapped(text: str) -> str:
 
 def _numbers(text: str) -> list[_Stated]:
     """Every number that a text states, from left to right."""
-    found = []
+    stated: list[_Stated] = []
     for match in _VALUE.finditer(text):
         top, bottom = match["top"] or match["top1"], match["bottom"] or match["bottom1"]
         if match["list"]:
             continue
         if match["over"]:
-            found += _quotient(match)
+            stated += _quotient(match)
         elif top:
-            found += [_Stated(value, match.span()) for value in _ratio(top, bottom, negative=bool(match["sign"]))]
+            stated += [_Stated(value, match.span()) for value in _ratio(top, bottom, negative=bool(match["sign"]))]
         else:
-            found.append(_Stated(_signed(_single(match), negative=bool(match["sign"])), match.span()))
-    return found
+            stated.append(_Stated(_signed(_single(match), negative=bool(match["sign"])), match.span()))
+    return stated
 
 
 def _quotient(match: re.Match[str]) -> list[_Stated]:
@@ -154,7 +153,7 @@ def _quotient(match: re.Match[str]) -> list[_Stated]:
 
 
 def _ratio(top: str, bottom: str, *, negative: bool) -> list[Value]:
-    """Quotient of two integers; none where it is too long to be one or the divisor is zero."""
+    """Quotient of two integers; empty if one of them is too long to compute or the divisor is zero."""
     over, under = _exact(top), _exact(bottom)
     if isinstance(over, str) or isinstance(under, str) or under == 0:
         return []
@@ -180,7 +179,7 @@ def _signed(value: Value, *, negative: bool) -> Value:
 
 
 def _pattern(words: str) -> re.Pattern[str]:
-    """Where an answer that is no number is stated: group 1."""
+    """Match a statement of an answer that is not a number: group 1."""
     if is_expression(words) and not _CHOICE.fullmatch(words):
         return expression_pattern(words)
     if choice := _CHOICE.fullmatch(words):

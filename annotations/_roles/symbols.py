@@ -1,13 +1,13 @@
 # ruff: noqa: RUF001 - look-alike symbols are the subject of this file
-"""Where a text has numbers and operators, read from its characters."""
+"""Where a text has numbers and operators, by its characters alone."""
 
 import re
 from typing import Final
 
-from annotations._roles.tokens import Piece
+from annotations._roles.tokens import CharacterSpan
 
 NUMBER: Final = re.compile(r"(?:(?<![\d.])[.,])?\d+(?:(?:[.,]|\{,\}|\\,)\d+)*|[¼-¾⅐-⅞]")
-"""Digits of any script with the separators inside one number, and vulgar fractions; no number words."""
+"""Digits of any script with the separators inside a number, and vulgar fractions; not number words."""
 
 _BEFORE: Final = r"(?<=[\d)\]}$!'°²³])[ \t]*"  # what a term may end with
 _AFTER: Final = r"(?=[ \t]*(?:[\d.(\[{$√−+-]|\\[A-Za-z(]|[A-Za-z](?![A-Za-z])))"  # what a term may begin with
@@ -28,10 +28,10 @@ _OPERATOR: Final = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-_NO_OPERATOR: Final = ("tag", "mark", "bullet")
+_NOT_OPERATORS: Final = ("tag", "mark", "bullet")
 
 
-def numbers(text: str) -> list[Piece]:
+def numbers(text: str) -> list[CharacterSpan]:
     """Half-open spans of the numbers of a text.
 
     >>> [text[start:end] for text in ["It costs $1,200.50 for 3x, not x1"] for start, end in numbers(text)]
@@ -40,14 +40,14 @@ def numbers(text: str) -> list[Piece]:
     return [match.span() for match in NUMBER.finditer(text)]
 
 
-def operators(text: str) -> list[Piece]:
+def operators(text: str) -> list[CharacterSpan]:
     r"""Half-open spans of the operators and relations of a text, LaTeX commands such as ``\frac`` among them.
 
-    Hyphens, dashes, list marks, emphasis, tags and the stroke of ``km/h`` are none.
+    Hyphens, dashes, list marks, emphasis, tags and the slash of ``km/h`` do not count.
 
     >>> text = "- So 48 / 2 = 24 well-known km/h, **x** is 3*4 - 1"
     >>> [text[start:end].strip() for start, end in operators(text)]
     ['/', '=', '*', '-']
     """
     matches = _OPERATOR.finditer(text)
-    return [match.span() for match in matches if all(match[name] is None for name in _NO_OPERATOR)]
+    return [match.span() for match in matches if all(match[name] is None for name in _NOT_OPERATORS)]

@@ -1,4 +1,4 @@
-"""Pieces of a text to the tokens that show one of their characters."""
+"""From character spans of a text to the tokens that show one of their characters."""
 
 from collections.abc import Iterable
 
@@ -7,28 +7,29 @@ import numpy.typing as npt
 
 from reasoning_anatomy.types import IntArray
 
-Piece = tuple[int, int]
+CharacterSpan = tuple[int, int]
+"""Half-open."""
 
 
-def marked_tokens(text: str, spans: IntArray, pieces: Iterable[Piece]) -> npt.NDArray[np.bool_]:
-    """Whether each token shows a character of any piece.
+def marked_tokens(text: str, spans: IntArray, marked: Iterable[CharacterSpan]) -> npt.NDArray[np.bool_]:
+    """Whether each token shows a character of any marked span.
 
     Parameters
     ----------
     text
-        What both are parts of.
+        The text that both refer to.
     spans
         (n, 2) half-open characters of the tokens.
-    pieces
-        Half-open character spans; they may overlap.
+    marked
+        The spans to mark; they may overlap.
 
     Returns
     -------
-    (n,). White space shows nothing: a token that reaches into a piece only with its leading space is not marked. The
+    (n,). White space shows nothing: a token that reaches into a marked span only with its leading space is not marked. The
     tokens of one split character are marked alike, so that the marks do not depend on the tokenizer.
     """
     depth = np.zeros(len(text) + 1, dtype=np.int64)
-    for start, end in pieces:
+    for start, end in marked:
         depth[start] += 1
         depth[end] -= 1
     visible = np.array([not character.isspace() for character in text], dtype=bool)

@@ -1,11 +1,10 @@
-"""Words that argue here and tell there: since, next, final, given, have, do, work, way, … (rules 3, 5 and 8)."""
+"""Words that argue in one place and tell the story in another: since, next, final, given, have, do, … (rules 3, 5 and 8)."""
 
 from typing import Final
 
-from annotations._rules.rule import Rule, by_word, is_pause
-from annotations._rules.words import Sentence
+from annotations._rules.words import Rule, Sentence, by_word, is_pause
 from annotations._text import lexicon
-from annotations._text.lexicon import role
+from annotations._text.lexicon import word_list
 from annotations._text.units import Kind
 from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
 
@@ -13,23 +12,23 @@ from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, 
 def _since(sentence: Sentence, index: int) -> str:
     after = index + 1 < len(sentence.layout.units) and sentence.layout.units[index + 1]
     is_year = after and after.kind is Kind.NUMBER and len(after.text) == 4
-    dated = after and (is_year or after.lower in role("calendar")) and sentence.clues[index].dep == "prep"
+    dated = after and (is_year or after.lower in word_list("calendar")) and sentence.parsed[index].dep == "prep"
     return FUNCTION if dated else META_DISCOURSE
 
 
 def _yes(sentence: Sentence, index: int) -> str:
-    in_story = sentence.question.tells_of(sentence.word(index)) and not sentence.starts(index)
+    in_story = sentence.question.mentions(sentence.word(index)) and not sentence.starts(index)
     return ENTITY_NAME if in_story else META_DISCOURSE
 
 
 def _no(sentence: Sentence, index: int) -> str:
-    if sentence.word(index - 1) in {"say", "says", "said", "and", '"', "“", "'"} and sentence.question.tells_of("yes"):
+    if sentence.word(index - 1) in {"say", "says", "said", "and", '"', "“", "'"} and sentence.question.mentions("yes"):
         return ENTITY_NAME
-    return META_DISCOURSE if is_pause(sentence.word(index + 1)) or sentence.clues[index].tag == "UH" else FUNCTION
+    return META_DISCOURSE if is_pause(sentence.word(index + 1)) or sentence.parsed[index].tag == "UH" else FUNCTION
 
 
 def _next(sentence: Sentence, index: int) -> str:
-    return ENTITY_NAME if sentence.word(index + 1) in role("calendar") else META_DISCOURSE
+    return ENTITY_NAME if sentence.word(index + 1) in word_list("calendar") else META_DISCOURSE
 
 
 def _last(sentence: Sentence, index: int) -> str:
@@ -38,25 +37,29 @@ def _last(sentence: Sentence, index: int) -> str:
 
 
 def _final(sentence: Sentence, index: int) -> str | None:
-    """Leave ``the final answer`` to the argument; ``the final 15 minutes`` is a time of the story."""
-    timed = sentence.is_number(index + 1) or sentence.word(index + 1) in role("calendar")
+    """Call ``the final 15 minutes`` a time of the story; leave ``the final answer`` to the lexicon."""
+    timed = sentence.is_number(index + 1) or sentence.word(index + 1) in word_list("calendar")
     return ENTITY_NAME if timed else None
 
 
 def _common(sentence: Sentence, index: int) -> str | None:
-    """Tell a common mistake, which is of the argument, from a common factor."""
-    clue = sentence.clues[index]
-    of_argument = clue.dep == "amod" and lexicon.category_of(sentence.word(clue.head), lexicon.NOUN) == META_DISCOURSE
+    """Tell a common mistake, which belongs to the argument, from a common factor."""
+    features = sentence.parsed[index]
+    of_argument = features.dep == "amod" and lexicon.category_of(sentence.word(features.head), lexicon.NOUN) == META_DISCOURSE
     return META_DISCOURSE if of_argument else None
 
 
 def _given(sentence: Sentence, index: int) -> str | None:
-    """Tell ``the cups of food given that week``, the story, from ``the values given``, the argument."""
-    clue, told = sentence.clues[index], sentence.word(sentence.clues[index].head)
-    if clue.dep != "acl" or sentence.word(index + 1) in {"that", "by"} or sentence.word(index + 3) in {"problem", "question"}:
+    """Tell ``the cups of food given that week``, which is the story, from ``the values given``, which is the argument."""
+    features, noun = sentence.parsed[index], sentence.word(sentence.parsed[index].head)
+    if (
+        features.dep != "acl"
+        or sentence.word(index + 1) in {"that", "by"}
+        or sentence.word(index + 3) in {"problem", "question"}
+    ):
         return None
-    known = lexicon.category_of(told, lexicon.NOUN)
-    return ENTITY_NAME if known in (None, ENTITY_NAME) or told in role("told_totals") else None
+    known = lexicon.category_of(noun, lexicon.NOUN)
+    return ENTITY_NAME if known in (None, ENTITY_NAME) or noun in word_list("story_totals") else None
 
 
 def _hold(sentence: Sentence, index: int) -> str | None:
@@ -65,34 +68,34 @@ def _hold(sentence: Sentence, index: int) -> str | None:
 
 
 def _have(sentence: Sentence, index: int) -> str:
-    clue, after = sentence.clues[index], sentence.word(index + 1)
-    if clue.dep in ("aux", "auxpass") or after == "to" or (not clue.tag and after.endswith(("ed", "been"))):
+    features, after = sentence.parsed[index], sentence.word(index + 1)
+    if features.dep in ("aux", "auxpass") or after == "to" or (not features.tag and after.endswith(("ed", "been"))):
         return FUNCTION
     return META_DISCOURSE if sentence.subject_kind(index) == "solver" and not _owns(sentence, index) else ENTITY_NAME
 
 
 def _owns(sentence: Sentence, index: int) -> bool:
-    """Whether ``you have`` belongs to the story, as the question tells it."""
-    return sentence.word(sentence.clues[index].subject) == "you" and "you" in sentence.question.words
+    """Whether ``you have`` belongs to a story that the question tells about *you*."""
+    return sentence.word(sentence.parsed[index].subject) == "you" and "you" in sentence.question.words
 
 
 def _do(sentence: Sentence, index: int) -> str:
-    clue, after = sentence.clues[index], sentence.word(index + 1)
-    if clue.dep in ("aux", "auxpass") or after in {"n't", "not"}:
+    features, after = sentence.parsed[index], sentence.word(index + 1)
+    if features.dep in ("aux", "auxpass") or after in {"n't", "not"}:
         return FUNCTION
-    if not clue.tag:
+    if not features.tag:
         return FUNCTION if sentence.word(index - 1) not in {"we", "i", "to", "and", "can"} else META_DISCOURSE
     return ENTITY_NAME if sentence.subject_kind(index) == "story" else META_DISCOURSE
 
 
 def _like(sentence: Sentence, index: int) -> str:
-    if not sentence.clues[index].tag.startswith("VB"):
+    if not sentence.parsed[index].tag.startswith("VB"):
         return FUNCTION
     return META_DISCOURSE if sentence.subject_kind(index) == "solver" else ENTITY_NAME
 
 
 def _work(sentence: Sentence, index: int) -> str | None:
-    is_verb = sentence.clues[index].tag.startswith("VB")
+    is_verb = sentence.parsed[index].tag.startswith("VB")
     by_argument = is_verb and sentence.subject_kind(index) == "argument"
     return META_DISCOURSE if by_argument or sentence.word(index - 1) in {"our", "my"} else None
 
@@ -114,17 +117,17 @@ def _minute(sentence: Sentence, index: int) -> str | None:
 
 
 def _above(sentence: Sentence, index: int) -> str:
-    return FUNCTION if sentence.clues[index].tag == "IN" and sentence.clues[index].dep == "prep" else META_DISCOURSE
+    return FUNCTION if sentence.parsed[index].tag == "IN" and sentence.parsed[index].dep == "prep" else META_DISCOURSE
 
 
 def _now(sentence: Sentence, index: int) -> str:
-    """``Now we subtract`` orders steps; in ``ten years from now``, and where ages are asked for, it is a time of the story."""
-    told = sentence.question.tells_of("now") and not sentence.starts(index) and sentence.word(index + 1) != ","
-    return ENTITY_NAME if told or sentence.word(index - 1) == "from" else META_DISCOURSE
+    """``Now we subtract`` orders steps; ``ten years from now``, or any *now* of the question, is a time of the story."""
+    in_story = sentence.question.mentions("now") and not sentence.starts(index) and sentence.word(index + 1) != ","
+    return ENTITY_NAME if in_story or sentence.word(index - 1) == "from" else META_DISCOURSE
 
 
 def _opens_or_pauses(otherwise: str) -> Rule:
-    """Discourse where the word opens a sentence or stands before a pause; ``otherwise`` elsewhere."""
+    """Discourse if the word opens a sentence or a pause follows; ``otherwise`` if not."""
 
     def rule(sentence: Sentence, index: int) -> str:
         return META_DISCOURSE if sentence.starts(index) or sentence.word(index + 1) == "," else otherwise

@@ -1,11 +1,10 @@
-"""Words that calculate here and tell there: times, by, square, side, first, take, set, left, … (rules 3, 4 and 6)."""
+"""Words that calculate in one place and tell the story in another: times, by, square, first, take, left, … (rules 3, 4, 6)."""
 
 from typing import Final
 
-from annotations._rules.rule import by_word, is_pause
-from annotations._rules.words import Sentence
+from annotations._rules.words import Sentence, by_word, is_pause
 from annotations._text import lexicon
-from annotations._text.lexicon import role
+from annotations._text.lexicon import word_list
 from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 _MOVING: Final = ("mov", "bring", "shift", "tak", "put", "get", "collect", "isolat", "subtract", "add")
@@ -14,31 +13,31 @@ _MOVING: Final = ("mov", "bring", "shift", "tak", "put", "get", "collect", "isol
 def _square(sentence: Sentence, index: int) -> str | None:
     if lexicon.category_of(sentence.word(index + 1)) == ENTITY_NAME:
         return ENTITY_NAME
-    is_verb = sentence.clues[index].tag.startswith("VB")
-    if _tells_of_square(sentence) and not is_verb and sentence.word(index + 1) not in {"of", "root", "roots"}:
+    is_verb = sentence.parsed[index].tag.startswith("VB")
+    if _mentions_square(sentence) and not is_verb and sentence.word(index + 1) not in {"of", "root", "roots"}:
         return ENTITY_NAME
     return None
 
 
-def _tells_of_square(sentence: Sentence) -> bool:
+def _mentions_square(sentence: Sentence) -> bool:
     words = sentence.question.words
-    return sentence.question.tells_of("square") and bool(words & role("figure_words"))
+    return sentence.question.mentions("square") and bool(words & word_list("figure_words"))
 
 
 def _side(sentence: Sentence, index: int) -> str:
     """Sides of an equation are mathematics, sides of a figure or of a road are things."""
-    before = [sentence.word(index - step) for step in (1, 2, 3)]
+    before = [sentence.word(index - distance) for distance in (1, 2, 3)]
     if before[0] in {"one", "other"} and {"to", "on", "from"} & {before[1], before[2]}:
         moved = any(sentence.word(at).startswith(_MOVING) for at in range(max(index - 12, 0), index))
         return VERBAL_MATH if moved else ENTITY_NAME
     of_equation = sentence.word(index + 1) == "of" and sentence.word(index + 3) in {"equation", "inequality", "expression"}
     if of_equation or sentence.word(index - 1) in {"left", "hand"}:
         return VERBAL_MATH
-    if sentence.word(index - 1) == "both" and not sentence.question.tells_of("side"):
+    if sentence.word(index - 1) == "both" and not sentence.question.mentions("side"):
         return VERBAL_MATH
-    figures = role("figures") if _tells_of_square(sentence) else role("figures") - {"square"}
-    told = sentence.question.tells_of("side") or bool(sentence.question.words & figures)
-    return ENTITY_NAME if told and sentence.word(index + 1) != "by" else VERBAL_MATH
+    figures = word_list("figures") if _mentions_square(sentence) else word_list("figures") - {"square"}
+    in_story = sentence.question.mentions("side") or bool(sentence.question.words & figures)
+    return ENTITY_NAME if in_story and sentence.word(index + 1) != "by" else VERBAL_MATH
 
 
 def _times(sentence: Sentence, index: int) -> str:
@@ -57,14 +56,14 @@ def _by(sentence: Sentence, index: int) -> str:
         if word.startswith(("multipl", "divid")):
             after = sentence.word(index + 1)
             return FUNCTION if after.endswith("ing") else VERBAL_MATH
-        is_modifier = sentence.clues[before].dep in ("acl", "amod", "relcl")
-        if sentence.clues[before].tag.startswith("VB") and not (is_modifier or word.startswith(("us", "ha", "is", "are"))):
+        is_modifier = sentence.parsed[before].dep in ("acl", "amod", "relcl")
+        if sentence.parsed[before].tag.startswith("VB") and not (is_modifier or word.startswith(("us", "ha", "is", "are"))):
             break
     return FUNCTION
 
 
 def _ordinal(sentence: Sentence, index: int) -> str:
-    clue, after = sentence.clues[index], sentence.word(index + 1)
+    features, after = sentence.parsed[index], sentence.word(index + 1)
     if sentence.word(index) == "second" and (
         sentence.is_number(index - 1) or sentence.word(index - 1) in {"per", "a", "every", "each"}
     ):
@@ -72,18 +71,18 @@ def _ordinal(sentence: Sentence, index: int) -> str:
     is_fraction = sentence.word(index) == "third" and (after == "of" or sentence.word(index - 1) in {"a", "one"})
     if is_fraction or (sentence.word(index - 1) == "the" and is_pause(after)):
         return VERBAL_MATH
-    if is_pause(after) or sentence.starts(index) or clue.dep == "advmod":
+    if is_pause(after) or sentence.starts(index) or features.dep == "advmod":
         return META_DISCOURSE if sentence.word(index) != "second" or sentence.starts(index) else ENTITY_NAME
     if sentence.layout.is_word(index + 1) and lexicon.category_of(after, lexicon.NOUN) == META_DISCOURSE:
         return META_DISCOURSE
-    if clue.dep in ("amod", "nummod", "") or clue.tag == "JJ":
+    if features.dep in ("amod", "nummod", "") or features.tag == "JJ":
         return _category_of_counted(sentence, index)
     return META_DISCOURSE
 
 
 def _category_of_counted(sentence: Sentence, index: int) -> str:
-    """Decide an ordinal: ``the first train`` tells two things of the story apart, ``the first term`` counts."""
-    reach = range(index + 1, min(index + 4, len(sentence.clues)))
+    """Decide an ordinal: ``the first train`` tells two things of the story apart; ``the first term`` counts."""
+    reach = range(index + 1, min(index + 4, len(sentence.parsed)))
     noun = next(
         (
             at
@@ -94,15 +93,15 @@ def _category_of_counted(sentence: Sentence, index: int) -> str:
     )
     if not sentence.layout.is_word(noun):
         return VERBAL_MATH
-    if noun == index and sentence.clues[index].tag and sentence.word(index + 1) in {"there", "is", "has", "we"}:
+    if noun == index and sentence.parsed[index].tag and sentence.word(index + 1) in {"there", "is", "has", "we"}:
         return META_DISCOURSE
     return VERBAL_MATH if lexicon.category_of(sentence.word(noun), lexicon.NOUN) == VERBAL_MATH else ENTITY_NAME
 
 
 def _take(sentence: Sentence, index: int) -> str | None:
-    reach = range(index + 1, min(index + 4, len(sentence.clues)))
-    taken = {index, *(at for at in reach if sentence.clues[at].head == index)}
-    computed = any(sentence.clues[at].head in taken and lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
+    reach = range(index + 1, min(index + 4, len(sentence.parsed)))
+    taken = {index, *(at for at in reach if sentence.parsed[at].head == index)}
+    computed = any(sentence.parsed[at].head in taken and lexicon.knows(sentence.word(at), VERBAL_MATH) for at in reach)
     return VERBAL_MATH if sentence.subject_kind(index) in ("solver", "") and computed else None
 
 
@@ -113,7 +112,7 @@ def _over(sentence: Sentence, index: int) -> str:
 
 
 def _once(sentence: Sentence, index: int) -> str:
-    return VERBAL_MATH if sentence.clues[index].dep == "advmod" and not sentence.starts(index) else FUNCTION
+    return VERBAL_MATH if sentence.parsed[index].dep == "advmod" and not sentence.starts(index) else FUNCTION
 
 
 def _set(sentence: Sentence, index: int) -> str | None:
@@ -128,8 +127,8 @@ def _set(sentence: Sentence, index: int) -> str | None:
             return VERBAL_MATH
         if sentence.symbols[after] == FUNCTION:
             break
-    is_told = sentence.clues[index].dep in ("acl", "relcl") and sentence.question.tells_of(sentence.word(index))
-    return ENTITY_NAME if is_told else None
+    in_story = sentence.parsed[index].dep in ("acl", "relcl") and sentence.question.mentions(sentence.word(index))
+    return ENTITY_NAME if in_story else None
 
 
 def _move(sentence: Sentence, index: int) -> str | None:
@@ -140,8 +139,8 @@ def _move(sentence: Sentence, index: int) -> str | None:
 
 
 def _recur(sentence: Sentence, index: int) -> str | None:
-    """Take it for mathematics that powers and digits repeat."""
-    is_verb = sentence.clues[index].tag.startswith("VB")
+    """Call it mathematics when powers and digits repeat."""
+    is_verb = sentence.parsed[index].tag.startswith("VB")
     return VERBAL_MATH if is_verb and sentence.subject_kind(index) == "argument" else None
 
 
@@ -149,54 +148,62 @@ def _degree(sentence: Sentence, index: int) -> str:
     """Degrees measure angles and heat; the degree of a polynomial is mathematics."""
     of_function = sentence.word(index + 1) == "of" or sentence.layout.units[index].lower == "degree"
     counted = sentence.is_number(index - 1) or sentence.symbols[index - 1] == SYMBOLIC_MATH if index else False
-    told = sentence.question.words & {"temperature", "angle", "angles", "degrees", "oven"}
-    return VERBAL_MATH if of_function and not counted and not told else ENTITY_NAME
+    measured = sentence.question.words & {"temperature", "angle", "angles", "degrees", "oven"}
+    return VERBAL_MATH if of_function and not counted and not measured else ENTITY_NAME
 
 
 def _median(sentence: Sentence, index: int) -> str | None:
-    """Take a median for a line where the question has a triangle; elsewhere it is computed."""
-    return ENTITY_NAME if sentence.question.tells_of("triangle") else None
+    """Take a median for a line if the question has a triangle; otherwise it is computed."""
+    return ENTITY_NAME if sentence.question.mentions("triangle") else None
 
 
 def _approximately(sentence: Sentence, index: int) -> str | None:
     """``exactly two`` and ``about 53`` say how exact a number is."""
-    if sentence.word(index) == "about" and sentence.clues[index].dep == "prep":
+    if sentence.word(index) == "about" and sentence.parsed[index].dep == "prep":
         return None
     return VERBAL_MATH if sentence.is_number(index + 1) or sentence.word(index + 1) in {"$", "£", "€", "half", "one"} else None
 
 
 def _perfect(sentence: Sentence, index: int) -> str | None:
     """``Perfect!`` is the solver's; a perfect number is mathematics; a perfect day is the story's."""
-    if sentence.clues[index].dep != "amod":
+    if sentence.parsed[index].dep != "amod":
         return None
-    noun = lexicon.category_of(sentence.word(sentence.clues[index].head), lexicon.NOUN)
+    noun = lexicon.category_of(sentence.word(sentence.parsed[index].head), lexicon.NOUN)
     return noun if noun in (VERBAL_MATH, META_DISCOURSE) else ENTITY_NAME
 
 
 def _left(sentence: Sentence, index: int) -> str:
     """``3 are left`` remain; ``on the left`` is a side, and ``the train left`` is the story."""
     before, after = sentence.word(index - 1), sentence.word(index + 1)
-    if after in role("sided") or before == "the" or before in role("turning"):
+    if after in word_list("sided") or before == "the" or before in word_list("turning"):
         return ENTITY_NAME
     return ENTITY_NAME if _departs(sentence, index) else VERBAL_MATH
 
 
 def _departs(sentence: Sentence, index: int) -> bool:
-    """Whether somebody or something left, rather than that a number of things was left."""
-    clue, subject = sentence.clues[index], sentence.clues[index].subject
+    """Whether somebody or something left, as opposed to a number of things being left."""
+    features, subject = sentence.parsed[index], sentence.parsed[index].subject
     before, after = sentence.word(index - 1), sentence.word(index + 1)
-    leaves_place = after in {"the", "home", "his", "her", "their", "school", "work", "town"} and clue.tag in ("VBD", "VBN", "")
+    leaves_place = after in {"the", "home", "his", "her", "their", "school", "work", "town"} and features.tag in (
+        "VBD",
+        "VBN",
+        "",
+    )
     if leaves_place and before not in {"is", "are", "were", "was"}:
         return True
-    is_active = clue.tag == "VBD" and clue.dep != "acl" and subject >= 0 and after not in {"over", "with"}
-    is_one = is_active and sentence.clues[subject].tag in ("NNP", "PRP", "NN") and sentence.symbols[subject] is None
-    return is_one and before not in role("being") and not sentence.is_number(subject - 1)
+    is_active = features.tag == "VBD" and features.dep != "acl" and subject >= 0 and after not in {"over", "with"}
+    is_one = is_active and sentence.parsed[subject].tag in ("NNP", "PRP", "NN") and sentence.symbols[subject] is None
+    return is_one and before not in word_list("being") and not sentence.is_number(subject - 1)
 
 
 def _right(sentence: Sentence, index: int) -> str | None:
     """Tell the sides of ``on the right`` and ``right-angled`` from the judgement of ``the right answer``."""
     before, after = sentence.word(index - 1), sentence.word(index + 1)
-    if before in role("turning") or after in role("sided") or (before == "the" and after in role("pauses") | {"", "of"}):
+    if (
+        before in word_list("turning")
+        or after in word_list("sided")
+        or (before == "the" and after in word_list("pauses") | {"", "of"})
+    ):
         return ENTITY_NAME
     return None
 

@@ -1,6 +1,6 @@
-"""All units of a text to categories: characters first, then fixed expressions, then words."""
+"""From all units of a text to their categories: characters first, then fixed expressions, then words."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from annotations._rules.special import category_of_special
 from annotations._rules.words import Sentence, category_of_word
@@ -10,21 +10,24 @@ from annotations._text.parse import parse
 from annotations._text.question import read_question
 from annotations._text.symbols import label_symbols
 
+if TYPE_CHECKING:
+    from spacy.language import Language
+
 
 class LabelledText(NamedTuple):
-    """A text's layout; of each of its units the category and the layer of rules that decided it.
+    """A text's layout and, for each of its units, the category and the level of rules that decided it.
 
-    The layers are ``symbol`` (characters alone), ``phrase`` (a fixed expression), ``special`` (a word with a rule of its
-    own), ``listed`` (as a lexicon has it) and ``inferred`` (from names, actors and parts of speech).
+    The levels are ``symbol`` (characters alone), ``phrase`` (a fixed expression), ``special`` (a word with a rule of its
+    own), ``listed`` (a word as the lexicon lists it) and ``inferred`` (from names, actors and parts of speech).
     """
 
     layout: Layout
     category: list[str]
-    layer: list[str]
+    level: list[str]
 
 
-def label_text(text: str, question: str | None, pipeline: Any) -> LabelledText:
-    """Decide every unit of a text; no model's tokens are involved."""
+def label_text(text: str, question: str | None, pipeline: "Language | None") -> LabelledText:
+    """Decide every unit of a text, before any model's tokens are looked at."""
     layout = read_layout(text)
     symbols = label_symbols(layout)
     sentence = Sentence(layout, symbols, parse(layout, symbols, pipeline), read_question(question))
@@ -34,7 +37,7 @@ def label_text(text: str, question: str | None, pipeline: Any) -> LabelledText:
         _decide_word(sentence, index) if label is None else (label, "symbol" if symbols[index] else "phrase")
         for index, label in enumerate(labels)
     ]
-    return LabelledText(layout, [category for category, _ in decided], [layer for _, layer in decided])
+    return LabelledText(layout, [category for category, _ in decided], [level for _, level in decided])
 
 
 def _decide_word(sentence: Sentence, index: int) -> tuple[str, str]:
@@ -46,11 +49,11 @@ def _decide_word(sentence: Sentence, index: int) -> tuple[str, str]:
 
 
 def _label_phrases(sentence: Sentence, labels: list[str | None]) -> None:
-    """Label fixed expressions, the longest first; a word is in one of them at most."""
-    listed = lexicon.phrases()
+    """Label fixed expressions, the longest first; a word belongs to at most one of them."""
+    phrases = lexicon.phrases()
     index = 0
     while index < len(labels):
-        for words, categories in listed.get(sentence.word(index), []) if labels[index] is None else []:
+        for words, categories in phrases.get(sentence.word(index), []) if labels[index] is None else []:
             if all(sentence.word(index + at) == word for at, word in enumerate(words)):
                 for at, category in enumerate(categories):
                     labels[index + at] = labels[index + at] or category

@@ -1,16 +1,15 @@
-"""Words that only their sentence can decide, each with a rule of its own; and those that go with another word."""
+"""Words that only their sentence can decide, each with a rule of its own, and words that go with another word."""
 
 from typing import Final
 
 from annotations._rules import argument, calculation, grammar
-from annotations._rules.rule import by_word
-from annotations._rules.words import Sentence, category_of_word
+from annotations._rules.words import Sentence, by_word, category_of_word
 from annotations._text import lexicon
 from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH, VERBAL_MATH
 
 
 def category_of_special(sentence: Sentence, index: int) -> str | None:
-    """Category of a word that has a rule of its own; None for all others."""
+    """Category of a word that has a rule of its own; None for any other word."""
     rule = _RULES.get(sentence.word(index))
     return rule(sentence, index) if rule else None
 
@@ -25,14 +24,14 @@ def _off(sentence: Sentence, index: int) -> str | None:
 
 
 def _prefix(sentence: Sentence, index: int) -> str | None:
-    """``re-read`` and ``double-check``: the first half goes with the second."""
+    """``re-read`` and ``double-check``: the first half takes the category of the second."""
     if sentence.word(index + 1) == "-" and sentence.layout.joined(index + 2) and sentence.symbols[index + 2] is None:
         return category_of_special(sentence, index + 2) or category_of_word(sentence, index + 2)
     return None
 
 
 def _joined_preposition(sentence: Sentence, index: int) -> str | None:
-    """``after-work activities``: the preposition goes with the word that it is joined to."""
+    """``after-work activities``: the preposition takes the category of the word that it is joined to."""
     if sentence.word(index + 1) != "-" or sentence.word(index - 1) == "-":
         return None
     return _prefix(sentence, index) if sentence.layout.joined(index + 1) else None
@@ -43,18 +42,18 @@ def _way_particle(sentence: Sentence, index: int) -> str | None:
         return ENTITY_NAME
     if sentence.word(index) == "back" and sentence.word(index + 1) in {"in", "into"} and _substitutes(sentence, index):
         return VERBAL_MATH
-    clue = sentence.clues[index]
-    if clue.head < 0 or sentence.symbols[clue.head] is not None:
+    features = sentence.parsed[index]
+    if features.head < 0 or sentence.symbols[features.head] is not None:
         return None
-    of_verb = clue.tag == "RB" and sentence.part(clue.head) == lexicon.VERB
-    between = range(min(clue.head, index) + 1, index)
+    of_verb = features.tag == "RB" and sentence.part(features.head) == lexicon.VERB
+    between = range(min(features.head, index) + 1, index)
     is_near = sentence.word(index) in {"back", "away"} or all(sentence.symbols[at] == SYMBOLIC_MATH for at in between)
-    is_particle = clue.tag == "RP" or clue.dep == "prt" or (of_verb and is_near)
-    return _of_head(sentence, clue.head) if is_particle else None
+    is_particle = features.tag == "RP" or features.dep == "prt" or (of_verb and is_near)
+    return _of_head(sentence, features.head) if is_particle else None
 
 
 def _substitutes(sentence: Sentence, index: int) -> bool:
-    """Whether a value is put into a formula before this word of the sentence."""
+    """Whether the sentence puts a value into a formula before this word."""
     for before in range(index - 1, max(index - 20, -1), -1):
         if sentence.word(before) in {".", ";", "?", "!"}:
             return False
@@ -64,7 +63,7 @@ def _substitutes(sentence: Sentence, index: int) -> bool:
 
 
 def _read(sentence: Sentence, index: int) -> str | None:
-    """Leave ``re-read`` to the solver."""
+    """Give ``re-read`` to the solver."""
     return META_DISCOURSE if sentence.word(index - 1) == "-" and sentence.word(index - 2) == "re" else None
 
 

@@ -1,1 +1,1 @@
-"""Labels as spreadsheets and as tasks of Label Studio."""
+"""Labels as spreadsheets and as Label Studio tasks."""

@@ -1,4 +1,4 @@
-"""A labelling sheet: CSV that spreadsheet programs read, one unit a row."""
+"""A labelling sheet: CSV that spreadsheet programs read, one unit per row."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ LabelTask = tuple[ReasoningChain, Sequence[tuple[int, int]], Sequence[str | None
 
 
 def write_sheet(path: Path, chains: Sequence[LabelTask]) -> Path:
-    """Write the sheet: UTF-8 with a byte-order mark, by which spreadsheet programs know it."""
+    """Write the sheet: UTF-8 with a byte-order mark, by which spreadsheet programs recognise it."""
     content = io.StringIO(newline="")
     writer = csv.writer(content)
     writer.writerow(COLUMNS)
@@ -39,7 +39,7 @@ def write_sheet(path: Path, chains: Sequence[LabelTask]) -> Path:
 
 
 def read_sheet(path: Path, problems: Problems) -> Iterator[LabelledRow]:
-    """Read the sheet as it comes back: with a comma, semicolon or tab between cells, and line ends of any system."""
+    """Read a sheet that comes back: with commas, semicolons or tabs between cells, and the line ends of any system."""
     text = _decoded(path)
     header = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
@@ -58,11 +58,11 @@ def read_sheet(path: Path, problems: Problems) -> Iterator[LabelledRow]:
                     yield row
             line = reader.line_num + 1
     except csv.Error as error:
-        problems.add(f"line {reader.line_num}", f"is no CSV ({error}); save the sheet as CSV in UTF-8")
+        problems.add(f"line {reader.line_num}", f"is not CSV ({error}); save the sheet as CSV in UTF-8")
 
 
 def guarded(cell: str) -> str:
-    """Put an apostrophe before what a spreadsheet program might calculate, convert or cut; `unguarded` takes it away.
+    """Put an apostrophe before what a spreadsheet program might calculate, convert or cut; `unguarded` removes it.
 
     A formula could be planted in a chain (``=HYPERLINK(…)``); ``1/2`` and ``mar-3`` would come back as dates, ``3.50`` as 3.5.
 
@@ -74,7 +74,7 @@ def guarded(cell: str) -> str:
 
 
 def unguarded(cell: str) -> str:
-    """Take away the apostrophe of `guarded`; a program may have done so already, or may have added none."""
+    """Remove the apostrophe that `guarded` put there; a spreadsheet program may already have removed it."""
     return cell[1:] if cell.startswith(_GUARD) and guarded(cell[1:]) == cell else cell
 
 
@@ -84,7 +84,7 @@ def _row(where: str, cells: dict[str, str], problems: Problems) -> LabelledRow |
         return None
     for name in ("start", "end"):
         if not (cells[name].strip().isascii() and cells[name].strip().isdigit()):
-            problems.add(where, f"{name} is {cells[name]!r}, expected the number of a character; restore the exported value")
+            problems.add(where, f"{name} is {cells[name]!r}, expected a character offset; restore the exported value")
             return None
     start, end = int(cells["start"]), int(cells["end"])
     return LabelledRow(where, unguarded(cells["chain_id"]), start, end, unguarded(cells["text"]), cells["category"].strip())

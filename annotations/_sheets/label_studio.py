@@ -1,7 +1,7 @@
-"""Tasks for Label Studio, its labelling interface, and what it exports.
+"""Tasks for Label Studio, their labelling interface, and the labels that it exports.
 
 Label Studio counts in UTF-16 code units, as browsers do: a character beyond the basic plane, such as an emoji, counts twice
-(HumanSignal/label-studio issue 1347). Offsets are converted on the way out and on the way back.
+(HumanSignal/label-studio issue 1347). Offsets are converted in both directions.
 """
 
 import json
@@ -35,7 +35,7 @@ INTERFACE: Final = f"""<View>
 
 
 def write_tasks(path: Path, chains: Sequence[LabelTask], *, suggested_by: str | None) -> list[Path]:
-    """Write one task a chain, with the suggestions as predictions, and the interface beside them."""
+    """Write one task per chain, with the suggestions as predictions, and the interface beside them."""
     tasks = []
     for chain, units, suggested in chains:
         data = {"chain_id": chain.chain_id, "question": chain.question, "text": chain.reasoning}
@@ -67,23 +67,23 @@ def read_tasks(path: Path, problems: Problems, *, completed_by: int | None) -> I
             for annotation in annotations:
                 yield from _rows(where, chain_id, text, annotation["result"], offsets, problems)
         except (KeyError, TypeError, AttributeError) as error:
-            problems.add(where, f"is no task of Label Studio ({error!r}); export as JSON, not JSON-MIN")
+            problems.add(where, f"is not a Label Studio task ({error!r}); export as JSON, not JSON-MIN")
 
 
 class _Offsets:
-    """Characters of a text as Label Studio counts them, and back."""
+    """Offsets into a text: in characters, as everywhere here, and in UTF-16 code units, as in Label Studio."""
 
     def __init__(self, text: str) -> None:
-        self._from_character = [0, *accumulate(1 + (ord(character) > 0xFFFF) for character in text)]
-        self._to_character = {there: here for here, there in enumerate(self._from_character)}
+        self._code_units = [0, *accumulate(1 + (ord(character) > 0xFFFF) for character in text)]
+        self._characters = {offset: character for character, offset in enumerate(self._code_units)}
 
-    def there(self, character: int) -> int:
-        """Offset in UTF-16 code units."""
-        return self._from_character[character]
+    def in_code_units(self, character: int) -> int:
+        """Offset in code units of a character."""
+        return self._code_units[character]
 
-    def here(self, offset: Any) -> int:
-        """Character at an offset; -1 where there is none."""
-        return self._to_character.get(offset, -1) if type(offset) is int else -1
+    def in_characters(self, offset: Any) -> int:
+        """Character at an offset in code units; -1 if no character begins there."""
+        return self._characters.get(offset, -1) if type(offset) is int else -1
 
 
 def _results(text: str, units: Sequence[tuple[int, int]], suggested: Sequence[str | None]) -> list[dict[str, Any]]:
@@ -95,8 +95,8 @@ def _results(text: str, units: Sequence[tuple[int, int]], suggested: Sequence[st
             "to_name": TO_NAME,
             "type": "labels",
             "value": {
-                "start": offsets.there(start),
-                "end": offsets.there(end),
+                "start": offsets.in_code_units(start),
+                "end": offsets.in_code_units(end),
                 "text": text[start:end],
                 "labels": [category],
             },
@@ -119,12 +119,12 @@ def _rows(
         if len(value["labels"]) != 1:
             problems.add(place, f"has the labels {shown(value['labels'])}, expected one; remove the others")
             continue
-        start, end = offsets.here(value["start"]), offsets.here(value["end"])
+        start, end = offsets.in_characters(value["start"]), offsets.in_characters(value["end"])
         yield LabelledRow(place, chain_id, start, end, value.get("text", text[start:end]), str(value["labels"][0]))
 
 
 def _person(annotation: dict[str, Any]) -> Any:
-    """Id of who made an annotation; some exports give the whole person."""
+    """Id of the person who made an annotation; some exports give the whole person."""
     person = annotation.get("completed_by")
     return person.get("id") if isinstance(person, dict) else person
 

@@ -1,4 +1,4 @@
-"""One label of a person, wherever it was written, and what is wrong with such labels."""
+"""One label by a person, in whatever file it was, and what is wrong with such labels."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 from reasoning_anatomy.errors import AnnotationError
 
-_TOLD: Final = 20
+_LISTED: Final = 20
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class LabelledRow:
     Attributes
     ----------
     where
-        Place in the file, for messages.
+        Its place in the file, for messages.
     chain_id, start, end
-        Which unit: half-open characters of the reasoning.
+        Which unit it labels: half-open characters of the reasoning.
     text
-        Of the unit, to be compared with the run.
+        Text of the unit, to be compared with the run.
     category
-        As written; empty = not labelled.
+        As written; empty if the unit is not labelled.
     """
 
     where: str
@@ -35,18 +35,18 @@ class LabelledRow:
 
 @dataclass
 class Problems:
-    """What is wrong with a file, collected so that it can be repaired in one go."""
+    """What is wrong with a file, collected so that all of it can be repaired at once."""
 
     path: Path
     found: list[str] = field(default_factory=list)
 
     def add(self, where: str, problem: str) -> None:
-        """Note one problem."""
+        """Add one problem."""
         self.found.append(f"{where}: {problem}")
 
     def raise_any(self) -> None:
-        """Raise `AnnotationError` with the first problems, one a line; do nothing where there is none."""
+        """Raise `AnnotationError` with the first problems, one per line; do nothing if there are none."""
         if self.found:
-            told = "\n  ".join(self.found[:_TOLD])
-            more = f"\n  and {len(self.found) - _TOLD} more" if len(self.found) > _TOLD else ""
-            raise AnnotationError(f"{self.path}: nothing was imported, {len(self.found)} to repair\n  {told}{more}")
+            listed = "\n  ".join(self.found[:_LISTED])
+            more = f"\n  and {len(self.found) - _LISTED} more" if len(self.found) > _LISTED else ""
+            raise AnnotationError(f"{self.path}: nothing was imported, {len(self.found)} to repair\n  {listed}{more}")

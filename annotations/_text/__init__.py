@@ -1,1 +1,1 @@
-"""What the text says, whoever labels it: units, layout, formulas, structure, words, and how tokens lie on it."""
+"""What a text says to every annotator: units, layout, formulas, structure, words, and how its tokens overlap its units."""

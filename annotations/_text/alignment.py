@@ -1,4 +1,4 @@
-"""Categories of a text's units carried over to the tokens of any model."""
+"""From the categories of a text's units to those of any model's tokens."""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -14,7 +14,7 @@ from reasoning_anatomy.types import IntArray
 
 _LINE_BREAK: Final = re.compile(r"[\n\r\v\f\u0085\u2028\u2029]")
 NO_UNIT: Final = -1
-"""Stands for the unit of a span that has none."""
+"""The unit of a span that has none."""
 
 
 def deciding_units(
@@ -25,44 +25,44 @@ def deciding_units(
     in_formula: Sequence[bool] | None = None,
     text: str = "",
 ) -> list[int]:
-    """Index of the unit that decides every span, `NO_UNIT` where none does.
+    """Index of the unit that decides each span, `NO_UNIT` if none does.
 
-    A span takes the unit that it overlaps most. A span without a visible character belongs to no unit; it goes with the
-    unit that it leads on its line, as the leading space does that other models keep inside a token. A line break leads
-    nothing, save inside a formula that goes on.
+    A span takes the unit that it overlaps most. A span without a visible character belongs to no unit; it takes the next
+    unit on its line, as a leading space does in models that keep it inside the token. After a line break it takes nothing,
+    except inside a formula that continues.
 
     Parameters
     ----------
     spans
         (n, 2) half-open character spans, in any order; they may share characters or be empty.
     units
-        Half-open spans of the units, from left to right, apart; whitespace belongs to none.
+        Half-open spans of the units, from left to right, without overlap; whitespace belongs to none.
     category
-        Of every unit. Between units with the same overlap the category earlier in rule 10's order wins.
+        Category of each unit. If a span overlaps two units equally, the category that is earlier in rule 10 wins.
     in_formula
-        Whether every unit lies in a delimited formula.
+        Whether each unit is in a delimited formula.
     text
-        That the spans and the units cut. Without it no line is known, and a span without a visible character has a
+        The text that spans and units refer to. Without it no line is known, and a span without a visible character has a
         unit only inside a formula.
     """
     starts = [start for start, _ in units]
     inside = [False] * len(units) if in_formula is None else in_formula
     breaks = [match.start() for match in _LINE_BREAK.finditer(text)] if text else None
-    found: dict[tuple[int, int], int] = {}
+    owners: dict[tuple[int, int], int] = {}
     for start, end in spans.tolist():
-        if (start, end) not in found:
+        if (start, end) not in owners:
             index = _most_overlapped(start, end, starts, units, category)
-            found[start, end] = _led_unit(start, starts, inside, breaks) if index == NO_UNIT else index
-    return [found[start, end] for start, end in spans.tolist()]
+            owners[start, end] = _next_unit(start, starts, inside, breaks) if index == NO_UNIT else index
+    return [owners[start, end] for start, end in spans.tolist()]
 
 
 def check_spans(spans: npt.ArrayLike, length: int) -> IntArray:
-    """Spans as an (n, 2) array; `AnnotationError` names the first that does not fit a text of this length."""
+    """Spans as an (n, 2) array; `AnnotationError` names the first one that does not fit a text of this length."""
     try:
         array = np.asarray(spans)
         array = array.reshape(0, 2) if array.size == 0 else array
     except ValueError as error:
-        raise AnnotationError(f"spans are not pairs (start, end) of characters: {error}") from error
+        raise AnnotationError(f"spans are not pairs (start, end) of character offsets: {error}") from error
     if array.ndim != 2 or array.shape[1] != 2 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise AnnotationError(f"spans have shape {array.shape} and type {array.dtype}, expected (n, 2) integers: start and end")
     starts, ends = array.T
@@ -70,9 +70,9 @@ def check_spans(spans: npt.ArrayLike, length: int) -> IntArray:
     if wrong.size:
         first = int(wrong[0])
         start, end = int(starts[first]), int(ends[first])
-        reason = "ends before it starts" if start > end else f"does not lie in the text of {length} characters"
+        reason = "ends before it starts" if start > end else f"is outside the text of {length} characters"
         raise AnnotationError(
-            f"span {first} = ({start}, {end}) {reason}; give half-open character offsets into the same text that is annotated"
+            f"span {first} = ({start}, {end}) {reason}; give half-open character offsets into the text that is annotated"
         )
     return array.astype(np.int64)
 
@@ -90,10 +90,10 @@ def _most_overlapped(start: int, end: int, starts: list[int], units: Sequence[tu
     return NO_UNIT if best is None else -best[2]
 
 
-def _led_unit(start: int, starts: list[int], inside: Sequence[bool], breaks: list[int] | None) -> int:
+def _next_unit(start: int, starts: list[int], inside: Sequence[bool], breaks: list[int] | None) -> int:
     after = bisect_left(starts, start)
     if after == len(starts):
         return NO_UNIT
-    goes_on = after > 0 and inside[after - 1] and inside[after]
+    in_one_formula = after > 0 and inside[after - 1] and inside[after]
     same_line = breaks is not None and bisect_left(breaks, start) == bisect_left(breaks, starts[after])
-    return after if goes_on or same_line else NO_UNIT
+    return after if in_one_formula or same_line else NO_UNIT

@@ -1,4 +1,4 @@
-r"""Formula spans that the text delimits itself: ``$..$``, ``\(..\)``, ``\[..\]``, environments, braces of commands."""
+r"""Formulas that the text itself delimits: ``$..$``, ``\(..\)``, ``\[..\]``, environments, braces of commands."""
 
 import re
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ _OPAQUE_COMMANDS: Final = frozenset(
 _PROSE: Final = re.compile(r"(?<![\\A-Za-z])[A-Za-z]*[a-z][A-Za-z]+")
 _TEXT_GROUP: Final = re.compile(r"\\(?:text|mbox|mathrm|operatorname)[a-z]*\*?\s*\{[^}]*\}")
 MAX_UNITS: Final = 2_000
-"""A delimiter without its partner within so many units is taken as unbalanced."""
+"""A delimiter whose partner is further away than this is taken as unbalanced."""
 
 
 @dataclass(frozen=True)
 class Formulas:
-    """Which units lie in a delimited formula (delimiters included), and which in a text group inside LaTeX."""
+    """Which units are in a delimited formula (delimiters included), and which in a text group inside LaTeX."""
 
     inside: list[bool]
     in_text: list[bool]

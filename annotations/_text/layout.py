@@ -1,4 +1,4 @@
-"""What the characters alone say about a text: its units, where its formulas and its marks are."""
+"""What the characters alone say about a text: its units, and where its formulas and marks are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Layout:
     text, units
         The text and its units from left to right.
     formula
-        Whether each unit lies in a delimited formula or in an argument of a LaTeX command.
+        Whether each unit is in a delimited formula or in an argument of a LaTeX command.
     in_text
-        Whether each unit lies in a text group such as the argument of ``\text``.
+        Whether each unit is in a text group such as the argument of ``\text``.
     is_mark
         Whether each unit is list, heading or Markdown structure.
     """
@@ -36,7 +36,7 @@ class Layout:
         return index > 0 and self.units[index - 1].end == self.units[index].start
 
     def word(self, index: int) -> str:
-        """Lower-case text of a unit; empty beyond the ends and on another line's unit of a mark."""
+        """Lower-case text of a unit; empty beyond the ends of the text."""
         return self.units[index].lower if 0 <= index < len(self.units) else ""
 
     def is_word(self, index: int) -> bool:
@@ -49,8 +49,8 @@ class Layout:
         return lines(self.text, list(self.units))
 
     @cached_property
-    def labels(self) -> frozenset[str]:
-        """Capital letters that name points: those of ``ABC`` in a formula or after ``triangle``."""
+    def point_letters(self) -> frozenset[str]:
+        """Capital letters that name points: A, B and C, for ``ABC`` in a formula or after ``triangle``."""
         return frozenset(
             letter
             for index, unit in enumerate(self.units)
@@ -62,7 +62,7 @@ class Layout:
 
     @cached_property
     def formula_letters(self) -> frozenset[str]:
-        """Single letters that stand in delimited formulas."""
+        """Single letters in delimited formulas."""
         letters = (unit.text for index, unit in enumerate(self.units) if self.formula[index] and not self.in_text[index])
         return frozenset(letter for letter in letters if len(letter) == 1 and letter.isalpha())
 
@@ -74,7 +74,7 @@ class Layout:
         }
 
     def _is_in_equation(self, index: int) -> bool:
-        """Whether a letter stands beside an operator; the ``h`` of ``2.5 h = 150 min`` measures and does not."""
+        """Whether a letter is next to an operator, and not a unit of measure as the ``h`` of ``2.5 h = 150 min`` is."""
         measures = index > 0 and (
             (not self.joined(index) and self.units[index - 1].kind is Kind.NUMBER)
             or (self.word(index - 1) == "/" and self.is_word(index - 2))

@@ -1,4 +1,4 @@
-"""The word lists of ``lexicon/``: a form and its part of speech to a category."""
+"""The vocabulary in ``lexicon/``: which category a form has as which part of speech."""
 
 import re
 import tomllib
@@ -41,36 +41,36 @@ Phrases = Mapping[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]
 @cache
 def entries() -> Entries:
     """Return the forms: form -> part of speech (``any``, ``noun``, ``verb``) -> category."""
-    found: dict[str, dict[str, str]] = {}
+    by_form: dict[str, dict[str, str]] = {}
     for stem, category in _FILES.items():
         for group in _read(stem).values():
             for part, form in _forms(group):
-                parts = found.setdefault(form, {})
+                parts = by_form.setdefault(form, {})
                 parts[part] = min(parts.get(part, category), category, key=CATEGORIES.index)
-    return found
+    return by_form
 
 
 @cache
 def phrases() -> Phrases:
-    """Return the fixed expressions by first word, longest first: words and their categories."""
-    found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    """Return the fixed expressions by first word, the longest first: their words and the category of each."""
+    by_first_word: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
     for group in _read("phrases").values():
         for phrase, letters in group.items():
             words = tuple(phrase.split())
-            found.setdefault(words[0], []).append((words, tuple(LETTERS[letter] for letter in letters.split())))
-    for listed in found.values():
+            by_first_word.setdefault(words[0], []).append((words, tuple(LETTERS[letter] for letter in letters.split())))
+    for listed in by_first_word.values():
         listed.sort(key=lambda entry: -len(entry[0]))
-    return found
+    return by_first_word
 
 
 @cache
-def role(name: str) -> frozenset[str]:
-    """Return one of the short lists of ``roles.toml``."""
-    return frozenset(_read("roles")[name]["words"].split())
+def word_list(name: str) -> frozenset[str]:
+    """Return one of the short lists of ``word_lists.toml``."""
+    return frozenset(_read("word_lists")[name]["words"].split())
 
 
 def category_of(form: str, part: str = OTHER) -> str | None:
-    """Category of a lower-case form used as this part of speech; None where no lexicon has it.
+    """Category of a lower-case form used as this part of speech; None if no lexicon has it.
 
     >>> category_of("rounds", NOUN), category_of("rounds", VERB), category_of("tulip")
     ('ENTITY_NAME', 'VERBAL_MATH', None)
@@ -86,7 +86,7 @@ def category_of(form: str, part: str = OTHER) -> str | None:
 
 
 def knows(form: str, category: str) -> bool:
-    """Whether the category's own lexicon has the form, in any part of speech."""
+    """Whether the lexicon of this category has the form, as any part of speech."""
     return category in entries().get(form, {}).values()
 
 
@@ -96,7 +96,7 @@ def _read(stem: str) -> dict[str, Any]:
 
 
 def _forms(group: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    for form in (group.get("words", "")).split():
+    for form in group.get("words", "").split():
         yield ANY, form
     for form in group.get("verb_forms", "").split():
         yield VERB, form

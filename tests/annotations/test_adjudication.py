@@ -10,7 +10,7 @@ from annotations._text.unit_labels import units_of
 from annotations.adjudication import Tie, adjudicate
 from annotations.agreement import main, read_gold
 from reasoning_anatomy import cli
-from reasoning_anatomy.errors import AnnotationError
+from reasoning_anatomy.errors import AnnotationError, ReasoningAnatomyError
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import Annotation, ReasoningChain
 
@@ -78,31 +78,31 @@ def test_the_gold_file_is_read_by_the_agreement_command(run: Run, tmp_path: Path
             {"start": start, "end": end, "category": category, "votes": votes} for (start, end), category, votes in rows
         ]
     assert [chain.category for chain in read_gold(path)] == [tuple(ELECTED["c0"]), tuple(ELECTED["c1"])]
-    assert main([str(path), "--annotator", "spacy:model=blank"]) == 0
+    main([str(path), "--annotator", "rules:model=blank"])
     assert "units                  8" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("annotators", "name", "words"),
     [
-        (["anna"], "gold", "anna: a vote needs two or more; there are anna, bert, cleo"),
+        (["anna"], "gold", "anna: a vote needs two or more; the run has anna, bert, cleo"),
         (["anna", "anna"], "gold", "a vote needs two or more"),
         ([], "gold", "no annotator: a vote needs two or more"),
-        (["anna", "dora"], "gold", "has no labels named 'dora'; it has anna, bert, cleo"),
-        (["anna", "bert"], "bert", "already has labels named 'bert'; choose another name"),
-        (["anna", "bert"], "cleo", "already has labels named 'cleo'; choose another name or replace them: --replace"),
+        (["anna", "dora"], "gold", "has no annotator 'dora'; it has anna, bert, cleo"),
+        (["anna", "bert"], "bert", "'bert' is one of the voters, whose labels are kept; choose another name"),
+        (["anna", "bert"], "cleo", "already has labels named 'cleo'; choose another name, or replace them with --replace"),
     ],
 )
 def test_what_cannot_be_counted_is_told(run: Run, annotators: list[str], name: str, words: str) -> None:
-    with pytest.raises(AnnotationError) as error:
+    with pytest.raises(ReasoningAnatomyError) as error:
         adjudicate(run, annotators, name=name)
     assert words in str(error.value)
 
 
-def test_labels_are_replaced_only_where_asked_for(run: Run) -> None:
+def test_labels_are_replaced_only_if_asked_for(run: Run) -> None:
     adjudicate(run, ["anna", "bert"], name="cleo", replace=True)
     assert column(run, "category_cleo")["c1"] == [M, S]
-    with pytest.raises(AnnotationError, match="already has labels named 'bert'"):  # who votes is never replaced by the vote
+    with pytest.raises(AnnotationError, match="'bert' is one of the voters"):
         adjudicate(run, ["anna", "bert"], name="bert", replace=True)
 
 
@@ -141,4 +141,4 @@ def test_a_mistake_is_exit_code_2_and_lists_what_to_repair(
     sheet = tmp_path / "sheet.csv"
     call(monkeypatch, "export", run.folder, "--to", sheet)
     assert call(monkeypatch, "import", run.folder, sheet, "--as", "dora") == 2
-    assert 'line 2: "So" has no category; label it, or accept missing labels: --partial' in capsys.readouterr().err
+    assert 'line 2: "So" has no category; label it, or accept missing labels with --partial' in capsys.readouterr().err

@@ -10,6 +10,7 @@ from annotations._text.parse import MODELS
 from annotations.agreement import UNSEEN, main, measure_agreement, read_gold
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
+from reasoning_anatomy.plugins import available
 
 
 def has_model() -> bool:
@@ -50,7 +51,7 @@ def test_the_unseen_file_holds_what_its_readme_says():
 
 
 def test_lexicons_alone_agree_a_little_less():
-    agreement = measure_agreement(read_gold(), annotator="spacy:model=blank")
+    agreement = measure_agreement(read_gold(), annotator="rules:model=blank")
     assert agreement.kappa_categories > 0.95
     assert agreement.kappa_classes > 0.97
 
@@ -59,9 +60,9 @@ def test_the_table_is_that_of_scikit_learn(annotator):
     chains = read_gold()[:2]
     gold = [category for chain in chains for category in chain.category]
     predicted = [
-        name for chain in chains for name in label_spans(chain.reasoning, chain.spans, "spacy:model=blank", chain.question)
+        name for chain in chains for name in label_spans(chain.reasoning, chain.spans, "rules:model=blank", chain.question)
     ]
-    agreement = measure_agreement(chains, annotator="spacy:model=blank")
+    agreement = measure_agreement(chains, annotator="rules:model=blank")
     expected = f1_score(gold, predicted, labels=list(CATEGORIES), average=None, zero_division=0.0)
     assert agreement.table["f1"].tolist() == pytest.approx(expected.tolist())
     assert agreement.confusions["n_units"].sum() == sum(a != b for a, b in zip(gold, predicted, strict=True))
@@ -70,7 +71,7 @@ def test_the_table_is_that_of_scikit_learn(annotator):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "line 2: is no gold chain"),
+        ("{", "line 2: is not a gold chain"),
         (json.dumps({"chain_id": "a", "question": "q", "reasoning": "r"}), "KeyError.*units"),
         (
             json.dumps(
@@ -88,11 +89,21 @@ def test_a_bad_line_of_gold_is_named(tmp_path, line, message):
 
 
 def test_the_command_prints_table_kappa_and_confusions(capsys):
-    assert main(["--annotator", "spacy:model=blank"]) == 0
+    main(["--annotator", "rules:model=blank"])
     printed = capsys.readouterr().out
     assert all(word in printed for word in (*CATEGORIES, "kappa, six categories", "kappa, two classes", "examples"))
 
 
-def test_the_command_fails_with_a_message(tmp_path, capsys):
-    assert main([str(tmp_path / "none.jsonl")]) == 1
-    assert "none.jsonl: cannot be read" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.jsonl"], "none.jsonl: cannot be read (No such file or directory); name a file of gold labels"),
+        (["--annotator", "mind_reader"], f"unknown annotator 'mind_reader'; available: {', '.join(available('annotator'))}"),
+    ],
+)
+def test_an_error_of_the_command_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f"error: {message}\n"

@@ -14,7 +14,7 @@ from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError
 
 TEXT = "So 48 / 2 = 24 clips, and \\( 3x - 8 = 43 \\).\n\nTherefore, it doesn't cost $1,200 per week 😀 ÷ 2."
-BLANK = "spacy:model=blank"
+BLANK = "rules:model=blank"
 
 UNITS, NAMES = [(0, 5), (6, 9)], ["FUNCTION", "SYMBOLIC_MATH"]
 
@@ -101,9 +101,9 @@ def test_any_cutting_labels_a_part_of_one_unit_alike(cuts):
 @pytest.mark.parametrize(
     ("spans", "message"),
     [
-        ([(0, 2), (3, 99)], r"span 1 = \(3, 99\) does not lie in the text of 10 characters; give half-open"),
+        ([(0, 2), (3, 99)], r"span 1 = \(3, 99\) is outside the text of 10 characters; give half-open"),
         ([(4, 2)], r"span 0 = \(4, 2\) ends before it starts"),
-        ([(-1, 2)], r"span 0 = \(-1, 2\) does not lie"),
+        ([(-1, 2)], r"span 0 = \(-1, 2\) is outside"),
         ([(0, 2, 3)], r"shape \(1, 3\)"),
         ([(0.5, 2.0)], "integers"),
         ([(0, 1), (2,)], "not pairs"),

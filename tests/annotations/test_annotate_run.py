@@ -6,9 +6,9 @@ from annotations import annotate_run, label_spans
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, RunError
 from reasoning_anatomy.run.folder import Run, open_run
-from reasoning_anatomy.types import ReasoningChain
+from reasoning_anatomy.types import Annotation, ReasoningChain
 
-BLANK = "spacy:model=blank"
+BLANK = "rules:model=blank"
 CHAINS = [
     ReasoningChain(
         chain_id="a", question_id="q", question="Tom has 5 pens.", reasoning="So Tom has 5 + 3 = 8 pens.", answer="8"
@@ -26,27 +26,50 @@ def run(tmp_path, make_planted_run) -> Run:
 
 def test_every_token_of_every_chain_gets_its_category(run):
     path = annotate_run(run, annotator=BLANK)
-    assert path == run.folder / "annotations" / "spacy-model-blank.parquet"
+    assert path == run.folder / "annotations" / "rules-model-blank.parquet"
     tokens = open_run(run.folder).tokens()
-    assert set(tokens["category_spacy-model-blank"]) <= set(CATEGORIES)
+    assert set(tokens["category_rules-model-blank"]) <= set(CATEGORIES)
     for chain in CHAINS:
         spans = run.encoded(chain.chain_id).spans
         expected = label_spans(chain.reasoning, spans, BLANK, chain.question)
-        assert tokens.loc[tokens["chain_id"] == chain.chain_id, "category_spacy-model-blank"].tolist() == expected
-    assert tokens["confidence_spacy-model-blank"].between(0.8, 1).all()
+        assert tokens.loc[tokens["chain_id"] == chain.chain_id, "category_rules-model-blank"].tolist() == expected
+    assert tokens["confidence_rules-model-blank"].between(0.8, 1).all()
 
 
 def test_annotating_again_replaces_the_labels(run):
     first = annotate_run(run, annotator=BLANK).read_bytes()
     assert annotate_run(run, annotator=BLANK).read_bytes() == first
-    assert run.annotators == ["spacy-model-blank"]
+    assert run.annotators == ["rules-model-blank"]
 
 
 def test_the_same_annotator_with_other_options_stands_beside(run):
     annotate_run(run, annotator=BLANK)
     annotate_run(run, annotator="learned:model=blank")
     annotate_run(run, annotator=BLANK, name="mine")
-    assert run.annotators == ["learned-model-blank", "mine", "spacy-model-blank"]
+    assert run.annotators == ["learned-model-blank", "mine", "rules-model-blank"]
+
+
+def test_labels_that_the_annotator_wrote_under_its_former_name_stay_and_stay_its_own(run):
+    texts = {chain.chain_id: "Spacy(model='blank')" for chain in CHAINS}  # provenance of version 0.1
+    spans = {chain_id: run.measurement(chain_id).encoded.spans for chain_id in texts}
+    run.write_annotations(
+        "spacy", {key: Annotation(made_by, ("FUNCTION",) * len(spans[key])) for key, made_by in texts.items()}
+    )
+    assert annotate_run(run, annotator="spacy:model=blank").name == "rules-model-blank.parquet"
+    assert run.annotators == ["rules-model-blank", "spacy"]
+    assert set(run.tokens()["category_spacy"]) == {"FUNCTION"}
+    annotate_run(run, annotator=BLANK, name="spacy")
+    assert run.annotator("spacy") == "Rules(model='blank')"
+    assert run.tokens()["category_spacy"].tolist() == run.tokens()["category_rules-model-blank"].tolist()
+
+
+def test_labels_of_another_annotator_are_not_replaced(run):
+    annotate_run(run, annotator=BLANK, name="mine")
+    with pytest.raises(
+        AnnotationError, match=r"'mine' holds the labels of Rules\(model='blank'\); give another name with --as"
+    ):
+        annotate_run(run, annotator="learned:model=blank", name="mine")
+    assert run.annotator("mine") == "Rules(model='blank')"
 
 
 def test_a_name_that_no_file_can_have_is_refused_before_anything_is_labelled(run):

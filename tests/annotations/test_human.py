@@ -37,7 +37,7 @@ Rows = list[dict[str, str]]
 @pytest.fixture
 def run(tmp_path, make_planted_run) -> Run:
     run = make_planted_run(tmp_path / "run", CHAINS)
-    annotate_run(run, annotator="spacy:model=blank", name="spacy")
+    annotate_run(run, annotator="rules:model=blank", name="rules")
     return run
 
 
@@ -117,7 +117,7 @@ def test_labels_come_back_from_any_spreadsheet_program(
     sheet = write(tmp_path / "alice.csv", filled, delimiter=delimiter, encoding=encoding, end=end)
     path = import_labels(run, sheet, name="alice")
     assert path == run.folder / "annotations" / "alice.parquet"
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
     assert run.annotator("alice") == "HumanLabels('alice.csv')"
 
 
@@ -125,7 +125,7 @@ def test_small_letters_and_spaces_are_forgiven(run: Run, tmp_path: Path, filled:
     for row in filled:
         row["category"] = f" {row['category'].lower()} "
     import_labels(run, write(tmp_path / "a.csv", filled), name="alice")
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
 
 
 def test_labels_of_units_reach_the_tokens(run: Run, tmp_path: Path, filled: Rows) -> None:
@@ -150,12 +150,12 @@ def test_every_problem_is_told_with_line_value_and_remedy(run: Run, tmp_path: Pa
     assert f"{tmp_path / 'a.csv'}: nothing was imported, 8 to repair\n" in message
     last = len(filled) + 1
     for words in (
-        '  line 2: category "NOUN" is unknown; take one of SYMBOLIC_MATH, ',
-        '  line 3: text is "Tim", exported was "Tom"; restore it',
-        '  line 4: chain_id "other" is no measured chain of this run; import into the run of the export',
-        "  line 5: start is 'x', expected the number of a character; restore",
+        '  line 2: category "NOUN" is unknown; choose one of SYMBOLIC_MATH, ',
+        '  line 3: text is "Tim" but was exported as "Tom"; restore it',
+        '  line 4: chain_id "other" is not a measured chain of this run; import into the run of the export',
+        "  line 5: start is 'x', expected a character offset; restore",
         "999 (",
-        '  line 7: "3" has no category; label it, or accept missing labels: --partial',
+        '  line 7: "3" has no category; label it, or accept missing labels with --partial',
         f"  line {last}: unit 6 of chain ",
         "is also on line 8; keep one",
         "4 of 31 units are not in it, first unit 2 ",
@@ -178,12 +178,12 @@ def test_missing_labels_are_accepted_only_where_asked_for_and_stay_missing(run: 
     sheet = write(tmp_path / "a.csv", kept)
     assert "line 5" in refused(run, sheet)
     import_labels(run, sheet, name="alice", partial=True)
-    assert categories(run, "alice") == [*categories(run, "spacy")[:3], *[None] * (len(run.tokens()) - 3)]
+    assert categories(run, "alice") == [*categories(run, "rules")[:3], *[None] * (len(run.tokens()) - 3)]
 
 
 def test_an_empty_sheet_is_refused_even_so(run: Run, tmp_path: Path) -> None:
     export_labels(run, tmp_path / "a.csv")
-    assert "holds no category; fill the column 'category'" in refused(run, tmp_path / "a.csv", partial=True)
+    assert "has no category; fill in the column 'category'" in refused(run, tmp_path / "a.csv", partial=True)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_an_empty_sheet_is_refused_even_so(run: Run, tmp_path: Path) -> None:
         (b"a,b\n1,2\n", "line 1: has no column chain_id, start, end, text, category; keep the header"),
         (b"", "line 1: has no column chain_id"),
         (b"chain_id,start,end,text,category\nb,0\n", "line 2: has no cell end, text, category; restore the row"),
-        (b'chain_id,start,end,text,category\n"b"x,0,4,"Wait",FUNCTION\n', "line 2: is no CSV ("),
+        (b'chain_id,start,end,text,category\n"b"x,0,4,"Wait",FUNCTION\n', "line 2: is not CSV ("),
     ],
 )
 def test_a_file_that_is_no_sheet_is_refused(run: Run, tmp_path: Path, content: bytes, words: str) -> None:
@@ -208,7 +208,7 @@ def test_a_sheet_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
 def test_labels_are_replaced_only_where_asked_for(run: Run, tmp_path: Path, filled: Rows) -> None:
     sheet = write(tmp_path / "a.csv", filled)
     import_labels(run, sheet, name="alice")
-    with pytest.raises(AnnotationError, match="already has labels named 'alice'; choose another name or"):
+    with pytest.raises(AnnotationError, match="already has labels named 'alice'; choose another name, or replace"):
         import_labels(run, sheet, name="alice")
     import_labels(run, sheet, name="alice", replace=True)
 
@@ -217,7 +217,7 @@ def test_an_annotator_does_not_replace_the_labels_of_a_person(run: Run, tmp_path
     path = import_labels(run, write(tmp_path / "a.csv", filled), name="alice")
     before = path.read_bytes()
     with pytest.raises(AnnotationError, match=r"'alice' holds the labels of HumanLabels.*; give another name with --as"):
-        annotate_run(run, annotator="spacy:model=blank", name="alice")
+        annotate_run(run, annotator="rules:model=blank", name="alice")
     assert path.read_bytes() == before
 
 
@@ -235,7 +235,7 @@ def test_tasks_are_those_of_label_studio(run: Run, tmp_path: Path) -> None:
     for task, chain in zip(tasks, CHAINS, strict=True):
         assert task["data"] == {"chain_id": chain.chain_id, "question": chain.question, "text": chain.reasoning}
         (prediction,) = task["predictions"]
-        assert prediction["model_version"] == "spacy"
+        assert prediction["model_version"] == "rules"
         as_browsers_count = chain.reasoning.encode("utf-16-le")
         for result, (start, end) in zip(prediction["result"], units_of(chain.reasoning), strict=True):
             value = result["value"]
@@ -284,7 +284,7 @@ def test_labels_come_back_from_label_studio(run: Run, tmp_path: Path, labelled: 
     labelled[1]["annotations"].append({"was_cancelled": True, "completed_by": 2, "result": []})
     labelled[1]["annotations"][0]["completed_by"] = {"id": 1, "email": "a@example.org"}
     import_labels(run, save(tmp_path / "export.json", labelled), name="alice")
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
 
 
 def test_one_of_several_people_is_chosen(run: Run, tmp_path: Path, labelled: list[dict]) -> None:
@@ -293,7 +293,7 @@ def test_one_of_several_people_is_chosen(run: Run, tmp_path: Path, labelled: lis
     path = save(tmp_path / "export.json", labelled)
     assert "task 1: has 2 annotations, by 1, 2; name one: --completed-by ID" in refused(run, path)
     import_labels(run, path, name="alice", completed_by=1)
-    assert categories(run, "alice") == categories(run, "spacy")
+    assert categories(run, "alice") == categories(run, "rules")
 
 
 def change(task: dict, **value: object) -> None:
@@ -305,8 +305,8 @@ def change(task: dict, **value: object) -> None:
     [
         (lambda task: change(task, labels=["NOUN"]), 'task 1, region unit-0: category "NOUN" is unknown'),
         (lambda task: change(task, labels=["FUNCTION", "ENTITY_NAME"]), "expected one; remove the others"),
-        (lambda task: change(task, end=3, text="So "), 'region unit-0: 0..3 ("So ") is no unit of chain'),
-        (lambda task: change(task, text="Oh"), 'text is "Oh", exported was "So"'),
+        (lambda task: change(task, end=3, text="So "), 'region unit-0: 0..3 ("So ") is not a unit of chain'),
+        (lambda task: change(task, text="Oh"), 'text is "Oh" but was exported as "So"'),
         (lambda task: change(task, start="0"), "-1..2"),
         (
             lambda task: task["annotations"][0]["result"].append({"type": "relation", "from_id": "a", "to_id": "b"}),
@@ -317,8 +317,8 @@ def change(task: dict, **value: object) -> None:
             'is "choices" of "category"; remove it, and use the exported',
         ),
         (lambda task: task["annotations"][0]["result"].pop(), "1 of 31 units are not in it, first unit 30"),
-        (lambda task: task.pop("annotations"), "is no task of Label Studio (KeyError('annotations')); export as JSON"),
-        (lambda task: task["data"].update(chain_id="x"), 'chain_id "x" is no measured chain'),
+        (lambda task: task.pop("annotations"), "is not a Label Studio task (KeyError('annotations')); export as JSON"),
+        (lambda task: task["data"].update(chain_id="x"), 'chain_id "x" is not a measured chain'),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_task(
@@ -335,7 +335,7 @@ def test_a_file_that_is_no_export_is_refused(run: Run, tmp_path: Path, content: 
 
 
 def test_an_unknown_annotator_to_suggest_is_told(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="has no labels named 'bob'; it has spacy"):
+    with pytest.raises(RunError, match="has no annotator 'bob'; it has rules"):
         export_labels(run, tmp_path / "a.csv", annotator="bob")
 
 
@@ -370,9 +370,9 @@ def test_tokens_of_a_real_model_lose_hardly_a_label() -> None:
     n_units = n_same = 0
     for chain in read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl"))):
         units, spans = units_of(chain.reasoning), encoder.encode(chain).spans
-        category = label_spans(chain.reasoning, units, "spacy:model=blank", chain.question)
+        category = label_spans(chain.reasoning, units, "rules:model=blank", chain.question)
         tokens = to_tokens(chain.reasoning, spans, UnitLabels(category), annotator="A()").category
-        assert list(tokens) == label_spans(chain.reasoning, spans, "spacy:model=blank", chain.question)  # aligned alike
+        assert list(tokens) == label_spans(chain.reasoning, spans, "rules:model=blank", chain.question)  # aligned alike
         n_same += sum(a == b for a, b in zip(category, from_tokens(units, spans, tokens), strict=True))
         n_units += len(units)
     assert n_same / n_units == pytest.approx(0.9986, abs=0.001)  # what docs/human-labels.md says; one token may show two units
@@ -382,7 +382,7 @@ def test_tokens_of_a_real_model_lose_hardly_a_label() -> None:
 def test_a_file_that_somebody_may_have_filled_is_not_replaced_unasked(run: Run, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.write_text("hours of work", encoding="utf-8")
-    with pytest.raises(AnnotationError, match=f"{name}: is there already; choose another name or replace it: --replace"):
+    with pytest.raises(AnnotationError, match=f"{name}: exists already; choose another name, or replace it with --replace"):
         export_labels(run, file)
     assert file.read_text(encoding="utf-8") == "hours of work"
     assert export_labels(run, file, replace=True)[0] == file

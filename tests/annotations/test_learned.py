@@ -35,7 +35,7 @@ def weights_file(tmp_path, trained):
 
 
 def test_symbols_and_discourse_are_told_apart(annotator):
-    learned = annotator.replace("spacy", "learned")
+    learned = annotator.replace("rules", "learned")
     assert label_spans(TEXT, SPANS, learned) == ["META_DISCOURSE"] + ["SYMBOLIC_MATH"] * 5 + ["ENTITY_NAME"]
 
 
@@ -115,16 +115,16 @@ OTHERWISE_GOOD = json.dumps({"categories": list(CATEGORIES), "temperature": 1.0,
         None,
     ],
 )
-def test_a_file_that_holds_no_weights_is_named_with_the_remedy(tmp_path, content):
+def test_a_file_without_weights_is_named_with_the_remedy(tmp_path, content):
     path = tmp_path / "weights.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    with pytest.raises(AnnotationError, match=r"weights\.json: holds no weights .*python -m annotations\.train"):
+    with pytest.raises(AnnotationError, match=r"weights\.json: does not hold weights .*python -m annotations\.train"):
         Learned(weights=str(path)).annotate(TEXT, SPANS)
 
 
 def test_one_question_cannot_be_cross_validated():
-    with pytest.raises(AnnotationError, match="1 question cannot be cross-validated"):
+    with pytest.raises(AnnotationError, match="needs gold chains of at least two questions, got 1; name more"):
         train.train(train.read_examples(read_gold()[:1], model="blank"))
 
 
@@ -143,9 +143,9 @@ def test_it_stands_beside_the_default_in_a_run(tmp_path, make_planted_run):
         chain_id="a", question_id="q", question="Tom has 5 pens.", reasoning="So Tom has 5 + 3 = 8 pens.", answer="8"
     )
     run = make_planted_run(tmp_path / "run", [chain])
-    for annotator in ("spacy:model=blank", "learned:model=blank"):
+    for annotator in ("rules:model=blank", "learned:model=blank"):
         annotate_run(run, annotator=annotator)
-    assert run.annotators == ["learned-model-blank", "spacy-model-blank"]
+    assert run.annotators == ["learned-model-blank", "rules-model-blank"]
     assert run.tokens()["confidence_learned-model-blank"].between(0, 1).all()
 
 
@@ -153,12 +153,23 @@ def test_the_command_trains_and_reports(tmp_path, capsys):
     lines = UNSEEN.read_text(encoding="utf-8").splitlines()[-3:]
     (tmp_path / "gold.jsonl").write_text("\n".join(lines), encoding="utf-8")
     out = tmp_path / "weights.json"
-    assert train.main([str(tmp_path / "gold.jsonl"), "--out", str(out), "--model", "blank"]) == 0
+    train.main([str(tmp_path / "gold.jsonl"), "--out", str(out), "--model", "blank"])
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("of 3 questions", "left out of the training", "kappa, six categories", "accuracy"))
     assert read_weights(out).matrix.shape[1] == len(CATEGORIES)
 
 
-def test_the_command_fails_with_a_message(tmp_path, capsys):
-    assert train.main([str(tmp_path / "none.jsonl"), "--out", str(tmp_path / "w.json")]) == 1
-    assert "none.jsonl: cannot be read" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["none.jsonl"], "none.jsonl: cannot be read (No such file or directory); name a file of gold labels"),
+        ([], "cross-validation needs gold chains of at least two questions, got 0; name more files of gold labels"),
+    ],
+)
+def test_an_error_of_the_command_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, files, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        train.main([*files, "--out", "weights.json", "--model", "blank"])
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not list(tmp_path.iterdir())

@@ -267,8 +267,8 @@ def test_a_model_that_never_labels_is_an_error_and_no_default(server: Server, co
     assert len(server.requests) == 3
     message = str(error.value)
     assert message.startswith(f"m at {server.url} gave no valid label for 10 units in 3 answers: 0 'So', 1 'Tom', ")
-    assert "and 2 more; at last: unit 0, 1, 2, 3, 4 and others has no valid label" in message
-    assert message.endswith("or take another model")
+    assert "and 2 more; the last complaint: unit 0, 1, 2, 3, 4 and others has no valid label" in message
+    assert message.endswith("or choose another model")
 
 
 def test_an_error_names_the_chain_and_nothing_is_written(
@@ -360,7 +360,7 @@ def test_a_server_that_stays_busy_is_told(server: Server) -> None:
         (status(404, "no such model"), "answers 404: no such model; check the url and the name of the model"),
         (status(307, "", Location="http://example.org/"), "answers 307: nothing; check the url"),
         (status(200, "<html>hello</html>"), "): <html>hello</html>; check the url"),
-        (status(200, '{"choices": []}'), "answers what is no chat completion"),
+        (status(200, '{"choices": []}'), "answers something that is not a chat completion"),
         (status(400, "too long"), "answers 400: too long"),
     ],
 )
@@ -421,7 +421,7 @@ def test_the_key_comes_from_the_variable_and_goes_nowhere_else(
 @pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk-\u2019", "two words"])
 def test_a_key_that_is_none_is_refused_without_being_told(server: Server, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(AnnotationError, match="key of OPENAI_API_KEY: it holds characters that no key has") as error:
+    with pytest.raises(AnnotationError, match="key in OPENAI_API_KEY: it has characters that no key has") as error:
         annotate(server)
     assert key not in str(error.value)
     assert not server.requests
@@ -439,7 +439,7 @@ def test_thoughts_are_dropped_but_a_unit_that_closes_them_is_not() -> None:
 
 def test_a_key_is_not_sent_unencrypted_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    with pytest.raises(AnnotationError, match="would get the key of OPENAI_API_KEY unencrypted; use https") as error:
+    with pytest.raises(AnnotationError, match="would be sent the key in OPENAI_API_KEY unencrypted; use https") as error:
         Llm(url="http://192.0.2.1/v1", model="m").annotate(TEXT, UNITS)
     assert "sk-secret" not in str(error.value)
 
@@ -488,7 +488,7 @@ def test_a_damaged_file_of_the_cache_is_told(server: Server, tmp_path: Path) -> 
     annotate(server, cache=str(tmp_path / "kept"))
     (path,) = [path for path in (tmp_path / "kept").rglob("*.json")]
     path.write_text('[{"unit": 0, "category": "NOUN"}]')
-    with pytest.raises(AnnotationError, match=rf"{path.name}: is a damaged answer \(ValidationError\); delete the file"):
+    with pytest.raises(AnnotationError, match=rf"{path.name}: holds a damaged answer \(ValidationError\); delete the file"):
         annotate(server, cache=str(tmp_path / "kept"))
 
 
@@ -579,7 +579,7 @@ def test_the_label_is_read_back() -> None:
     [
         ("url=localhost:8000,model=m", "url='localhost:8000': expected an address such as http://localhost:8000/v1"),
         ("url=file:///etc/passwd,model=m", "expected an address such as"),
-        ("url=http://user:pass@host/v1,model=m", "url: holds a user, a key or a query, which would stand in every table"),
+        ("url=http://user:pass@host/v1,model=m", "url: holds a user, a key or a query, which every table would show"),
         ("url=http://host/v1?key=s,model=m", "url: holds a user, a key or a query"),
         ("url=http://host/v1", "name the model that answers there with model=NAME"),
         ("retries=-1", "retries is -1, expected 0 or more"),

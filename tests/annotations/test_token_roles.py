@@ -181,7 +181,7 @@ def test_a_hundred_thousand_characters_are_labelled(pattern: str) -> None:
 
 
 def test_spans_must_fit_the_text() -> None:
-    with pytest.raises(AnnotationError, match=r"span 0 = \(0, 9\) does not lie in the text"):
+    with pytest.raises(AnnotationError, match=r"span 0 = \(0, 9\) is outside the text"):
         TokenRoles().roles(chain("short"), [(0, 9)])
 
 
@@ -194,7 +194,7 @@ def test_annotating_a_run_writes_the_roles_beside_the_categories(tmp_path, make_
     examples = example_chains()[:3]
     run = make_planted_run(tmp_path / "run", examples)
     assert not [column for column in run.tokens() if column.startswith("role_")]
-    annotate_run(run, annotator="spacy:model=blank", name="spacy")
+    annotate_run(run, annotator="rules:model=blank", name="rules")
     tokens = open_run(run.folder).tokens()
     for example in examples:
         rows = tokens[tokens["chain_id"] == example.chain_id]

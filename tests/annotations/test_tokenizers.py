@@ -10,7 +10,7 @@ from annotations import label_spans
 from annotations._text.units import scan
 from annotations.agreement import UNSEEN, GoldChain, read_gold
 
-BLANK = "spacy:model=blank"
+BLANK = "rules:model=blank"
 Cut = Callable[[str], np.ndarray]
 
 

@@ -119,4 +119,4 @@ def test_joined_texts_keep_their_tokens():
     whole = joined(texts)
     assert whole.question == "q r"
     assert [whole.text[start:end] for start, end in whole.spans] == ["So", " 5", ".", "8", " =", " 8"]
-    assert tokens_per_second([*texts, whole], "spacy:model=blank", repeats=1) > 0
+    assert tokens_per_second([*texts, whole], "rules:model=blank", repeats=1) > 0

@@ -310,11 +310,11 @@ def test_report_without_what_an_analysis_needs_says_so_and_is_written(call: Call
 
 
 def test_annotate_says_what_it_wrote(call: Call, planted: Run) -> None:
-    done = call("annotate", planted.folder, "--annotator", "spacy:model=blank")
+    done = call("annotate", planted.folder, "--annotator", "rules:model=blank")
     assert done.code == 0
-    assert done.out == f"Wrote {planted.folder / 'annotations' / 'spacy-model-blank.parquet'}\n"
-    assert planted.annotator("spacy-model-blank").startswith("Spacy(model=")
-    assert planted.tokens()["category_spacy-model-blank"].notna().all()
+    assert done.out == f"Wrote {planted.folder / 'annotations' / 'rules-model-blank.parquet'}\n"
+    assert planted.annotator("rules-model-blank").startswith("Rules(model=")
+    assert planted.tokens()["category_rules-model-blank"].notna().all()
 
 
 def test_a_damaged_run_is_one_line(call: Call, planted: Run) -> None:

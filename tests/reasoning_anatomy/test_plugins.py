@@ -109,7 +109,7 @@ def test_a_plain_plugin_is_labelled_by_its_key(kind: str, key: str) -> None:
     [
         ("strategy", "greedy:objective=joint"),
         ("strategy", "greedy:objective=joint,keep_ratio=0.5"),
-        ("annotator", "spacy:model=blank"),
+        ("annotator", "rules:model=blank"),
         ("analysis", "rank_correlation:strategy=greedy:objective=joint"),
         ("analysis", "rank_correlation:draws=999,seed=7"),
         ("figure", "layer_head_map:alpha=0.1"),

@@ -1,15 +1,15 @@
-"""The default annotator: characters decide symbols, spaCy and lexicons decide words."""
+"""The default annotator: characters decide symbols; spaCy and lexicons decide words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from annotations._rules.decide import label_text
 from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
-from annotations._text.parse import name_of, pipeline_for
+from annotations._text.parse import has_parser, name_of, pipeline_for
 from reasoning_anatomy.categories import FUNCTION
 from reasoning_anatomy.types import Annotation
 
@@ -17,29 +17,31 @@ CONFIDENCE: Final = {
     True: {"symbol": 0.995, "phrase": 0.95, "special": 0.913, "listed": 0.974, "inferred": 0.912},
     False: {"symbol": 0.995, "phrase": 0.95, "special": 0.889, "listed": 0.946, "inferred": 0.883},
 }
-"""Share of the units that each layer of rules labelled right on chains seen for the first time (``docs/annotation.md``),
-with and without a parser: (right + 1) / (labelled + 2) of 3,633 units."""
+"""Share of units that each level of rules labelled correctly on chains seen for the first time (``docs/annotation.md``), with
+a parser and without: (correct + 1) / (labelled + 2) of 3,633 units."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spacy:
+class Rules:
     """Six categories from a grammar of symbols, spaCy's tags and dependencies, and lexicons.
 
     A unit's category is decided on the text and the question, before any token is looked at; a token takes the category
-    of the unit it overlaps most. Tokens of different models are therefore labelled alike.
+    of the unit that it overlaps most. Tokens of different models are therefore labelled alike.
 
     Attributes
     ----------
     model
-        Name of an installed spaCy pipeline for English; ``"auto"`` takes ``en_core_web_sm`` where it is installed and warns
-        where no model is; ``"blank"`` goes without tags and dependencies, on characters and lexicons alone.
+        Name of an installed spaCy pipeline for English. ``"auto"`` takes ``en_core_web_sm`` if it is installed and warns if
+        no model is; ``"blank"`` does without tags and dependencies, and without spaCy, on characters and lexicons alone.
 
     Examples
     --------
     >>> text = "So 48 / 2 = 24 clips"
-    >>> Spacy(model="blank").annotate(text, [(0, 2), (2, 5), (5, 7), (7, 9), (9, 11), (11, 14), (14, 20)]).category
+    >>> Rules(model="blank").annotate(text, [(0, 2), (2, 5), (5, 7), (7, 9), (9, 11), (11, 14), (14, 20)]).category
     ('META_DISCOURSE', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'SYMBOLIC_MATH', 'ENTITY_NAME')
     """
+
+    also_called: ClassVar[tuple[str, ...]] = ("spacy",)
 
     model: str = "auto"
 
@@ -59,23 +61,23 @@ class Spacy:
 
         Returns
         -------
-        One category per span, in the order of the spans. The confidence is that of the layer of rules that decided
-        (`CONFIDENCE`): how often it was right on chains that it had not seen.
+        One category per span, in the order of the spans. The confidence is that of the level of rules that decided
+        (`CONFIDENCE`): how often it was correct on chains that it had not seen.
 
         Raises
         ------
         AnnotationError
-            A span does not fit the text, or the spaCy model is not installed.
+            A span does not fit the text, or spaCy or its model is not installed.
         """
         checked = check_spans(spans, len(text))
-        pipeline = pipeline_for(self.model, annotator="spacy")
+        pipeline = pipeline_for(self.model, annotator="rules")
         labelled = label_text(text, question, pipeline)
         units = [(unit.start, unit.end) for unit in labelled.layout.units]
         owners = deciding_units(checked, units, labelled.category, in_formula=labelled.layout.formula, text=text)
-        trust = CONFIDENCE["parser" in pipeline.pipe_names]
-        name, _, version = name_of(pipeline).partition(" ")  # of the pipeline that was found, whatever was asked for
+        confidence = CONFIDENCE[has_parser(pipeline)]
+        name, _, version = name_of(pipeline).partition(" ")  # of the pipeline that was loaded, whatever was asked for
         return Annotation(
-            f"{Spacy(model=name)!r} {version}".rstrip(),
+            f"{Rules(model=name)!r} {version}".rstrip(),
             tuple(FUNCTION if index == NO_UNIT else labelled.category[index] for index in owners),
-            np.array([trust["symbol" if index == NO_UNIT else labelled.layer[index]] for index in owners], np.float64),
+            np.array([confidence["symbol" if index == NO_UNIT else labelled.level[index]] for index in owners], np.float64),
         )
