@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.attention.observation import Observation, Reduction
-from reasoning_anatomy.attention.visibility import Sight
+from reasoning_anatomy.attention.visibility import Visibility
 from reasoning_anatomy.attention.weights import AttentionCall
 from reasoning_anatomy.types import IntArray
 
@@ -111,19 +111,19 @@ class Tally:
         n_queries, n_keys = len(self.of.queries), len(self.of.keys)
         return {"rows": (n_queries, n_keys), "entropy": (n_queries,)}.get(self.of.reduction, (n_keys,))
 
-    def share(self, call: AttentionCall, places: IntArray, sight: Sight) -> Share:
+    def share(self, call: AttentionCall, places: IntArray, visibility: Visibility) -> Share:
         """Return where the weights of the queries at ``places``, not all of which need be ours, are to be added.
 
         Exposure, which needs no weights, is added at once.
         """
         first, last = np.searchsorted(self.of.queries, [places[0], places[-1] + 1])
-        keys = range(call.first_key + sight.keys.start, call.first_key + sight.keys.stop)
+        keys = range(call.first_key + visibility.keys.start, call.first_key + visibility.keys.stop)
         pieces = [self._piece(queries, places, keys, call.query.device) for queries in self._of_one_limit(first, last)]
         sums = self._sums[call.module.layer_idx]
         if self.of.reduction != "exposure":
             return Share(self.of.reduction, sums, pieces)
         for piece in pieces:
-            sums[0, piece.ours] += sight.exposure(piece.lines, piece.factors)[piece.theirs]
+            sums[0, piece.ours] += visibility.exposure(piece.lines, piece.factors)[piece.theirs]
         return Share(self.of.reduction, sums, [])
 
     def _of_one_limit(self, first: int, last: int) -> list[slice]:

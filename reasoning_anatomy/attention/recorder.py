@@ -92,10 +92,10 @@ def _add_to(tallies: Sequence[Tally], call: AttentionCall) -> None:
     for places in blocks:
         rows = torch.from_numpy(places - call.start).to(call.query.device)
         block = call.block(rows, exclude_sink=tallies[0].of.exclude_sink)
-        shares = [share for tally in tallies if (share := tally.share(call, places, block.sight)).pieces]
+        shares = [share for tally in tallies if (share := tally.share(call, places, block.visibility)).pieces]
         if not shares:
             continue
-        n_kv_heads = n_elements // (call.group * len(rows) * block.sight.n_keys) or 1
+        n_kv_heads = n_elements // (call.group * len(rows) * block.visibility.n_keys) or 1
         for first in range(0, call.key.shape[1], n_kv_heads):
             kv_heads = slice(first, first + n_kv_heads)
             weights = block.weights(kv_heads, room)
