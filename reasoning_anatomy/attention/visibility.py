@@ -35,10 +35,10 @@ class Visibility:
         masked = ~_any(~self.hidden, dim=1)
         return masked if masked.any() else None
 
-    def exposure(self, lines: slice, factors: Tensor) -> Tensor:
-        """(K,) sum of the ``factors`` of those of the queries ``lines`` that see the key."""
+    def exposure(self, rows: slice, factors: Tensor) -> Tensor:
+        """(K,) sum of the ``factors`` of those of the queries ``rows`` that see the key."""
         exposure = factors.sum().repeat(self.n_keys)
-        exposure[self._edge] = factors @ (~self.hidden[lines]).to(factors.dtype)
+        exposure[self._edge] = factors @ (~self.hidden[rows]).to(factors.dtype)
         return exposure
 
     @property
@@ -77,9 +77,9 @@ def _nothing_visible(of_queries: Tensor) -> Visibility:
 
 
 def _span(flags: Tensor, first: int) -> slice | None:
-    """From the first to the last place of a set flag, counted from ``first``."""
-    places = flags.nonzero()
-    return slice(first + int(places[0]), first + int(places[-1]) + 1) if len(places) else None
+    """From the first to the last index of a set flag, counted from ``first``."""
+    indices = flags.nonzero()
+    return slice(first + int(indices[0]), first + int(indices[-1]) + 1) if len(indices) else None
 
 
 def _any(flags: Tensor, *, dim: int) -> Tensor:

@@ -55,7 +55,7 @@ class AttentionCall:
 
     @property
     def first_key(self) -> int:
-        """Place in the sequence of the first key."""
+        """Index in the sequence of the first key."""
         return self.start + self.n_queries - self.key.shape[2]
 
     @cached_property
@@ -126,13 +126,13 @@ class QueryBlock:
     visibility: Visibility
     sinks: Tensor | None
 
-    def weights(self, kv_heads: slice, room: Tensor) -> Tensor:
+    def weights(self, kv_heads: slice, out: Tensor) -> Tensor:
         """(heads, R, K) float32 weights of those heads that share the keys of ``kv_heads``, after the softmax.
 
-        They lie in ``room`` (as many or more,) float32, in place of what was there. A query that sees no key has weights of 0.
+        They lie in ``out`` (as many or more,) float32, in place of what was there. A query that sees no key has weights of 0.
         """
         heads = self.call.heads_of(kv_heads)
-        scores = self._scores(kv_heads, room)
+        scores = self._scores(kv_heads, out)
         self.visibility.hide(scores)
         kept = None if self.sinks is None else torch.sigmoid(scores.logsumexp(dim=2) - self.sinks[heads].float()[:, None])
         weights = torch.softmax(scores, dim=2, out=scores)
@@ -142,12 +142,12 @@ class QueryBlock:
             weights.masked_fill_(masked[:, None], 0.0)
         return weights
 
-    def _scores(self, kv_heads: slice, room: Tensor) -> Tensor:
+    def _scores(self, kv_heads: slice, out: Tensor) -> Tensor:
         """(heads, R, K) before the softmax, nothing hidden yet."""
         call, rows, keys = self.call, self.rows, self.visibility.keys
         heads, queries = call.heads_of(kv_heads), self.queries[kv_heads]
         shape = (*queries.shape[:2], self.visibility.n_keys)
-        scores = torch.bmm(queries, call.keys_by_channel[kv_heads, :, keys], out=room[: math.prod(shape)].view(shape))
+        scores = torch.bmm(queries, call.keys_by_channel[kv_heads, :, keys], out=out[: math.prod(shape)].view(shape))
         scores = scores.view(-1, len(rows), self.visibility.n_keys)
         if (cap := call.options.get("softcap")) is not None:
             scores.div_(cap).tanh_().mul_(cap)

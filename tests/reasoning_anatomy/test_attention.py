@@ -175,12 +175,12 @@ def test_without_sink_the_rest_of_each_row_is_renormalised(make_random_model, fa
 @pytest.mark.parametrize("family", ["llama", "mistral", "llama4_text"])
 def test_a_query_counts_for_keys_before_its_limit(make_random_model, family, token_budget):
     loaded = make_random_model(family)
-    until = np.maximum(0, QUERIES // 3 * 3 - 4)
+    key_stop = np.maximum(0, QUERIES // 3 * 3 - 4)
     weight = np.random.default_rng(1).random(len(QUERIES))
-    limited = np.arange(31) < until[:, None]
+    limited = np.arange(31) < key_stop[:, None]
     expected = np.einsum("i,lhij->lhj", weight, eager_weights(loaded)[:, :, 6:29].numpy() * limited)[..., 4:20]
     counts = np.einsum("i,lij->lj", weight, visible(loaded, 31)[:, 6:29] * limited)[:, None, 4:20]
-    observations = [observe(reduction, weight=weight, until=until) for reduction in ("sum", "exposure")]
+    observations = [observe(reduction, weight=weight, key_stop=key_stop) for reduction in ("sum", "exposure")]
     received, exposure = record(loaded, IDS, observations, token_budget=token_budget)
     np.testing.assert_allclose(received, expected, atol=TOLERANCE)
     np.testing.assert_allclose(exposure, counts, atol=TOLERANCE)
@@ -209,7 +209,7 @@ def test_what_several_ask_for_is_recorded_once(make_random_model):
 @pytest.mark.parametrize(
     "other",
     [
-        {"queries": QUERIES[1:]}, {"keys": KEYS[1:]}, {"weight": np.full(len(QUERIES), 2.0)}, {"until": QUERIES - 5},
+        {"queries": QUERIES[1:]}, {"keys": KEYS[1:]}, {"weight": np.full(len(QUERIES), 2.0)}, {"key_stop": QUERIES - 5},
         {"exclude_sink": 1}, {"reduction": "contribution"},
     ],
     ids=lambda other: next(iter(other)),
@@ -452,12 +452,12 @@ def test_attention_of_the_model_is_back_after_recording(make_random_model, famil
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"queries": np.array([], dtype=int)}, "not one or more ascending places"),
-        ({"queries": np.array([3, 3])}, "not one or more ascending places"),
-        ({"keys": range(4, 4)}, "not one or more places one after another"),
-        ({"keys": range(4, 9, 2)}, "not one or more places one after another"),
+        ({"queries": np.array([], dtype=int)}, "not one or more ascending indices"),
+        ({"queries": np.array([3, 3])}, "not one or more ascending indices"),
+        ({"keys": range(4, 4)}, "not one or more consecutive indices"),
+        ({"keys": range(4, 9, 2)}, "not one or more consecutive indices"),
         ({"weight": np.ones(2)}, r"weight has shape \(2,\), expected one for each of 23 queries"),
-        ({"until": QUERIES[::-1]}, "until goes backwards"),
+        ({"key_stop": QUERIES[::-1]}, "key_stop goes backwards"),
     ],
 )
 def test_an_observation_that_cannot_be_made_is_refused(options, words):
