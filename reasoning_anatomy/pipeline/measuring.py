@@ -19,7 +19,7 @@ from reasoning_anatomy.errors import (
     RunError,
 )
 from reasoning_anatomy.models.attention_interface import installed
-from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.capabilities import can_share_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.chain import measure_chain
@@ -230,7 +230,7 @@ class _Outcome:
 
 def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:
     """Keep the attention function in the model, where passes are shared, rather than set it for every pass."""
-    return installed(loaded.model) if shares_prefixes(loaded, 0) else nullcontext()
+    return installed(loaded.model) if can_share_prefixes(loaded) else nullcontext()
 
 
 def _n_workers(wanted: int | None, loaded: LoadedModel) -> int:

@@ -17,11 +17,12 @@ from reasoning_anatomy.attention import recorder, recording
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention.recorder import Recorder
-from reasoning_anatomy.attention.recording import pass_length, record
+from reasoning_anatomy.attention.recording import longest_chunk, record
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
 from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.models import attention_interface
+from reasoning_anatomy.models.capabilities import can_be_chunked
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.checks import largest_chunking_change, largest_logit_change
@@ -30,7 +31,7 @@ FAMILIES = (
     "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",
     "opt",
 )  # fmt: skip
-IN_PIECES = pytest.mark.parametrize("token_budget", [None, 8, 5])  # of 31 tokens; the windows are 6, 7 and 9
+IN_CHUNKS = pytest.mark.parametrize("token_budget", [None, 8, 5])  # of 31 tokens; the windows are 6, 7 and 9
 IDS = np.random.default_rng(0).integers(3, 97, 31)
 QUERIES, KEYS = np.arange(6, 29), range(4, 20)
 TOLERANCE = 1e-5  # float32, as promised
@@ -69,7 +70,7 @@ def mean(queries: np.ndarray = QUERIES) -> np.ndarray:
     return np.full(len(queries), 1 / len(queries))
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recorded_attention_equals_eager(make_random_model, family, token_budget):
     loaded = make_random_model(family)
@@ -87,14 +88,14 @@ def test_recorded_attention_equals_eager_on_a_real_model(smollm2, example_chains
     ids = ChainEncoder(smollm2.tokenizer).encode(example_chains[index]).ids
     everything = {"queries": np.arange(len(ids)), "keys": range(len(ids)), "weight": mean(ids)}
     whole = record(smollm2, ids, [observe("sum", **everything)])[0]
-    in_pieces = record(smollm2, ids, [observe("sum", **everything)], token_budget=32)[0]
+    in_chunks = record(smollm2, ids, [observe("sum", **everything)], token_budget=32)[0]
     expected = eager_weights(smollm2, ids).mean(dim=2)
     assert whole.shape == (30, 9, len(ids))
     np.testing.assert_allclose(whole, expected, atol=TOLERANCE)
-    np.testing.assert_allclose(in_pieces, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(in_chunks, expected, atol=TOLERANCE)
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_exposure_counts_the_queries_that_see_a_token(make_random_model, family, token_budget):
     loaded = make_random_model(family)
@@ -129,7 +130,7 @@ def values_and_outputs(loaded: LoadedModel, family: str) -> tuple[list[Tensor], 
     return [value[:, part].reshape(len(IDS), -1, 8) for value in values], outputs, projections
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_contribution_is_the_length_of_weighted_projected_values(make_random_model, family, token_budget):
     loaded = make_random_model(family)
@@ -147,7 +148,7 @@ def test_contribution_is_the_length_of_weighted_projected_values(make_random_mod
     np.testing.assert_allclose(found, torch.stack(expected), rtol=1e-4, atol=TOLERANCE)
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("exclude_sink", [1, 5, 12])
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt_oss", "llama4_text"])
 def test_without_sink_the_rest_of_each_row_is_renormalised(make_random_model, family, exclude_sink, token_budget):
@@ -171,7 +172,7 @@ def test_without_sink_the_rest_of_each_row_is_renormalised(make_random_model, fa
     assert exposure[:, 0].tolist() == expected.sum(axis=1).tolist()
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", ["llama", "mistral", "llama4_text"])
 def test_a_query_counts_for_keys_before_its_limit(make_random_model, family, token_budget):
     loaded = make_random_model(family)
@@ -258,7 +259,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(make_random_model,
     assert largest[1] < 512 * 512 / 2
 
 
-def test_recording_goes_on_in_smaller_pieces_where_memory_runs_out(make_random_model):
+def test_recording_goes_on_in_smaller_chunks_where_memory_runs_out(make_random_model):
     loaded, lengths, most = make_random_model("llama"), [], 100
 
     def run_out(module, args, kwargs):
@@ -326,12 +327,12 @@ def test_where_memory_runs_out_the_beginning_of_the_chain_is_checked(make_random
         hook.remove()
 
 
-def test_pieces_of_a_model_in_8_bits_may_differ_by_its_rounding(tiny_model_folder, make_random_chain):
+def test_chunks_of_a_model_in_8_bits_may_differ_by_its_rounding(tiny_model_folder, make_random_chain):
     loaded = load_model(ModelSpec(str(tiny_model_folder), device="cpu", quantize="8bit", dtype="float32"))
     assert largest_chunking_change(loaded, make_random_chain(6, 11, 4)) <= 0.1
 
 
-@pytest.mark.parametrize("budget", [4096, 8], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("budget", [4096, 8], ids=["whole", "in chunks"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recording_does_not_change_one_bit_of_the_logits(
@@ -342,7 +343,7 @@ def test_recording_does_not_change_one_bit_of_the_logits(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_running_in_pieces_changes_the_logits_by_rounding(make_random_model, make_random_chain, family):
+def test_running_in_chunks_changes_the_logits_by_rounding(make_random_model, make_random_chain, family):
     assert largest_chunking_change(make_random_model(family), make_random_chain(6, 11, 4)) <= 1e-5
 
 
@@ -366,14 +367,14 @@ def test_a_model_with_another_attention_function_may_differ_by_rounding(make_ran
     assert 0 < largest_logit_change(eager, make_random_chain(6, 11, 4)) <= rounding
 
 
-def test_a_model_that_rotates_by_the_length_is_not_run_in_pieces(make_random_model):
+def test_a_model_that_rotates_by_the_length_is_not_run_in_chunks(make_random_model):
     config = AutoConfig.for_model(**make_random_model("phi3").model.config.to_dict() | {
         "original_max_position_embeddings": 20,
         "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4},
     })  # fmt: skip
     loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), None, "longrope")
-    assert pass_length(loaded, 20, 8) == 8
-    assert pass_length(loaded, 31, 8) == 31
+    assert (can_be_chunked(loaded, 20), longest_chunk(loaded, 20, 8)) == (True, 8)
+    assert (can_be_chunked(loaded, 21), longest_chunk(loaded, 21, 8)) == (False, 21)
     rows = record(loaded, IDS, [observe("rows")], token_budget=8)[0]
     np.testing.assert_allclose(rows, eager_weights(loaded)[:, :, 6:29, 4:20], atol=TOLERANCE)
 

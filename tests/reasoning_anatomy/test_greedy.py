@@ -12,7 +12,7 @@ from reasoning_anatomy.likelihood import branches
 from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
-from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.capabilities import can_share_prefixes, shares_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pipeline.checks import largest_likelihood_change
@@ -346,6 +346,7 @@ def test_same_chain_gives_the_same_bytes(make_random_model, make_random_chain):
 @pytest.mark.parametrize("objective", ["answer", "influence"])
 def test_models_that_cannot_share_prefixes_are_pruned_by_whole_passes(make_random_model, make_random_chain, family, objective):
     loaded, chain = make_random_model(family), make_random_chain(4, 6, 2)
+    assert not can_share_prefixes(loaded)
     assert isinstance(open_likelihood(loaded, chain), FullLikelihood)
     deleted, curve = brute_force_path(loaded, chain, objective)
     path = Greedy(objective=objective).prune(chain, loaded=loaded)
@@ -390,6 +391,7 @@ def test_keys_that_depend_on_the_length_are_not_shared_beyond_it(make_random_cha
         rope_parameters=rope, initializer_range=0.3,
     )  # fmt: skip
     loaded = LoadedModel(LlamaForCausalLM(config).eval(), None, rope_type)
+    assert can_share_prefixes(loaded)
     assert shares_prefixes(loaded, 16)
     assert shares_prefixes(loaded, 17) == (longest is None)
     chain = make_random_chain(9, 6, 3)  # shortened past the limit
