@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from reasoning_anatomy.errors import MeasurementError, SharingError
-from reasoning_anatomy.likelihood import branches
+from reasoning_anatomy.likelihood import packed_attention
 from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
@@ -273,7 +273,7 @@ def test_score_of_a_deletion_is_the_likelihood_after_it(make_random_model, make_
 def test_masks_too_large_for_all_rows_change_no_score(make_random_model, make_random_chain, monkeypatch, family):
     loaded, chain = make_random_model(family), make_random_chain(4, 8, 3)
     whole = ENGINES["shared"](loaded, chain).score_deletions(reasoning=True)
-    monkeypatch.setattr(branches, "_MASK_ELEMENTS", 1)
+    monkeypatch.setattr(packed_attention, "_MASK_ELEMENTS", 1)
     in_parts = ENGINES["shared"](loaded, chain).score_deletions(reasoning=True)
     np.testing.assert_allclose(in_parts.answer, whole.answer, atol=1e-4)
     np.testing.assert_allclose(in_parts.reasoning, whole.reasoning, atol=1e-4)
