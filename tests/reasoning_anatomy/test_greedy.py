@@ -269,6 +269,18 @@ def test_score_of_a_deletion_is_the_likelihood_after_it(make_random_model, make_
         assert scores.reasoning[row] == pytest.approx(logp[:-3].sum(), abs=1e-4)
 
 
+def test_likelihoods_of_the_reasoning_take_four_bytes_for_each_pair_of_its_tokens(make_random_model, make_random_chain):
+    likelihood = ENGINES["shared"](make_random_model("llama"), make_random_chain(4, 8, 3))
+
+    def held_bytes() -> int:
+        return sum(value.nbytes for value in vars(likelihood).values() if isinstance(value, np.ndarray))
+
+    likelihood.score_deletions(reasoning=False)
+    before = held_bytes()
+    likelihood.score_deletions(reasoning=True)
+    assert held_bytes() - before == 4 * 8 * 7 // 2
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_masks_too_large_for_all_rows_change_no_score(make_random_model, make_random_chain, monkeypatch, family):
     loaded, chain = make_random_model(family), make_random_chain(4, 8, 3)
