@@ -1,4 +1,4 @@
-"""One observation as far as it has come: sums that grow by a share of each block of weights."""
+"""The sums of one observation, to which every block of attention weights adds its part."""
 
 from dataclasses import dataclass
 
@@ -7,149 +7,156 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.attention.observation import Observation, Reduction
-from reasoning_anatomy.attention.visibility import Sight
+from reasoning_anatomy.attention.visibility import Visibility
 from reasoning_anatomy.attention.weights import AttentionCall
 from reasoning_anatomy.types import IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class _BlockPart:
     """Queries of a block that count for the same keys.
 
     Attributes
     ----------
     queries
-        Which of the observation's queries.
-    chosen
-        (q,) where they are in the block, ascending.
+        Which q of the observation's queries they are.
+    rows
+        (q,) their rows in the block, ascending.
     factors
-        (R,) weight of each query of the block from the first of them to the last, 0 of those between that are not ours.
-    ours, theirs
-        The keys they count for: in the observation, and in the block.
+        (rows[-1] + 1 - rows[0],) factor of each row of the block from their first to their last: the query's weight, or 0
+        for a row that the observation does not ask for.
+    observed_keys, block_keys
+        The keys for which they count, among the observation's and among the block's.
     """
 
     queries: slice
-    chosen: IntArray
+    rows: IntArray
     factors: Tensor
-    ours: slice
-    theirs: slice
+    observed_keys: slice
+    block_keys: slice
 
     @property
-    def lines(self) -> slice:
-        """From the first of them to the last in the block."""
-        return slice(int(self.chosen[0]), int(self.chosen[-1]) + 1)
+    def row_span(self) -> slice:
+        """Rows of the block from their first to their last."""
+        return slice(int(self.rows[0]), int(self.rows[-1]) + 1)
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
-    """Where the weights of a block of queries go.
+class BlockSums:
+    """The sums of one layer to which one block of queries adds.
 
     Attributes
     ----------
     reduction
-        How they are reduced.
+        How weights are reduced.
     sums
-        (heads, ...) to add to.
-    pieces
-        Of the block.
+        (heads, ...) of the layer, shaped as in `Observation`.
+    parts
+        The queries of the block that the observation asks for, by the keys for which they count; may be empty.
     """
 
     reduction: Reduction
     sums: Tensor
-    pieces: list[_Piece]
+    parts: list[_BlockPart]
 
-    def add(self, heads: slice, weights: Tensor) -> None:
+    def add_weights(self, heads: slice, weights: Tensor) -> None:
         """Add the weights (heads, R, K) of some heads."""
         sums = self.sums[heads]
-        for piece in self.pieces:
+        for part in self.parts:
             if self.reduction == "entropy":
-                sums[:, piece.queries] = torch.special.entr(weights[:, piece.chosen]).sum(dim=2)
+                sums[:, part.queries] = torch.special.entr(weights[:, part.rows]).sum(dim=2)
             elif self.reduction == "rows":
-                sums[:, piece.queries, piece.ours] = weights[:, piece.chosen, piece.theirs]
+                sums[:, part.queries, part.observed_keys] = weights[:, part.rows, part.block_keys]
             else:
-                sums[:, piece.ours] += piece.factors @ weights[:, piece.lines, piece.theirs]
+                sums[:, part.observed_keys] += part.factors @ weights[:, part.row_span, part.block_keys]
+
+    def add_exposure(self, visibility: Visibility) -> None:
+        """Add how many queries see each key, which needs no weights."""
+        for part in self.parts:
+            self.sums[0, part.observed_keys] += visibility.exposure(part.row_span, part.factors)[part.block_keys]
 
 
-class Tally:
-    """One observation as far as it has come, by layer.
+class Accumulator:
+    """The sums of one observation over all layers.
 
     Parameters
     ----------
-    of
+    observation
         What is observed.
     n_layers
-        Of the model.
+        Number of layers of the model.
     """
 
-    def __init__(self, of: Observation, n_layers: int) -> None:
-        self.of = of
+    def __init__(self, observation: Observation, n_layers: int) -> None:
+        self.observation = observation
         self._n_layers = n_layers
-        self._until = None if of.reduction in ("rows", "entropy") else of.until
+        self._key_stop = None if observation.reduction in ("rows", "entropy") else observation.key_stop
         self._sums = torch.empty(0)
         self._norms = torch.empty(0)
 
     def queries_of(self, call: AttentionCall) -> IntArray:
-        """Return those queries that this call runs."""
-        first, last = np.searchsorted(self.of.queries, [call.start, call.start + call.n_queries])
-        return self.of.queries[first:last]
+        """(q,) indices in the sequence of the observed queries that this call runs."""
+        first, last = np.searchsorted(self.observation.queries, [call.start, call.start + call.n_queries])
+        return self.observation.queries[first:last]
 
     def begin(self, call: AttentionCall, norms: Tensor | None) -> None:
-        """Keep the norms (heads, Q) of the keys of this call, and make room for all layers at the first call.
+        """Keep the norms (heads, Q) of this call's values; the first call allocates the sums of all layers.
 
-        Sums of one layer would lie between what other layers hold for a moment, and keep the freed memory in pieces.
+        Allocated layer by layer, they would lie between the temporary tensors of the layers and fragment the freed memory.
         """
+        observation = self.observation
         if not len(self._sums):
-            n_heads = 1 if self.of.reduction == "exposure" else call.query.shape[1]
-            self._sums = call.query.new_zeros(self._n_layers, n_heads, *self._shape(), dtype=torch.float32)
-            if self.of.reduction == "contribution":
+            n_heads = 1 if observation.reduction == "exposure" else call.query.shape[1]
+            n_queries, n_keys = len(observation.queries), len(observation.keys)
+            shape = {"rows": (n_queries, n_keys), "entropy": (n_queries,)}.get(observation.reduction, (n_keys,))
+            self._sums = call.query.new_zeros(self._n_layers, n_heads, *shape, dtype=torch.float32)
+            if observation.reduction == "contribution":
                 self._norms = torch.zeros_like(self._sums)
-        if norms is not None and self.of.reduction == "contribution":
-            ours, theirs = _overlap(self.of.keys, call.start, norms.shape[1])
-            self._norms[call.module.layer_idx, :, ours] = norms[:, theirs]
+        if norms is not None and observation.reduction == "contribution":
+            observed_keys, call_keys = _overlap(observation.keys, call.start, norms.shape[1])
+            self._norms[call.module.layer_idx, :, observed_keys] = norms[:, call_keys]
 
-    def _shape(self) -> tuple[int, ...]:
-        n_queries, n_keys = len(self.of.queries), len(self.of.keys)
-        return {"rows": (n_queries, n_keys), "entropy": (n_queries,)}.get(self.of.reduction, (n_keys,))
+    def block_sums(self, call: AttentionCall, indices: IntArray, visibility: Visibility) -> BlockSums:
+        """Return the sums to which a block adds.
 
-    def share(self, call: AttentionCall, places: IntArray, sight: Sight) -> Share:
-        """Return where the weights of the queries at ``places``, not all of which need be ours, are to be added.
-
-        Exposure, which needs no weights, is added at once.
+        Parameters
+        ----------
+        call
+            The call that runs the block.
+        indices
+            (R,) indices of its queries in the sequence, ascending; some may not be queries of this observation.
+        visibility
+            Which keys of the call they see.
         """
-        first, last = np.searchsorted(self.of.queries, [places[0], places[-1] + 1])
-        keys = range(call.first_key + sight.keys.start, call.first_key + sight.keys.stop)
-        pieces = [self._piece(queries, places, keys, call.query.device) for queries in self._of_one_limit(first, last)]
-        sums = self._sums[call.module.layer_idx]
-        if self.of.reduction != "exposure":
-            return Share(self.of.reduction, sums, pieces)
-        for piece in pieces:
-            sums[0, piece.ours] += sight.exposure(piece.lines, piece.factors)[piece.theirs]
-        return Share(self.of.reduction, sums, [])
+        first, last = np.searchsorted(self.observation.queries, [indices[0], indices[-1] + 1])
+        keys = range(call.first_key + visibility.keys.start, call.first_key + visibility.keys.stop)
+        parts = [self._part(queries, indices, keys, call.query.device) for queries in self._by_key_stop(first, last)]
+        return BlockSums(self.observation.reduction, self._sums[call.module.layer_idx], parts)
 
-    def _of_one_limit(self, first: int, last: int) -> list[slice]:
-        """Pieces of our queries ``first`` .. ``last`` that count for the same keys."""
+    def _by_key_stop(self, first: int, last: int) -> list[slice]:
+        """Cut the observation's queries ``first`` .. ``last`` into runs that count for the same keys."""
         if first == last:
             return []
-        if self._until is None:
+        if self._key_stop is None:
             return [slice(first, last)]
-        starts = first + np.concatenate([[0], 1 + np.flatnonzero(np.diff(self._until[first:last]))])
+        starts = first + np.concatenate([[0], 1 + np.flatnonzero(np.diff(self._key_stop[first:last]))])
         return [slice(int(a), int(b)) for a, b in zip(starts, [*starts[1:], last], strict=True)]
 
-    def _piece(self, queries: slice, places: IntArray, keys: range, device: torch.device) -> _Piece:
-        chosen = np.searchsorted(places, self.of.queries[queries])
-        factors = np.zeros(chosen[-1] + 1 - chosen[0], dtype=np.float32)
-        factors[chosen - chosen[0]] = 1.0 if self.of.weight is None else self.of.weight[queries]
-        until = keys.stop if self._until is None else min(keys.stop, int(self._until[queries.start]))
-        ours, theirs = _overlap(self.of.keys, keys.start, until - keys.start)
-        return _Piece(queries, chosen, torch.from_numpy(factors).to(device), ours, theirs)
+    def _part(self, queries: slice, indices: IntArray, keys: range, device: torch.device) -> _BlockPart:
+        rows = np.searchsorted(indices, self.observation.queries[queries])
+        factors = np.zeros(rows[-1] + 1 - rows[0], dtype=np.float32)
+        factors[rows - rows[0]] = 1.0 if self.observation.weight is None else self.observation.weight[queries]
+        stop = keys.stop if self._key_stop is None else min(keys.stop, int(self._key_stop[queries.start]))
+        observed_keys, block_keys = _overlap(self.observation.keys, keys.start, stop - keys.start)
+        return _BlockPart(queries, rows, torch.from_numpy(factors).to(device), observed_keys, block_keys)
 
     def result(self) -> Tensor:
-        """Return what was recorded, see `Observation`."""
-        return self._sums * self._norms if self.of.reduction == "contribution" else self._sums
+        """Return what was recorded, shaped as in `Observation`."""
+        return self._sums * self._norms if self.observation.reduction == "contribution" else self._sums
 
 
 def _overlap(keys: range, start: int, length: int) -> tuple[slice, slice]:
-    """Where ``keys`` and the places ``start`` .. ``start + length`` are the same: in the first, and in the second."""
+    """Slices of ``keys`` and of the indices ``start`` .. ``start + length`` that hold what both have in common."""
     first = max(keys.start, start)
     last = max(first, min(keys.stop, start + length))
     return slice(first - keys.start, last - keys.start), slice(first - start, last - start)

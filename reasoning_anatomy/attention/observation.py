@@ -32,13 +32,14 @@ class Observation:
     reduction
         See above.
     queries
-        (q,) places of the query tokens in the sequence, ascending.
+        (q,) indices of the query tokens in the sequence, ascending. An index counts all tokens of the sequence, prompt
+        included, from 0; the token at reasoning position i has index len(prompt_ids) + i.
     keys
-        Places of the k key tokens, one after another. Entropy is over all keys, whatever they are.
+        Consecutive indices of the k key tokens. Entropy is over all keys, whatever they are.
     weight
         (q,) of each query, for the three sums; None = 1.
-    until
-        (q,) ascending; a query counts for keys before this place alone, for the three sums; None = for all that it sees.
+    key_stop
+        (q,) ascending; a query counts for keys before this index alone, for the three sums; None = for all that it sees.
     exclude_sink
         The first tokens of the sequence, that many, are no keys: the rest of each row sums to 1. A learned sink is
         none either then. 0 = as the model attends.
@@ -48,23 +49,23 @@ class Observation:
     queries: IntArray
     keys: range
     weight: FloatArray | None = None
-    until: IntArray | None = None
+    key_stop: IntArray | None = None
     exclude_sink: int = 0
 
     def __post_init__(self) -> None:
         if self.queries.ndim != 1 or not len(self.queries) or np.any(np.diff(self.queries) <= 0):
-            raise ValueError(f"queries {self.queries} are not one or more ascending places")
+            raise ValueError(f"queries {self.queries} are not one or more ascending indices")
         if self.keys.step != 1 or not len(self.keys):
-            raise ValueError(f"keys {self.keys} are not one or more places one after another")
-        for name in ("weight", "until"):
+            raise ValueError(f"keys {self.keys} are not one or more consecutive indices")
+        for name in ("weight", "key_stop"):
             of_queries = getattr(self, name)
             if of_queries is not None and of_queries.shape != self.queries.shape:
                 raise ValueError(f"{name} has shape {of_queries.shape}, expected one for each of {len(self.queries)} queries")
-        if self.until is not None and np.any(np.diff(self.until) < 0):
-            raise ValueError("until goes backwards")
+        if self.key_stop is not None and np.any(np.diff(self.key_stop) < 0):
+            raise ValueError("key_stop goes backwards")
 
     @property
     def identity(self) -> tuple[object, ...]:
         """Equal only for observations that record the same."""
-        arrays = [None if array is None else array.tobytes() for array in (self.queries, self.weight, self.until)]
+        arrays = [None if array is None else array.tobytes() for array in (self.queries, self.weight, self.key_stop)]
         return (self.reduction, self.keys, self.exclude_sink, *arrays)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.attention.accumulator import Tally
+from reasoning_anatomy.attention.accumulator import Accumulator, BlockSums
 from reasoning_anatomy.attention.observation import Observation
-from reasoning_anatomy.attention.weights import AttentionCall
+from reasoning_anatomy.attention.weights import AttentionCall, QueryBlock
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.attention_interface import model_attention
 from reasoning_anatomy.types import IntArray
@@ -38,11 +38,10 @@ class Recorder:
         self.start = 0
         self._heads_by_layer: dict[int, int] = {}
         self._n_layers = n_layers
-        self._tallies = [Tally(observation, n_layers) for observation in observations]
-        self._alike = [
-            [tally for tally in self._tallies if tally.of.exclude_sink == exclude_sink]
-            for exclude_sink in dict.fromkeys(observation.exclude_sink for observation in observations)
-        ]
+        self._accumulators = [Accumulator(observation, n_layers) for observation in observations]
+        self._by_sink: dict[int, list[Accumulator]] = {}
+        for accumulator in self._accumulators:
+            self._by_sink.setdefault(accumulator.observation.exclude_sink, []).append(accumulator)
 
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
@@ -66,11 +65,12 @@ class Recorder:
                 "where all have as many; name scorers that record no attention: --scorers surprisal"
             )
         call = AttentionCall(module, query, key, value, mask, options, self.start)
-        norms = call.output_norms() if any(tally.of.reduction == "contribution" for tally in self._tallies) else None
-        for tally in self._tallies:
-            tally.begin(call, norms)
-        for alike in self._alike:
-            _add_to(alike, call)
+        needs_norms = any(accumulator.observation.reduction == "contribution" for accumulator in self._accumulators)
+        norms = call.output_norms() if needs_norms else None
+        for accumulator in self._accumulators:
+            accumulator.begin(call, norms)
+        for exclude_sink, accumulators in self._by_sink.items():
+            _add_call(accumulators, call, exclude_sink=exclude_sink)
         return model_attention(module, query, key, value, mask, **options)
 
     @property
@@ -80,35 +80,42 @@ class Recorder:
 
     def results(self) -> list[Tensor]:
         """Return one tensor per observation, see `Observation`; 0 in layers that did not attend."""
-        return [tally.result() for tally in self._tallies]
+        return [accumulator.result() for accumulator in self._accumulators]
 
 
-def _add_to(tallies: Sequence[Tally], call: AttentionCall) -> None:
-    """Add the weights of this call to tallies that exclude the same keys, some queries and heads at a time."""
+def _add_call(accumulators: Sequence[Accumulator], call: AttentionCall, *, exclude_sink: int) -> None:
+    """Add the weights of this call to accumulators that exclude the same keys, some queries and heads at a time."""
     n_elements = _BLOCK_ELEMENTS.get(call.query.device.type, 2**24)
-    blocks = _blocks(tallies, call, n_elements)
+    blocks = _blocks(accumulators, call, n_elements)
     most = call.key.shape[2] * max(map(len, blocks), default=0)  # weights of one head
-    room = torch.empty(min(max(n_elements, call.group * most), call.query.shape[1] * most), device=call.query.device)
-    for places in blocks:
-        rows = torch.from_numpy(places - call.start).to(call.query.device)
-        block = call.block(rows, exclude_sink=tallies[0].of.exclude_sink)
-        shares = [share for tally in tallies if (share := tally.share(call, places, block.sight)).pieces]
-        if not shares:
-            continue
-        n_kv_heads = n_elements // (call.group * len(rows) * block.sight.n_keys) or 1
-        for first in range(0, call.key.shape[1], n_kv_heads):
-            kv_heads = slice(first, first + n_kv_heads)
-            weights = block.weights(kv_heads, room)
-            for share in shares:
-                share.add(call.heads_of(kv_heads), weights)
+    buffer = torch.empty(min(max(n_elements, call.group * most), call.query.shape[1] * most), device=call.query.device)
+    for indices in blocks:
+        block = call.block(torch.from_numpy(indices - call.start).to(call.query.device), exclude_sink=exclude_sink)
+        targets = [accumulator.block_sums(call, indices, block.visibility) for accumulator in accumulators]
+        for target in targets:
+            if target.reduction == "exposure":
+                target.add_exposure(block.visibility)
+        if weighted := [target for target in targets if target.parts and target.reduction != "exposure"]:
+            _add_weights(weighted, block, n_elements, buffer)
 
 
-def _blocks(tallies: Sequence[Tally], call: AttentionCall, n_elements: int) -> list[IntArray]:
-    """Places of the queries in this call that any tally asks for, some at a time.
+def _add_weights(targets: Sequence[BlockSums], block: QueryBlock, n_elements: int, buffer: Tensor) -> None:
+    """Compute the weights of a block in ``buffer``, some heads at a time, and add them to all ``targets``."""
+    call = block.call
+    n_kv_heads = n_elements // (call.group * len(block.rows) * block.visibility.n_keys) or 1
+    for first in range(0, call.key.shape[1], n_kv_heads):
+        kv_heads = slice(first, first + n_kv_heads)
+        weights = block.weights(kv_heads, buffer)
+        for target in targets:
+            target.add_weights(call.heads_of(kv_heads), weights)
+
+
+def _blocks(accumulators: Sequence[Accumulator], call: AttentionCall, n_elements: int) -> list[IntArray]:
+    """Cut the queries that any accumulator asks of this call into blocks, each (R,) indices in the sequence.
 
     Blocks begin at multiples of their size, so that causal rows have lengths which suit vector instructions.
     """
     most = min(_BLOCK_QUERIES.get(call.query.device.type, 512), n_elements // (call.group * call.key.shape[2])) or 1
     n_rows = 2 ** (most.bit_length() - 1)
-    places = np.unique(np.concatenate([tally.queries_of(call) for tally in tallies]))
-    return np.split(places, 1 + np.flatnonzero(np.diff(places // n_rows))) if len(places) else []
+    indices = np.unique(np.concatenate([accumulator.queries_of(call) for accumulator in accumulators]))
+    return np.split(indices, 1 + np.flatnonzero(np.diff(indices // n_rows))) if len(indices) else []

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class Visibility:
     """The keys that R queries see.
 
     Attributes
@@ -28,17 +28,17 @@ class Sight:
         """Set the scores (heads, R, K) to -inf where a query does not see a key."""
         scores[:, :, self._edge].masked_fill_(self.hidden, -torch.inf)
 
-    def blind(self) -> Tensor | None:
+    def fully_masked(self) -> Tensor | None:
         """(R,) which queries see no key; None = all see one."""
         if self.edge != self.keys:
             return None
-        blind = ~_any(~self.hidden, dim=1)
-        return blind if blind.any() else None
+        masked = ~_any(~self.hidden, dim=1)
+        return masked if masked.any() else None
 
-    def exposure(self, lines: slice, factors: Tensor) -> Tensor:
-        """(K,) sum of the ``factors`` of those of the queries ``lines`` that see the key."""
+    def exposure(self, rows: slice, factors: Tensor) -> Tensor:
+        """(K,) sum of the ``factors`` of those of the queries ``rows`` that see the key."""
         exposure = factors.sum().repeat(self.n_keys)
-        exposure[self._edge] = factors @ (~self.hidden[lines]).to(factors.dtype)
+        exposure[self._edge] = factors @ (~self.hidden[rows]).to(factors.dtype)
         return exposure
 
     @property
@@ -51,35 +51,35 @@ class Sight:
         return slice(self.edge.start - self.keys.start, self.edge.stop - self.keys.start)
 
 
-def causal_sight(last_seen: Tensor, first_key: int) -> Sight:
-    """Sight of queries that see the keys from ``first_key`` to ``last_seen`` (R,), ascending."""
+def causal_visibility(last_seen: Tensor, first_key: int) -> Visibility:
+    """Visibility of queries that see the keys from ``first_key`` to ``last_seen`` (R,), ascending."""
     first, last = int(last_seen[0]), int(last_seen[-1])
     if first_key > last:
-        return _no_sight(last_seen)
+        return _nothing_visible(last_seen)
     edge = slice(max(first + 1, first_key), last + 1)
-    return Sight(
+    return Visibility(
         slice(first_key, last + 1), edge, torch.arange(edge.start, edge.stop, device=last_seen.device) > last_seen[:, None]
     )
 
 
-def masked_sight(visible: Tensor, first_key: int) -> Sight:
-    """Sight of queries that see the keys from ``first_key`` where ``visible`` (R, keys)."""
+def visibility_in_mask(visible: Tensor, first_key: int) -> Visibility:
+    """Visibility of queries that see the keys from ``first_key`` where ``visible`` (R, keys)."""
     keys = _span(_any(visible[:, first_key:], dim=0), first_key)
     if keys is None:
-        return _no_sight(visible)
+        return _nothing_visible(visible)
     hidden = ~visible[:, keys]
     edge = _span(_any(hidden, dim=0), 0) or slice(0, 0)
-    return Sight(keys, slice(keys.start + edge.start, keys.start + edge.stop), hidden[:, edge])
+    return Visibility(keys, slice(keys.start + edge.start, keys.start + edge.stop), hidden[:, edge])
 
 
-def _no_sight(of_queries: Tensor) -> Sight:
-    return Sight(slice(0, 1), slice(0, 1), torch.ones(len(of_queries), 1, dtype=torch.bool, device=of_queries.device))
+def _nothing_visible(of_queries: Tensor) -> Visibility:
+    return Visibility(slice(0, 1), slice(0, 1), torch.ones(len(of_queries), 1, dtype=torch.bool, device=of_queries.device))
 
 
 def _span(flags: Tensor, first: int) -> slice | None:
-    """From the first to the last place of a set flag, counted from ``first``."""
-    places = flags.nonzero()
-    return slice(first + int(places[0]), first + int(places[-1]) + 1) if len(places) else None
+    """From the first to the last index of a set flag, counted from ``first``."""
+    indices = flags.nonzero()
+    return slice(first + int(indices[0]), first + int(indices[-1]) + 1) if len(indices) else None
 
 
 def _any(flags: Tensor, *, dim: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.attention.projection import output_matrix
-from reasoning_anatomy.attention.visibility import Sight, causal_sight, masked_sight
+from reasoning_anatomy.attention.visibility import Visibility, causal_visibility, visibility_in_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class AttentionCall:
 
     @property
     def first_key(self) -> int:
-        """Place in the sequence of the first key."""
+        """Index in the sequence of the first key."""
         return self.start + self.n_queries - self.key.shape[2]
 
     @cached_property
@@ -78,13 +78,13 @@ class AttentionCall:
         queries = self._queries_by_token.index_select(0, rows).transpose(0, 1).float()
         queries = queries.reshape(-1, self.group * len(rows), head_dim) * (head_dim**-0.5 if scaling is None else scaling)
         sinks = None if exclude_sink else self.options.get("s_aux")
-        return QueryBlock(self, rows, queries, self._sight(rows, max(0, exclude_sink - self.first_key)), sinks)
+        return QueryBlock(self, rows, queries, self._visibility(rows, max(0, exclude_sink - self.first_key)), sinks)
 
-    def _sight(self, rows: Tensor, hidden: int) -> Sight:
+    def _visibility(self, rows: Tensor, hidden: int) -> Visibility:
         if self.mask is None:
-            return causal_sight(rows + self.key.shape[2] - self.n_queries, hidden)
-        of_rows = self.mask[0, 0][rows]
-        return masked_sight(of_rows if of_rows.dtype == torch.bool else of_rows > torch.finfo(of_rows.dtype).min / 2, hidden)
+            return causal_visibility(rows + self.key.shape[2] - self.n_queries, hidden)
+        mask = self.mask[0, 0][rows]
+        return visibility_in_mask(mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2, hidden)
 
     def output_norms(self) -> Tensor:
         """(heads, Q) Euclidean length of what each new token's value adds to the layer's output, at a weight of 1.
@@ -114,7 +114,7 @@ class QueryBlock:
         (R,) which they are.
     queries
         (kv_heads, group * R, head_dim) float32, scaled.
-    sight
+    visibility
         Which K keys they see.
     sinks
         (heads,) scores of the learned sinks; None = there are none.
@@ -123,32 +123,32 @@ class QueryBlock:
     call: AttentionCall
     rows: Tensor
     queries: Tensor
-    sight: Sight
+    visibility: Visibility
     sinks: Tensor | None
 
-    def weights(self, kv_heads: slice, room: Tensor) -> Tensor:
+    def weights(self, kv_heads: slice, out: Tensor) -> Tensor:
         """(heads, R, K) float32 weights of those heads that share the keys of ``kv_heads``, after the softmax.
 
-        They lie in ``room`` (as many or more,) float32, in place of what was there. A query that sees no key has weights of 0.
+        They lie in ``out`` (as many or more,) float32, in place of what was there. A query that sees no key has weights of 0.
         """
         heads = self.call.heads_of(kv_heads)
-        scores = self._scores(kv_heads, room)
-        self.sight.hide(scores)
+        scores = self._scores(kv_heads, out)
+        self.visibility.hide(scores)
         kept = None if self.sinks is None else torch.sigmoid(scores.logsumexp(dim=2) - self.sinks[heads].float()[:, None])
         weights = torch.softmax(scores, dim=2, out=scores)
         if kept is not None:
             weights *= kept[:, :, None]
-        if (blind := self.sight.blind()) is not None:
-            weights.masked_fill_(blind[:, None], 0.0)
+        if (masked := self.visibility.fully_masked()) is not None:
+            weights.masked_fill_(masked[:, None], 0.0)
         return weights
 
-    def _scores(self, kv_heads: slice, room: Tensor) -> Tensor:
+    def _scores(self, kv_heads: slice, out: Tensor) -> Tensor:
         """(heads, R, K) before the softmax, nothing hidden yet."""
-        call, rows, keys = self.call, self.rows, self.sight.keys
+        call, rows, keys = self.call, self.rows, self.visibility.keys
         heads, queries = call.heads_of(kv_heads), self.queries[kv_heads]
-        shape = (*queries.shape[:2], self.sight.n_keys)
-        scores = torch.bmm(queries, call.keys_by_channel[kv_heads, :, keys], out=room[: math.prod(shape)].view(shape))
-        scores = scores.view(-1, len(rows), self.sight.n_keys)
+        shape = (*queries.shape[:2], self.visibility.n_keys)
+        scores = torch.bmm(queries, call.keys_by_channel[kv_heads, :, keys], out=out[: math.prod(shape)].view(shape))
+        scores = scores.view(-1, len(rows), self.visibility.n_keys)
         if (cap := call.options.get("softcap")) is not None:
             scores.div_(cap).tanh_().mul_(cap)
         if (bias := call.options.get("position_bias")) is not None:

@@ -119,7 +119,7 @@ class ReceiverHeads(AttentionScorer):
             observations.append(
                 Observation(
                     reduction="sum", queries=queries[far], keys=keys, weight=1 / np.bincount(step)[step[far]],
-                    until=keys.start + starts[step[far] - self.proximity + 1], exclude_sink=self.exclude_sink,
+                    key_stop=keys.start + starts[step[far] - self.proximity + 1], exclude_sink=self.exclude_sink,
                 )
             )  # fmt: skip
         return observations

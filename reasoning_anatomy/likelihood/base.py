@@ -86,10 +86,6 @@ class ChainLikelihood(ABC):
         reasoning, answer = logp[: len(self.kept)], logp[len(self.kept) :]
         return ChainNll(-answer.mean(), -logp.mean(), -reasoning.mean() if len(reasoning) else np.nan)
 
-    def _context_slots(self) -> IntArray:
-        """Places in the chain's ids of prompt and kept reasoning, in order."""
-        return np.concatenate([np.arange(self._n_prompt), self._n_prompt + self.kept])
-
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._loaded.device)
 

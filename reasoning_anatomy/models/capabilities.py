@@ -20,11 +20,20 @@ def tokens_per_pass(loaded: LoadedModel, token_budget: int | None) -> int:
     return token_budget or (_CPU_BUDGET if loaded.device.type == "cpu" else _ACCELERATOR_BUDGET)
 
 
-def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
-    """Tell whether a token reaches later ones by attention alone, of a kind that sequences of ``n_tokens`` can share."""
+def can_share_prefixes(loaded: LoadedModel) -> bool:
+    """Tell whether a token reaches later ones by attention alone, of a kind whose keys and values sequences can share."""
     layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
-    is_known = loaded.may_share and can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
-    return is_known and n_tokens <= longest_of_one_rotation(loaded)
+    return loaded.may_share and can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
+
+
+def can_be_chunked(loaded: LoadedModel, n_tokens: int) -> bool:
+    """Tell whether the keys of a sequence of ``n_tokens`` are the same if it is run in chunks with a cache."""
+    return n_tokens <= longest_of_one_rotation(loaded)
+
+
+def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
+    """Tell whether sequences of up to ``n_tokens`` can share the keys and values of what they begin with."""
+    return can_share_prefixes(loaded) and can_be_chunked(loaded, n_tokens)
 
 
 def longest_of_one_rotation(loaded: LoadedModel) -> float:

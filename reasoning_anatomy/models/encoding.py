@@ -116,8 +116,8 @@ class ChainEncoder:
             return [*self._beginning, *self._trusted(text)]
         rendered = self._render(question=_QUESTION, system=None if chain.system_prompt is None else _SYSTEM)
         ids = [*self._beginning]
-        for piece, is_template in _pieces(rendered, {_QUESTION: chain.question, _SYSTEM: chain.system_prompt or ""}):
-            ids += self._trusted(piece) if is_template else self._untrusted(piece, where).ids
+        for text, is_template in _segments(rendered, {_QUESTION: chain.question, _SYSTEM: chain.system_prompt or ""}):
+            ids += self._trusted(text) if is_template else self._untrusted(text, where).ids
         return ids
 
     def _render(self, *, question: str, system: str | None) -> str:
@@ -194,21 +194,21 @@ class ChainEncoder:
         return tokenizer
 
 
-def _pieces(rendered: str, texts: dict[str, str]) -> list[tuple[str, bool]]:
+def _segments(rendered: str, texts: dict[str, str]) -> list[tuple[str, bool]]:
     """Cut a rendered template at its placeholders: (template text, True) and (chain text, False) in order."""
-    pieces = [(rendered, True)]
+    segments = [(rendered, True)]
     for placeholder, text in texts.items():
         cut: list[tuple[str, bool]] = []
-        for piece, is_template in pieces:
-            if not is_template or placeholder not in piece:
-                cut.append((piece, is_template))
+        for segment, is_template in segments:
+            if not is_template or placeholder not in segment:
+                cut.append((segment, is_template))
                 continue
-            before, *others = piece.split(placeholder)
+            before, *others = segment.split(placeholder)
             cut.append((before, True))
             for after in others:
                 cut += [(text, False), (after, True)]
-        pieces = cut
-    return [(piece, is_template) for piece, is_template in pieces if piece]
+        segments = cut
+    return [(segment, is_template) for segment, is_template in segments if segment]
 
 
 def _monotone(spans: IntArray) -> IntArray:

@@ -8,7 +8,7 @@ import torch
 
 from reasoning_anatomy.errors import MeasurementError
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 OUT_OF_MEMORY: Final = (
     "memory does not suffice for a single forward pass; hold the model smaller (--dtype bfloat16, --quantize 4bit), measure "
@@ -29,10 +29,10 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def halving(compute: Callable[[int], Found], n_tokens: int, *, least: int) -> Found:
-    """Compute with so many tokens at once, or with half, a quarter, ... of them where memory runs out.
+def with_smaller_chunks_on_oom(compute: Callable[[int], Result], n_tokens: int, *, least: int) -> Result:
+    """Call ``compute(n_tokens)``; if memory runs out, again with half as many tokens at once, a quarter, ...
 
-    What memory runs out of is raised where no more than ``least`` tokens are left.
+    The error is re-raised once n_tokens <= least.
     """
     while True:
         try:

@@ -13,10 +13,10 @@ from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.attention_interface import handling, installed, model_attention
 from reasoning_anatomy.models.capabilities import shares_prefixes, tokens_per_pass
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.models.memory import halving
+from reasoning_anatomy.models.memory import with_smaller_chunks_on_oom
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 _LOGIT_BYTES: Final = 2**28
 
@@ -49,9 +49,9 @@ def of_reasoning_logits(
 ) -> FloatArray:
     """Read a value of every reasoning token from the logits that predict it. -> (n,).
 
-    A chain longer than the budget is run in pieces that see the earlier ones through the cache, where the model passes
-    nothing from token to token but by attention; in one piece otherwise. The logits of a piece take 256 MiB at most in
-    float32, however large the vocabulary; pieces are halved when memory runs out.
+    A chain longer than the budget is run in chunks, each of which sees the earlier ones through the cache, if attention is
+    all by which the model passes anything from token to token; in one pass otherwise. The logits of a chunk take 256 MiB at
+    most in float32, however large the vocabulary; chunks are halved when memory runs out.
 
     Parameters
     ----------
@@ -63,27 +63,27 @@ def of_reasoning_logits(
         Tokens of one forward pass; None takes what suits the device.
     """
     n_tokens = len(chain.prompt_ids) + chain.n_reasoning - 1
-    in_pieces = shares_prefixes(loaded, len(chain.ids))
+    is_chunked = shares_prefixes(loaded, len(chain.ids))
     most_rows = max(1, _LOGIT_BYTES // (4 * loaded.text_config.vocab_size))
-    size = min(tokens_per_pass(loaded, token_budget), most_rows, n_tokens) if in_pieces else n_tokens
-    return halving(
+    chunk_length = min(tokens_per_pass(loaded, token_budget), most_rows, n_tokens) if is_chunked else n_tokens
+    return with_smaller_chunks_on_oom(
         lambda n: np.concatenate([read(logits) for logits in _reasoning_logits(loaded, chain, n)]),
-        size,
-        least=1 if in_pieces else n_tokens,
+        chunk_length,
+        least=1 if is_chunked else n_tokens,
     )
 
 
 @torch.inference_mode()
-def _reasoning_logits(loaded: LoadedModel, chain: EncodedChain, size: int) -> Iterator[Tensor]:
-    """Logits (rows, vocabulary) in float32 that predict the reasoning tokens, in order, ``size`` tokens at a time."""
+def _reasoning_logits(loaded: LoadedModel, chain: EncodedChain, chunk_length: int) -> Iterator[Tensor]:
+    """Logits (rows, vocabulary) in float32 that predict the reasoning tokens, in order, ``chunk_length`` tokens at a time."""
     ids = torch.from_numpy(chain.ids[: len(chain.prompt_ids) + chain.n_reasoning - 1]).to(loaded.device)
     first_row = len(chain.prompt_ids) - 1
-    cache = DynamicCache(config=loaded.model.config) if size < len(ids) else None
-    for start in range(0, len(ids), size):
-        piece = ids[start : start + size]
-        n_rows = start + len(piece) - max(start, first_row)
+    cache = DynamicCache(config=loaded.model.config) if chunk_length < len(ids) else None
+    for start in range(0, len(ids), chunk_length):
+        chunk = ids[start : start + chunk_length]
+        n_rows = start + len(chunk) - max(start, first_row)
         output = loaded.model(
-            input_ids=piece[None], past_key_values=cache, use_cache=cache is not None, logits_to_keep=max(1, n_rows)
+            input_ids=chunk[None], past_key_values=cache, use_cache=cache is not None, logits_to_keep=max(1, n_rows)
         )
         if n_rows > 0:
             yield output.logits[0].float()
@@ -91,8 +91,8 @@ def _reasoning_logits(loaded: LoadedModel, chain: EncodedChain, size: int) -> It
 
 @torch.inference_mode()
 def by_layer(
-    loaded: LoadedModel, ids: IntArray, read: Callable[[LayerInput], Found], *, first_position: int = 0
-) -> list[Found]:
+    loaded: LoadedModel, ids: IntArray, read: Callable[[LayerInput], Result], *, first_position: int = 0
+) -> list[Result]:
     """Run a sequence and read what enters the attention of every layer.
 
     Parameters
@@ -141,9 +141,9 @@ def by_key_head(loaded: LoadedModel, chain: EncodedChain, read: Callable[[LayerI
 
 
 @dataclass(eq=False)
-class _Reader(Generic[Found]):
-    read: Callable[[LayerInput], Found]
-    found: dict[int, Found] = field(default_factory=dict)
+class _Reader(Generic[Result]):
+    read: Callable[[LayerInput], Result]
+    found: dict[int, Result] = field(default_factory=dict)
 
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any

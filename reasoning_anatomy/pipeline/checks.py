@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.recorder import Recorder
-from reasoning_anatomy.attention.recording import LEAST_BUDGET, last_logits, pass_length
+from reasoning_anatomy.attention.recording import LEAST_CHUNK, last_logits, longest_chunk, tokens_per_chunk
 from reasoning_anatomy.errors import MeasurementError, ModelError, SharingError
 from reasoning_anatomy.importance import AttentionScorer, RefusesModels
 from reasoning_anatomy.likelihood.full import FullLikelihood
@@ -20,7 +20,7 @@ from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.attention_interface import IMPLEMENTATION
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.models.memory import halving, naming_chain
+from reasoning_anatomy.models.memory import naming_chain, with_smaller_chunks_on_oom
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.types import EncodedChain
 
@@ -62,11 +62,11 @@ def _checks_of_recording(
     recording = [scorer for scorer in plan.scorers.values() if isinstance(scorer, AttentionScorer)]
     if not recording:
         return {}
-    shortest = min(pass_length(loaded, 0, scorer.token_budget) for scorer in recording)
+    shortest = min(tokens_per_chunk(scorer.token_budget) for scorer in recording)
     checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {
         "recording_changes_logits_by": partial(largest_logit_change, token_budget=shortest)
     }
-    if any(len(chain.ids) > pass_length(loaded, len(chain.ids), shortest) for chain in chains):
+    if any(len(chain.ids) > longest_chunk(loaded, len(chain.ids), shortest) for chain in chains):
         checks["running_in_pieces_changes_logits_by"] = partial(largest_chunking_change, token_budget=shortest)
     return checks
 
@@ -104,13 +104,13 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budg
     tolerance = in_full if loaded.model.dtype == torch.float32 else in_half
 
     def change(n_tokens: int) -> float:
-        ids, budget = chain.ids[:n_tokens], pass_length(loaded, n_tokens, token_budget)
+        ids, budget = chain.ids[:n_tokens], longest_chunk(loaded, n_tokens, token_budget)
         last = Observation(reduction="sum", queries=np.array([len(ids) - 1]), keys=range(len(ids)))
         recorded = last_logits(loaded, ids, budget, Recorder([last], loaded.n_layers))
         plain = last_logits(loaded, ids, budget)
         return _expect_rounding(loaded, chain, plain, recorded, tolerance, "recording its attention")
 
-    return halving(change, len(chain.ids), least=LEAST_BUDGET)
+    return with_smaller_chunks_on_oom(change, len(chain.ids), least=LEAST_CHUNK)
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
@@ -130,11 +130,11 @@ def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_b
     def change(n_tokens: int) -> float:
         ids = chain.ids[:n_tokens]
         whole = last_logits(loaded, ids, n_tokens)
-        in_two = last_logits(loaded, ids, pass_length(loaded, n_tokens, (n_tokens + 1) // 2))
+        in_two = last_logits(loaded, ids, longest_chunk(loaded, n_tokens, (n_tokens + 1) // 2))
         return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in pieces")
 
-    n_tokens = min(pass_length(loaded, len(chain.ids), token_budget), len(chain.ids))
-    return halving(change, n_tokens, least=LEAST_BUDGET)
+    n_tokens = min(longest_chunk(loaded, len(chain.ids), token_budget), len(chain.ids))
+    return with_smaller_chunks_on_oom(change, n_tokens, least=LEAST_CHUNK)
 
 
 def _expect_rounding(

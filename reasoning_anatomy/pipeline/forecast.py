@@ -48,7 +48,7 @@ def say_if_long(
         if n_tokens / rate > _LONG:
             stages.say(
                 f"The exact paths of {n_chains} chains take up to {duration(n_tokens / rate)} on this {loaded.device.type}: "
-                f"{n_tokens:,} tokens at {rate:,.0f} per second. The command may be stopped at any time and resumes where it was; "
+                f"{n_tokens:,} tokens at {rate:,.0f} per second. The command may be stopped and resumes where it was; "
                 "a second one beside it, here or on another machine, shares the work. --strategies greedy_rounds is an "
                 "approximation that takes about a fifth; greedy:keep_ratio=0.5 stops half-way; docs/pruning.md has more."
             )

@@ -12,7 +12,7 @@ from reasoning_anatomy.chains import line_of_chain, read_chains
 from reasoning_anatomy.errors import ChainFileError, EncodingError, RunError
 from reasoning_anatomy.importance import LooksAtAllChains, Scorer
 from reasoning_anatomy.models.attention_interface import installed
-from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.capabilities import can_share_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.chain import ChainWork
@@ -177,7 +177,7 @@ def _fitted(plan: Plan, writer: RunWriter, encoded: Mapping[str, EncodedChain], 
 
 def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:
     """Keep the attention function in the model if passes are shared, rather than set it for every pass."""
-    return installed(loaded.model) if shares_prefixes(loaded, 0) else nullcontext()
+    return installed(loaded.model) if can_share_prefixes(loaded) else nullcontext()
 
 
 def _suitable_workers(loaded: LoadedModel) -> int:

@@ -17,11 +17,12 @@ from reasoning_anatomy.attention import recorder, recording
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention.recorder import Recorder
-from reasoning_anatomy.attention.recording import pass_length, record
+from reasoning_anatomy.attention.recording import longest_chunk, record
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
 from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.models import attention_interface
+from reasoning_anatomy.models.capabilities import can_be_chunked
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.checks import largest_chunking_change, largest_logit_change
@@ -30,7 +31,7 @@ FAMILIES = (
     "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",
     "opt",
 )  # fmt: skip
-IN_PIECES = pytest.mark.parametrize("token_budget", [None, 8, 5])  # of 31 tokens; the windows are 6, 7 and 9
+IN_CHUNKS = pytest.mark.parametrize("token_budget", [None, 8, 5])  # of 31 tokens; the windows are 6, 7 and 9
 IDS = np.random.default_rng(0).integers(3, 97, 31)
 QUERIES, KEYS = np.arange(6, 29), range(4, 20)
 TOLERANCE = 1e-5  # float32, as promised
@@ -69,7 +70,7 @@ def mean(queries: np.ndarray = QUERIES) -> np.ndarray:
     return np.full(len(queries), 1 / len(queries))
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recorded_attention_equals_eager(make_random_model, family, token_budget):
     loaded = make_random_model(family)
@@ -87,14 +88,14 @@ def test_recorded_attention_equals_eager_on_a_real_model(smollm2, example_chains
     ids = ChainEncoder(smollm2.tokenizer).encode(example_chains[index]).ids
     everything = {"queries": np.arange(len(ids)), "keys": range(len(ids)), "weight": mean(ids)}
     whole = record(smollm2, ids, [observe("sum", **everything)])[0]
-    in_pieces = record(smollm2, ids, [observe("sum", **everything)], token_budget=32)[0]
+    in_chunks = record(smollm2, ids, [observe("sum", **everything)], token_budget=32)[0]
     expected = eager_weights(smollm2, ids).mean(dim=2)
     assert whole.shape == (30, 9, len(ids))
     np.testing.assert_allclose(whole, expected, atol=TOLERANCE)
-    np.testing.assert_allclose(in_pieces, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(in_chunks, expected, atol=TOLERANCE)
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_exposure_counts_the_queries_that_see_a_token(make_random_model, family, token_budget):
     loaded = make_random_model(family)
@@ -129,7 +130,7 @@ def values_and_outputs(loaded: LoadedModel, family: str) -> tuple[list[Tensor], 
     return [value[:, part].reshape(len(IDS), -1, 8) for value in values], outputs, projections
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", FAMILIES)
 def test_contribution_is_the_length_of_weighted_projected_values(make_random_model, family, token_budget):
     loaded = make_random_model(family)
@@ -147,7 +148,7 @@ def test_contribution_is_the_length_of_weighted_projected_values(make_random_mod
     np.testing.assert_allclose(found, torch.stack(expected), rtol=1e-4, atol=TOLERANCE)
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("exclude_sink", [1, 5, 12])
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gpt_oss", "llama4_text"])
 def test_without_sink_the_rest_of_each_row_is_renormalised(make_random_model, family, exclude_sink, token_budget):
@@ -171,16 +172,16 @@ def test_without_sink_the_rest_of_each_row_is_renormalised(make_random_model, fa
     assert exposure[:, 0].tolist() == expected.sum(axis=1).tolist()
 
 
-@IN_PIECES
+@IN_CHUNKS
 @pytest.mark.parametrize("family", ["llama", "mistral", "llama4_text"])
 def test_a_query_counts_for_keys_before_its_limit(make_random_model, family, token_budget):
     loaded = make_random_model(family)
-    until = np.maximum(0, QUERIES // 3 * 3 - 4)
+    key_stop = np.maximum(0, QUERIES // 3 * 3 - 4)
     weight = np.random.default_rng(1).random(len(QUERIES))
-    limited = np.arange(31) < until[:, None]
+    limited = np.arange(31) < key_stop[:, None]
     expected = np.einsum("i,lhij->lhj", weight, eager_weights(loaded)[:, :, 6:29].numpy() * limited)[..., 4:20]
     counts = np.einsum("i,lij->lj", weight, visible(loaded, 31)[:, 6:29] * limited)[:, None, 4:20]
-    observations = [observe(reduction, weight=weight, until=until) for reduction in ("sum", "exposure")]
+    observations = [observe(reduction, weight=weight, key_stop=key_stop) for reduction in ("sum", "exposure")]
     received, exposure = record(loaded, IDS, observations, token_budget=token_budget)
     np.testing.assert_allclose(received, expected, atol=TOLERANCE)
     np.testing.assert_allclose(exposure, counts, atol=TOLERANCE)
@@ -209,7 +210,7 @@ def test_what_several_ask_for_is_recorded_once(make_random_model):
 @pytest.mark.parametrize(
     "other",
     [
-        {"queries": QUERIES[1:]}, {"keys": KEYS[1:]}, {"weight": np.full(len(QUERIES), 2.0)}, {"until": QUERIES - 5},
+        {"queries": QUERIES[1:]}, {"keys": KEYS[1:]}, {"weight": np.full(len(QUERIES), 2.0)}, {"key_stop": QUERIES - 5},
         {"exclude_sink": 1}, {"reduction": "contribution"},
     ],
     ids=lambda other: next(iter(other)),
@@ -258,7 +259,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(make_random_model,
     assert largest[1] < 512 * 512 / 2
 
 
-def test_recording_goes_on_in_smaller_pieces_where_memory_runs_out(make_random_model):
+def test_recording_goes_on_in_smaller_chunks_where_memory_runs_out(make_random_model):
     loaded, lengths, most = make_random_model("llama"), [], 100
 
     def run_out(module, args, kwargs):
@@ -326,12 +327,12 @@ def test_where_memory_runs_out_the_beginning_of_the_chain_is_checked(make_random
         hook.remove()
 
 
-def test_pieces_of_a_model_in_8_bits_may_differ_by_its_rounding(tiny_model_folder, make_random_chain):
+def test_chunks_of_a_model_in_8_bits_may_differ_by_its_rounding(tiny_model_folder, make_random_chain):
     loaded = load_model(ModelSpec(str(tiny_model_folder), device="cpu", quantize="8bit", dtype="float32"))
     assert largest_chunking_change(loaded, make_random_chain(6, 11, 4)) <= 0.1
 
 
-@pytest.mark.parametrize("budget", [4096, 8], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("budget", [4096, 8], ids=["whole", "in chunks"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recording_does_not_change_one_bit_of_the_logits(
@@ -342,7 +343,7 @@ def test_recording_does_not_change_one_bit_of_the_logits(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_running_in_pieces_changes_the_logits_by_rounding(make_random_model, make_random_chain, family):
+def test_running_in_chunks_changes_the_logits_by_rounding(make_random_model, make_random_chain, family):
     assert largest_chunking_change(make_random_model(family), make_random_chain(6, 11, 4)) <= 1e-5
 
 
@@ -366,14 +367,14 @@ def test_a_model_with_another_attention_function_may_differ_by_rounding(make_ran
     assert 0 < largest_logit_change(eager, make_random_chain(6, 11, 4)) <= rounding
 
 
-def test_a_model_that_rotates_by_the_length_is_not_run_in_pieces(make_random_model):
+def test_a_model_that_rotates_by_the_length_is_not_run_in_chunks(make_random_model):
     config = AutoConfig.for_model(**make_random_model("phi3").model.config.to_dict() | {
         "original_max_position_embeddings": 20,
         "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4},
     })  # fmt: skip
     loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), None, "longrope")
-    assert pass_length(loaded, 20, 8) == 8
-    assert pass_length(loaded, 31, 8) == 31
+    assert (can_be_chunked(loaded, 20), longest_chunk(loaded, 20, 8)) == (True, 8)
+    assert (can_be_chunked(loaded, 21), longest_chunk(loaded, 21, 8)) == (False, 21)
     rows = record(loaded, IDS, [observe("rows")], token_budget=8)[0]
     np.testing.assert_allclose(rows, eager_weights(loaded)[:, :, 6:29, 4:20], atol=TOLERANCE)
 
@@ -452,12 +453,12 @@ def test_attention_of_the_model_is_back_after_recording(make_random_model, famil
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"queries": np.array([], dtype=int)}, "not one or more ascending places"),
-        ({"queries": np.array([3, 3])}, "not one or more ascending places"),
-        ({"keys": range(4, 4)}, "not one or more places one after another"),
-        ({"keys": range(4, 9, 2)}, "not one or more places one after another"),
+        ({"queries": np.array([], dtype=int)}, "not one or more ascending indices"),
+        ({"queries": np.array([3, 3])}, "not one or more ascending indices"),
+        ({"keys": range(4, 4)}, "not one or more consecutive indices"),
+        ({"keys": range(4, 9, 2)}, "not one or more consecutive indices"),
         ({"weight": np.ones(2)}, r"weight has shape \(2,\), expected one for each of 23 queries"),
-        ({"until": QUERIES[::-1]}, "until goes backwards"),
+        ({"key_stop": QUERIES[::-1]}, "key_stop goes backwards"),
     ],
 )
 def test_an_observation_that_cannot_be_made_is_refused(options, words):

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from reasoning_anatomy.errors import MeasurementError, SharingError
-from reasoning_anatomy.likelihood import branches
+from reasoning_anatomy.likelihood import packed_attention
 from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
-from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.capabilities import can_share_prefixes, shares_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pipeline.checks import largest_likelihood_change
@@ -269,11 +269,23 @@ def test_score_of_a_deletion_is_the_likelihood_after_it(make_random_model, make_
         assert scores.reasoning[row] == pytest.approx(logp[:-3].sum(), abs=1e-4)
 
 
+def test_likelihoods_of_the_reasoning_take_four_bytes_for_each_pair_of_its_tokens(make_random_model, make_random_chain):
+    likelihood = ENGINES["shared"](make_random_model("llama"), make_random_chain(4, 8, 3))
+
+    def held_bytes() -> int:
+        return sum(value.nbytes for value in vars(likelihood).values() if isinstance(value, np.ndarray))
+
+    likelihood.score_deletions(reasoning=False)
+    before = held_bytes()
+    likelihood.score_deletions(reasoning=True)
+    assert held_bytes() - before == 4 * 8 * 7 // 2
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_masks_too_large_for_all_rows_change_no_score(make_random_model, make_random_chain, monkeypatch, family):
     loaded, chain = make_random_model(family), make_random_chain(4, 8, 3)
     whole = ENGINES["shared"](loaded, chain).score_deletions(reasoning=True)
-    monkeypatch.setattr(branches, "_MASK_ELEMENTS", 1)
+    monkeypatch.setattr(packed_attention, "_MASK_ELEMENTS", 1)
     in_parts = ENGINES["shared"](loaded, chain).score_deletions(reasoning=True)
     np.testing.assert_allclose(in_parts.answer, whole.answer, atol=1e-4)
     np.testing.assert_allclose(in_parts.reasoning, whole.reasoning, atol=1e-4)
@@ -346,6 +358,7 @@ def test_same_chain_gives_the_same_bytes(make_random_model, make_random_chain):
 @pytest.mark.parametrize("objective", ["answer", "influence"])
 def test_models_that_cannot_share_prefixes_are_pruned_by_whole_passes(make_random_model, make_random_chain, family, objective):
     loaded, chain = make_random_model(family), make_random_chain(4, 6, 2)
+    assert not can_share_prefixes(loaded)
     assert isinstance(open_likelihood(loaded, chain), FullLikelihood)
     deleted, curve = brute_force_path(loaded, chain, objective)
     path = Greedy(objective=objective).prune(chain, loaded=loaded)
@@ -390,6 +403,7 @@ def test_keys_that_depend_on_the_length_are_not_shared_beyond_it(make_random_cha
         rope_parameters=rope, initializer_range=0.3,
     )  # fmt: skip
     loaded = LoadedModel(LlamaForCausalLM(config).eval(), None, rope_type)
+    assert can_share_prefixes(loaded)
     assert shares_prefixes(loaded, 16)
     assert shares_prefixes(loaded, 17) == (longest is None)
     chain = make_random_chain(9, 6, 3)  # shortened past the limit

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.attention.visibility import Sight, causal_sight, masked_sight
+from reasoning_anatomy.attention.visibility import Visibility, causal_visibility, visibility_in_mask
 
 ROWS, N_KEYS = torch.tensor([2, 3, 7]), 9
 QUERY, KEY = ROWS[:, None], torch.arange(N_KEYS)
@@ -19,25 +19,25 @@ MASKS = {
 }
 
 
-def expect_sight_of(sight: Sight, visible: Tensor) -> None:
+def expect_visibility(visibility: Visibility, visible: Tensor) -> None:
     found = torch.zeros(visible.shape, dtype=torch.bool)
-    scores = torch.zeros(2, len(visible), sight.n_keys)
-    sight.hide(scores)
+    scores = torch.zeros(2, len(visible), visibility.n_keys)
+    visibility.hide(scores)
     assert torch.equal(scores[0], scores[1])
-    found[:, sight.keys] = scores[0] == 0
+    found[:, visibility.keys] = scores[0] == 0
     assert torch.equal(found, visible)
-    blind = sight.blind()
-    assert (torch.zeros(len(visible), dtype=torch.bool) if blind is None else blind).tolist() == (~visible.any(1)).tolist()
+    masked = visibility.fully_masked()
+    assert (torch.zeros(len(visible), dtype=torch.bool) if masked is None else masked).tolist() == (~visible.any(1)).tolist()
     factors = torch.tensor([1.0, 2.0])
-    assert sight.exposure(slice(1, 3), factors).tolist() == (factors @ visible[1:, sight.keys].float()).tolist()
+    assert visibility.exposure(slice(1, 3), factors).tolist() == (factors @ visible[1:, visibility.keys].float()).tolist()
 
 
 @pytest.mark.parametrize("first_key", [0, 1, 3, 5, 9, 12])
 @pytest.mark.parametrize("name", MASKS)
 def test_a_mask_is_seen_whole(name, first_key):
-    expect_sight_of(masked_sight(MASKS[name], first_key), MASKS[name] & (first_key <= KEY))
+    expect_visibility(visibility_in_mask(MASKS[name], first_key), MASKS[name] & (first_key <= KEY))
 
 
 @pytest.mark.parametrize("first_key", [0, 1, 3, 5, 9, 12])
-def test_causal_sight_is_that_of_the_causal_mask(first_key):
-    expect_sight_of(causal_sight(ROWS, first_key), MASKS["causal"] & (first_key <= KEY))
+def test_causal_visibility_is_that_of_the_causal_mask(first_key):
+    expect_visibility(causal_visibility(ROWS, first_key), MASKS["causal"] & (first_key <= KEY))
