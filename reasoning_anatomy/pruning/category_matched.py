@@ -10,9 +10,8 @@ import numpy as np
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import follow
+from reasoning_anatomy.pruning._curve import CurveOptions, follow
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import Annotation, EncodedChain, IntArray, PruningPath
 
@@ -20,7 +19,7 @@ _annotating: Final = threading.Lock()  # chains are measured side by side, and a
 
 
 @dataclass(frozen=True, kw_only=True)
-class CategoryMatched:
+class CategoryMatched(CurveOptions):
     """Delete random tokens of the categories that another strategy deletes, in the order in which it deletes them.
 
     At each step a uniformly random token is deleted among those that are left in the category of the token that the
@@ -35,10 +34,6 @@ class CategoryMatched:
         Key and options of the annotator that says the categories.
     seed
         The same seed gives the same order on a chain, whatever other chains are measured.
-    curve_points
-        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
-    token_budget
-        Tokens of one forward pass, as for `greedy`; changes speed and memory, and numbers in the last digits.
     """
 
     reference: str = "greedy"
@@ -48,7 +43,7 @@ class CategoryMatched:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_at_least(self, curve_points=0, token_budget=1)
+        super().__post_init__()
         plugins.load("annotator", self.annotator)  # refuses what is unknown before anything is measured
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
