@@ -21,12 +21,21 @@ EXIT_BAD_INPUT: Final = 2
 DEFAULT_ANALYSES: Final = ("rank_correlation",)
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
+PluginsOption = Annotated[
+    Path | None, arg(name="plugins", help="Folder with plugins of your own, one a file.", metavar="FOLDER")
+]
 
 app = SubcommandApp()
 
 
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
+
+
+def use_plugins(folder: Path | None) -> None:
+    """Add the plugins of the folder that was named, if one was."""
+    if folder is not None:
+        plugins.add_folder(folder)
 
 
 def print_result(result: Any) -> None:
