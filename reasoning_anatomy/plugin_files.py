@@ -56,7 +56,7 @@ def read_plugins(file: Path) -> tuple[PluginInfo, ...]:
     try:
         return _read(file, file.stat().st_mtime_ns)
     except SyntaxError as error:
-        raise PluginError(f"{file}, line {error.lineno}: {error.msg}; repair the file") from error
+        raise PluginError(f"{file}, line {error.lineno or 1}: {error.msg}; repair the file") from error
     except (OSError, ValueError) as error:
         raise PluginError(f"{file}: cannot be read ({error}); repair the file") from error
 
