@@ -44,6 +44,11 @@ class PluginInfo:
     also_called: tuple[str, ...] = ()
     methods: frozenset[str] = frozenset()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that it answers to."""
+        return frozenset((self.key, *self.also_called))
+
 
 def read_plugins(file: Path) -> tuple[PluginInfo, ...]:
     """Read every public frozen dataclass of a file, in order.

@@ -265,12 +265,10 @@ def _sources(kind: str) -> dict[str, _Source]:
 
 
 def _expect_free(source: _Source, kind: str, taken: Mapping[str, _Source]) -> None:
-    """Refuse a plugin whose key is, or was, that of another one."""
+    """Refuse a plugin if one of its names, the former ones among them, is that of another plugin."""
     for other in taken.values():
-        if source.info.key in (other.info.key, *other.info.also_called):
-            raise PluginError(
-                f"{source.file}: {source.info.key!r} is the {kind} of {other.file} already; give the file another name"
-            )
+        if shared := sorted(source.info.names & other.info.names):
+            raise PluginError(f"{source.file}: {shared[0]!r} is the {kind} of {other.file} already; give the file another name")
 
 
 def _shipped(room: Kind) -> dict[str, _Source]:

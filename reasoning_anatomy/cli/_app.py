@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from rich.console import Console
 from tyro.conf import Positional, arg
@@ -16,6 +16,7 @@ from reasoning_anatomy.errors import ReasoningAnatomyError
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.types import AnalysisResult
 
 EXIT_BAD_INPUT: Final = 2
 DEFAULT_ANALYSES: Final = ("rank_correlation",)
@@ -38,7 +39,7 @@ def use_plugins(folder: Path | None) -> None:
         plugins.add_folder(folder)
 
 
-def print_result(result: Any) -> None:
+def print_result(result: "AnalysisResult") -> None:
     say(f"\n{result.name} · {result.config}")
     say(result.table.to_string(index=False, float_format="{:.4g}".format))
     for reason, count in result.exclusions.items():
@@ -47,9 +48,9 @@ def print_result(result: Any) -> None:
         say(f"note: {warning}")
 
 
-def analyse_and_write(run: "Run", spec: str) -> Any:
+def analyse_and_write(run: "Run", spec: str) -> "AnalysisResult":
     """Run an analysis and write its result."""
-    result = plugins.load("analysis", spec).analyse(run)
+    result: AnalysisResult = plugins.load("analysis", spec).analyse(run)
     run.write_analysis(result)
     return result
 

@@ -1,7 +1,6 @@
 """Pruning at random within categories, a baseline."""
 
 import threading
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,18 +48,14 @@ class CategoryMatched(CurveOptions):
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
         job = job or PruningJob()
-        self.expect_measured(job.paths)
-        rng = chain_generator("category_matched", self.seed, chain.chain_id)
-        deleted = _matched(job.paths[self.reference].deleted, self._annotation(chain), rng)
-        return follow(self, deleted, chain, loaded=loaded, job=job)
-
-    def expect_measured(self, earlier: Collection[str]) -> None:
-        """Raise `PluginError` where the reference is not among the labels of the strategies before this one."""
-        if self.reference not in earlier:
+        if self.reference not in job.paths:
             raise PluginError(
                 f"strategy {plugins.label(self)!r}: follows {self.reference!r}, which is not measured before it; list it "
                 f"before: --strategies {self.reference} {plugins.label(self)}"
             )
+        rng = chain_generator("category_matched", self.seed, chain.chain_id)
+        deleted = _matched(job.paths[self.reference].deleted, self._annotation(chain), rng)
+        return follow(self, deleted, chain, loaded=loaded, job=job)
 
     def _annotation(self, chain: EncodedChain) -> Annotation:
         annotator = plugins.load("annotator", self.annotator)

@@ -266,6 +266,16 @@ def test_one_key_in_two_folders_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_former_name_still_works_and_belongs_to_nobody_else(tmp_path: Path) -> None:
+    renamed = SCORER.replace("    def score", "    also_called = ('older',)\n\n    def score")
+    add_folder(written(tmp_path / "a", mine=renamed))
+    assert (label(load("scorer", "older")), available("scorer")["mine"].also_called) == ("mine", ("older",))
+    with pytest.raises(PluginError, match=r"b/older\.py: 'older' is the scorer of .*a/mine\.py already"):
+        add_folder(written(tmp_path / "b", older=SCORER))
+    with pytest.raises(PluginError, match=r"c/other\.py: 'random' is the scorer of .*importance/random\.py already"):
+        add_folder(written(tmp_path / "c", other=renamed.replace("older", "random")))
+
+
 def test_one_key_may_name_plugins_of_two_kinds(tmp_path: Path) -> None:
     add_folder(written(tmp_path, greedy=SCORER.replace("Mine", "Greedy")))
     assert available("scorer")["greedy"].summary == "Nothing of importance."
