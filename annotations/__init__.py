@@ -11,13 +11,14 @@ import numpy.typing as npt
 from annotations.token_roles import write_token_roles
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import AnnotationError
+from reasoning_anatomy.plugins import Plugin
 from reasoning_anatomy.run.folder import Run, expect_annotator_name
 from reasoning_anatomy.types import Annotation
 
 __all__ = ["Annotator", "NamesItsLabels", "annotate_run", "label_spans"]
 
 
-class Annotator(Protocol):
+class Annotator(Plugin, Protocol):
     """What a plugin of the kind ``annotator`` is: a frozen dataclass with this method; `NamesItsLabels` is an optional part."""
 
     def annotate(

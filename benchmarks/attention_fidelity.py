@@ -18,6 +18,8 @@ import tyro
 
 from benchmarks._models import example_chains, model_of
 from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
 from reasoning_anatomy.importance.receiver_heads import steps_of
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
@@ -85,8 +87,10 @@ def vertical_scores(weights: Weights, step: npt.NDArray[np.int64], proximity: in
 def profile_of(label: str, loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> Weights:
     """(layers, heads, n) of a scorer, recorded in passes of ``token_budget``."""
     scorer = replace(plugins.load("scorer", label), token_budget=token_budget)
-    received: Weights = scorer.score(chain, loaded=loaded).profile.received
-    return received
+    profile = scorer.score(chain, loaded=loaded).profile
+    if profile is None:
+        raise PluginError(f"{label}: has no profile to compare with the model's attention")
+    return profile.received
 
 
 def deviations(loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> pd.DataFrame:
@@ -119,9 +123,8 @@ def references(
     loaded: LoadedModel, chain: EncodedChain, p: int, end: int, seen: npt.NDArray[np.int64]
 ) -> Mapping[str, Callable[[FloatArray], FloatArray]]:
     """Definition of every scorer over the weights (layers, heads, T, T), by label."""
-    probe = plugins.load("scorer", "end_of_thinking")
     read: Any = loaded.tokenizer
-    after = [id_ for text in (probe.probe, "</think>") for id_ in read(text, add_special_tokens=False)["input_ids"]]
+    after = [id_ for text in (EndOfThinking().probe, "</think>") for id_ in read(text, add_special_tokens=False)["input_ids"]]
     of_probe = eager_weights(loaded, np.concatenate([chain.ids[:end], after]))[:, :, -1, p:end].astype(np.float64)
     lengths = value_lengths(loaded, chain)[..., p:end]
     return {

@@ -18,7 +18,7 @@ from benchmarks._models import Dtype, example_chains, model_of
 from reasoning_anatomy import plugins
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.pruning._curve import follow
+from reasoning_anatomy.pruning import CurveOptions, PruningJob, Strategy, follow
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
@@ -42,17 +42,17 @@ class Options:
 
 
 @dataclass(frozen=True)
-class InOtherDtype:
+class InOtherDtype(CurveOptions):
     """The exact order of the model in another dtype, with the curve that this order has in the model's own."""
 
     other: LoadedModel
     curve_points: int = 0
     token_budget: int | None = None
 
-    def prune(self, chain: EncodedChain, *, loaded: LoadedModel) -> PruningPath:
+    def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Search with the other model, follow with ``loaded``."""
         exact = Greedy().prune(chain, loaded=self.other)
-        followed = follow(self, exact.deleted, chain, loaded=loaded, job=None)
+        followed = follow(self, exact.deleted, chain, loaded=loaded, job=job)
         return dataclasses.replace(followed, token_forwards=exact.token_forwards)
 
 
@@ -78,7 +78,7 @@ def main() -> None:
     """Run the benchmark."""
     options = tyro.cli(Options, prog="python -m benchmarks.greedy_fidelity", description=__doc__)
     loaded = model_of("smollm2-135m", dtype=options.dtype, device=options.device)
-    strategies = {spec: plugins.load("strategy", spec) for spec in options.strategies}
+    strategies: dict[str, Strategy] = {spec: plugins.load("strategy", spec) for spec in options.strategies}
     if options.other_dtype is not None:
         other = model_of("smollm2-135m", dtype=options.other_dtype, device=options.device)
         strategies[f"greedy in {options.other_dtype}"] = InOtherDtype(other)

@@ -54,7 +54,7 @@ class RunError(ReasoningAnatomyError):
 
 
 class PluginError(ReasoningAnatomyError):
-    """An unknown scorer, strategy, annotator, analysis, figure or format, or a wrong option of one."""
+    """An unknown plugin, a wrong option of one, or a file that is not one."""
 
 
 class AnnotationError(ReasoningAnatomyError):

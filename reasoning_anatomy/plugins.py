@@ -1,74 +1,89 @@
-"""The folder is the registry: one public module, one frozen dataclass, one verb.
+r"""Plugins: one public module, one frozen dataclass, one verb.
 
-A plugin's key is its file's name. Its fields are its options, its ``repr`` is its provenance. Listing reads
+The folders of the package are the registry; installed packages add theirs by entry points, and users by folders of their own
+(`add_folder`). A plugin's key is its file's name. Its fields are its options, its ``repr`` is its provenance. Listing reads
 the source without importing it, so that it needs neither torch nor spaCy.
 """
 
-import ast
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
-import inspect
 import pkgutil
 import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, overload
 
+import docstring_parser
 from pydantic import TypeAdapter, ValidationError
 
 from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.plugin_files import PluginInfo, read_plugins
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.importance import Scorer
+    from reasoning_anatomy.interchange import Format
+    from reasoning_anatomy.pruning import Strategy
+    from reasoning_anatomy.steps import Segmenter
+
+
+class Plugin(Protocol):
+    """What every plugin is: a frozen dataclass. The protocol of its kind says which methods it has."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A room of plugins: the package that holds them and the method that each must have."""
+    """A room of plugins: the package that holds them, the method that each must have, what several are called.
+
+    The plural names the group of entry points, ``reasoning_anatomy.<plural>``, and is the word on the command line.
+    """
 
     package: str
     verb: str
+    plural: str
 
 
 @dataclass(frozen=True)
-class PluginInfo:
-    """What a listing shows of a plugin.
+class Option:
+    """One option of a plugin: its name, its default, and what its class, or a class that it extends, says of it."""
 
-    Attributes
-    ----------
-    key, class_name
-        Name of its file, name of its class.
-    summary
-        First line of its docstring.
-    source
-        Its published source, from the section References.
-    needs
-        What it needs beyond the measured model, from its class variable ``needs``; empty where it works as it is.
-    needs_no_model
-        Whether it works without the measured model too, from its class variable of this name.
-    also_called
-        Former keys, which are accepted for it, from its class variable of this name.
-    """
-
-    key: str
-    class_name: str
-    summary: str
-    source: str
-    needs: str = ""
-    needs_no_model: bool = False
-    also_called: tuple[str, ...] = ()
+    name: str
+    default: Any
+    text: str
 
 
-_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called")
-_BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
-
-KINDS: Final = {
-    "scorer": Kind("reasoning_anatomy.importance", "score"),
-    "strategy": Kind("reasoning_anatomy.pruning", "prune"),
-    "annotator": Kind("annotations", "annotate"),
-    "analysis": Kind("analyses", "analyse"),
-    "figure": Kind("reports", "draw"),
-    "format": Kind("reasoning_anatomy.interchange", "read"),
+KINDS: Final[Mapping[str, Kind]] = {
+    "scorer": Kind("reasoning_anatomy.importance", "score", "scorers"),
+    "strategy": Kind("reasoning_anatomy.pruning", "prune", "strategies"),
+    "annotator": Kind("annotations", "annotate", "annotators"),
+    "analysis": Kind("analyses", "analyse", "analyses"),
+    "figure": Kind("reports", "draw", "figures"),
+    "format": Kind("reasoning_anatomy.interchange", "read", "formats"),
+    "segmenter": Kind("reasoning_anatomy.steps", "segment", "segmenters"),
 }
+
+_BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
+_KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
+_folders: Final[dict[Path, str]] = {}
+"""Folders of users, and the package as which the files of each are imported."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a plugin is: its file, and the module that importing it makes."""
+
+    info: PluginInfo
+    file: Path
+    module: str
 
 
 def available(kind: str) -> dict[str, PluginInfo]:
@@ -77,21 +92,61 @@ def available(kind: str) -> dict[str, PluginInfo]:
     Parameters
     ----------
     kind
-        ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"``, ``"figure"`` or ``"format"``.
+        ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"``, ``"figure"``, ``"format"`` or ``"segmenter"``.
+
+    Raises
+    ------
+    PluginError
+        The kind is unknown, or a file in a folder of the user's is not a plugin.
+
+    Warns
+    -----
+    UserWarning
+        A plugin of an installed package cannot be used; the others are there.
     """
-    room = _kind(kind)
-    found = {}
-    for folder in importlib.import_module(room.package).__path__:
-        for module in pkgutil.iter_modules([folder]):
-            if module.ispkg or module.name.startswith("_"):
-                continue
-            path = Path(folder) / f"{module.name}.py"
-            info = _read_info(path, room.verb, path.stat().st_mtime_ns)
-            if info is not None:
-                found[info.key] = info
-    return dict(sorted(found.items()))
+    return {key: source.info for key, source in sorted(_sources(kind).items())}
 
 
+def add_folder(folder: str | Path) -> None:
+    """Add a folder of plugins of your own to what `available` lists and `load` makes.
+
+    Each file of the folder holds one plugin, whose kind its verb says; its key is the file's name. Files that begin with
+    ``_`` are no plugins; the others may import from them: ``from ._shared import words``.
+
+    Parameters
+    ----------
+    folder
+        It may be added again. What is written into it later is found as well.
+
+    Raises
+    ------
+    PluginError
+        There is no such folder, a file in it is not a plugin, or its key is that of another plugin; nothing is added then.
+    """
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        raise PluginError(f"{folder}: there is no such folder; name one that holds your plugins, one a file")
+    if path in _folders:
+        return
+    _folders[path] = _package_of(path)
+    try:
+        for kind in KINDS:
+            _sources(kind)
+    except PluginError:
+        del _folders[path]
+        raise
+
+
+@overload
+def load(kind: Literal["scorer"], spec: str) -> "Scorer": ...
+@overload
+def load(kind: Literal["strategy"], spec: str) -> "Strategy": ...
+@overload
+def load(kind: Literal["format"], spec: str) -> "Format": ...
+@overload
+def load(kind: Literal["segmenter"], spec: str) -> "Segmenter": ...
+@overload
+def load(kind: str, spec: str) -> Any: ...
 def load(kind: str, spec: str) -> Any:
     r"""Make the plugin that ``spec`` names.
 
@@ -106,7 +161,7 @@ def load(kind: str, spec: str) -> Any:
     Raises
     ------
     PluginError
-        The key is unknown (the message lists those that exist) or an option is wrong.
+        The key is unknown (the message lists those that exist), an option is wrong, or the file cannot be imported.
     """
     key, _, options = spec.partition(":")
     plugin_class = load_class(kind, key)
@@ -114,7 +169,7 @@ def load(kind: str, spec: str) -> Any:
     for option in filter(None, _BETWEEN_OPTIONS.split(options)):
         name, equals, value = option.partition("=")
         if not equals:
-            raise PluginError(f"{kind} {spec!r}: {option!r} is no option; write {key}:name=value,name=value")
+            raise PluginError(f"{kind} {spec!r}: {option!r} is not an option; write {key}:name=value,name=value")
         values[name.strip()] = value.strip().replace(r"\,", ",")
     known = {field.name: field.default for field in dataclasses.fields(plugin_class)}
     if unknown := sorted(values.keys() - known):
@@ -123,42 +178,63 @@ def load(kind: str, spec: str) -> Any:
     try:
         return TypeAdapter(plugin_class).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{part}={first['input']!r}: " for part in first["loc"][-1:])
-        raise PluginError(f"{kind} {spec!r}: {where}{first['msg'].removeprefix('Value error, ')}") from None
+        raise PluginError(f"{kind} {spec!r}: {_explain(error)}") from None
 
 
 def load_class(kind: str, key: str) -> type[Any]:
-    """Return the class of the plugin with this key, or that was called so; `PluginError` lists the known keys."""
-    known = available(kind)
-    key = next((info.key for info in known.values() if key in info.also_called), key)
+    """Return the class of the plugin with this key, or that was called so.
+
+    Raises
+    ------
+    PluginError
+        The key is unknown (the message lists those that exist), or the file cannot be imported.
+    """
+    known = _sources(kind)
+    key = next((name for name, source in known.items() if key in source.info.also_called), key)
     if key not in known:
         raise PluginError(f"unknown {kind} {key!r}; available: {_listing(known)}")
-    module = importlib.import_module(f"{_kind(kind).package}.{key}")
-    plugin_class: type[Any] = getattr(module, known[key].class_name)
+    source = known[key]
+    try:
+        module = importlib.import_module(source.module)
+    except Exception as error:  # whatever a file raises that is not ours
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(
+            f"{source.file}: cannot be imported ({reason}); repair the file, or install what it imports"
+        ) from error
+    plugin_class: type[Any] = getattr(module, source.info.class_name)
     return plugin_class
 
 
-def key_of(plugin: Any) -> str:
+def options_of(kind: str, key: str) -> list[Option]:
+    """Return the options of a plugin, in the order in which its label names them.
+
+    Their texts stand in the sections Attributes of its class and of the classes that it extends; the nearest counts.
+    """
+    plugin_class = load_class(kind, key)
+    texts: dict[str, str] = {}
+    for documented in reversed(plugin_class.__mro__[:-1]):
+        for entry in docstring_parser.parse(documented.__doc__ or "", docstring_parser.DocstringStyle.NUMPYDOC).params:
+            texts |= dict.fromkeys(entry.arg_name.split(", "), " ".join((entry.description or "").split()))
+    return [Option(field.name, field.default, texts.get(field.name, "")) for field in dataclasses.fields(plugin_class)]
+
+
+def key_of(plugin: object) -> str:
     """Return the key of a plugin: the name of the file that defines it."""
     return type(plugin).__module__.rpartition(".")[2]
 
 
-def label(plugin: Any) -> str:
+def label(plugin: Plugin) -> str:
     """Short name of a plugin as configured: its key and every option that differs from the default.
 
     Columns and paths of a run carry it: ``greedy``, ``greedy:objective=joint``. `load` reads it back.
     """
-    changed = [
-        f"{field.name}={_text_of(getattr(plugin, field.name))}".replace(",", r"\,")
-        for field in dataclasses.fields(plugin)
-        if getattr(plugin, field.name) != field.default
-    ]
+    changed = []
+    for field in dataclasses.fields(plugin):
+        value = getattr(plugin, field.name)
+        if value != field.default:
+            text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            changed.append(f"{field.name}={text}".replace(",", r"\,"))
     return key_of(plugin) + (":" + ",".join(changed) if changed else "")
-
-
-def _text_of(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _kind(kind: str) -> Kind:
@@ -167,29 +243,115 @@ def _kind(kind: str) -> Kind:
     return KINDS[kind]
 
 
-@cache
-def _read_info(path: Path, verb: str, modified: int) -> PluginInfo | None:
-    """Find the public dataclass with the verb in a module's source; read again only where the file was ``modified``."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
-            continue
-        is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
-        if is_dataclass and any(isinstance(item, ast.FunctionDef) and item.name == verb for item in node.body):
-            text = inspect.cleandoc(ast.get_docstring(node) or "")
-            references = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
-            source = " ".join(references[1].split()) if references else ""
-            return PluginInfo(path.stem, node.name, text.partition("\n")[0], source, **_class_variables(node))
-    return None
-
-
-def _class_variables(node: ast.ClassDef) -> dict[str, Any]:
-    """Values of the class variables that a listing shows."""
-    return {
-        ast.unparse(item.target): ast.literal_eval(item.value)
-        for item in node.body
-        if isinstance(item, ast.AnnAssign) and item.value is not None and ast.unparse(item.target) in _SHOWN_VARIABLES
-    }
-
-
-def _listing(names: Any) -> str:
+def _listing(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = "".join(map(str, first["loc"][-1:]))
+    if first["type"] == "missing":
+        return f"{name} has no default; give it a value: {name}=VALUE"
+    return (f"{name}={first['input']!r}: " if name else "") + first["msg"].removeprefix("Value error, ")
+
+
+def _sources(kind: str) -> dict[str, _Source]:
+    """Find all plugins of a kind."""
+    found = _shipped(_kind(kind))
+    for source in [*_installed(kind, tuple(sys.path)), *_of_users(kind)]:
+        _expect_free(source, kind, found)
+        found[source.info.key] = source
+    return found
+
+
+def _expect_free(source: _Source, kind: str, taken: Mapping[str, _Source]) -> None:
+    """Refuse a plugin if one of its names, the former ones among them, is that of another plugin."""
+    for other in taken.values():
+        if shared := sorted(source.info.names & other.info.names):
+            raise PluginError(f"{source.file}: {shared[0]!r} is the {kind} of {other.file} already; give the file another name")
+
+
+def _shipped(room: Kind) -> dict[str, _Source]:
+    found = {}
+    for folder in importlib.import_module(room.package).__path__:
+        for module in pkgutil.iter_modules([folder]):
+            if not module.ispkg and not module.name.startswith("_"):
+                file = Path(folder) / f"{module.name}.py"
+                for info in read_plugins(file):
+                    if room.verb in info.methods:
+                        found[info.key] = _Source(info, file, f"{room.package}.{module.name}")
+    return found
+
+
+@cache
+def _installed(kind: str, search_path: tuple[str, ...]) -> tuple[_Source, ...]:
+    """Find the plugins of installed packages, once for a search path; one that cannot be used is named in a warning."""
+    room = KINDS[kind]
+    taken, found = _shipped(room), []
+    for entry in sorted(entry_points(group=f"reasoning_anatomy.{room.plural}"), key=lambda entry: (entry.name, entry.value)):
+        try:
+            source = _behind(entry, room)
+            _expect_free(source, kind, taken)
+        except PluginError as error:
+            warnings.warn(f"{kind} {entry.name!r} is left out: {error}", UserWarning, stacklevel=2)
+        else:
+            found.append(source)
+            taken[entry.name] = source
+    return tuple(found)
+
+
+def _behind(entry: EntryPoint, room: Kind) -> _Source:
+    """Find what an entry point names: ``module``, or ``module:Class``."""
+    module, _, class_name = (part.strip() for part in entry.value.partition(":"))
+    file, key = _file_of(module), module.rpartition(".")[2]
+    if entry.name != key:
+        raise PluginError(f"a plugin has the name of its file; call the entry point {key!r}, or the module {entry.name!r}")
+    for info in read_plugins(file):
+        if room.verb in info.methods and class_name in ("", info.class_name):
+            return _Source(dataclasses.replace(info, key=key), file, module)
+    raise PluginError(f"{file}: {_no_plugin([room.verb])}")
+
+
+def _file_of(module: str) -> Path:
+    """Find the source of a module without importing it, or the packages that it is in."""
+    names = module.split(".")
+    spec = importlib.util.find_spec(names[0]) if all(name.isidentifier() for name in names) else None
+    for depth in range(2, len(names) + 1):
+        within = None if spec is None else spec.submodule_search_locations
+        spec = None if within is None else PathFinder.find_spec(".".join(names[:depth]), within)
+    if spec is None or spec.origin is None:
+        raise PluginError(f"there is no module {module!r}; install its package again, or remove it")
+    return Path(spec.origin)
+
+
+def _of_users(kind: str) -> Iterator[_Source]:
+    """Find the plugins of a kind in the folders of users; `PluginError` if any of the files there is not a plugin."""
+    for folder, package in _folders.items():
+        for file in sorted(folder.glob("[!_]*.py")):
+            found = [(name, info) for info in read_plugins(file) for name in KINDS if KINDS[name].verb in info.methods]
+            if not found:
+                raise PluginError(f"{file}: {_no_plugin(room.verb for room in KINDS.values())}")
+            if len(found) > 1:
+                verbs = ", ".join(f"{info.class_name}.{KINDS[name].verb}" for name, info in found)
+                raise PluginError(f"{file}: holds several plugins ({verbs}); give each a file of its own")
+            if not _KEY.fullmatch(file.stem):
+                raise PluginError(f"{file}: the name of a plugin has a-z, 0-9 and _ only; give the file another name")
+            if found[0][0] == kind:
+                yield _Source(found[0][1], file, f"{package}.{file.stem}")
+
+
+def _no_plugin(verbs: Iterable[str]) -> str:
+    return (
+        f"holds no plugin, a public class under @dataclass(frozen=True, kw_only=True) with a method {' or '.join(verbs)}; "
+        "write one, or begin the name of the file with _"
+    )
+
+
+def _package_of(folder: Path) -> str:
+    """Make an empty package of a folder, so that its files are modules of it and can clash with no other module."""
+    package = f"own_plugins_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    spec = ModuleSpec(package, None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    importlib.invalidate_caches()
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    return package

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reasoning_anatomy.errors import AnalysisError, RunError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.plugins import available, load
+from reasoning_anatomy.plugins import available, key_of, load
 from reasoning_anatomy.run.folder import Run
 from reports._style import figure_style, page_variables
 
@@ -23,6 +23,40 @@ _METADATA: Final[dict[str, dict[str, Any]]] = {
 }
 _DPI: Final = 200
 _WIDE: Final = 400.0  # points; wider figures scroll on a narrow screen instead of shrinking
+
+
+def save_figure(run: Run, figure: str, path: Path | None = None) -> list[Path]:
+    """Write one figure, and its data beside it as CSV.
+
+    Parameters
+    ----------
+    run
+        The run.
+    figure
+        Key and options of a figure: ``"layer_head_map"``, ``"layer_head_map:alpha=0.01"``.
+    path
+        The file; its suffix says whether it is SVG, PDF or PNG. ``RUN/figures/<figure>.pdf`` if None.
+
+    Returns
+    -------
+    The two files.
+
+    Raises
+    ------
+    PluginError
+        There is no such figure, or an option is wrong.
+    RunError, AnalysisError
+        The run does not hold what is drawn, or the file has another suffix; nothing is written then.
+    """
+    plugin = load("figure", figure)
+    path = path or run.folder / "figures" / f"{key_of(plugin)}.pdf"
+    extension = path.suffix.removeprefix(".").lower()
+    if extension not in _METADATA:
+        raise RunError(f"{path}: a figure is written as {', '.join(_METADATA)}; end the name of the file with one of them")
+    data, drawn = plugin.data(run), plugin.draw(run)
+    write_atomic(path, _rendered(drawn, extension))
+    write_atomic(path.with_suffix(".csv"), data.to_csv(index=False))
+    return [path, path.with_suffix(".csv")]
 
 
 def save_figures(run: Run, folder: Path) -> list[Path]:

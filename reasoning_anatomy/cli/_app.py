@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from rich.console import Console
 from tyro.conf import Positional, arg
@@ -16,11 +16,15 @@ from reasoning_anatomy.errors import ReasoningAnatomyError
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.types import AnalysisResult
 
 EXIT_BAD_INPUT: Final = 2
 DEFAULT_ANALYSES: Final = ("rank_correlation",)
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
+PluginsOption = Annotated[
+    Path | None, arg(name="plugins", help="Folder with plugins of your own, one a file.", metavar="FOLDER")
+]
 
 app = SubcommandApp()
 
@@ -29,7 +33,13 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_result(result: Any) -> None:
+def use_plugins(folder: Path | None) -> None:
+    """Add the plugins of the folder that was named, if one was."""
+    if folder is not None:
+        plugins.add_folder(folder)
+
+
+def print_result(result: "AnalysisResult") -> None:
     say(f"\n{result.name} · {result.config}")
     say(result.table.to_string(index=False, float_format="{:.4g}".format))
     for reason, count in result.exclusions.items():
@@ -38,9 +48,9 @@ def print_result(result: Any) -> None:
         say(f"note: {warning}")
 
 
-def analyse_and_write(run: "Run", spec: str) -> Any:
+def analyse_and_write(run: "Run", spec: str) -> "AnalysisResult":
     """Run an analysis and write its result."""
-    result = plugins.load("analysis", spec).analyse(run)
+    result: AnalysisResult = plugins.load("analysis", spec).analyse(run)
     run.write_analysis(result)
     return result
 

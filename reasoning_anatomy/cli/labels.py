@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
-from reasoning_anatomy.cli._app import RunArgument, app, say
+from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, say, use_plugins
 
 
 @app.command
@@ -14,12 +14,14 @@ def annotate(
     run: RunArgument,
     annotator: Annotated[str, arg(help="KEY or KEY:option=value; see `list`.")] = "rules",
     name: Annotated[str | None, arg(name="as", help="Name of the labels; the annotator's own if left out.")] = None,
+    plugins: PluginsOption = None,
 ) -> None:
     """Give every reasoning token of a run its functional category."""
     import annotations
     from reasoning_anatomy.progress import Stages
     from reasoning_anatomy.run.folder import open_run
 
+    use_plugins(plugins)
     opened = open_run(run)
     with Stages(show=True) as stages:
         stage = stages.add("annotate", len(opened.measured))

@@ -1,28 +1,34 @@
-"""The commands that read runs: ``analyse``, ``report``, ``list``, and ``python -m analyses.NAME RUN``."""
+"""The commands that read runs: ``analyse``, ``figure``, ``report``, ``list``, and ``python -m analyses.NAME RUN``."""
 
 import dataclasses
+import inspect
+import re
+import textwrap
 from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy import plugins
 from reasoning_anatomy.cli._app import (
     DEFAULT_ANALYSES,
+    PluginsOption,
     RunArgument,
     analyse_and_write,
     app,
     errors_as_one_line,
     print_result,
     say,
+    use_plugins,
 )
 from reasoning_anatomy.errors import AnalysisError, PluginError
+from reasoning_anatomy.plugins import KINDS, available, load_class, options_of
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
 
+_SECTION: Final = re.compile(r"\n\n\w+\n-+\n")
 _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
 
 
@@ -30,24 +36,46 @@ _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the
 def analyse(
     run: RunArgument,
     analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = DEFAULT_ANALYSES,
+    plugins: PluginsOption = None,
 ) -> None:
-    """Run analyses on a run; each is also a program: python -m analyses.KEY RUN."""
+    """Run analyses on a run; those that ship are also programs: python -m analyses.KEY RUN."""
     from reasoning_anatomy.run.folder import open_run
 
+    use_plugins(plugins)
     opened = open_run(run)
     for spec in analyses:
         print_result(analyse_and_write(opened, spec))
 
 
 @app.command
+def figure(
+    spec: Annotated[Positional[str], arg(help="KEY or KEY:option=value; see `list figures`.", metavar="KEY")],
+    run: RunArgument,
+    out: Annotated[
+        Path | None, arg(help="FILE.pdf, .svg or .png; the data goes beside it as CSV. RUN/figures/KEY.pdf if left out.")
+    ] = None,
+    plugins: PluginsOption = None,
+) -> None:
+    """Draw one figure of a run, with options if need be."""
+    from reasoning_anatomy.run.folder import open_run
+    from reports import save_figure
+
+    use_plugins(plugins)
+    for written in save_figure(open_run(run), spec, out):
+        say(f"Wrote {written}")
+
+
+@app.command
 def report(
     run: RunArgument,
     max_chains: Annotated[int, arg(help="Chains in the token viewer.")] = 50,
+    plugins: PluginsOption = None,
 ) -> None:
     """Write RUN/report.html, one file to send; analyses that are missing are run first."""
     from reasoning_anatomy.run.folder import open_run
     from reports import write_report
 
+    use_plugins(plugins)
     opened = open_run(run)
     for name in DEFAULT_ANALYSES:
         if name not in opened.analyses:
@@ -61,32 +89,48 @@ def report(
 @app.command(name="list")
 def list_plugins(
     kind: Annotated[
-        Positional[Literal["scorers", "strategies", "annotators", "analyses", "figures", "formats"] | None],
-        arg(help="scorers, strategies, annotators, analyses, figures or formats; all, where left out.", metavar="KIND"),
+        Positional[Literal["scorers", "strategies", "annotators", "analyses", "figures", "formats", "segmenters"] | None],
+        arg(
+            help="scorers, strategies, annotators, analyses, figures, formats or segmenters; all, if left out.", metavar="KIND"
+        ),
     ] = None,
+    key: Annotated[Positional[str | None], arg(help="One of them, to be shown with its options.", metavar="KEY")] = None,
+    plugins: PluginsOption = None,
 ) -> None:
-    """List what can be measured, with one line and the source of each."""
-    singular = {
-        "scorers": "scorer",
-        "strategies": "strategy",
-        "annotators": "annotator",
-        "analyses": "analysis",
-        "figures": "figure",
-        "formats": "format",
-    }
-    for plural in [kind] if kind else singular:
-        say(f"{plural}:")
-        for info in plugins.available(singular[plural]).values():
-            say(f"  {info.key:<28} {info.summary}")
-            for line in filter(None, (info.source, info.needs and f"Needs {info.needs}")):
-                say(f"  {'':<28} {line}")
+    """List what can be measured, with one line and the source of each; or one plugin with its options."""
+    use_plugins(plugins)
+    for singular, room in KINDS.items():
+        if kind in (None, room.plural):
+            if key is None:
+                _list(singular)
+            else:
+                _describe(singular, key)
+
+
+def _list(kind: str) -> None:
+    say(f"{KINDS[kind].plural}:")
+    for info in available(kind).values():
+        say(f"  {info.key:<28} {info.summary}")
+        for line in filter(None, (info.source, info.needs and f"Needs {info.needs}")):
+            say(f"  {'':<28} {line}")
+
+
+def _describe(kind: str, key: str) -> None:
+    plugin_class = load_class(kind, key)
+    say(_SECTION.split(inspect.getdoc(plugin_class) or "")[0])
+    if source := available(kind)[key].source:
+        say(f"\nSource: {source}")
+    if options := options_of(kind, key):
+        say(f"\nOptions with their defaults, to be written {key}:name=value,name=value")
+    for option in options:
+        say(f"\n  {option.name}={option.default!r}\n{textwrap.indent(textwrap.fill(option.text, 100), '    ')}")
 
 
 def analysis_main(module: str) -> None:
     """Entry point of ``python -m analyses.NAME [RUN]``: the fields of the analysis are its options."""
     key = module.rpartition(".")[2]
     with errors_as_one_line():
-        plugin_class = plugins.load_class("analysis", key)
+        plugin_class = load_class("analysis", key)
         chosen = _parse_analysis(module, plugin_class)
         try:
             analysis = plugin_class(**dataclasses.asdict(chosen.options))

@@ -4,23 +4,32 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from reasoning_anatomy.lazy import lazy_names
+from reasoning_anatomy.plugins import Plugin
 from reasoning_anatomy.types import EncodedChain, Fit, TokenScores
 
 if TYPE_CHECKING:
     from reasoning_anatomy.importance._attention_scorer import AttentionScorer, observe_together
     from reasoning_anatomy.models import LoadedModel
 
-__all__ = ["AttentionScorer", "LooksAtAllChains", "NeedsNoModel", "RefusesModels", "Scorer", "observe_together"]
+__all__ = [
+    "AttentionScorer",
+    "LooksAtAllChains",
+    "NeedsNoModel",
+    "RecordsAttention",
+    "RefusesModels",
+    "Scorer",
+    "observe_together",
+]
 
 __getattr__ = lazy_names(__name__, {"_attention_scorer": ["AttentionScorer", "observe_together"]})
 
 
-class Scorer(Protocol):
+class Scorer(Plugin, Protocol):
     """What a plugin of the kind ``scorer`` is: a frozen dataclass with this method.
 
     A scorer of recorded attention extends `AttentionScorer`, so that the scorers of a run share a forward pass. Further parts
-    are optional, each a protocol of its own: `LooksAtAllChains`, `RefusesModels`, `NeedsNoModel`. A class variable ``needs``
-    says in words what a scorer needs beyond the measured model; ``--scorers all`` leaves such a scorer out.
+    are optional, each a protocol of its own: `LooksAtAllChains`, `RecordsAttention`, `RefusesModels`, `NeedsNoModel`. A class
+    variable ``needs`` says in words what a scorer needs beyond the measured model; ``--scorers all`` leaves such a scorer out.
     """
 
     def score(self, chain: EncodedChain, *, loaded: "LoadedModel") -> TokenScores:
@@ -51,6 +60,17 @@ class LooksAtAllChains(Scorer, Protocol):
 
     def fitted(self, fit: Fit) -> Scorer:
         """Make the scorer that knows what was found."""
+
+
+@runtime_checkable
+class RecordsAttention(Protocol):
+    """A scorer that records attention: a run first sees that recording does not change what the model says."""
+
+    records_attention: ClassVar[Literal[True]]
+
+    @property
+    def token_budget(self) -> int | None:
+        """Tokens of one forward pass; None takes the default."""
 
 
 @runtime_checkable

@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.recording import record
 from reasoning_anatomy.errors import UndefinedScoreError
+from reasoning_anatomy.importance import Scorer
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, IntArray, TokenScores
@@ -24,13 +25,13 @@ class AttentionScorer(ABC):
     Attributes
     ----------
     exclude_sink
-        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
+        How many of the first tokens of the sequence are dropped as keys, the rest of each row renormalised; 0 = off.
     token_budget
         Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
         speed and memory, and numbers in the last digits; None takes 4096.
     """
 
-    records_attention: ClassVar[bool] = True
+    records_attention: ClassVar[Literal[True]] = True
 
     exclude_sink: int = 0
     token_budget: int | None = None
@@ -62,7 +63,7 @@ class AttentionScorer(ABC):
 
 
 def observe_together(
-    scorers: Mapping[str, Any], chain: EncodedChain, *, loaded: LoadedModel
+    scorers: Mapping[str, Scorer], chain: EncodedChain, *, loaded: LoadedModel
 ) -> dict[str, dict[str, Sequence[Float32Array]]]:
     """Record what several scorers want to observe of a chain, in one run of the model for those of one token budget.
 

@@ -18,14 +18,6 @@ class AnswerAttention(AttentionScorer):
     Mean over answer tokens (separator and end of turn included) of the post-softmax weight, per layer and head; the
     score is the mean over layers and heads. The prompt is in context.
 
-    Attributes
-    ----------
-    exclude_sink
-        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
-    token_budget
-        Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
-        speed and memory, and numbers in the last digits; None takes 4096.
-
     References
     ----------
     Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.

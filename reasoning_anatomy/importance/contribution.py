@@ -25,11 +25,6 @@ class Contribution(AttentionScorer):
     ----------
     queries
         Who attends: ``"reasoning"`` tokens, ``"answer"`` tokens (separator and end of turn included), or ``"both"``.
-    exclude_sink
-        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
-    token_budget
-        Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
-        speed and memory, and numbers in the last digits; None takes 4096.
 
     References
     ----------

@@ -36,7 +36,7 @@ class EndOfThinking:
     layers
         Layers that count: ``"all"``, the ``"first_half"``, or the ``"last"``. The profile has all of them.
     exclude_sink
-        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of the row; 0 = off.
+        How many of the first tokens of the sequence are dropped as keys, the rest of the row renormalised; 0 = off.
     token_budget
         Tokens of one forward pass; longer sequences are run in pieces. Changes speed and memory, and numbers in the last
         digits; None takes 4096.
@@ -47,7 +47,7 @@ class EndOfThinking:
     and ``layers=first_half``, TRAAC, arXiv:2510.01581.
     """
 
-    records_attention: ClassVar[bool] = True
+    records_attention: ClassVar[Literal[True]] = True
 
     probe: str = "\n\nTime is up. I stop thinking here and sum up all the key steps that lead to the answer.\n"
     question: bool = True

@@ -21,11 +21,6 @@ class LastTokenAttention(AttentionScorer):
     last_of
         ``"chain"``: the end of turn, or the last token of the answer where the template has none, as published for pruning
         steps. ``"reasoning"``: the last reasoning token, which has not seen the answer, as for a cache (TOVA).
-    exclude_sink
-        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
-    token_budget
-        Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
-        speed and memory, and numbers in the last digits; None takes 4096.
 
     References
     ----------

@@ -47,11 +47,6 @@ class ReceiverHeads(AttentionScorer):
         How many heads are chosen.
     heads
         The heads to use instead, for every chain: layer and head, 0-based, ``"3.2 11.0"``.
-    exclude_sink
-        Drop the first tokens of the sequence, that many, as keys and renormalise the rest of each row; 0 = off.
-    token_budget
-        Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
-        speed and memory, and numbers in the last digits; None takes 4096.
 
     References
     ----------

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 from reasoning_anatomy.errors import ChainFileError, EncodingError
+from reasoning_anatomy.plugins import Plugin
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ class Place:
             raise EncodingError(f"{self}: {error}") from error
 
 
-class Format(Protocol):
-    """What a plugin of the kind ``format`` is.
+class Format(Plugin, Protocol):
+    """What a plugin of the kind ``format`` is: a frozen dataclass with these methods.
+
+    Its key is the name of a field that every record of this format has, and no record of another: by it an import tells
+    the format of a file.
 
     Attributes
     ----------
@@ -71,7 +75,7 @@ class Format(Protocol):
         Whether every token of a record must have a category.
     """
 
-    has_categories: bool
+    has_categories: ClassVar[bool]
 
     def read(self, record: Mapping[str, Any], *, place: Place, encoder: "ChainEncoder | None") -> PrunedChain:
         """Read one record.

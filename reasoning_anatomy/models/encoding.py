@@ -5,7 +5,6 @@ Text from a chain never becomes a special token: it may spell ``<|im_end|>`` or 
 
 import hashlib
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,28 +15,12 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from reasoning_anatomy.errors import EncodingError, ModelError
+from reasoning_anatomy.specs import EncodingOptions as EncodingOptions
 from reasoning_anatomy.types import EncodedChain, IntArray, ReasoningChain
 
 _QUESTION: Final = "QUESTIONPLACEHOLDER"
 _SYSTEM: Final = "SYSTEMPLACEHOLDER"
 _REPLY: Final = "REPLYPLACEHOLDER"
-
-
-@dataclass(frozen=True)
-class EncodingOptions:
-    r"""How a chain becomes one sequence. The two joints are trusted: they may name special tokens.
-
-    Attributes
-    ----------
-    before_reasoning
-        Text between the prompt and the reasoning, part of the prompt; ``"<think>\n"`` for models that think
-        in tags.
-    before_answer
-        Text between the reasoning and the answer, part of the answer; ``"\n</think>\n\n"`` likewise.
-    """
-
-    before_reasoning: str = ""
-    before_answer: str = "\n"
 
 
 class ChainEncoder:

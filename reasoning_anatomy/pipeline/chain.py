@@ -76,6 +76,7 @@ class ChainWork:
         with stage:
             observed = self._observed(chain, scorers)
         for label, scorer in scorers.items():
+            self.writer.forget_failure(chain.chain_id, "score", label)
             try:
                 with stage, naming_chain(chain.chain_id):
                     scores = scorer.score(chain, loaded=self.loaded, **observed.get(label, {}))
@@ -96,6 +97,7 @@ class ChainWork:
 
     def _prune(self, chain: EncodedChain, label: str, strategy: Strategy) -> None:
         stage = self.writer.stages.add("prune", 0)
+        self.writer.forget_failure(chain.chain_id, "path", label)
         try:
             follows = strategy.reference if isinstance(strategy, FollowsAnother) else None
             job = self._job(chain, label, follows, partial(self._advance, stage))

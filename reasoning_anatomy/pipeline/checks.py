@@ -14,7 +14,7 @@ from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.attention.recording import LEAST_CHUNK, last_logits, longest_chunk, tokens_per_chunk
 from reasoning_anatomy.errors import MeasurementError, ModelError, SharingError
-from reasoning_anatomy.importance import AttentionScorer, RefusesModels
+from reasoning_anatomy.importance import RecordsAttention, RefusesModels
 from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.attention_interface import IMPLEMENTATION
@@ -59,7 +59,7 @@ def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain])
 def _checks_of_recording(
     loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]
 ) -> dict[str, Callable[[LoadedModel, EncodedChain], float]]:
-    recording = [scorer for scorer in plan.scorers.values() if isinstance(scorer, AttentionScorer)]
+    recording = [scorer for scorer in plan.scorers.values() if isinstance(scorer, RecordsAttention)]
     if not recording:
         return {}
     shortest = min(tokens_per_chunk(scorer.token_budget) for scorer in recording)

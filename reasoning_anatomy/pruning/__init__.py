@@ -4,10 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from reasoning_anatomy.lazy import lazy_names
+from reasoning_anatomy.plugins import Plugin
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
 if TYPE_CHECKING:
     from reasoning_anatomy.models.loading import LoadedModel
+    from reasoning_anatomy.pruning._curve import CurveOptions, FixedOrder, follow, until
+
+__all__ = ["CurveOptions", "FixedOrder", "FollowsAnother", "PruningJob", "Strategy", "follow", "until"]
+
+__getattr__ = lazy_names(__name__, {"_curve": ["CurveOptions", "FixedOrder", "follow", "until"]})
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +39,15 @@ class PruningJob:
     save: Callable[[PruningPath], None] = lambda _: None
 
 
-class Strategy(Protocol):
-    """What a plugin of the kind ``strategy`` is: a frozen dataclass with this method; `FollowsAnother` is an optional part."""
+class Strategy(Plugin, Protocol):
+    """What a plugin of the kind ``strategy`` is: a frozen dataclass with this method.
+
+    A strategy that orders all tokens before the first deletion extends `FixedOrder`, and has `follow` make its path;
+    `FollowsAnother` is an optional part.
+    """
 
     def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: PruningJob | None = None) -> PruningPath:
-        """Delete tokens of one chain until ``keep_ratio`` is reached.
+        """Delete tokens of one chain, all or as many as the options say.
 
         Parameters
         ----------
@@ -45,12 +56,12 @@ class Strategy(Protocol):
         loaded
             The model.
         job
-            Where to report progress and, for strategies that can go on from the middle, to save it.
+            Where to report every deletion and, for strategies that can continue from the middle, to save the path.
 
         Raises
         ------
         MeasurementError
-            A score or likelihood is not a finite number, or memory does not suffice for a single candidate.
+            A score or likelihood is not a finite number, or there is not enough memory for a single candidate.
         """
 
 

@@ -1,26 +1,55 @@
 """Likelihood along an order of deletions that is known beforehand."""
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from reasoning_anatomy.likelihood.base import ChainLikelihood
 from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.types import ChainNll, EncodedChain, IntArray, PruningPath
 
 _NOT_EVALUATED: Final = ChainNll(answer=np.nan, joint=np.nan, reasoning=np.nan)
 
 
-class _Baseline(Protocol):
-    """The options that all strategies of a fixed order share."""
+class CurveOptions:
+    """What strategies share that evaluate the likelihood along an order, which each of them says for itself.
 
-    @property
-    def curve_points(self) -> int: ...
-    @property
-    def token_budget(self) -> int | None: ...
+    The strategy declares the options as fields of its own. If this were a dataclass, they would stand before the others in
+    the ``repr`` and the label by which run folders know the strategy.
+
+    Attributes
+    ----------
+    curve_points
+        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
+    token_budget
+        Tokens of one forward pass, as for `greedy`; changes speed and memory, and numbers in the last digits.
+    """
+
+    curve_points: int
+    token_budget: int | None
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, curve_points=0, token_budget=1)
+
+
+class FixedOrder(CurveOptions):
+    """What strategies share that order all tokens before the first deletion, and stop on the way.
+
+    Attributes
+    ----------
+    keep_ratio
+        Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
+    """
+
+    keep_ratio: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_ratio(self, "keep_ratio")
 
 
 @dataclass(frozen=True)
@@ -38,7 +67,13 @@ def until(keep_ratio: float, order: IntArray) -> IntArray:
 
 
 def follow(
-    strategy: _Baseline, deleted: IntArray, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None, n_ties: int = 0
+    strategy: CurveOptions,
+    deleted: IntArray,
+    chain: EncodedChain,
+    *,
+    loaded: LoadedModel,
+    job: PruningJob | None,
+    n_ties: int = 0,
 ) -> PruningPath:
     """Make a strategy's path from its deletions (k,), in order.
 

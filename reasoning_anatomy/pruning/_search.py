@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from reasoning_anatomy.likelihood.base import ChainLikelihood
 from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray, IntArray, PruningPath
 
@@ -21,21 +22,44 @@ Candidates = Callable[[IntArray, FloatArray], IntArray]
 scored yet; returns the kept positions to score, ascending."""
 
 
-class Searching(Protocol):
-    """Options of a strategy that searches, as `greedy` explains them."""
+class SearchOptions:
+    """What strategies share that search for every deletion.
 
-    @property
-    def objective(self) -> Objective: ...
-    @property
-    def keep_ratio(self) -> float: ...
-    @property
-    def tie_tolerance(self) -> float: ...
-    @property
-    def token_budget(self) -> int | None: ...
-    @property
-    def store_gib(self) -> float | None: ...
-    @property
-    def checkpoint_every(self) -> int: ...
+    The strategy declares the options as fields of its own. If this were a dataclass, they would stand before the others in
+    the ``repr`` and the label by which run folders know the strategy.
+
+    Attributes
+    ----------
+    objective
+        ``"answer"``: mean nll of the answer. ``"joint"``: mean nll of kept reasoning and answer; it never
+        scores the deleted token itself, so it favours deleting surprising tokens. ``"influence"``: the
+        control, the change in the summed nll of the tokens that survive after the deleted one, answer
+        included, divided by the number of tokens left (the same for all candidates of a step).
+    keep_ratio
+        Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
+    tie_tolerance
+        Objectives within this many nats per token are a tie; the default is what float32 rounds away.
+    token_budget
+        Tokens of one forward pass, halved whenever memory runs out; None takes 1024 on a CPU and 16384 on an
+        accelerator. Changes speed and memory, and numbers in the last digits.
+    store_gib
+        Memory for what candidates may keep between steps, in GiB; None takes 1 GiB on a CPU and half of what is
+        free on an accelerator. Changes speed and memory, and numbers in the last digits.
+    checkpoint_every
+        Deletions after which the likelihood starts again from the ids, so that an interrupted chain continues
+        from there to the very same numbers. Changes numbers in the last digits.
+    """
+
+    objective: Objective
+    keep_ratio: float
+    tie_tolerance: float
+    token_budget: int | None
+    store_gib: float | None
+    checkpoint_every: int
+
+    def __post_init__(self) -> None:
+        expect_ratio(self, "keep_ratio")
+        expect_at_least(self, token_budget=1, checkpoint_every=1, store_gib=0, tie_tolerance=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +76,7 @@ class Search:
         Make the deletion that loses most.
     """
 
-    strategy: Searching
+    strategy: SearchOptions
     candidates: Candidates
     most_important_first: bool = False
 

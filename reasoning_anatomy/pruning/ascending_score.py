@@ -7,14 +7,13 @@ import numpy as np
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import follow, until
+from reasoning_anatomy.pruning._curve import FixedOrder, follow, until
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
 
 @dataclass(frozen=True, kw_only=True)
-class AscendingScore:
+class AscendingScore(FixedOrder):
     """Delete the least important token first, by the scores of the unpruned chain.
 
     The order is fixed before the first deletion. Tokens of equal score go from the lowest position on; every deletion
@@ -25,12 +24,6 @@ class AscendingScore:
     scorer
         Key and options of a scorer. ``"surprisal"`` deletes what the model would have written anyway first: the
         published baseline.
-    keep_ratio
-        Stop when this fraction of the reasoning tokens is left (rounded down); 0 deletes all.
-    curve_points
-        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
-    token_budget
-        Tokens of one forward pass, as for `greedy`; changes speed and memory, and numbers in the last digits.
 
     References
     ----------
@@ -43,8 +36,7 @@ class AscendingScore:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_ratio(self, "keep_ratio")
-        expect_at_least(self, curve_points=0, token_budget=1)
+        super().__post_init__()
         plugins.load("scorer", self.scorer)  # refuses what is unknown before anything is measured
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:

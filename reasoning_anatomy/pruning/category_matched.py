@@ -1,7 +1,6 @@
 """Pruning at random within categories, a baseline."""
 
 import threading
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,9 +9,8 @@ import numpy as np
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import follow
+from reasoning_anatomy.pruning._curve import CurveOptions, follow
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import Annotation, EncodedChain, IntArray, PruningPath
 
@@ -20,7 +18,7 @@ _annotating: Final = threading.Lock()  # chains are measured side by side, and a
 
 
 @dataclass(frozen=True, kw_only=True)
-class CategoryMatched:
+class CategoryMatched(CurveOptions):
     """Delete random tokens of the categories that another strategy deletes, in the order in which it deletes them.
 
     At each step a uniformly random token is deleted among those that are left in the category of the token that the
@@ -35,10 +33,6 @@ class CategoryMatched:
         Key and options of the annotator that says the categories.
     seed
         The same seed gives the same order on a chain, whatever other chains are measured.
-    curve_points
-        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
-    token_budget
-        Tokens of one forward pass, as for `greedy`; changes speed and memory, and numbers in the last digits.
     """
 
     reference: str = "greedy"
@@ -48,24 +42,20 @@ class CategoryMatched:
     token_budget: int | None = None
 
     def __post_init__(self) -> None:
-        expect_at_least(self, curve_points=0, token_budget=1)
+        super().__post_init__()
         plugins.load("annotator", self.annotator)  # refuses what is unknown before anything is measured
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
         job = job or PruningJob()
-        self.expect_measured(job.paths)
-        rng = chain_generator("category_matched", self.seed, chain.chain_id)
-        deleted = _matched(job.paths[self.reference].deleted, self._annotation(chain), rng)
-        return follow(self, deleted, chain, loaded=loaded, job=job)
-
-    def expect_measured(self, earlier: Collection[str]) -> None:
-        """Raise `PluginError` where the reference is not among the labels of the strategies before this one."""
-        if self.reference not in earlier:
+        if self.reference not in job.paths:
             raise PluginError(
                 f"strategy {plugins.label(self)!r}: follows {self.reference!r}, which is not measured before it; list it "
                 f"before: --strategies {self.reference} {plugins.label(self)}"
             )
+        rng = chain_generator("category_matched", self.seed, chain.chain_id)
+        deleted = _matched(job.paths[self.reference].deleted, self._annotation(chain), rng)
+        return follow(self, deleted, chain, loaded=loaded, job=job)
 
     def _annotation(self, chain: EncodedChain) -> Annotation:
         annotator = plugins.load("annotator", self.annotator)

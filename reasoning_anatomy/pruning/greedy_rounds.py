@@ -8,7 +8,7 @@ import numpy as np
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._search import Objective, Search
+from reasoning_anatomy.pruning._search import Objective, Search, SearchOptions
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray, PruningPath
 
 _FIRST_ROUND: Final = 16
@@ -17,27 +17,24 @@ _LARGEST_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class GreedyRounds:
+class GreedyRounds(SearchOptions):
     """Greedy pruning that scores every candidate once a round, and only the best few in between (approximate).
 
     A round begins with the exact score of every deletion. Then, at each step, the few candidates whose last known change of
-    the objective is lowest are scored anew, exactly, and the best of them is deleted, until a share of the tokens that the
+    the objective is lowest are scored again, exactly, and the best of them is deleted, until a share of the tokens that the
     round began with is gone. So rounds grow shorter as tokens become fewer and each of them counts for more. A token that
     becomes dispensable within a round is found at the next. ``docs/pruning.md`` says how far its paths are from those of
-    `greedy`, which ``python -m benchmarks.greedy_fidelity`` measures.
+    `greedy`, which ``python -m benchmarks.greedy_fidelity`` measures. A checkpoint begins a new round, and ties are counted
+    among the candidates that were scored.
 
     Attributes
     ----------
-    objective
-        As for `greedy`.
     round_share
         Share of the tokens left at its beginning that a round deletes (rounded up); 0 scores all at every step, as `greedy`.
         None takes that of 16 tokens in the chain, a quarter at most, which needs about a fifth of the token-forwards of
         `greedy` from 60 tokens on.
     n_candidates
         How many candidates are scored at each step within a round.
-    keep_ratio, tie_tolerance, token_budget, store_gib, checkpoint_every
-        As for `greedy`; a checkpoint begins a new round, and ties are counted among the candidates that were scored.
     """
 
     objective: Objective = "answer"
@@ -50,8 +47,9 @@ class GreedyRounds:
     checkpoint_every: int = 64
 
     def __post_init__(self) -> None:
-        expect_ratio(self, "keep_ratio", "round_share")
-        expect_at_least(self, n_candidates=1, token_budget=1, checkpoint_every=1, store_gib=0, tie_tolerance=0)
+        super().__post_init__()
+        expect_ratio(self, "round_share")
+        expect_at_least(self, n_candidates=1)
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""

@@ -88,7 +88,7 @@ class Configuration(BaseModel):
             It has another model or encoding, or a label of both means something else there; the message says what differs.
         """
         differences = [
-            *_differences("model.", *(None if one.model is None else one.model.pinned() for one in (self, other))),
+            *_differences_of_models(self.model, other.model),
             *_differences("", {"encoding": self.encoding}, {"encoding": other.encoding}),
         ]
         for kind, ours, theirs in (("scorer", self.scorers, other.scorers), ("strategy", self.strategies, other.strategies)):
@@ -169,9 +169,15 @@ def _expect_format(folder: Path, content: bytes) -> None:
         raise RunError(f"{folder}: has layout {found!r}, this version reads {FORMAT}; update reasoning-anatomy")
 
 
-def _differences(prefix: str, there: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
+def _differences_of_models(there: ModelIdentity | None, now: ModelIdentity | None) -> list[str]:
+    if there is not None and now is not None:
+        return _differences("model.", there.pinned(), now.pinned())
+    names = ["none, as it was imported without one" if model is None else repr(model.id) for model in (there, now)]
+    return [] if there is now else [f"model: {names[0]} there, {names[1]} now"]
+
+
+def _differences(prefix: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """``name: one there, another now`` for every entry that differs."""
-    there, now = there or {}, now or {}
     return [
         f"{prefix}{name}: {there.get(name)!r} there, {now.get(name)!r} now"
         for name in sorted(there.keys() | now.keys())

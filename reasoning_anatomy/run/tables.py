@@ -46,10 +46,16 @@ def write_tables(run: Run, inventory: Inventory | None = None) -> None:
         _write_table(run, run.folder / name, measured, table_of_chain, listing)
 
 
-def tables_are_current(run: Run, inventory: Inventory) -> bool:
-    """Whether both tables are there and were made from the files that are there now, by the names of these."""
+def tables_are_current(run: Run, inventory: Inventory, *, made_after: Sequence[Path] = ()) -> bool:
+    """Whether both tables are there and were made from the files that are there now.
+
+    They know the names of their files, and are younger than those of ``made_after``.
+    """
     paths = [run.folder / name for name in (TOKENS_NAME, PATHS_NAME)]
     if not all(path.exists() for path in paths):
+        return False
+    youngest = max((path.stat().st_mtime_ns for path in made_after if path.exists()), default=0)
+    if any(path.stat().st_mtime_ns <= youngest for path in paths):
         return False
     try:
         return all(pq.read_schema(path).metadata.get(_LISTING) == _listing(run, inventory) for path in paths)

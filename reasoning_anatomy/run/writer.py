@@ -29,6 +29,7 @@ from reasoning_anatomy.run.tables import tables_are_current, write_tables
 from reasoning_anatomy.types import EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
 from reasoning_anatomy.version import __version__
 
+_MEASURED_FIELDS: Final = ("question_id", "system_prompt", "question", "reasoning", "answer")
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "bitsandbytes", "numpy", "pandas")
 
 
@@ -46,7 +47,8 @@ def begin_run(
         What is to be measured, and with what. A run that is there must have the same model and encoding; its scorers and
         strategies keep their meaning and others are added.
     chains
-        To be measured. Chains that the run has must be the same; others are added.
+        To be measured. Chains that the run has must have the same text and question_id; others are added. What is known now of
+        ``gold_answer``, ``is_correct`` and ``source``, which no number depends on, is taken over.
     stages
         Shows progress; their seconds go into the record.
 
@@ -171,6 +173,10 @@ class RunWriter:
         origin = self._origin(chain_id, "path", label)
         return read_path(path, origin=origin, run_folder=self.run.folder) if path.exists() else None
 
+    def forget_failure(self, chain_id: str, stage: Stage, label: str) -> None:
+        """Remove why a chain could not be measured before; to be called when it is tried again."""
+        self.run.layout.failure(chain_id, stage, label).unlink(missing_ok=True)
+
     def add_failure(self, chain_id: str, stage: Stage, label: str, reason: str) -> None:
         """Write why a chain could not be measured; the next run tries again."""
         _write_reason(self.run.layout.failure(chain_id, stage, label), chain_id, label, reason)
@@ -208,7 +214,7 @@ class RunWriter:
         """Write the tables if they are not those of the files; forget claims if nothing is left to claim."""
         run = Run(self.run.folder)
         inventory = run.inventory()
-        if self._added or not tables_are_current(run, inventory):
+        if not tables_are_current(run, inventory, made_after=self._added):
             for name in (TOKENS_NAME, PATHS_NAME):
                 remove_temporary(run.folder / name)
             with self.stages.add("tabulate", 1) as stage:
@@ -221,7 +227,7 @@ class RunWriter:
                 claim.unlink(missing_ok=True)
 
     def _settle(self, chain_id: str, stage: Stage, label: str, path: Path) -> None:
-        self.run.layout.failure(chain_id, stage, label).unlink(missing_ok=True)
+        self.forget_failure(chain_id, stage, label)
         self._added.append(path)
 
     def _origin(self, chain_id: str, stage: Stage, label: str) -> Origin:
@@ -266,23 +272,25 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
         grown = manifest.configuration.grown(configuration)
     except ValueError as error:
         raise RunError(f"{folder}: was measured otherwise ({error}); give the same options, or another folder") from None
-    for chain in chains:
-        _expect_same(folder, known.get(chain.chain_id, chain), chain)
-    if added := [chain for chain in chains if chain.chain_id not in known]:
-        write_chains(folder / CHAINS_NAME, [*known.values(), *added])
+    chains_now = {**known, **{chain.chain_id: _told_again(folder, known.get(chain.chain_id), chain) for chain in chains}}
+    if chains_now != known:
+        write_chains(folder / CHAINS_NAME, chains_now.values())
     if grown != manifest.configuration:
         write_manifest(folder, manifest.model_copy(update={"configuration": grown}))
 
 
-def _expect_same(folder: Path, there: ReasoningChain, now: ReasoningChain) -> None:
-    """Refuse a chain_id that means another chain in the run."""
-    written, ours = there.model_dump(mode="json"), now.model_dump(mode="json")
-    for name, value in ours.items():
-        if written[name] != value:
+def _told_again(folder: Path, there: ReasoningChain | None, now: ReasoningChain) -> ReasoningChain:
+    """Take what is now known about a chain that no number depends on; refuse a chain_id that means another chain in the run."""
+    if there is None:
+        return now
+    for name in _MEASURED_FIELDS:
+        if getattr(there, name) != getattr(now, name):
             raise RunError(
-                f"{folder}: chain {now.chain_id!r} has another {name!r} there ({_shown(written[name])}) than now "
-                f"({_shown(value)}); give it another chain_id, or measure it in another folder"
+                f"{folder}: chain {now.chain_id!r} has another {name!r} there ({_shown(getattr(there, name))}) than now "
+                f"({_shown(getattr(now, name))}); give it another chain_id, or measure it in another folder"
             )
+    known = now.model_dump(mode="json", exclude_none=True)
+    return ReasoningChain.model_validate({**there.model_dump(mode="json"), **known, "source": {**there.source, **now.source}})
 
 
 def _shown(value: object) -> str:

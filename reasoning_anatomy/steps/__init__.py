@@ -1,12 +1,35 @@
-"""Reasoning to steps: contiguous pieces that partition its tokens."""
+"""Reasoning to steps, contiguous pieces that partition its tokens: one segmenter per file."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from reasoning_anatomy.lazy import lazy_names
+from reasoning_anatomy.plugins import Plugin
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.steps._tokens import aggregate, step_of_token
+    from reasoning_anatomy.steps._aggregate import aggregate
+    from reasoning_anatomy.steps.sentences import step_of_token
+    from reasoning_anatomy.types import IntArray
 
-__all__ = ["aggregate", "step_of_token"]
+__all__ = ["Segmenter", "aggregate", "step_of_token"]
 
-__getattr__ = lazy_names(__name__, {"_tokens": ["aggregate", "step_of_token"]})
+__getattr__ = lazy_names(__name__, {"_aggregate": ["aggregate"], "sentences": ["step_of_token"]})
+
+
+class Segmenter(Plugin, Protocol):
+    """What a plugin of the kind ``segmenter`` is: a frozen dataclass with this method."""
+
+    def segment(self, reasoning: str, spans: "IntArray") -> "IntArray":
+        """Find the step of every reasoning token.
+
+        Parameters
+        ----------
+        reasoning
+            Text of the reasoning.
+        spans
+            (n, 2) half-open character spans of its tokens, which never go backwards.
+
+        Returns
+        -------
+        (n,) steps, 0-based and never decreasing, so that they partition the tokens. The number of a step without a token
+        does not occur.
+        """

@@ -1,6 +1,10 @@
-"""The bundled model and its tokenizer, loaded once; the shipped chains."""
+"""The bundled model and its tokenizer, loaded once; the shipped chains; the command line; what every plugin keeps."""
 
+import dataclasses
+import inspect
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from reasoning_anatomy import cli
 from reasoning_anatomy.chains import read_chains
+from reasoning_anatomy.importance import Scorer
+from reasoning_anatomy.interchange import Format
+from reasoning_anatomy.plugins import KINDS, available, key_of, label, load, load_class, options_of
+from reasoning_anatomy.pruning import Strategy
+from reasoning_anatomy.steps import Segmenter
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 if TYPE_CHECKING:
@@ -30,6 +40,88 @@ def smollm2() -> "LoadedModel":
 def example_chains() -> list[ReasoningChain]:
     """The chains that ship with the package, in the order of their file."""
     return read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl")))
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Done]:
+    """Run ``reasoning-anatomy``, or ``python -m MODULE``, in this process and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str | Path, module: str | None = None) -> Done:
+        monkeypatch.setattr(sys, "argv", [module or "reasoning-anatomy", *map(str, arguments)])
+        code = 0
+        try:
+            cli.analysis_main(module) if module else cli.main()
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 1 if exit_.code else 0
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+PROTOCOLS = {"scorer": Scorer, "strategy": Strategy, "format": Format, "segmenter": Segmenter}
+
+
+@pytest.fixture(scope="session")
+def expect_contract() -> Callable[[str, str], None]:
+    """Hold a plugin to what every plugin keeps, wherever it was found."""
+
+    def expect(kind: str, key: str) -> None:
+        info, plugin_class, plugin = available(kind)[key], load_class(kind, key), load(kind, key)
+        assert (info.key, info.class_name, key_of(plugin)) == (key, plugin_class.__name__, key)
+        assert plugin_class.__dataclass_params__.frozen
+        assert plugin_class.__name__.lower() == key.replace("_", "")
+        assert info.summary == inspect.getdoc(plugin_class).partition("\n")[0]
+        assert info.summary.endswith(".")
+        assert 20 < len(info.summary) <= 128
+        assert "\n" not in info.source
+        assert info.needs == getattr(plugin_class, "needs", "")
+        assert info.needs_no_model == getattr(plugin_class, "needs_no_model", False)
+        assert inspect.getdoc(getattr(plugin_class, KINDS[kind].verb))
+        _expect_options(kind, key)
+        assert label(plugin) == key
+        assert load(kind, f"{key}:") == plugin
+        if kind in PROTOCOLS:
+            _expect_signatures(plugin_class, PROTOCOLS[kind])
+
+    return expect
+
+
+def _expect_options(kind: str, key: str) -> None:
+    """Every option has a default and a text, and stands in the repr."""
+    plugin = load(kind, key)
+    options = options_of(kind, key)
+    assert [option.name for option in options] == [field.name for field in dataclasses.fields(plugin)]
+    for option in options:
+        assert plugin.__dataclass_fields__[option.name].kw_only
+        assert option.default == getattr(plugin, option.name)
+        assert option.text, f"{option.name} is not documented"
+        assert f"{option.name}={option.default!r}" in repr(plugin)
+    assert repr(plugin).startswith(f"{type(plugin).__name__}(")
+
+
+def _expect_signatures(plugin_class: type, protocol: type) -> None:
+    """Whatever can be passed by the protocol can be passed to the class."""
+    asked = {name: method for name, method in vars(protocol).items() if inspect.isfunction(method) and name[0] != "_"}
+    assert asked
+    for name, method in asked.items():
+        theirs = inspect.signature(method).parameters
+        ours = dict(inspect.signature(getattr(plugin_class, name)).parameters)
+        for parameter in theirs.values():
+            own = ours.pop(parameter.name)
+            assert own.kind == parameter.kind
+            assert own.default is not own.empty or parameter.default is parameter.empty
+        assert all(further.default is not further.empty for further in ours.values())
 
 
 _deviations: dict[str, tuple[float, float]] = {}

@@ -16,7 +16,7 @@ from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical
 from reasoning_anatomy.attention import recording
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.errors import EncodingError, PluginError, RunError, UndefinedScoreError
-from reasoning_anatomy.importance._attention_scorer import observe_together
+from reasoning_anatomy.importance import AttentionScorer, RecordsAttention, observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
 from reasoning_anatomy.importance.contribution import Contribution
@@ -29,7 +29,7 @@ from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.chain import ChainWork
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
-from reasoning_anatomy.plugins import load
+from reasoning_anatomy.plugins import available, load, load_class
 from reasoning_anatomy.run.fit import Fit, read_fit, write_fit
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration
@@ -39,7 +39,10 @@ from reasoning_anatomy.types import EncodedChain, ReasoningChain
 MATRIX = [[1], [0.5, 0.5], [0.6, 0.2, 0.2], [0.6, 0.1, 0.1, 0.2], [0.5, 0.1, 0.2, 0.1, 0.1], [0.4, 0.1, 0.3, 0.1, 0.05, 0.05]]
 FROM_ANSWER = [0.3, 0.1, 0.1, 0.2, 0.05, 0.05]  # the rest goes to the prompt and to the answer itself
 TOLERANCE = 1e-5
-OBSERVING = (AnswerAttention, LastTokenAttention, AccumulatedAttention, ExposureNormalisedAttention, Contribution)
+RECORDING = [key for key in available("scorer") if isinstance(load("scorer", key), RecordsAttention)]
+OBSERVING = [
+    key for key in RECORDING if isinstance(load("scorer", key), AttentionScorer) and not available("scorer")[key].needs
+]
 
 
 def steps_chain(text: str = "a. b. c. d. e. f.", question: str = "q") -> EncodedChain:
@@ -146,15 +149,15 @@ def test_contribution_is_the_weight_times_the_length_of_the_projected_value(make
     np.testing.assert_allclose(scores.score, np.mean(expected, axis=(0, 1)), rtol=1e-4)
 
 
-@pytest.mark.parametrize("scorer", [*(made for made in OBSERVING), EndOfThinking, ReceiverHeads])
-def test_a_negative_number_of_sinks_is_refused(scorer):
+@pytest.mark.parametrize("key", [key for key in RECORDING if hasattr(load("scorer", key), "exclude_sink")])
+def test_a_negative_number_of_sinks_is_refused(key):
     with pytest.raises(ValueError, match="exclude_sink is -1, expected 0 or more"):
-        scorer(exclude_sink=-1)
+        load_class("scorer", key)(exclude_sink=-1)
 
 
 def test_scorers_share_one_forward_pass(make_random_model, make_random_chain):
     loaded, chain = make_random_model("qwen2"), make_random_chain(6, 11, 4)
-    scorers = {scorer.__name__: scorer() for scorer in OBSERVING} | {"end_of_thinking": EndOfThinking()}
+    scorers = {key: load("scorer", key) for key in [*OBSERVING, "end_of_thinking"]}
     passes = []
     hook = loaded.model.register_forward_hook(lambda *call: passes.append(1))
     observed = observe_together(scorers, chain, loaded=loaded)
@@ -185,9 +188,7 @@ def test_scorers_of_one_token_budget_share_their_passes(make_random_model, make_
     np.testing.assert_array_equal(scorers[specs[0]].score(chain, loaded=None, **observed[specs[0]]).score, alone.score)
 
 
-@pytest.mark.parametrize(
-    "key", [*(made.__module__.rpartition(".")[2] for made in OBSERVING), "end_of_thinking", "receiver_heads"]
-)
+@pytest.mark.parametrize("key", RECORDING)
 def test_every_scorer_of_attention_takes_a_token_budget(key):
     assert load("scorer", f"{key}:token_budget=64").token_budget == 64
     with pytest.raises(PluginError, match="token_budget is 0, expected 1 or more"):
@@ -337,8 +338,8 @@ def test_scores_of_an_empty_row_are_numbers():
 # --- runs
 
 SCORERS = (
-    "answer_attention", "answer_attention:exclude_sink=1", "last_token_attention", "end_of_thinking", "accumulated_attention",
-    "exposure_normalised_attention", "contribution", "receiver_heads:proximity=1", "receiver_heads:heads=0.1", "recency",
+    *(key for key in RECORDING if not available("scorer")[key].needs),
+    "answer_attention:exclude_sink=1", "receiver_heads:proximity=1", "receiver_heads:heads=0.1", "recency",
 )  # fmt: skip
 
 
@@ -356,7 +357,7 @@ def test_a_run_has_scores_and_profiles_of_every_scorer(finished, tiny, texts):
     assert [name for name in tokens.columns if name.startswith("score_")] == [f"score_{label}" for label in SCORERS]
     measurement = finished.measurement(chain_id)
     assert list(measurement.profiles) == list(SCORERS[:-1])
-    for label in (SCORERS[0], SCORERS[1], SCORERS[4]):
+    for label in ("answer_attention", "answer_attention:exclude_sink=1", "accumulated_attention"):
         alone = load("scorer", label).score(measurement.encoded, loaded=tiny)
         np.testing.assert_allclose(measurement.scores[label], alone.score, rtol=1e-5)
         np.testing.assert_allclose(measurement.profiles[label].received, alone.profile.received, rtol=2**-10, atol=1e-9)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections import Counter
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,27 +17,29 @@ from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
-from reasoning_anatomy.pruning import PruningJob
+from reasoning_anatomy.pruning import CurveOptions, FixedOrder, PruningJob
 from reasoning_anatomy.pruning.ascending_score import AscendingScore
 from reasoning_anatomy.pruning.category_matched import CategoryMatched
 from reasoning_anatomy.pruning.random_block import RandomBlock, _block_order
 from reasoning_anatomy.pruning.random_tokens import RandomTokens
 from reasoning_anatomy.pruning.truncation import Truncation
-from reasoning_anatomy.types import EncodedChain, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.types import EncodedChain, PruningPath, ReasoningChain
 
 NATS = 1e-5  # float32 rounding of a mean nll
 BLANK = "spacy:model=blank"
-OF_EACH_KIND = [
-    AscendingScore(),
-    AscendingScore(scorer="recency"),
-    RandomTokens(),
-    RandomBlock(),
-    Truncation(end="head"),
-    Truncation(end="tail"),
-    CategoryMatched(reference="reference", annotator=BLANK),
-]
-WITH_KEEP_RATIO = [AscendingScore, RandomTokens, RandomBlock, Truncation]
-RANDOM = [RandomTokens, RandomBlock, CategoryMatched]
+BASELINES = [key for key in plugins.available("strategy") if issubclass(plugins.load_class("strategy", key), CurveOptions)]
+WITH_KEEP_RATIO = [key for key in BASELINES if issubclass(plugins.load_class("strategy", key), FixedOrder)]
+RANDOM = [key for key in BASELINES if hasattr(plugins.load("strategy", key), "seed")]
+
+
+def made(key: str, **options: Any) -> CurveOptions:
+    """Make a baseline that follows the reference of these tests, if it follows one, and needs no parser."""
+    plugin_class = plugins.load_class("strategy", key)
+    own = {"reference": "reference", "annotator": BLANK}
+    return plugin_class(**{name: own[name] for name in own if name in plugin_class.__dataclass_fields__}, **options)
+
+
+OF_EACH_KIND = [*map(made, BASELINES), AscendingScore(scorer="recency"), Truncation(end="head")]
 
 
 def path_of(deleted: list[int], n: int) -> PruningPath:
@@ -75,13 +77,32 @@ def tiny(tiny_model_folder):
     return load_model(str(tiny_model_folder))
 
 
+PLANTED = '''
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasoning_anatomy.types import TokenScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """Says what it was told to say."""
+
+    def score(self, chain, *, loaded):
+        """Score the reasoning tokens of one chain."""
+        return TokenScores(np.array({scores}, dtype=float))
+'''
+
+
 @pytest.fixture
-def plant_scores(monkeypatch):
-    """Let every scorer say these scores."""
+def plant_scores(monkeypatch, tmp_path):
+    """Make a scorer ``planted`` that gives these scores."""
+    monkeypatch.setattr(plugins, "_folders", {})
 
     def plant(*scores: float) -> None:
-        scorer = SimpleNamespace(score=lambda chain, loaded: TokenScores(np.array(scores)))
-        monkeypatch.setattr(plugins, "load", lambda kind, spec: scorer)
+        (tmp_path / "planted.py").write_text(PLANTED.format(scores=[str(score) for score in scores]))
+        plugins.add_folder(tmp_path)
 
     return plant
 
@@ -155,29 +176,29 @@ def test_perplexities_of_a_bigram_model_are_the_worked_ones(make_bigram_model, e
     assert np.exp(path.nll_answer[1]) == pytest.approx(answer, abs=5e-3)
 
 
-@pytest.mark.parametrize("make", WITH_KEEP_RATIO)
+@pytest.mark.parametrize("key", WITH_KEEP_RATIO)
 @pytest.mark.parametrize(("keep_ratio", "n_deleted"), [(0.0, 10), (0.45, 6), (0.5, 5), (1.0, 0)])
 @pytest.mark.parametrize("curve_points", [0, 2])
 def test_keep_ratio_leaves_its_share_of_tokens_rounded_down(
-    make_random_model, make_random_chain, make, keep_ratio, n_deleted, curve_points
+    make_random_model, make_random_chain, key, keep_ratio, n_deleted, curve_points
 ):
-    strategy = make(keep_ratio=keep_ratio, curve_points=curve_points)
+    strategy = made(key, keep_ratio=keep_ratio, curve_points=curve_points)
     chain, loaded = make_random_chain(3, 10, 2), make_random_model("llama")
-    path, complete = (each.prune(chain, loaded=loaded) for each in (strategy, make()))
+    path, complete = (each.prune(chain, loaded=loaded) for each in (strategy, made(key, keep_ratio=0.0)))
     assert path.deleted.tolist() == complete.deleted[:n_deleted].tolist()
     assert np.isfinite(path.nll_answer[[0, -1]]).all()
 
 
-@pytest.mark.parametrize("make", [*WITH_KEEP_RATIO, CategoryMatched])
+@pytest.mark.parametrize("key", BASELINES)
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [("keep_ratio", 1.1, "expected 0..1"), ("keep_ratio", math.nan, "expected 0..1"), ("curve_points", -1, "expected 0"),
      ("token_budget", 0, "expected 1 or more")],
 )  # fmt: skip
-def test_impossible_options_are_refused(make, option, value, words):
-    if option in {field.name for field in dataclasses.fields(make)}:
+def test_impossible_options_are_refused(key, option, value, words):
+    if key in WITH_KEEP_RATIO or option != "keep_ratio":
         with pytest.raises(ValueError, match=rf"{option} is {value}, {words}"):
-            make(**{option: value})
+            made(key, **{option: value})
 
 
 @pytest.mark.parametrize("curve_points", [0, 3])
@@ -197,13 +218,12 @@ def test_a_single_token_can_be_deleted(make_random_model, make_random_chain, str
     assert path.nll_answer[1] == pytest.approx(brute_force_nll(loaded, chain, [])[0], abs=NATS)
 
 
-@pytest.mark.parametrize("make", RANDOM)
-def test_order_depends_on_seed_and_chain_alone(make_random_model, make_random_chain, make):
+@pytest.mark.parametrize("key", RANDOM)
+def test_order_depends_on_seed_and_chain_alone(make_random_model, make_random_chain, key):
     loaded, chain = make_random_model("llama"), make_random_chain(1, 25, 1)
-    options = {"reference": "reference", "annotator": BLANK} if make is CategoryMatched else {}
 
     def order(chain: EncodedChain, seed: int) -> list[int]:
-        strategy = make(seed=seed, curve_points=1, **options)
+        strategy = made(key, seed=seed, curve_points=1)
         return strategy.prune(chain, loaded=loaded, job=job_with_reference(chain)).deleted.tolist()
 
     first = order(chain, 0)

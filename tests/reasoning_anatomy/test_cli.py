@@ -5,51 +5,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from reasoning_anatomy import cli
 from reasoning_anatomy.cli import demo, labels, measuring, results
 from reasoning_anatomy.cli._app import named_scorers
-from reasoning_anatomy.plugins import KINDS, available
+from reasoning_anatomy.plugins import KINDS, available, options_of
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import write_manifest
+from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 from reasoning_anatomy.types import ReasoningChain
 
-COMMANDS = ("demo", "run", "import", "export", "annotate", "annotations", "analyse", "report", "list")
-FUNCTIONS = {"import": "import_run", "export": "export_run", "list": "list_plugins"}
+COMMANDS = ("demo", "run", "import", "export", "annotate", "annotations", "analyse", "figure", "report", "list")
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command left: exit code, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Done]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Run ``reasoning-anatomy``, or ``python -m MODULE``, in this process and an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments: str | Path, module: str | None = None) -> Done:
-        monkeypatch.setattr(sys, "argv", [module or "reasoning-anatomy", *map(str, arguments)])
-        code = 0
-        try:
-            cli.analysis_main(module) if module else cli.main()
-        except SystemExit as exit_:
-            code = exit_.code if isinstance(exit_.code, int) else 1 if exit_.code else 0
-        return Done(code, *capsys.readouterr())
-
-    return run
+Call = Callable[..., Any]
 
 
 @pytest.fixture
@@ -67,7 +40,7 @@ def planted(tmp_path: Path, make_planted_run: Callable[..., Run]) -> Run:
     return make_planted_run(tmp_path / "runs" / "planted", chains, strength=0.5)
 
 
-def one_line(done: Done) -> str:
+def one_line(done: Any) -> str:
     """Return the message of a mistake that the user made: exit code 2, and one line on standard error."""
     assert done.code == 2, done
     assert done.err.startswith("error: ")
@@ -83,27 +56,55 @@ def test_help_lists_the_commands(call: Call) -> None:
     assert all(re.search(rf"\b{command}\b", done.out) for command in COMMANDS)
 
 
+MODEL_FLAGS = [
+    "--model", "--dtype", "--device", "--quantize", "--revision", "--trust-remote-code",
+    "--before-reasoning", "--before-answer",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "function", "words"),
     [
-        ("demo", ["--out", "--chains", "--model"]),
-        ("run", ["CHAINS.jsonl", "--out", "--model", "--dtype", "--device", "--quantize", "--scorers", "--strategies"]),
-        ("annotate", ["RUN", "--annotator"]),
-        ("analyse", ["RUN", "--analyses"]),
-        ("report", ["RUN", "--max-chains"]),
-        ("import", ["FILE", "--out", "--format", "--model", "--dtype", "--scorers"]),
-        ("export", ["RUN", "--format", "--out", "--strategy", "--annotator"]),
-        ("list", ["scorers", "strategies", "annotators", "analyses", "figures", "formats"]),
+        ("demo", demo.demo, ["--out", "--chains", "--model"]),
+        ("run", measuring.run, ["CHAINS.jsonl", "--out", "--scorers", "--strategies", "--workers", "--plugins", *MODEL_FLAGS]),
+        ("import", measuring.import_run, ["FILE", "--out", "--format", "--scorers", "--plugins", *MODEL_FLAGS]),
+        ("export", measuring.export_run, ["RUN", "--format", "--out", "--strategy", "--annotator", "--plugins"]),
+        ("annotate", labels.annotate, ["RUN", "--annotator", "--as", "--plugins"]),
+        ("analyse", results.analyse, ["RUN", "--analyses", "--plugins"]),
+        ("figure", results.figure, ["KEY", "RUN", "--out", "--plugins"]),
+        ("report", results.report, ["RUN", "--max-chains", "--plugins"]),
+        ("list", results.list_plugins, ["KEY", "--plugins", *(room.plural for room in KINDS.values())]),
     ],
 )
-def test_every_command_has_help(call: Call, command: str, words: list[str]) -> None:
+def test_every_command_has_help(call: Call, command: str, function: Callable[..., None], words: list[str]) -> None:
     done = call(command, "--help")
     assert (done.code, done.err) == (0, "")
-    assert [word for word in words if word not in done.out] == []
-    name = FUNCTIONS.get(command, command)
-    [function] = {vars(module)[name] for module in (demo, labels, measuring, results) if name in vars(module)}
-    summary = " ".join((function.__doc__ or "").split())
-    assert summary in " ".join(done.out.split())
+    assert [word for word in words if not re.search(rf"(?<![\w-]){word}(?![\w-])", done.out)] == []
+    assert " ".join((function.__doc__ or "").split()) in " ".join(done.out.split())
+
+
+def test_the_options_of_a_model_are_explained_by_its_dataclasses(call: Call) -> None:
+    text = " ".join(call("run", "--help").out.replace("│", " ").split())
+    for words in (
+        "--model STR Hub id, local folder, GGUF file, or ``smollm2-135m`` for the bundled one. (default: smollm2-135m)",
+        "--quantize {None,4bit,8bit} ``4bit`` (NF4) or ``8bit`` through bitsandbytes",
+        r"--before-answer STR Text between the reasoning and the answer, part of the answer; ``\n</think>\n\n`` likewise. "
+        r"(default: '\n')",
+    ):
+        assert words in text
+
+
+def test_a_line_break_is_written_as_on_a_command_line(monkeypatch: pytest.MonkeyPatch, call: Call, tmp_path: Path) -> None:
+    from reasoning_anatomy import interchange
+
+    given = {}
+    monkeypatch.setattr(interchange, "import_run", lambda *_, **options: given.update(options) or exit())
+    call("import", "file.jsonl", "--out", "out")
+    assert (given["model"], given["encoding"]) == (None, EncodingOptions())
+    call("import", "file.jsonl", "--out", "out", "--model", "gguf", "--dtype", "float16", "--before-reasoning", r"<think>\n")
+    assert given["model"] == ModelSpec("gguf", dtype="float16")
+    assert given["encoding"] == EncodingOptions(before_reasoning="<think>\n")
+    assert repr(given["encoding"]) == r"EncodingOptions(before_reasoning='<think>\n', before_answer='\n')"
 
 
 @pytest.mark.parametrize(
@@ -124,9 +125,8 @@ def test_list_shows_every_plugin_with_its_summary(call: Call) -> None:
             assert f"  {info.key:<28} {info.summary}\n" in done.out
             assert info.source in done.out
             assert info.needs in done.out
-    assert [line for line in done.out.splitlines() if not line.startswith(" ")] == [
-        "scorers:", "strategies:", "annotators:", "analyses:", "figures:", "formats:",
-    ]  # fmt: skip
+    headings = [line for line in done.out.splitlines() if not line.startswith(" ")]
+    assert headings == [f"{room.plural}:" for room in KINDS.values()]
 
 
 def test_list_of_one_kind_shows_that_kind(call: Call) -> None:
@@ -144,6 +144,24 @@ def test_list_of_scorers_gives_one_line_and_the_source_of_each(call: Call) -> No
     for key, info in known.items():
         place = lines.index(f"  {key:<28} {info.summary}")
         assert lines[place + 1] == f"{'':<30} {info.source}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [(kind, key) for kind in KINDS for key in [*available(kind)][:1]] + [("strategy", "greedy_rounds")]
+)
+def test_list_of_a_plugin_shows_its_options_with_defaults_and_texts(call: Call, kind: str, key: str) -> None:
+    done = call("list", KINDS[kind].plural, key)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"{available(kind)[key].summary}\n")
+    assert f"Source: {available(kind)[key].source}\n" in done.out or not available(kind)[key].source
+    text = " ".join(done.out.split())
+    for option in options_of(kind, key):
+        assert f"{option.name}={option.default!r} {option.text}" in text
+
+
+def test_list_of_an_unknown_plugin_lists_those_that_exist(call: Call) -> None:
+    expected = f"unknown strategy 'nope'; available: {', '.join(available('strategy'))}"
+    assert one_line(call("list", "strategies", "nope")) == expected
 
 
 def test_all_takes_every_scorer_that_needs_nothing_else_and_says_which_it_leaves_out(capsys) -> None:
@@ -333,7 +351,9 @@ def test_the_installed_command_and_the_module_run_as_processes(tmp_path: Path) -
     script = Path(sys.executable).with_name("reasoning-anatomy")
     for command in ([str(script), "report", "none"], [sys.executable, "-m", ANALYSIS, "none"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
-        assert one_line(Done(done.returncode, done.stdout, done.stderr)).startswith("none: is not a run folder")
+        assert one_line(SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)).startswith(
+            "none: is not a run folder"
+        )
 
 
 def test_help_is_there_at_once_and_without_torch(tmp_path: Path) -> None:

@@ -1,26 +1,24 @@
-"""Scorers: by place, by chance, by surprise; and the one that README shows."""
+"""Scorers: by place, by chance, by surprise."""
 
 import ast
 import dataclasses
-import importlib
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from reasoning_anatomy.importance import NeedsNoModel
 from reasoning_anatomy.importance.random import Random
 from reasoning_anatomy.importance.recency import Recency
 from reasoning_anatomy.importance.sink_recency import SinkRecency
 from reasoning_anatomy.importance.surprisal import Surprisal
+from reasoning_anatomy.models.loading import load_model
 from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
-README = Path(__file__).parents[2] / "README.md"
 NATS = 1e-4  # float32 rounding of one token's nll
 
 
@@ -50,19 +48,21 @@ def test_the_highest_scores_are_what_a_streaming_cache_of_any_size_keeps(make_ra
     assert kept == {*range(4), *range(12 - (size - 4), 12)}
 
 
-@pytest.mark.parametrize(
-    "key",  # end_of_thinking writes text, for which these models have no tokenizer: test_attention_scorers.py
-    [key for key, info in available("scorer").items() if not info.needs and key != "end_of_thinking"],
-)
-def test_every_scorer_gives_one_finite_number_per_token_and_the_same_twice(make_random_model, make_random_chain, key):
-    loaded, chain = make_random_model("qwen3"), make_random_chain(6, 9, 3)
+@pytest.fixture(scope="module")
+def tiny(tiny_model_folder):
+    return load_model(str(tiny_model_folder))
+
+
+@pytest.mark.parametrize("key", [key for key, info in available("scorer").items() if not info.needs])
+def test_every_scorer_gives_one_finite_number_per_token_and_the_same_twice(tiny, make_random_chain, key):
+    loaded, chain = tiny, make_random_chain(6, 9, 3)
     one, two = (load("scorer", key).score(chain, loaded=loaded) for _ in range(2))
     assert one.score.shape == (9,)
     assert np.isfinite(one.score).all()
     np.testing.assert_array_equal(one.score, two.score)
     if one.profile is not None:
         assert one.profile.scorer == key
-        assert one.profile.received.shape in {(3, 4, 9), (3, 2, 9)}
+        assert one.profile.received.shape in {(2, 4, 9), (2, 2, 9)}
         assert one.profile.queries
         assert one.profile.normalisation
 
@@ -84,6 +84,14 @@ def test_random_scores_are_uniform(make_random_chain):
     assert ((counts - 200) ** 2 / 200).sum() < 27.9  # 0.999 quantile of chi-squared with 9 degrees of freedom
 
 
+NEEDING_NO_MODEL = [key for key, info in available("scorer").items() if info.needs_no_model]
+
+
+def test_what_a_listing_says_of_models_is_what_the_scorer_says():
+    assert {"recency", "random", "sink_recency"} <= set(NEEDING_NO_MODEL)
+    assert [key for key in available("scorer") if isinstance(load("scorer", key), NeedsNoModel)] == NEEDING_NO_MODEL
+
+
 def test_scorers_that_ask_no_model_need_no_torch_and_agree_between_processes(make_random_chain):
     script = (
         "import sys; import numpy as np\n"
@@ -92,7 +100,7 @@ def test_scorers_that_ask_no_model_need_no_torch_and_agree_between_processes(mak
         "text = ReasoningChain(chain_id='random', question_id='q', question='?', reasoning='xxx', answer='x')\n"
         "one, spans = np.array([1]), np.array([[0, 1], [1, 2], [2, 3]])\n"
         "chain = EncodedChain(text, one, np.array([5, 6, 7]), one, spans)\n"
-        "keys = ('recency', 'random', 'sink_recency')\n"
+        f"keys = {NEEDING_NO_MODEL}\n"
         "print([load('scorer', key).score(chain, loaded=None).score.tolist() for key in keys])\n"
         "assert 'torch' not in sys.modules"
     )
@@ -101,7 +109,7 @@ def test_scorers_that_ask_no_model_need_no_torch_and_agree_between_processes(mak
     assert done.returncode == 0, done.stderr
     chain = make_random_chain(1, 3, 1)
     assert ast.literal_eval(done.stdout) == [
-        load("scorer", key).score(chain, loaded=None).score.tolist() for key in ("recency", "random", "sink_recency")
+        load("scorer", key).score(chain, loaded=None).score.tolist() for key in NEEDING_NO_MODEL
     ]
 
 
@@ -132,13 +140,3 @@ def test_surprisal_of_a_bigram_model_is_the_worked_one(make_bigram_model):
 def test_a_budget_of_no_token_is_refused():
     with pytest.raises(ValueError, match="token_budget is 0, expected 1 or more"):
         Surprisal(token_budget=0)
-
-
-def test_the_scorer_of_the_readme_is_complete(tmp_path, monkeypatch, make_random_chain):
-    source = next(block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "def score" in block)
-    (tmp_path / "token_length.py").write_text(source)
-    package = importlib.import_module("reasoning_anatomy.importance")
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    score = load("scorer", "token_length").score(make_random_chain(2, 3, 1), loaded=None).score
-    assert score.tolist() == [1, 1, 1]
-    monkeypatch.delitem(sys.modules, "reasoning_anatomy.importance.token_length")

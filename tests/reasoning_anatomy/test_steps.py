@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.steps import aggregate, step_of_token
 
 
@@ -51,15 +52,31 @@ def test_white_space_and_empty_spans_belong_to_the_step_before() -> None:
     assert step_of_token("a.  b", np.array([[0, 2], [2, 3], [3, 3], [3, 4], [4, 5]])).tolist() == [0, 0, 0, 0, 1]
 
 
+@st.composite
+def tokens(draw: st.DrawFn) -> tuple[str, np.ndarray]:
+    """Draw a text and the spans of its tokens."""
+    text = draw(st.text(st.sampled_from("ab.?! \n\t\r1é😀"), min_size=1, max_size=40))
+    cuts = draw(st.sets(st.integers(1, len(text))))
+    return text, np.array(list(pairwise(sorted({0, len(text), *cuts}))))
+
+
+@pytest.mark.parametrize("key", available("segmenter"))
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.data())
-def test_steps_never_decrease_and_skip_no_visible_text(data: st.DataObject) -> None:
-    text = data.draw(st.text(st.sampled_from("ab.?! \n\t\r1é😀"), min_size=1, max_size=40))
-    cuts = data.draw(st.sets(st.integers(1, len(text))))
-    edges = sorted({0, len(text), *cuts})
-    steps = step_of_token(text, np.array(list(pairwise(edges))))
+@given(drawn=tokens())
+def test_every_segmenter_partitions_the_tokens(key: str, drawn: tuple[str, np.ndarray]) -> None:
+    text, spans = drawn
+    steps = load("segmenter", key).segment(text, spans)
+    assert (steps.dtype, steps.shape) == (np.int64, (len(spans),))
     assert (np.diff(steps) >= 0).all()
     assert steps[0] >= 0
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(drawn=tokens())
+def test_the_steps_of_the_tables_are_sentences_and_no_more_than_ends_of_them(drawn: tuple[str, np.ndarray]) -> None:
+    text, spans = drawn
+    steps = step_of_token(text, spans)
+    assert steps.tolist() == load("segmenter", "sentences").segment(text, spans).tolist()
     assert steps.max() <= len(re.findall(r"[.?!\n]", text))
 
 

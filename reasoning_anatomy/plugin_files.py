@@ -1,0 +1,106 @@
+"""What a file says of the plugin in it, read from its source without importing it."""
+
+import ast
+import inspect
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from reasoning_anatomy.errors import PluginError
+
+_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called")
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """What a listing shows of a plugin.
+
+    Attributes
+    ----------
+    key, class_name
+        Name of its file, name of its class.
+    summary
+        First line of its docstring.
+    source
+        Its published source, from the section References.
+    needs
+        What it needs beyond the measured model, from its class variable ``needs``; empty if it works as it is.
+    needs_no_model
+        Whether it works without the measured model too, from its class variable of this name.
+    also_called
+        Former keys, which are accepted for it, from its class variable of this name.
+    methods
+        Names of its public methods; one of them is the verb of its kind.
+    """
+
+    key: str
+    class_name: str
+    summary: str
+    source: str
+    needs: str = ""
+    needs_no_model: bool = False
+    also_called: tuple[str, ...] = ()
+    methods: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that it answers to."""
+        return frozenset((self.key, *self.also_called))
+
+
+def read_plugins(file: Path) -> tuple[PluginInfo, ...]:
+    """Read every public frozen dataclass of a file, in order.
+
+    Raises
+    ------
+    PluginError
+        The file cannot be read, or a class variable that a listing shows is not written out as a literal.
+    """
+    try:
+        return _read(file, file.stat().st_mtime_ns)
+    except SyntaxError as error:
+        raise PluginError(f"{file}, line {error.lineno or 1}: {error.msg}; repair the file") from error
+    except (OSError, ValueError) as error:
+        raise PluginError(f"{file}: cannot be read ({error}); repair the file") from error
+
+
+@cache
+def _read(file: Path, modified: int) -> tuple[PluginInfo, ...]:
+    """Read a file once for each time at which it was ``modified``."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return tuple(_info(file, node) for node in body if isinstance(node, ast.ClassDef) and _is_public_and_frozen(node))
+
+
+def _is_public_and_frozen(node: ast.ClassDef) -> bool:
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+    return not node.name.startswith("_") and any("dataclass" in text and "frozen=True" in text for text in decorators)
+
+
+def _info(file: Path, node: ast.ClassDef) -> PluginInfo:
+    text = inspect.cleandoc(ast.get_docstring(node) or "")
+    references = re.search(r"References\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
+    source = " ".join(references[1].split()) if references else ""
+    methods = frozenset(item.name for item in node.body if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"))
+    return PluginInfo(file.stem, node.name, text.partition("\n")[0], source, methods=methods, **_class_variables(file, node))
+
+
+def _class_variables(file: Path, node: ast.ClassDef) -> dict[str, Any]:
+    """Values of the class variables that a listing shows."""
+    values = {}
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign | ast.Assign) and item.value is not None:
+            name = ast.unparse(item.target if isinstance(item, ast.AnnAssign) else item.targets[0])
+            if name in _SHOWN_VARIABLES:
+                values[name] = _literal(file, name, item.value)
+    return values
+
+
+def _literal(file: Path, name: str, value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        raise PluginError(
+            f"{file}, line {value.lineno}: {name} is read without running the file; write its value out"
+        ) from None
