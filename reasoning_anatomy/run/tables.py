@@ -116,11 +116,16 @@ def _write_table(run: Run, path: Path, chain_ids: Sequence[str], table_of_chain:
         for first in range(0, len(chain_ids), _CHAINS_PER_ROW_GROUP):
             frames = [table_of_chain(run, chain_id) for chain_id in chain_ids[first : first + _CHAINS_PER_ROW_GROUP]]
             table = pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
-            table = table.replace_schema_metadata({**table.schema.metadata, _LISTING: listing})
+            table = table.cast(_typed(table.schema)).replace_schema_metadata({**table.schema.metadata, _LISTING: listing})
             writer = writer or pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
         if writer is not None:
             writer.close()
+
+
+def _typed(schema: pa.Schema) -> pa.Schema:
+    """Make text of columns without a type, as pandas 2 has them in a table without rows: later chains have text there."""
+    return pa.schema([field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in schema])
 
 
 def _listing(run: Run, inventory: Inventory) -> bytes:
