@@ -12,6 +12,7 @@ from tokenizers import Encoding, Tokenizer
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 
 from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.models.progress_bars import without_progress_bars
 from reasoning_anatomy.types import EncodedChain, FloatArray, TokenScores
 
 if TYPE_CHECKING:
@@ -142,8 +143,9 @@ def _classifier(model: str, revision: str | None, device: torch.device) -> _Clas
 
 def _load(model: str, revision: str | None, device: torch.device) -> _Classifier:
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
-        classifier = AutoModelForTokenClassification.from_pretrained(model, revision=revision, dtype=torch.float32)
+        with without_progress_bars():
+            tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=revision)
+            classifier = AutoModelForTokenClassification.from_pretrained(model, revision=revision, dtype=torch.float32)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.models.progress_bars import without_progress_bars
 from reasoning_anatomy.specs import BUNDLED as BUNDLED
 from reasoning_anatomy.specs import ModelSpec as ModelSpec
 
@@ -97,7 +98,7 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     tokenizer = load_tokenizer(spec)
     folder, source = _source(spec)
-    with _as_model_error(spec), _without_collector():
+    with _as_model_error(spec), _without_collector(), without_progress_bars():
         model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, spec.id, spec.quantize)
@@ -107,7 +108,7 @@ def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model without its weights; `ModelError` as in `load_model`."""
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     folder, source = _source(spec)
-    with _as_model_error(spec), _without_collector():
+    with _as_model_error(spec), _without_collector(), without_progress_bars():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **source)
     return tokenizer
 

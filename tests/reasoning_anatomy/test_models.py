@@ -1,11 +1,17 @@
 """Models from a folder, a GGUF file or the bundle, whole and quantised."""
 
 import dataclasses
+import logging
 import shutil
+from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from safetensors.torch import load_file, save_file
+from transformers.utils import logging as transformers_logging
 
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.encoding import ChainEncoder
@@ -34,6 +40,92 @@ def test_a_tokenizer_is_loaded_without_the_weights(tiny_model_folder, tmp_path):
     assert load_tokenizer(str(folder)).get_vocab() == load_model(str(tiny_model_folder)).tokenizer.get_vocab()
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_model(str(folder))
+
+
+@pytest.fixture(scope="module")
+def tiny_gguf_file(tmp_path_factory):
+    """A Llama of one layer with five tokens; the bundled GGUF file would take half a minute."""
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(48)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(["<s>", "a", "b", "ab", "</s>"])
+    writer.add_token_merges(["a b"])
+    shapes = {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32), "ffn_gate": (48, 32)}
+    shapes |= {"ffn_up": (48, 32), "ffn_down": (32, 48), "attn_norm": (32,), "ffn_norm": (32,)}
+    shapes = {f"blk.0.{name}": shape for name, shape in shapes.items()}
+    shapes |= {"token_embd": (5, 32), "output": (5, 32), "output_norm": (32,)}
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", np.full(shape, 0.1, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(params=["GGUF file", "folder"])
+def model_id(request, tiny_gguf_file, tiny_model_folder):
+    return str(tiny_gguf_file if request.param == "GGUF file" else tiny_model_folder)
+
+
+def test_loading_writes_nothing_between_our_progress_bars(model_id, capfd):
+    load_model(model_id)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bars_that_the_environment_asks_for_are_shown(model_id, monkeypatch, capfd):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS", False)
+    load_model(model_id)
+    bars = capfd.readouterr().err
+    assert "Loading weights: 100%" in bars
+    assert ("GGUF tensors" in bars) == model_id.endswith(".gguf")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("hub_shows", [False, True])
+@pytest.mark.parametrize("transformers_shows", [False, True])
+def test_settings_of_other_bars_are_the_users_again(tiny_model_folder, tmp_path, transformers_shows, hub_shows, fails):
+    set_transformers = (
+        transformers_logging.enable_progress_bar if transformers_shows else transformers_logging.disable_progress_bar
+    )
+    set_transformers()
+    (enable_progress_bars if hub_shows else disable_progress_bars)()
+    disable_progress_bars("downloads")
+    try:
+        if fails:
+            (tmp_path / "config.json").write_text("{}")
+            with pytest.raises(ModelError):
+                load_model(str(tmp_path))
+        else:
+            load_model(str(tiny_model_folder))
+        assert transformers_logging.is_progress_bar_enabled() == transformers_shows
+        assert are_progress_bars_disabled() != hub_shows
+        assert are_progress_bars_disabled("downloads")
+    finally:
+        transformers_logging.enable_progress_bar()
+
+
+def test_warnings_of_loading_still_come(tiny_model_folder, tmp_path):
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    transformers_logging.add_handler(handler)
+    try:
+        load_model(str(folder))
+    finally:
+        transformers_logging.remove_handler(handler)
+    assert any("model.layers.1.mlp.up_proj.weight" in record.getMessage() for record in records)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -178,7 +178,7 @@ def test_the_same_weights_under_another_name_go_on_with_the_run(finished, tiny, 
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("reasoning", "Other words."), ("question_id", "other"), ("gold_answer", "42"), ("source", {"a": 1})]
+    ("field", "value"), [("reasoning", "Other words."), ("question_id", "other"), ("system_prompt", "Be brief.")]
 )
 def test_a_chain_id_that_means_another_chain_is_refused(finished, tiny, example_chains, field, value):
     before = digests(finished.folder)
@@ -186,6 +186,20 @@ def test_a_chain_id_that_means_another_chain_is_refused(finished, tiny, example_
     with pytest.raises(RunError, match=rf"chain '{other.chain_id}' has another '{field}' there \(.*\) than now \("):
         measure([other], out=finished.folder, model=tiny, strategies=[GREEDY])
     assert digests(finished.folder) == before
+
+
+def test_what_is_known_later_of_a_chain_is_taken_over_and_nothing_is_measured(grown, tiny, example_chains):
+    before = digests(grown.folder)
+    chain = example_chains[0].model_copy(update={"gold_answer": "42", "is_correct": False, "source": {"checked_by": "mara"}})
+    run = measure([chain], out=grown.folder, model=tiny, strategies=[GREEDY])
+    known = run.chains[chain.chain_id]
+    assert (known.gold_answer, known.is_correct) == ("42", False)
+    assert known.source == {**example_chains[0].source, "checked_by": "mara"}
+    assert {name: digest for name, digest in digests(run.folder).items() if name != "chains.jsonl"} == {
+        name: digest for name, digest in before.items() if name != "chains.jsonl"
+    }
+    again = measure([chain.model_copy(update={"gold_answer": None})], out=grown.folder, model=tiny, strategies=[GREEDY])
+    assert again.chains[chain.chain_id].gold_answer == "42"  # nothing is forgotten
 
 
 def tokens_run(model) -> tuple[list[int], list]:
