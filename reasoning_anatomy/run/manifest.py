@@ -172,8 +172,8 @@ def _expect_format(folder: Path, content: bytes) -> None:
 def _differences_of_models(there: ModelIdentity | None, now: ModelIdentity | None) -> list[str]:
     if there is not None and now is not None:
         return _differences("model.", there.pinned(), now.pinned())
-    names = ["none, as it was imported without one" if model is None else repr(model.id) for model in (there, now)]
-    return [] if there is now else [f"model: {names[0]} there, {names[1]} now"]
+    names = ["none (imported without one)" if model is None else repr(model.id) for model in (there, now)]
+    return [] if there == now else [f"model: {names[0]} there, {names[1]} now"]
 
 
 def _differences(prefix: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -289,8 +289,8 @@ def _told_again(folder: Path, there: ReasoningChain | None, now: ReasoningChain)
                 f"{folder}: chain {now.chain_id!r} has another {name!r} there ({_shown(getattr(there, name))}) than now "
                 f"({_shown(getattr(now, name))}); give it another chain_id, or measure it in another folder"
             )
-    known = now.model_dump(mode="json", exclude_none=True)
-    return ReasoningChain.model_validate({**there.model_dump(mode="json"), **known, "source": {**there.source, **now.source}})
+    before, known = there.model_dump(mode="json"), now.model_dump(mode="json", exclude_none=True)
+    return ReasoningChain.model_validate({**before, **known, "source": {**before["source"], **known["source"]}})
 
 
 def _shown(value: object) -> str:

@@ -166,8 +166,6 @@ def test_another_meaning_is_refused_and_nothing_is_changed(tmp_path: Path, diffe
     [
         ("reasoning", "other", "('x y z') than now ('other')"),
         ("question_id", "r", "('q') than now ('r')"),
-        ("is_correct", True, "(None) than now (True)"),
-        ("source", {"a": 1}, "({}) than now ({'a': 1})"),
         ("answer", "B" * 100, f"('A') than now ('{'B' * 56}...)"),
     ],
 )
@@ -180,6 +178,15 @@ def test_a_chain_id_that_means_another_chain_is_refused(tmp_path: Path, name: st
         f"{tmp_path}: chain 'b' has another {name!r} there {shown}; give it another chain_id, or measure it in another folder"
     )
     assert files(tmp_path) == before
+
+
+def test_what_no_number_depends_on_is_taken_over_and_never_forgotten(tmp_path: Path) -> None:
+    measure(tmp_path)
+    told = [chain("b", is_correct=True, gold_answer="A", source={"a": 1}), chain("b", source={"b": 2}), chain("b")]
+    assert [measure(tmp_path, CONFIGURATION, [each]) for each in told] == [{}, {}, {}]
+    known = Run(tmp_path).chains
+    assert list(known) == [each.chain_id for each in CHAINS]
+    assert (known["b"].is_correct, known["b"].gold_answer, known["b"].source) == (True, "A", {"a": 1, "b": 2})
 
 
 @pytest.mark.parametrize("source", [{"steps": (1, 2)}, {"by": {1: "a"}}, {"x": 0.1, "none": None}], ids=str)
