@@ -102,6 +102,14 @@ def import_run(
     _say_measured(imported)
 
 
+@app.command
+def status(run: RunArgument) -> None:
+    """Say how far a run is: what is measured, what failed and why, what is left."""
+    from reasoning_anatomy.run import open_run
+
+    _say_measured(open_run(run))
+
+
 @app.command(name="export")
 def export_run(
     run: RunArgument,

@@ -19,7 +19,7 @@ from reasoning_anatomy.run.manifest import write_manifest
 from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 from reasoning_anatomy.types import ReasoningChain
 
-COMMANDS = ("demo", "run", "import", "export", "annotate", "annotations", "analyse", "figure", "report", "list")
+COMMANDS = ("demo", "run", "import", "status", "export", "annotate", "annotations", "analyse", "figure", "report", "list")
 
 
 Call = Callable[..., Any]
@@ -68,6 +68,7 @@ MODEL_FLAGS = [
         ("demo", demo.demo, ["--out", "--chains", "--model"]),
         ("run", measuring.run, ["CHAINS.jsonl", "--out", "--scorers", "--strategies", "--workers", "--plugins", *MODEL_FLAGS]),
         ("import", measuring.import_run, ["FILE", "--out", "--format", "--scorers", "--plugins", *MODEL_FLAGS]),
+        ("status", measuring.status, ["RUN"]),
         ("export", measuring.export_run, ["RUN", "--format", "--out", "--strategy", "--annotator", "--plugins"]),
         ("annotate", labels.annotate, ["RUN", "--annotator", "--as", "--plugins"]),
         ("analyse", results.analyse, ["RUN", "--analyses", "--plugins"]),
@@ -367,3 +368,18 @@ def test_help_is_there_at_once_and_without_torch(tmp_path: Path) -> None:
     seconds = os.times().children_user - before
     assert done.stdout.endswith("\n[]\n")
     assert seconds < 1.5  # of processor time, so that a busy machine does not matter
+
+
+def test_status_says_what_is_measured_and_what_failed(call: Call, planted: Run) -> None:
+    planted.layout.artefact("c1", "path", "greedy").unlink()
+    planted.layout.artefact("c2", "path", "greedy").unlink()
+    failure = planted.layout.failure("c2", "path", "greedy")
+    failure.parent.mkdir(parents=True)
+    failure.write_text('{"reason": "a number is not finite"}')
+    done = call("status", planted.folder)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[:3] == [
+        "Failed: c2, strategy greedy: a number is not finite",
+        "Left: 1 of 6 chains have not been measured by strategy greedy",
+        f"4 of 6 chains are measured in {planted.folder}",
+    ]
