@@ -12,7 +12,8 @@ from annotations.token_roles import write_token_roles
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.plugins import Plugin
-from reasoning_anatomy.run.folder import Run, expect_annotator_name
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.labels import expect_annotator_name
 from reasoning_anatomy.types import Annotation
 
 __all__ = ["Annotator", "NamesItsLabels", "annotate_run", "label_spans"]

@@ -1,8 +1,6 @@
 """The run folder as a reader sees it: tidy tables, arrays per chain, annotations and analyses."""
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +11,21 @@ import pandas as pd
 
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, write_atomic
 from reasoning_anatomy.run.encoded import read_encoded
 from reasoning_anatomy.run.fit import read_fit
+from reasoning_anatomy.run.labels import (
+    TOKEN,
+    annotators_in,
+    expect_annotator_name,
+    write_labels,
+    write_roles,
+)
 from reasoning_anatomy.run.layout import CHAINS_NAME, PATHS_NAME, TOKEN_ROLES_NAME, TOKENS_NAME, Layout
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifest
 from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.run.origin import origin_of
 from reasoning_anatomy.run.paths import read_path
+from reasoning_anatomy.run.results import read_result, write_result
 from reasoning_anatomy.run.scores import read_scores
 from reasoning_anatomy.run.status import Inventory, Status, read_reason
 from reasoning_anatomy.steps import aggregate
@@ -28,9 +33,7 @@ from reasoning_anatomy.types import AnalysisResult, Annotation, EncodedChain, Fi
 
 _AGGREGATES: Final[tuple[Literal["mean", "sum"], ...]] = ("mean", "sum")
 
-_TOKEN: Final = ["chain_id", "position"]
 _ADDING: Final = "reasoning-anatomy run CHAINS.jsonl --out"
-_ANNOTATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,29 @@ class Run:
     ----------
     folder
         Where it is.
+    only
+        Labels of scorers and strategies and names of annotators, of which a reader wants to see no others. Of a kind of which
+        none is named, all are seen.
     """
 
     folder: Path
+    only: tuple[str, ...] = ()
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What was run on what."""
-        return read_manifest(self.folder)
+        """What was run on what, as far as it is to be seen."""
+        manifest = read_manifest(self.folder)
+        configuration = manifest.configuration
+        seen = {
+            "scorers": {label: configuration.scorers[label] for label in self._shown(configuration.scorers)},
+            "strategies": {label: configuration.strategies[label] for label in self._shown(configuration.strategies)},
+        }
+        return manifest.model_copy(update={"configuration": configuration.model_copy(update=seen)})
+
+    def _shown(self, names: Iterable[str]) -> list[str]:
+        """Of the names of one kind, those that are to be seen."""
+        known = list(names)
+        return [name for name in known if name in self.only] or known
 
     @cached_property
     def chains(self) -> Mapping[str, ReasoningChain]:
@@ -146,15 +164,15 @@ class Run:
         ``role_<role>`` (boolean) where the run is annotated; and per annotator ``category_<annotator>`` and
         ``confidence_<annotator>``, with ``justification_<annotator>`` and ``votes_<annotator>`` where it has them.
         """
-        tokens = self._table(TOKENS_NAME)
+        tokens = self._token_table()
         roles = self.folder / TOKEN_ROLES_NAME
         if roles.exists():
             table = _read_parquet(roles, f"make it again with: reasoning-anatomy annotate {self.folder}")
-            tokens = tokens.merge(table, on=_TOKEN, how="left", validate="one_to_one")
+            tokens = tokens.merge(table, on=TOKEN, how="left", validate="one_to_one")
         for annotator in self.annotators:
             labels = self._annotation_table(annotator)
-            labels = labels.rename(columns={name: f"{name}_{annotator}" for name in labels.columns if name not in _TOKEN})
-            tokens = tokens.merge(labels, on=_TOKEN, how="left", validate="one_to_one")
+            labels = labels.rename(columns={name: f"{name}_{annotator}" for name in labels.columns if name not in TOKEN})
+            tokens = tokens.merge(labels, on=TOKEN, how="left", validate="one_to_one")
         return tokens
 
     def steps(self) -> pd.DataFrame:
@@ -166,7 +184,7 @@ class Run:
         ``score_<scorer>_sum`` over the tokens of the step (higher = more important). ``start`` and ``end`` are those of its
         first and last token, in characters of the chain's reasoning.
         """
-        tokens = self._table(TOKENS_NAME)
+        tokens = self._token_table()
         scores = [name for name in tokens.columns if name.startswith("score_")]
         rows = tokens.groupby(["chain_id", "question_id", "step"], sort=False)
         steps = rows.agg(start=("start", "min"), end=("end", "max"), n_tokens=("position", "size")).reset_index()
@@ -189,13 +207,13 @@ class Run:
         Columns ``chain_id, question_id, strategy, deletion_step, position, margin, nll_answer, nll_joint,
         nll_reasoning``: the nats per token are those after the deletion.
         """
-        return self._table(PATHS_NAME)
+        paths = self._table(PATHS_NAME)
+        return paths[paths["strategy"].isin(list(self.manifest.configuration.strategies))].reset_index(drop=True)
 
     @property
     def annotators(self) -> list[str]:
         """Names of the annotators that have labelled this run."""
-        names = [path.stem for path in (self.folder / "annotations").glob("*.parquet")]
-        return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
+        return self._shown(annotators_in(self.folder / "annotations"))
 
     def annotator(self, name: str) -> str:
         """Provenance of the labels that one annotator gave this run."""
@@ -233,20 +251,14 @@ class Run:
         expect_annotator_name(annotator)
         if not annotations:
             raise RunError(f"{self.folder}: there are no labels of {annotator!r} to write; label one chain at least")
-        table = pd.concat([_label_frame(*item) for item in annotations.items()], ignore_index=True)
-        table.attrs["annotator"] = next(labels.annotator for labels in annotations.values())
         path = self._annotation_path(annotator)
-        with atomic_path(path) as temporary:
-            table.to_parquet(temporary, index=False)
+        write_labels(path, annotations)
         return path
 
     def write_token_roles(self, roles: Mapping[str, pd.DataFrame]) -> Path:
         """Write the roles of every token, a table of boolean columns ``role_<role>`` by chain_id, and return the file."""
-        frames = [table.assign(chain_id=chain_id, position=range(len(table))) for chain_id, table in roles.items()]
-        table = pd.concat(frames, ignore_index=True).astype({"chain_id": "str"})
         path = self.folder / TOKEN_ROLES_NAME
-        with atomic_path(path) as temporary:
-            table[[*_TOKEN, *table.columns.drop(_TOKEN)]].to_parquet(temporary, index=False)
+        write_roles(path, roles)
         return path
 
     @property
@@ -257,44 +269,18 @@ class Run:
     def write_analysis(self, result: AnalysisResult) -> Path:
         """Write ``analyses/<name>/table.csv``, one CSV per detail table and ``result.json``; return the folder."""
         folder = self.folder / "analyses" / result.name
-        write_atomic(folder / "table.csv", result.table.to_csv(index=False))
-        for name, detail in result.details.items():
-            write_atomic(folder / f"{name}.csv", detail.to_csv(index=False))
-        facts = {
-            "name": result.name,
-            "config": result.config,
-            "details": list(result.details),
-            "finding": result.finding,
-            "exclusions": dict(result.exclusions),
-            "warnings": list(result.warnings),
-            "provenance": dict(result.provenance),
-        }
-        write_atomic(folder / "result.json", json.dumps(facts, indent=2) + "\n")
+        write_result(folder, result)
         return folder
 
     def analysis(self, name: str) -> AnalysisResult:
-        """Read the result of one analysis; `RunError` says how to make it where there is none."""
-        folder = self.folder / "analyses" / name
+        """Read the result of one analysis; `RunError` says how to make it if it is not there."""
+        folder, command = self.folder / "analyses" / name, f"python -m analyses.{name} {self.folder}"
         try:
-            facts = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-            return AnalysisResult(
-                name=name,
-                table=_read_table(folder / "table.csv"),
-                details={detail: _read_table(folder / f"{detail}.csv") for detail in facts["details"]},
-                finding=facts.get("finding", ""),
-                exclusions=facts["exclusions"],
-                warnings=tuple(facts["warnings"]),
-                config=facts["config"],
-                provenance=facts["provenance"],
-            )
+            return read_result(folder)
         except FileNotFoundError:
-            raise RunError(
-                f"{self.folder}: has no analysis {name!r}; make it with: python -m analyses.{name} {self.folder}"
-            ) from None
+            raise RunError(f"{self.folder}: has no analysis {name!r}; make it with: {command}") from None
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(
-                f"{folder}: cannot be read ({error}); make it again with: python -m analyses.{name} {self.folder}"
-            ) from error
+            raise RunError(f"{folder}: cannot be read ({error}); make it again with: {command}") from error
 
     def _annotation_path(self, annotator: str) -> Path:
         return self.folder / "annotations" / f"{annotator}.parquet"
@@ -306,6 +292,14 @@ class Run:
             raise RunError(f"{self.folder}: has no labels of annotator {annotator!r}; make them with: {command}")
         return _read_parquet(path, f"make it again with: {command}")
 
+    def _token_table(self) -> pd.DataFrame:
+        """Return the tokens with the scores and deletion steps that are to be seen."""
+        tokens, configuration = self._table(TOKENS_NAME), self.manifest.configuration
+        seen = {f"score_{label}" for label in configuration.scorers}
+        seen |= {f"deletion_step_{label}" for label in configuration.strategies}
+        measured = [name for name in tokens.columns if str(name).startswith(("score_", "deletion_step_"))]
+        return tokens.drop(columns=[name for name in measured if name not in seen])
+
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         if not path.exists():
@@ -313,10 +307,26 @@ class Run:
         return _read_parquet(path, "delete the file and run the same command again")
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a run folder; `RunError` where it is none."""
-    run = Run(Path(path))
-    _ = run.manifest
+def open_run(path: str | Path, *, only: Sequence[str] = ()) -> Run:
+    """Open a run folder.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    only
+        Labels of scorers and strategies and names of annotators: nothing else of their kinds is seen. All, if empty.
+
+    Raises
+    ------
+    RunError
+        The folder is not a run, or has none of a name.
+    """
+    run, whole = Run(Path(path), tuple(only)), Run(Path(path))
+    configuration = whole.manifest.configuration
+    known = [*configuration.scorers, *configuration.strategies, *whole.annotators]
+    if unknown := [name for name in only if name not in known]:
+        raise RunError(f"{whole.folder}: has no scorer, strategy or annotator {unknown[0]!r}; it has {', '.join(known)}")
     return run
 
 
@@ -328,39 +338,8 @@ def newest_run(folder: str | Path = "runs") -> Run:
     return open_run(max(manifests, key=lambda path: (path.stat().st_mtime_ns, path)).parent)
 
 
-def expect_annotator_name(name: str) -> None:
-    """Raise `RunError` where a name can name neither a file nor a column."""
-    if not _ANNOTATOR_NAME.fullmatch(name):
-        raise RunError(
-            f"annotator name {name!r}: names a file and a column; use up to 100 letters, digits, '-', '_' and '.', and begin "
-            "with a letter or digit"
-        )
-
-
-def _label_frame(chain_id: str, labels: Annotation) -> pd.DataFrame:
-    """One row per token; the columns that only some annotators have are there where these do."""
-    columns = {
-        "chain_id": pd.Series(chain_id, index=range(len(labels.category)), dtype="str"),
-        "position": range(len(labels.category)),
-        "category": pd.Series(labels.category, dtype="str"),
-        "confidence": pd.Series(labels.confidence, index=range(len(labels.category)), dtype="float64"),
-    }
-    if labels.justification is not None:
-        columns["justification"] = pd.Series(labels.justification, dtype="str")
-    if labels.votes is not None:
-        columns["votes"] = pd.Series(labels.votes, dtype="int64")
-    return pd.DataFrame(columns)
-
-
 def _read_parquet(path: Path, remedy: str) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); {remedy}") from error
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV of ours: an id stays text, and only an empty cell is missing."""
-    return pd.read_csv(
-        path, dtype={"chain_id": "str", "question_id": "str", "term": "str"}, keep_default_na=False, na_values=[""]
-    )

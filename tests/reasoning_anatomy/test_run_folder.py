@@ -11,7 +11,8 @@ import pytest
 
 from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
 from reasoning_anatomy.run.folder import Run, newest_run, open_run
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain, TokenScores
 
 Make = Callable[..., Run]
 IDS = ["NA", "001", "a/b", "😀", "null"]
@@ -385,3 +386,33 @@ def test_a_damaged_result_says_how_to_make_it_again(run: Run, name: str, content
         RunError, match=r"rank_correlation: cannot be read \(.*\); make it again with: python -m analyses\.rank_corr"
     ):
         run.analysis("rank_correlation")
+
+
+def test_a_reader_may_see_some_labels_only_and_nothing_is_removed(tmp_path: Path, make_planted_run: Make) -> None:
+    chains = [ReasoningChain(chain_id="a", question_id="q", question="Q?", reasoning="one two three", answer="3")]
+    run = make_planted_run(tmp_path / "run", chains)
+    more = run.manifest.configuration.model_copy(update={"strategies": {"tail": "Tail()"}, "scorers": {"length": "Length()"}})
+    with begin_run(run.folder, more, chains) as writer:
+        writer.add_path("a", "tail", run.path("a", "greedy"))  # type: ignore[arg-type]
+        writer.add_scores("a", "length", TokenScores(np.arange(3.0)))
+    for name in ("words", "other"):
+        annotate(run, name)
+    seen = open_run(run.folder, only=["tail", "other"])
+    assert list(seen.manifest.configuration.strategies) == ["tail"]
+    assert list(seen.manifest.configuration.scorers) == ["answer_attention", "length"]  # of a kind that is not named, all
+    assert seen.annotators == ["other"]
+    names = [name for name in seen.tokens().columns if name.startswith(("score", "deletion", "category"))]
+    assert names == ["score_answer_attention", "score_length", "deletion_step_tail", "category_other"]
+    assert set(seen.paths()["strategy"]) == {"tail"}
+    assert seen.strategy_named(None) == "tail"
+    with pytest.raises(RunError, match="has no strategy 'greedy'; it has tail"):
+        seen.strategy_named("greedy")
+    assert {"deletion_step_greedy", "category_words"} <= set(open_run(run.folder).tokens().columns)
+
+
+def test_a_name_that_a_reader_wants_to_see_must_be_there(run: Run) -> None:
+    annotate(run)
+    with pytest.raises(RunError) as refused:
+        open_run(run.folder, only=["greedy", "nope"])
+    message = "has no scorer, strategy or annotator 'nope'; it has answer_attention, greedy, words"
+    assert str(refused.value) == f"{run.folder}: {message}"
