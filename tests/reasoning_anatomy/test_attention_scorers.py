@@ -414,7 +414,7 @@ def test_a_stopped_run_goes_on_with_the_heads_that_it_had(tiny, texts, fit_run, 
     record = stopped.manifest.fits[FITTED]
     assert record == whole.manifest.fits[FITTED]
     assert (record.n_questions, record.n_chains, list(record.left_out)) == (2, 3, [texts[1].chain_id])
-    assert record.left_out[texts[1].chain_id].startswith("memory does not suffice")
+    assert record.left_out[texts[1].chain_id].startswith("there is too little memory")
 
 
 def test_passes_of_another_length_do_not_change_the_heads_of_a_run(texts, fit_run, monkeypatch):
