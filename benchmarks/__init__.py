@@ -1,1 +1,1 @@
-"""What is claimed of speed, memory and fidelity, as commands that print ratios to the obvious alternative."""
+"""What is claimed about speed, memory and fidelity, as commands that print ratios to the obvious alternative."""

@@ -38,7 +38,7 @@ def model_of(shape: Shape, *, dtype: Dtype, device: str) -> LoadedModel:
 
 
 def tiny_model() -> LoadedModel:
-    """Make a very small model of random weights: where only counts matter."""
+    """Make a very small model with random weights, for when only counts matter."""
     return _random("llama", _TINY, "tiny", torch.float32, "cpu")
 
 
@@ -53,9 +53,9 @@ def example_chains() -> list[ReasoningChain]:
 
 
 def chain_of(loaded: LoadedModel, *, p: int, n: int, m: int | None = None) -> EncodedChain:
-    """Cut shipped text to p prompt, n reasoning and m answer tokens (None: as long as it is).
+    """Cut shipped text to p prompt, n reasoning and m answer tokens (None: all of them).
 
-    Where the model has no tokenizer, the ids are random.
+    If the model has no tokenizer, the ids are random.
     """
     if loaded.tokenizer is None:
         return _random_chain(p, n, m or 16, int(loaded.text_config.vocab_size))

@@ -1,9 +1,9 @@
 """How far recorded attention is from eager attention with the whole matrices, for every scorer that records it.
 
 The reference is each scorer's definition written out over the (layers, heads, T, T) weights that the model returns with
-`output_attentions=True` in float32, on SmolLM2-135M and a shipped chain. The deviation is the largest absolute one of any
-layer, head and token, for one forward pass and for passes of 64 tokens. Beside it stands its share of the largest value of the
-scorer, because some scorers are single weights and others sums over many queries or lengths of vectors.
+`output_attentions=True` in float32, on SmolLM2-135M and a shipped chain. The deviation is the largest absolute difference over
+layers, heads and tokens, for one forward pass and for chunks of 64 tokens. It is also given as a share of the scorer's largest
+value, because some scorers are single weights and others sums over many queries or lengths of vectors.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,9 +33,9 @@ class Options:
     """Recorded attention against eager attention."""
 
     chain: str = "word-002-s1-short"
-    """Shipped chain, by chain_id."""
+    """Chain_id of a shipped chain."""
     pieces: int = 64
-    """Tokens of one forward pass where the chain is run in pieces."""
+    """Tokens of one chunk, if the chain is run in chunks."""
 
 
 def eager_weights(loaded: LoadedModel, ids: npt.NDArray[np.int64]) -> Weights:
@@ -51,7 +51,7 @@ def eager_weights(loaded: LoadedModel, ids: npt.NDArray[np.int64]) -> Weights:
 
 
 def value_lengths(loaded: LoadedModel, chain: EncodedChain) -> Weights:
-    """(layers, heads, T) of every value times the head's part of the output projection, by hooks on a Llama."""
+    """(layers, heads, T) length of every value times the head's part of the output projection, from hooks on a Llama."""
     values: list[torch.Tensor] = []
     layers: Any = loaded.model.model.layers
     hooks = [layer.self_attn.v_proj.register_forward_hook(lambda *call: values.append(call[2][0])) for layer in layers]
@@ -71,9 +71,9 @@ def value_lengths(loaded: LoadedModel, chain: EncodedChain) -> Weights:
 
 
 def vertical_scores(weights: Weights, step: npt.NDArray[np.int64], proximity: int) -> FloatArray:
-    """(layers, heads, steps) of the matrix of means over pairs of steps; NaN for the last steps.
+    """(layers, heads, steps) vertical scores of the matrix of means over pairs of steps; NaN for the last steps.
 
-    Weights are those among the reasoning tokens.
+    ``weights`` (layers, heads, n, n) are those among the reasoning tokens, ``step`` (n,) their steps.
     """
     n_steps = int(step.max()) + 1
     of_step = np.stack([step == index for index in range(n_steps)]) / np.bincount(step)[:, None]
@@ -85,7 +85,7 @@ def vertical_scores(weights: Weights, step: npt.NDArray[np.int64], proximity: in
 
 
 def profile_of(label: str, loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> Weights:
-    """(layers, heads, n) of a scorer, recorded in passes of ``token_budget``."""
+    """(layers, heads, n) profile of a scorer, recorded in chunks of ``token_budget`` tokens."""
     scorer = replace(plugins.load("scorer", label), token_budget=token_budget)
     profile = scorer.score(chain, loaded=loaded).profile
     if profile is None:
@@ -94,7 +94,7 @@ def profile_of(label: str, loaded: LoadedModel, chain: EncodedChain, token_budge
 
 
 def deviations(loaded: LoadedModel, chain: EncodedChain, token_budget: int | None) -> pd.DataFrame:
-    """Largest deviation of every scorer's profile, by label; of vertical scores for receiver heads.
+    """Largest deviation of every scorer's profile (of the vertical scores for receiver heads), by label.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def main() -> None:
     loaded = model_of("smollm2-135m", dtype="float32", device="cpu")
     chain = ChainEncoder(loaded.tokenizer).encode(next(c for c in example_chains() if c.chain_id == options.chain))
     columns = {}
-    for name, budget in (("one pass", None), (f"passes of {options.pieces}", options.pieces)):
+    for name, budget in (("one pass", None), (f"chunks of {options.pieces}", options.pieces)):
         columns[name] = deviations(loaded, chain, budget)
     print(f"{options.chain}: {len(chain.ids)} tokens, {chain.n_reasoning} of reasoning")
     print("largest absolute deviation, and its share of the scorer's largest value")

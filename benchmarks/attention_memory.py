@@ -1,12 +1,12 @@
-"""Peak memory and time of recording attention, beside a plain forward pass and eager attention with the whole matrices.
+"""Peak memory and time of recording attention, compared with a plain forward pass and eager attention with whole matrices.
 
 Every run is a process of its own, on a model as wide as SmolLM2-135M with 12 layers and random weights in float32, and the
-ways take turns, so that a machine that is slow for a while is slow for all. Memory is the peak of the process (VmHWM: weights,
-Python and torch included, nothing subtracted) on a CPU, and the peak of what torch allocates on an accelerator, the largest of
-the runs. Time is the least of the runs, in processor seconds on a CPU and in wall seconds on an accelerator.
+ways take turns, so that a machine that is slow for a while is slow for all of them. Memory is the largest of the runs: the peak
+of the process on a CPU (VmHWM: weights, Python and torch included, nothing subtracted), and of what torch allocates on an
+accelerator. Time is the shortest of the runs, in processor seconds on a CPU and in wall seconds on an accelerator.
 
 Plain: one scaled-dot-product forward pass. Answer: `answer_attention`. Accumulated: `accumulated_attention`, all rows. All:
-every scorer that observes the chain, in one pass. Eager: `output_attentions=True`. The key of any scorer: that scorer alone.
+every scorer that observes the chain, in one pass. Eager: `output_attentions=True`. The key of a scorer: only that scorer.
 """
 
 import json
@@ -35,16 +35,16 @@ _N_PROMPT, _N_ANSWER = 100, 20
 
 @dataclass(frozen=True)
 class Options:
-    """Memory and time of recorded attention, by the length of the chain."""
+    """Memory and time of recorded attention, by length of the chain."""
 
     tokens: tuple[int, ...] = (1024, 4096, 16384)
     """Lengths of chains."""
     ways: tuple[str, ...] = _WAYS
-    """What to run, these or keys of scorers; ratios are to the first."""
+    """What to run: these, or keys of scorers; ratios are to the first."""
     runs: int = 2
     """Turns of each way."""
     tiny: bool = False
-    """Use a tiny model: shows that the command works, not what it costs."""
+    """Use a tiny model: shows that the command works, not what recording costs."""
     device: str = "auto"
     """Of the model."""
     alone: bool = False
@@ -86,7 +86,7 @@ def way_to(way: str, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
 
 
 def does_fit(way: str, n_tokens: int, options: Options) -> bool:
-    """Tell whether the matrices of all layers, should they be held, are less than half of the memory that is available."""
+    """Tell whether the matrices of all layers, if they are held at all, take less than half of the available memory."""
     return way != "eager" or options.tiny or 12 * 9 * n_tokens**2 * 4 < _available_bytes(options.device) / 2
 
 
@@ -112,12 +112,12 @@ def _peak_bytes(loaded: LoadedModel) -> int:
         return int(torch.cuda.max_memory_allocated(loaded.device))
     peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     if peak is None:
-        raise SystemExit("/proc/self/status states no VmHWM; peak memory is measured on Linux alone")
+        raise SystemExit("/proc/self/status states no VmHWM; peak memory is measured only on Linux")
     return int(peak[1]) * 1024
 
 
 def in_own_process(options: Options, way: str, n_tokens: int) -> dict[str, float] | None:
-    """Measure one way at one length in a new process, once; None, and a line that says why, where it fails."""
+    """Measure one way at one length in a new process, once; None, and a line that says why, if it fails."""
     flags = ["--tiny" if options.tiny else "--no-tiny", "--alone"]
     command = [
         sys.executable, "-m", "benchmarks.attention_memory", "--tokens", str(n_tokens), "--ways", way, "--device",

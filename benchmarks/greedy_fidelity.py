@@ -1,9 +1,9 @@
-"""How far approximate greedy paths are from the exact one, and what they save.
+"""How far approximate greedy paths are from the exact one, and how much work they save.
 
 For each chain: Kendall's tau of the two orders, Jaccard index of the tokens kept at three keep ratios, and the distance
-between the curves of the answer's nll (mean over all deletions of the absolute difference, by the mean of the exact
-curve). Two rows say what to hold such numbers against: random tokens, which is no search at all, and the exact search
-with the model in another dtype, which is how far rounding alone moves the order.
+between the curves of the answer's nll (mean absolute difference over all deletions, divided by the mean of the exact curve).
+Two rows put such numbers in proportion: random tokens, which are not searched for at all, and the exact search with the model
+in another dtype, which shows how far rounding alone moves the order.
 """
 
 import dataclasses
@@ -30,13 +30,13 @@ class Options:
     """Approximate greedy pruning against exact."""
 
     chains: tuple[str, ...] = ("word-002-s1-short", "word-059-s0-short", "word-016-s0-short")
-    """Shipped chains to prune, by chain_id."""
+    """Chain_ids of the shipped chains to prune."""
     strategies: tuple[str, ...] = ("greedy_rounds", "random_tokens")
-    """Strategies to compare with exact greedy pruning by the answer's nll, with options."""
+    """Strategies, with options, to compare with exact greedy pruning by the answer's nll."""
     dtype: Dtype = "float32"
     """Of SmolLM2."""
     other_dtype: Dtype | None = "bfloat16"
-    """Of SmolLM2 for one more exact search, whose order is then followed in ``dtype``; None leaves it out."""
+    """Of SmolLM2 in one more exact search, whose order is then followed in ``dtype``; None = leave it out."""
     device: str = "auto"
     """Of SmolLM2."""
 

@@ -1,11 +1,11 @@
 """Exact greedy pruning against the published algorithm, batched, in the same process.
 
-The published algorithm scores every candidate of every step by a forward pass from the first token. Here it is run with
-all candidates of a step in batches without padding, logits of the answer alone, and the best of several batch sizes. It
-would take hours, so some of its batches are timed, spread over our run so that both meet the same machine, and its time is
-the sum over all steps of their tokens by the throughput at that length.
+The published algorithm scores every candidate of every step by a forward pass from the first token. Here it runs all
+candidates of a step in batches without padding, computes only the logits of the answer, and uses the best of several batch
+sizes. It would take hours, so some of its batches are timed, spread over our run so that both meet the same conditions. Its
+time is the sum, over all steps, of their tokens divided by the throughput at that length.
 
-Tokens run through the model are counted, not estimated; the counts of the first table depend on no machine.
+Tokens run through the model are counted, not estimated; the counts of the first table are the same on every machine.
 """
 
 import time
@@ -31,7 +31,7 @@ class Options:
     """Exact greedy pruning against the published algorithm: tokens and seconds."""
 
     shape: Shape = "smollm2-135m"
-    """Model to time; another than SmolLM2 has its shape and random weights."""
+    """Model to time; other models than SmolLM2 are of that shape, with random weights."""
     cases: tuple[str, ...] = ("75x70", "150x150")
     """Lengths to time: reasoning x prompt tokens."""
     dtype: Dtype = "float32"
@@ -39,19 +39,19 @@ class Options:
     device: str = "auto"
     """Of the timed model."""
     timings: int = 8
-    """Batches of the published algorithm that are timed in each case."""
+    """Number of batches of the published algorithm to time in each case."""
     counts: bool = True
-    """Count tokens at p = 150, n = 200, m = 20 first."""
+    """First count tokens at p = 150, n = 200, m = 20."""
 
 
 def reference_tokens(p: int, n: int, m: int) -> IntArray:
-    """(n,) tokens of the published algorithm at each step, k = n down to 1 tokens being left."""
+    """(n,) tokens of the published algorithm at each step, with k = n down to 1 tokens left."""
     k = np.arange(n, 0, -1)
     return k * (p + k - 1 + m)
 
 
 class Reference:
-    """Times the published algorithm by samples."""
+    """Times samples of the published algorithm."""
 
     def __init__(self, loaded: LoadedModel, chain: EncodedChain) -> None:
         self._loaded, self._chain = loaded, chain
@@ -65,7 +65,7 @@ class Reference:
         self._rates.append(self._throughput(n_left, self.budget))
 
     def seconds(self) -> FloatArray:
-        """(n,) of each step, by the throughput at the nearest lengths."""
+        """(n,) seconds of each step, by the throughput at the nearest lengths that were timed."""
         tokens = reference_tokens(len(self._chain.prompt_ids), self._chain.n_reasoning, len(self._chain.answer_ids))
         left = np.arange(self._chain.n_reasoning, 0, -1)
         order = np.argsort(self._left)
@@ -73,7 +73,7 @@ class Reference:
         return seconds
 
     def _throughput(self, n_left: int, budget: int) -> float:
-        """Tokens per second of one batch of candidates, after one that is not timed."""
+        """Tokens per second of one batch of candidates, after a batch that is not timed."""
         likelihood = FullLikelihood(self._loaded, self._chain.keep(np.arange(n_left)), token_budget=budget)
         length = len(self._chain.prompt_ids) + n_left - 1 + likelihood.n_answer
         candidates = np.arange(max(1, min(n_left, budget // length)))
@@ -89,7 +89,7 @@ def _affordable(loaded: LoadedModel) -> list[int]:
 
 
 def time_case(loaded: LoadedModel, *, n: int, p: int, timings: int) -> None:
-    """Prune one chain, time the published algorithm beside it, and print both."""
+    """Prune one chain, time samples of the published algorithm meanwhile, and print both."""
     chain = chain_of(loaded, p=p, n=n)
     m = len(chain.answer_ids)
     reference = Reference(loaded, chain)
@@ -117,7 +117,7 @@ def time_case(loaded: LoadedModel, *, n: int, p: int, timings: int) -> None:
 
 
 def print_counts(*, p: int, n: int, m: int) -> None:
-    """Count the tokens that the engine runs, with and without memory between steps."""
+    """Count the tokens that the engine runs, with and without what candidates store between steps."""
     loaded = tiny_model()
     chain = chain_of(loaded, p=p, n=n, m=m)
     tokens = int(reference_tokens(p, n, m).sum())
@@ -138,7 +138,7 @@ def print_counts(*, p: int, n: int, m: int) -> None:
 
 
 def _count(loaded: LoadedModel, chain: EncodedChain, order: IntArray, store_gib: float | None, every: int) -> int:
-    """Tokens to score every candidate of every step where the deletions are given, starting afresh ``every`` deletions."""
+    """Tokens to score every candidate of every step of a given order, starting afresh after ``every`` deletions."""
     count, kept = 0, np.arange(chain.n_reasoning)
     for first in range(0, len(order), every):
         likelihood = open_likelihood(loaded, chain.keep(kept), store_gib=store_gib)

@@ -1,4 +1,4 @@
-"""What to record of the attention in one sequence: which queries, which keys, and how they are reduced."""
+"""What to record of the attention in one sequence: which queries, which keys, and how weights are reduced."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -35,14 +35,15 @@ class Observation:
         (q,) indices of the query tokens in the sequence, ascending. An index counts all tokens of the sequence, prompt
         included, from 0; the token at reasoning position i has index len(prompt_ids) + i.
     keys
-        Consecutive indices of the k key tokens. Entropy is over all keys, whatever they are.
+        Consecutive indices of the k key tokens. Entropy is over all keys of the sequence, whatever is given here.
     weight
-        (q,) of each query, for the three sums; None = 1.
+        (q,) weight of each query in the three sums; None = 1.
     key_stop
-        (q,) ascending; a query counts for keys before this index alone, for the three sums; None = for all that it sees.
+        (q,) the last key of each query, exclusive, in the three sums: it counts only for keys whose index is lower.
+        Ascending; None = it counts for all keys that it sees.
     exclude_sink
-        The first tokens of the sequence, that many, are no keys: the rest of each row sums to 1. A learned sink is
-        none either then. 0 = as the model attends.
+        Number of tokens at the beginning of the sequence that are dropped as keys, and with them a learned sink; the rest of
+        each row is renormalised to 1. 0 = as the model attends.
     """
 
     reduction: Reduction
@@ -54,18 +55,18 @@ class Observation:
 
     def __post_init__(self) -> None:
         if self.queries.ndim != 1 or not len(self.queries) or np.any(np.diff(self.queries) <= 0):
-            raise ValueError(f"queries {self.queries} are not one or more ascending indices")
+            raise ValueError(f"queries are {self.queries}, expected one or more ascending indices")
         if self.keys.step != 1 or not len(self.keys):
-            raise ValueError(f"keys {self.keys} are not one or more consecutive indices")
+            raise ValueError(f"keys are {self.keys}, expected one or more consecutive indices")
         for name in ("weight", "key_stop"):
             of_queries = getattr(self, name)
             if of_queries is not None and of_queries.shape != self.queries.shape:
                 raise ValueError(f"{name} has shape {of_queries.shape}, expected one for each of {len(self.queries)} queries")
         if self.key_stop is not None and np.any(np.diff(self.key_stop) < 0):
-            raise ValueError("key_stop goes backwards")
+            raise ValueError(f"key_stop is {self.key_stop}, expected ascending indices")
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Equal only for observations that record the same."""
+        """Equal for two observations only if they record the same."""
         arrays = [None if array is None else array.tobytes() for array in (self.queries, self.weight, self.key_stop)]
         return (self.reduction, self.keys, self.exclude_sink, *arrays)

@@ -1,4 +1,4 @@
-"""The output projection of an attention layer: its matrix, and whether nothing stands between it and the attention."""
+"""The output projection of an attention layer: its matrix, and whether its input is what the attention gives."""
 
 from functools import partial
 from typing import Any, Final
@@ -17,12 +17,12 @@ _FEW_TOKENS: Final = 16
 
 @torch.inference_mode()
 def expect_plain_projections(loaded: LoadedModel, ids: IntArray) -> None:
-    """Run the first of some tokens, and see that every output projection gets what the attention before it gave.
+    """Run the first tokens of a sequence (T,), and check that every output projection gets what its attention gave.
 
     Raises
     ------
     ModelError
-        A layer normalises or gates it in between (BitNet, AFMoE), so that a value does not add value times projection.
+        A layer normalises or gates it in between (BitNet, AFMoE), so a value does not contribute value times projection.
     """
     handles: list[torch.utils.hooks.RemovableHandle] = []
 
@@ -58,9 +58,10 @@ def _projection_of(module: Any) -> Any:
 
 
 def output_matrix(module: Any, n_inputs: int, value: Tensor) -> Tensor:
-    """Return the (inputs, hidden) float32 matrix of a layer's output projection, however it is held.
+    """Return the (inputs, hidden) float32 matrix of a layer's output projection.
 
-    A projection that is no plain linear layer is asked for it, on the device and in the dtype of ``value``.
+    If the projection is not a plain linear layer (quantised, Conv1D), the matrix is what it makes of the unit vectors, on the
+    device and in the dtype of ``value``.
     """
     projection = _projection_of(module)
     if type(projection) is nn.Linear:

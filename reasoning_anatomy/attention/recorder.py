@@ -1,4 +1,4 @@
-"""Records observations while a model attends: weights are computed in blocks of queries, reduced, and forgotten."""
+"""Record observations while a model attends: weights are computed in blocks of queries, reduced, and dropped."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,24 +14,24 @@ from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.attention_interface import model_attention
 from reasoning_anatomy.types import IntArray
 
-_BLOCK_ELEMENTS: Final = {"cpu": 2**20, "cuda": 2**26}  # weights that are held at once
-_BLOCK_QUERIES: Final = {"cpu": 64, "cuda": 512}  # enough for a fast product; more would compute what a causal mask hides
+_BLOCK_ELEMENTS: Final = {"cpu": 2**20, "cuda": 2**26}  # weights that are computed at once
+_BLOCK_QUERIES: Final = {"cpu": 64, "cuda": 512}  # enough for a fast product; with more, more of them would be masked
 
 
 class Recorder:
-    """An attention handler that attends as the model does and records beside it.
+    """An attention handler that attends as the model does and records as well.
 
     Parameters
     ----------
     observations
         What to record.
     n_layers
-        Of the model.
+        Number of layers of the model.
 
     Attributes
     ----------
     start
-        Number of tokens of the sequence that were run before those which run now; set by whoever runs them.
+        Index in the sequence of the first token of the chunk that is run now; set by the caller.
     """
 
     def __init__(self, observations: Sequence[Observation], n_layers: int) -> None:
@@ -48,21 +48,38 @@ class Recorder:
     ) -> tuple[Tensor, None]:
         """Attend as the model does, and record.
 
+        Parameters
+        ----------
+        module
+            The attention layer.
+        query
+            (1, heads, Q, head_dim) of the Q tokens of this chunk.
+        key, value
+            (1, kv_heads, K, ...) of the tokens up to the end of this chunk, or the last K of them.
+        mask
+            (1, 1, Q, K), True or 0 if a query sees a key; None = causal.
+        options
+            Of the attention function, see `AttentionCall`.
+
+        Returns
+        -------
+        (1, Q, heads, head_dim) what the attention gives, and None in place of the weights.
+
         Raises
         ------
         ModelError
-            The layer does not say which one it is, or has another number of heads than the layers before.
+            The layer does not say which one it is, or its number of heads differs from that of earlier layers.
         """
         if getattr(module, "layer_idx", None) is None:
             raise ModelError(
-                f"{type(module).__name__} has no layer_idx, so what it attends to cannot be told from that of other layers; "
+                f"{type(module).__name__} has no layer_idx, so its attention cannot be assigned to a layer; "
                 "name scorers that record no attention: --scorers surprisal"
             )
         self._heads_by_layer[module.layer_idx] = query.shape[1]
         if len(different := sorted(set(self._heads_by_layer.values()))) > 1:
             raise ModelError(
                 f"layers of {type(module).__name__} have {', '.join(map(str, different))} heads, and attention is recorded "
-                "where all have as many; name scorers that record no attention: --scorers surprisal"
+                "only if all layers have the same number; name scorers that record no attention: --scorers surprisal"
             )
         call = AttentionCall(module, query, key, value, mask, options, self.start)
         needs_norms = any(accumulator.observation.reduction == "contribution" for accumulator in self._accumulators)
@@ -84,7 +101,7 @@ class Recorder:
 
 
 def _add_call(accumulators: Sequence[Accumulator], call: AttentionCall, *, exclude_sink: int) -> None:
-    """Add the weights of this call to accumulators that exclude the same keys, some queries and heads at a time."""
+    """Add the weights of this call to accumulators with the same ``exclude_sink``, a block of queries at a time."""
     n_elements = _BLOCK_ELEMENTS.get(call.query.device.type, 2**24)
     blocks = _blocks(accumulators, call, n_elements)
     most = call.key.shape[2] * max(map(len, blocks), default=0)  # weights of one head

@@ -1,7 +1,7 @@
 """Attention in a sequence, recorded in any reduction without ever holding a T x T matrix.
 
-The model runs as it does without us. Beside it, the weights of the queries that were asked for are computed from the same
-queries and keys, a block at a time, and reduced at once. Long sequences are run in chunks with a cache.
+The model runs as it does without us. In addition, the weights of the observed queries are computed from the same queries and
+keys, a block at a time, and reduced at once. Long sequences are run in chunks with a cache.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ LEAST_CHUNK: Final = 64
 def record(
     loaded: LoadedModel, ids: IntArray, observations: Sequence[Observation], *, token_budget: int | None = None
 ) -> list[Float32Array]:
-    """Record the attention in one sequence, in one run of the model whatever the number of observations.
+    """Record the attention in one sequence, in a single run of the model for all observations.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ def record(
         What to record.
     token_budget
         Tokens of one forward pass: a longer sequence is run in chunks with a cache, so that memory grows with T and
-        not with its square; halved when memory runs out. None takes 4096. Changes speed and memory, and numbers in the
-        last digits.
+        not with its square; halved if memory runs out. None = 4096. Changes speed and memory, and the last digits of the
+        numbers.
 
     Returns
     -------
-    One float32 array per observation, the same one for observations that are alike; see `Observation` for shapes. Weights
-    are computed in float32 whatever the model's dtype.
+    One float32 array per observation, shaped as in `Observation`; equal observations share one array. Weights are computed in
+    float32, whatever the model's dtype.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _record(loaded: LoadedModel, ids: IntArray, observations: Sequence[Observati
     if missing := recorder.missing_layers:
         raise ModelError(
             f"{loaded.id}: layer {missing[0]} of {loaded.n_layers} does not let its attention be recorded; models with "
-            "recurrent or linear-attention layers cannot be measured so; name scorers that record no attention: "
+            "recurrent or linear-attention layers cannot be recorded; name scorers that record no attention: "
             "--scorers surprisal"
         )
     recorded = {identity: result.cpu().numpy() for identity, result in zip(distinct, recorder.results(), strict=True)}

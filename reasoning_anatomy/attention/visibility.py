@@ -1,4 +1,4 @@
-"""Which keys some queries see: a few of them by query, all others alike."""
+"""Which keys some queries see: query by query for the few keys at the edge, once for all others."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ class Visibility:
     Attributes
     ----------
     keys
-        The K keys that any query sees, with those between them; one key that none sees where there is no other.
+        The K keys from the first to the last that any query sees; if no query sees any, a single key that none sees.
     edge
-        Those of ``keys`` that not all queries see, with those between them; all queries see the rest of ``keys``.
+        The E keys from the first to the last that some queries do not see; all queries see the rest of ``keys``.
     hidden
-        (R, edge) which query does not see which.
+        (R, E) whether a query does not see a key of the edge.
     """
 
     keys: slice
@@ -25,18 +25,18 @@ class Visibility:
     hidden: Tensor
 
     def hide(self, scores: Tensor) -> None:
-        """Set the scores (heads, R, K) to -inf where a query does not see a key."""
+        """Set the scores (heads, R, K) of keys that a query does not see to -inf, in place."""
         scores[:, :, self._edge].masked_fill_(self.hidden, -torch.inf)
 
     def fully_masked(self) -> Tensor | None:
-        """(R,) which queries see no key; None = all see one."""
+        """(R,) whether a query sees no key at all; None if every query sees one."""
         if self.edge != self.keys:
             return None
         masked = ~_any(~self.hidden, dim=1)
         return masked if masked.any() else None
 
     def exposure(self, rows: slice, factors: Tensor) -> Tensor:
-        """(K,) sum of the ``factors`` of those of the queries ``rows`` that see the key."""
+        """(K,) sum of the ``factors``, one for each of the queries ``rows``, over the queries that see the key."""
         exposure = factors.sum().repeat(self.n_keys)
         exposure[self._edge] = factors @ (~self.hidden[rows]).to(factors.dtype)
         return exposure
@@ -52,7 +52,7 @@ class Visibility:
 
 
 def causal_visibility(last_seen: Tensor, first_key: int) -> Visibility:
-    """Visibility of queries that see the keys from ``first_key`` to ``last_seen`` (R,), ascending."""
+    """Visibility of R queries that see the keys from ``first_key`` to their own ``last_seen`` (R,), inclusive and ascending."""
     first, last = int(last_seen[0]), int(last_seen[-1])
     if first_key > last:
         return _nothing_visible(last_seen)
@@ -63,7 +63,7 @@ def causal_visibility(last_seen: Tensor, first_key: int) -> Visibility:
 
 
 def visibility_in_mask(visible: Tensor, first_key: int) -> Visibility:
-    """Visibility of queries that see the keys from ``first_key`` where ``visible`` (R, keys)."""
+    """Visibility of R queries that see a key from ``first_key`` on if ``visible`` (R, keys) is True."""
     keys = _span(_any(visible[:, first_key:], dim=0), first_key)
     if keys is None:
         return _nothing_visible(visible)
@@ -77,11 +77,11 @@ def _nothing_visible(of_queries: Tensor) -> Visibility:
 
 
 def _span(flags: Tensor, first: int) -> slice | None:
-    """From the first to the last index of a set flag, counted from ``first``."""
+    """From the first to the last set flag of ``flags`` (n,), whose first has index ``first``; None if none is set."""
     indices = flags.nonzero()
     return slice(first + int(indices[0]), first + int(indices[-1]) + 1) if len(indices) else None
 
 
 def _any(flags: Tensor, *, dim: int) -> Tensor:
-    """Reduce flags as `Tensor.any` does, ten times as fast."""
+    """Reduce flags over ``dim`` as `Tensor.any` does, ten times as fast."""
     return flags.view(torch.uint8).amax(dim=dim).bool()

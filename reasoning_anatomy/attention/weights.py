@@ -1,4 +1,4 @@
-"""Attention weights of some queries of one layer, in float32, from what the layer hands to its attention function."""
+"""Attention weights of some queries of one layer, in float32, from what the layer passes to its attention function."""
 
 import math
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ class AttentionCall:
     module
         The attention layer.
     query, key, value
-        (1, heads, Q, head_dim) and (1, kv_heads, K, ...): rotated, and the last Q of the K keys are those of the queries.
-        A layer with a sliding window may hand over the last keys alone.
+        (1, heads, Q, head_dim) and (1, kv_heads, K, ...), after the rotation. The last Q of the K keys are those of the
+        queries' own tokens. A layer with a sliding window may pass only the last keys of the sequence.
     mask
-        (1, 1, Q, K), True or 0 where a query sees a key; None = causal.
+        (1, 1, Q, K), True or 0 if a query sees a key; None = causal.
     options
-        ``scaling``, ``softcap``, ``s_aux``, ``position_bias``, ... as the model gives them.
+        ``scaling``, ``softcap``, ``s_aux``, ``position_bias``, ... as the model passes them.
     start
-        Number of tokens before the first query.
+        Index of the first query in the sequence.
     """
 
     module: Any
@@ -46,11 +46,11 @@ class AttentionCall:
 
     @property
     def group(self) -> int:
-        """Number of heads that share the keys of one kv head."""
+        """Number of heads that share one KV head."""
         return self.query.shape[1] // self.key.shape[1]
 
     def heads_of(self, kv_heads: slice) -> slice:
-        """Heads whose queries look at the keys of ``kv_heads``."""
+        """Heads that share the KV heads ``kv_heads``."""
         return slice(kv_heads.start * self.group, kv_heads.stop * self.group)
 
     @property
@@ -65,14 +65,19 @@ class AttentionCall:
 
     @cached_property
     def _queries_by_token(self) -> Tensor:
-        """(Q, heads, head_dim): as most layers lay them out, of which single queries are read at once."""
+        """(Q, heads, head_dim): the layout of most layers, in which a query's heads are contiguous."""
         return self.query[0].transpose(0, 1).contiguous()
 
     def block(self, rows: Tensor, *, exclude_sink: int = 0) -> "QueryBlock":
-        """Return the queries ``rows`` (R,), ascending and counted from ``start``, and what they see.
+        """Return some queries of the call and what they see.
 
-        With ``exclude_sink`` the first tokens of the sequence, that many, are no keys, nor is a learned sink: the softmax
-        runs over the rest.
+        Parameters
+        ----------
+        rows
+            (R,) the queries, ascending, as indices into the Q queries.
+        exclude_sink
+            Number of tokens at the beginning of the sequence that are dropped as keys, and with them a learned sink: the
+            softmax runs over the rest.
         """
         head_dim, scaling = self.query.shape[3], self.options.get("scaling")
         queries = self._queries_by_token.index_select(0, rows).transpose(0, 1).float()
@@ -80,17 +85,18 @@ class AttentionCall:
         sinks = None if exclude_sink else self.options.get("s_aux")
         return QueryBlock(self, rows, queries, self._visibility(rows, max(0, exclude_sink - self.first_key)), sinks)
 
-    def _visibility(self, rows: Tensor, hidden: int) -> Visibility:
+    def _visibility(self, rows: Tensor, first_visible: int) -> Visibility:
         if self.mask is None:
-            return causal_visibility(rows + self.key.shape[2] - self.n_queries, hidden)
+            return causal_visibility(rows + self.key.shape[2] - self.n_queries, first_visible)
         mask = self.mask[0, 0][rows]
-        return visibility_in_mask(mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2, hidden)
+        visible = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+        return visibility_in_mask(visible, first_visible)
 
     def output_norms(self) -> Tensor:
-        """(heads, Q) Euclidean length of what each new token's value adds to the layer's output, at a weight of 1.
+        """(heads, Q) Euclidean length of what each query token's value adds to the layer's output at a weight of 1.
 
         The value times the head's part of the output projection, without its bias: ‖v W_O‖ = √(v W_O W_Oᵀ vᵀ), in float64,
-        whose digits bear the squares.
+        because squares need twice the digits.
         """
         n_heads, n_kv_heads = self.query.shape[1], self.value.shape[1]
         values = self.value[0, :, -self.n_queries :].double()
@@ -109,15 +115,15 @@ class QueryBlock:
     Attributes
     ----------
     call
-        Whose queries they are.
+        The call.
     rows
-        (R,) which they are.
+        (R,) indices into its Q queries, ascending.
     queries
-        (kv_heads, group * R, head_dim) float32, scaled.
+        (kv_heads, group * R, head_dim) float32, times the scaling of the scores.
     visibility
         Which K keys they see.
     sinks
-        (heads,) scores of the learned sinks; None = there are none.
+        (heads,) scores of the learned sinks; None if there are none.
     """
 
     call: AttentionCall
@@ -127,9 +133,9 @@ class QueryBlock:
     sinks: Tensor | None
 
     def weights(self, kv_heads: slice, out: Tensor) -> Tensor:
-        """(heads, R, K) float32 weights of those heads that share the keys of ``kv_heads``, after the softmax.
+        """(heads, R, K) float32 weights, after the softmax, of the heads that share ``kv_heads``.
 
-        They lie in ``out`` (as many or more,) float32, in place of what was there. A query that sees no key has weights of 0.
+        Written into ``out``, (at least heads * R * K,) float32. A query that sees no key has weights of 0.
         """
         heads = self.call.heads_of(kv_heads)
         scores = self._scores(kv_heads, out)
@@ -143,7 +149,7 @@ class QueryBlock:
         return weights
 
     def _scores(self, kv_heads: slice, out: Tensor) -> Tensor:
-        """(heads, R, K) before the softmax, nothing hidden yet."""
+        """(heads, R, K) scores before the softmax, of all keys whether or not a query sees them; written into ``out``."""
         call, rows, keys = self.call, self.rows, self.visibility.keys
         heads, queries = call.heads_of(kv_heads), self.queries[kv_heads]
         shape = (*queries.shape[:2], self.visibility.n_keys)

@@ -1,1 +1,1 @@
-"""What a model writes: so far, which of a few given replies it chooses."""
+"""What a model writes: so far, which of a few given replies it would give."""

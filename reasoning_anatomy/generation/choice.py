@@ -1,4 +1,4 @@
-"""Which of a few given texts a model would reply: the simplest decoding that is really constrained."""
+"""Which of a few given replies a model would give: the simplest decoding that is really constrained."""
 
 import copy
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ class Choice(NamedTuple):
     Attributes
     ----------
     number
-        Of the choice, from 0.
+        Index of the chosen reply, from 0.
     probability
-        Of it among the choices.
+        Its probability among the replies.
     line
-        One line that the model goes on with, not trusted; None where none was asked for.
+        The line with which the model continues, not trusted; None if none was asked for.
     """
 
     number: int
@@ -37,8 +37,8 @@ class Choice(NamedTuple):
 class Chooser:
     """Lets a model choose among given replies.
 
-    The replies begin with different tokens. So the first token decides: the model's probabilities of these tokens, and of no
-    others, are its probabilities of the replies under constrained decoding, exactly; after it there is one way to go on.
+    The replies begin with different tokens, so the first token decides: under constrained decoding, the model's probabilities
+    of the replies are exactly its probabilities of these tokens, renormalised; every later token is forced.
 
     Parameters
     ----------
@@ -57,22 +57,24 @@ class Chooser:
         self._loaded = loaded
         self._encoder = ChainEncoder(loaded.tokenizer, context_length=loaded.context_length)
         self._replies = [self._encode("?", choice)[1] for choice in choices]
-        same = _common_length(self._replies)
-        self._joint = self._replies[0][:same]
-        self._first = [int(reply[same]) for reply in self._replies if len(reply) > same]
+        n_common = _common_length(self._replies)
+        self._joint = self._replies[0][:n_common]
+        self._first = [int(reply[n_common]) for reply in self._replies if len(reply) > n_common]
         if len(set(self._first)) < len(choices):
-            raise ModelError(f"{loaded.id}: its tokenizer begins two of {', '.join(choices)} alike; take another model")
+            raise ModelError(
+                f"{loaded.id}: its tokenizer begins two of {', '.join(choices)} with the same token; use another model"
+            )
 
     @torch.inference_mode()
     def choose(self, prompts: Sequence[str], *, go_on: str | None = None) -> list[Choice]:
-        """Choose a reply to every prompt; what the prompts begin with in common is run once.
+        """Choose a reply to every prompt; the prefix that all prompts share is run once.
 
         Parameters
         ----------
         prompts
-            Each is one message of the user; special tokens in it are text.
+            Each is one message of the user; special tokens in it stay text.
         go_on
-            Text after the reply with which the model goes on for a line; None asks for no line.
+            Text after the reply from which the model continues for one line; None asks for no line.
 
         Raises
         ------
@@ -96,7 +98,7 @@ class Chooser:
         return Choice(best, float(probabilities[best]), line)
 
     def _line(self, ids: IntArray, cache: DynamicCache) -> str:
-        """Decode greedily to the end of the line."""
+        """Decode greedily to the end of the line, after ``ids`` (T,)."""
         tokenizer: Any = self._loaded.tokenizer
         line: list[int] = []
         text = ""
@@ -110,21 +112,21 @@ class Chooser:
         return text.strip().partition("\n")[0]
 
     def _run(self, ids: IntArray, cache: DynamicCache) -> torch.Tensor:
-        """Run ids behind what the cache holds, and return the logits after the last: (vocabulary,)."""
+        """Run ``ids`` (T,) after what the cache holds -> (vocabulary,) logits after the last."""
         model: Any = self._loaded.model
         batch = torch.tensor(ids, device=self._loaded.device)[None]
         logits: torch.Tensor = model(batch, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
         return logits[0, -1].float()
 
     def _encode(self, prompt: str, reply: str) -> tuple[IntArray, IntArray]:
-        """Ids of a prompt with the template around it, and of a reply."""
+        """Ids (p,) of a prompt with the template around it, and ids (r,) of a reply."""
         chain = ReasoningChain(chain_id="a request", question_id="-", question=prompt, reasoning=reply, answer="?")
         encoded = self._encoder.encode(chain)
         return encoded.prompt_ids, encoded.reasoning_ids
 
 
 def _common_length(sequences: Sequence[IntArray]) -> int:
-    """Length of what all begin with."""
+    """Length of the longest prefix that all sequences share."""
     shortest = min(map(len, sequences))
     stacked = np.stack([sequence[:shortest] for sequence in sequences])
     differs = np.flatnonzero((stacked != stacked[0]).any(axis=0))

@@ -1,4 +1,4 @@
-"""Nll of a chain under deletions, sharing prefixes where the model allows it."""
+"""Nll of a chain under deletions, by shared prefixes if the model allows it."""
 
 from typing import TYPE_CHECKING
 

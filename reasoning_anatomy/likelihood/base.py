@@ -1,4 +1,4 @@
-"""What every way to compute the likelihood of a chain under deletions has in common."""
+"""What all ways to compute the likelihood of a chain under deletions have in common."""
 
 from abc import ABC, abstractmethod
 
@@ -20,7 +20,7 @@ class ChainLikelihood(ABC):
     loaded
         The model.
     chain
-        Encoded for it.
+        A chain encoded for it.
     token_budget
         Tokens of one forward pass; halved whenever memory runs out.
 
@@ -29,9 +29,9 @@ class ChainLikelihood(ABC):
     kept
         (k,) positions of the reasoning tokens that are left.
     token_budget
-        As it is now.
+        Tokens of one forward pass, as reduced so far.
     token_forwards
-        Tokens that were run through the model so far.
+        Tokens that have been run through the model so far.
     """
 
     def __init__(self, loaded: LoadedModel, chain: EncodedChain, *, token_budget: int) -> None:
@@ -66,22 +66,24 @@ class ChainLikelihood(ABC):
         Raises
         ------
         MeasurementError
-            A likelihood is not a finite number, or a single candidate does not fit into memory.
+            A likelihood is not a finite number, or there is too little memory for a single candidate.
         """
 
     @abstractmethod
     def _delete(self, index: int) -> None:
-        """Delete the kept token number ``index``."""
+        """Delete ``kept[index]``."""
 
     def delete(self, position: int) -> None:
         """Delete one kept reasoning token; later positions close up."""
         index = int(np.searchsorted(self.kept, position))
         if index == len(self.kept) or self.kept[index] != position:
-            raise ValueError(f"{self._chain.chain_id}: position {position} is not there to delete")
+            raise ValueError(
+                f"{self._chain.chain_id}: position {position} is not among the {len(self.kept)} tokens that are left"
+            )
         self._delete(index)
 
     def nll(self) -> ChainNll:
-        """Of the chain as it is now."""
+        """Nll of the chain as it is now, in nats per token."""
         logp = self.token_logp()
         reasoning, answer = logp[: len(self.kept)], logp[len(self.kept) :]
         return ChainNll(-answer.mean(), -logp.mean(), -reasoning.mean() if len(reasoning) else np.nan)

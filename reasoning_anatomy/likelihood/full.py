@@ -1,4 +1,4 @@
-"""Likelihood of a chain under deletions by whole forward passes: nothing is shared, so any causal model will do."""
+"""Likelihood of a chain under deletions by whole forward passes: nothing is shared, so it works for any causal model."""
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from reasoning_anatomy.types import DeletionScores, EncodedChain, FloatArray, In
 class FullLikelihood(ChainLikelihood):
     """The likelihood of a chain under deletions, every candidate by a forward pass from the first token.
 
-    The way of the published implementation, for models that cannot share prefixes: recurrent layers, linear or
-    chunked attention, attention outside the interface of transformers. All candidates of a step have the same length,
-    so that a batch of them needs no padding.
+    As in the published implementation, for models that cannot share prefixes: recurrent layers, linear or chunked attention,
+    attention outside the interface of transformers. All candidates of a step have the same length, so a batch of them needs
+    no padding.
     """
 
     def __init__(self, loaded: LoadedModel, chain: EncodedChain, *, token_budget: int) -> None:
@@ -45,20 +45,19 @@ class FullLikelihood(ChainLikelihood):
         return np.concatenate([self._chain.prompt_ids, self._chain.reasoning_ids[kept], self._chain.answer_ids])
 
     def _token_logp(self, sequences: list[IntArray], *, reasoning: bool) -> FloatArray:
-        """(sequences, tokens) log-likelihood of the answer, and of the reasoning before it where it is asked for."""
+        """(sequences, tokens) log-likelihood of the answer, and of the reasoning before it if it is asked for."""
         length = len(sequences[0])
         n_wanted = length - self._n_prompt if reasoning else self._m
-        done: list[FloatArray] = []
-        while len(done) < len(sequences):
-            n_next = max(1, min(len(sequences) - len(done), self.token_budget // length))
-            logp = self._fitting(np.stack(sequences[len(done) : len(done) + n_next]), n_wanted)
-            done.extend(logp)
-        found = np.array(done)
-        self._expect_finite(found, "the chain" if reasoning else "the answer")
-        return found
+        rows: list[FloatArray] = []
+        while len(rows) < len(sequences):
+            n_next = max(1, min(len(sequences) - len(rows), self.token_budget // length))
+            rows.extend(self._fitting(np.stack(sequences[len(rows) : len(rows) + n_next]), n_wanted))
+        logp = np.array(rows)
+        self._expect_finite(logp, "the chain" if reasoning else "the answer")
+        return logp
 
     def _fitting(self, ids: IntArray, n_wanted: int) -> FloatArray:
-        """(sequences, n_wanted), or no row where memory does not suffice; the budget is smaller then."""
+        """(sequences, n_wanted), or no row if memory ran out; the budget is then smaller."""
         try:
             return self._forward(ids, n_wanted)
         except (RuntimeError, MemoryError) as error:
@@ -72,9 +71,10 @@ class FullLikelihood(ChainLikelihood):
 
     @torch.inference_mode()
     def _forward(self, ids: IntArray, n_wanted: int) -> FloatArray:
+        """(sequences, n_wanted) log-likelihood of the last tokens of ``ids`` (sequences, T)."""
         inputs = self._tensor(ids)
         logits = self._loaded.model(input_ids=inputs, use_cache=False, logits_to_keep=n_wanted + 1).logits[:, :-1].float()
         logp = logits.gather(2, inputs[:, -n_wanted:, None])[..., 0] - logits.logsumexp(dim=2)
         self.token_forwards += ids.size
-        found: FloatArray = logp.cpu().double().numpy()
-        return found
+        as_array: FloatArray = logp.cpu().double().numpy()
+        return as_array

@@ -18,18 +18,17 @@ def open_likelihood(
     loaded
         The model.
     chain
-        Encoded for it.
+        A chain encoded for it.
     token_budget
-        Tokens of one forward pass, halved whenever memory runs out; None takes 1024 on a CPU and 16384 on an
-        accelerator.
+        Tokens of one forward pass, halved whenever memory runs out; None = 1024 on a CPU and 16384 on an accelerator.
     store_gib
-        Memory for what candidates keep between deletions, in GiB; None takes 1 GiB on a CPU and half of what is free
-        on an accelerator.
+        Memory for the keys and values that candidates keep between deletions, in GiB; None = 1 GiB on a CPU and half of what
+        is free on an accelerator.
 
     Raises
     ------
     MeasurementError
-        A likelihood is not a finite number, or memory does not suffice for a single candidate.
+        A likelihood is not a finite number, or there is too little memory for a single candidate.
     """
     token_budget = tokens_per_pass(loaded, token_budget)
     if not shares_prefixes(loaded, len(chain.ids)):

@@ -1,4 +1,4 @@
-"""Likelihood of a chain under deletions if candidates can share what they have in common.
+"""Likelihood of a chain under deletions, for models whose candidates can share what they have in common.
 
 Deleting a token changes nothing before it, so a candidate deletion re-runs only the tokens after it. And what a candidate
 computed between its own token and a token deleted later is still valid at the next step, so its keys and values are stored and
@@ -35,8 +35,8 @@ class _Candidate:
 class SharedLikelihood(ChainLikelihood):
     """The likelihood of a chain under deletions, where nothing is computed twice that memory can hold.
 
-    For models that attend through the interface of transformers and pass nothing from token to token but by
-    attention, full or in a sliding window.
+    For models that attend through the interface of transformers and pass nothing from token to token except by attention,
+    full or in a sliding window.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Layers that keep their input alone for a backward pass, and compute the rest again when it comes to them."""
+"""Activation checkpoints: layers keep only their input for the backward pass, and compute the rest again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from reasoning_anatomy.models.change import ModelChange
 
 @dataclass(frozen=True, eq=False)
 class _Checkpointed:
-    """The forward of a layer, and what was set on the layer itself in place of its class's."""
+    """The forward of a layer, and the one that was set on the layer itself, if any, in place of its class's."""
 
     forward: Callable[..., Any]
     of_instance: Callable[..., Any] | None
@@ -45,7 +45,7 @@ def _restore(layer: Any) -> None:
 
 
 checkpointed: Final = ModelChange(_checkpoint)
-"""Context in which the layers of a model forget what they compute where gradients are recorded; threads may share the model.
+"""Context in which layers drop what they compute while gradients are recorded; threads may share the model.
 
-Numbers stay the same bit by bit. transformers has the same for models in training, where dropout is on.
+Numbers stay the same to the last bit. transformers offers the same only to models in training mode, which turns dropout on.
 """

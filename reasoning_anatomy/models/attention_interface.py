@@ -1,7 +1,7 @@
-"""One attention function inside the model, and who answers its calls.
+"""One attention function inside the model, and the handlers that answer its calls.
 
-transformers keeps attention functions in a global table and a model's choice in its configuration. Ours is put in
-once and calls whatever handler is set in the current context, so that threads can share a model.
+transformers keeps attention functions in a global table, and a model's choice among them in its configuration. Ours calls the
+handler that is set in the current context, so that threads can share a model.
 """
 
 import sys
@@ -21,10 +21,13 @@ from reasoning_anatomy.models.change import ModelChange
 
 IMPLEMENTATION: Final = "reasoning_anatomy"
 _EAGER_ONLY: Final = ("softcap", "s_aux")
-_BLOCK_ELEMENTS: Final = {"cpu": 2**22, "cuda": 2**26}  # weights that eager attention holds at once
+_BLOCK_ELEMENTS: Final = {"cpu": 2**22, "cuda": 2**26}  # weights that eager attention computes at once
 
 Handler = Callable[..., tuple[Tensor, None]]
-"""Takes module, query (1, heads, T, head_dim), key, value (1, kv_heads, T, head_dim), mask and keyword options."""
+"""Takes module, query (1, heads, Q, head_dim), key and value (1, kv_heads, K, head_dim), mask and keyword options.
+
+-> (1, Q, heads, head_dim), None.
+"""
 
 _handler: ContextVar[Handler | None] = ContextVar("reasoning_anatomy_attention", default=None)
 
@@ -36,7 +39,7 @@ def can_be_installed(model: PreTrainedModel) -> bool:
 
 @contextmanager
 def installed(model: PreTrainedModel) -> Iterator[None]:
-    """Let ``model`` attend through the handlers of `handling`; its own attention is back when the last user leaves.
+    """Let ``model`` attend through the handlers of `handling`; when the last user leaves, its own attention is restored.
 
     Without a handler it attends by `model_attention`, as usual.
 
@@ -79,10 +82,11 @@ def handling(handler: Handler) -> Iterator[None]:
 def model_attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Attend as the model does without us.
+    """Attend as the model does without us: query (1, heads, Q, head_dim) -> (1, Q, heads, head_dim).
 
-    That is scaled-dot-product attention, or, where soft-capped scores (Gemma 2) or learned sinks (gpt-oss) are beyond
-    it, the eager function of the model's own file, some queries at a time, so that memory grows with the keys alone.
+    That is scaled-dot-product attention or, for soft-capped scores (Gemma 2) and learned sinks (gpt-oss), which it does not
+    know, the eager function of the model's own file, a block of queries at a time, so that memory grows only with the number
+    of keys.
     """
     if all(options.get(name) is None for name in _EAGER_ONLY):
         return sdpa_attention_forward(module, query, key, value, mask, **options)
@@ -99,15 +103,16 @@ def _eager_function(module: Any) -> Callable[..., tuple[Tensor, Tensor]]:
     function = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if function is None:
         raise ModelError(
-            f"{type(module).__name__} caps its attention scores or gives weight to a learned sink, in a way of its own that "
-            "cannot run beside a recording; name scorers that record no attention: --scorers surprisal"
+            f"{type(module).__name__} caps its attention scores or has a learned sink, and its file has no "
+            "eager_attention_forward, without which it cannot be recorded; name scorers that record no attention: "
+            "--scorers surprisal"
         )
     eager: Callable[..., tuple[Tensor, Tensor]] = function
     return eager
 
 
 def _added_mask(query: Tensor, key: Tensor, mask: Tensor | None, rows: slice) -> Tensor:
-    """Mask of some queries as eager attention wants it: added to the scores, 0 or the lowest number."""
+    """(1, 1, R, K) mask of the queries ``rows``, as eager attention wants it: added to the scores, 0 or the lowest number."""
     if mask is not None and mask.dtype != torch.bool:
         return mask[:, :, rows]
     n_queries, n_keys = query.shape[2], key.shape[2]
@@ -123,6 +128,6 @@ def _added_mask(query: Tensor, key: Tensor, mask: Tensor | None, rows: slice) ->
 def _attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Take the arguments by the names that models may call them (AFMoE does)."""
+    """Call the handler; the parameters have the names by which some models pass them (AFMoE does)."""
     handler = _handler.get() or model_attention
     return handler(module, query, key, value, attention_mask, **options)

@@ -1,4 +1,4 @@
-"""What a model can do, and what suits the device that it is on."""
+"""What a model can do, and what suits its device."""
 
 import math
 from typing import Final
@@ -21,7 +21,7 @@ def tokens_per_pass(loaded: LoadedModel, token_budget: int | None) -> int:
 
 
 def can_share_prefixes(loaded: LoadedModel) -> bool:
-    """Tell whether a token reaches later ones by attention alone, of a kind whose keys and values sequences can share."""
+    """Tell whether a token reaches later ones only by attention, of a kind whose keys and values sequences can share."""
     layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
     return loaded.may_share and can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
 
@@ -37,7 +37,7 @@ def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:
 
 
 def longest_of_one_rotation(loaded: LoadedModel) -> float:
-    """Length up to which every pass rotates its keys alike: some models rotate by the length of the sequence."""
+    """Length up to which all passes rotate keys alike, in tokens: beyond it, some models rotate by the sequence's length."""
     config = loaded.text_config
     parameters = getattr(config, "rope_parameters", None) or {}
     kinds = [parameters, *(kind for kind in parameters.values() if isinstance(kind, dict))]
@@ -48,7 +48,7 @@ def longest_of_one_rotation(loaded: LoadedModel) -> float:
 
 
 def free_bytes(loaded: LoadedModel) -> int:
-    """Bytes that may hold what candidates keep between deletions: 1 GiB on a CPU, half of what is free on an accelerator."""
+    """Bytes for what candidates keep between deletions: 1 GiB on a CPU, half of what is free on an accelerator."""
     if loaded.device.type != "cuda":
         return _CPU_STORE_BYTES
     free, _ = torch.cuda.mem_get_info(loaded.device)

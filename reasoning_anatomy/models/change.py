@@ -1,4 +1,4 @@
-"""A change to a model that threads share: made for the first who needs it, undone when the last is through."""
+"""A change to a model that threads share: made for the first user, undone after the last."""
 
 import threading
 from collections import Counter

@@ -1,6 +1,6 @@
-"""Chain to token ids: prompt | reasoning | answer, tokenised apart and joined as ids.
+"""From chain to token ids: prompt, reasoning and answer are tokenised apart and joined as ids.
 
-Text from a chain never becomes a special token: it may spell ``<|im_end|>`` or ``</think>`` and stays text.
+Text from a chain never becomes a special token: if it spells ``<|im_end|>`` or ``</think>``, it stays text.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ class ChainEncoder:
     Parameters
     ----------
     tokenizer
-        Of the model; must be a fast one, for character offsets.
+        The model's; must be a fast one, for character offsets.
     options
         The joints between the parts.
     context_length
-        Longest sequence of the model in tokens, or None where it has no limit.
+        Longest sequence of the model in tokens; None = no limit.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class ChainEncoder:
         prompt = self._prompt(chain)
         for part, ids in (("prompt", prompt), ("reasoning", reasoning.ids), ("answer", answer)):
             if not ids:
-                raise EncodingError(f"{chain.chain_id}: the {part} gives no token with this tokenizer; it needs one at least")
+                raise EncodingError(f"{chain.chain_id}: the {part} gives no token with this tokenizer; it needs at least one")
         length = len(prompt) + len(reasoning.ids) + len(answer)
         if self.context_length is not None and length > self.context_length:
             raise EncodingError(
@@ -78,17 +78,17 @@ class ChainEncoder:
         return EncodedChain(chain, _ids(prompt), _ids(reasoning.ids), _ids(answer), _monotone(spans))
 
     def text_ids(self, text: str) -> list[int]:
-        """Encode text that is not trusted: it holds no special token; `EncodingError` where the tokenizer reads one."""
+        """Encode text that is not trusted and may hold no special token; `EncodingError` if the tokenizer reads one."""
         return list(self._untrusted(text, f"the text {text!r}").ids)
 
     def tag_ids(self, tag: str) -> list[int]:
-        """Encode a tag such as ``</think>``: the token that is this tag, where the tokenizer has one, else its characters."""
-        one = [token_id for token_id, content in self._markers.items() if content == tag]
-        return one or self.text_ids(tag)
+        """Encode a tag such as ``</think>``: the token that is this tag if the tokenizer has one, else its characters."""
+        marker = [token_id for token_id, content in self._markers.items() if content == tag]
+        return marker or self.text_ids(tag)
 
     @cached_property
     def template_digest(self) -> str:
-        """Digest of all text that is put around a chain."""
+        """Digest of all text that the template and the options put around a chain."""
         parts = [self._render(question=_QUESTION, system=None), self._end_of_turn, repr(self.options)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -132,7 +132,7 @@ class ChainEncoder:
 
     @cached_property
     def _beginning(self) -> list[int]:
-        """What the tokenizer itself puts before any text, such as BOS; a chat template brings its own."""
+        """Ids that the tokenizer itself puts before any text, such as BOS; a chat template brings its own."""
         if self.tokenizer.chat_template is not None:
             return []
         whole: list[int] = self.tokenizer(_QUESTION)["input_ids"]
@@ -141,7 +141,7 @@ class ChainEncoder:
         return whole[: next(start for start in starts if whole[start : start + len(text)] == text)]
 
     def _trusted(self, text: str) -> list[int]:
-        """Encode text in which special tokens mean themselves."""
+        """Encode text whose special tokens are meant as such."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
@@ -167,7 +167,7 @@ class ChainEncoder:
 
     @cached_property
     def _text_tokenizer(self) -> Tokenizer:
-        """Build a copy of the tokenizer that reads every marker as characters, and whose offsets hold the white space."""
+        """Build a copy of the tokenizer that reads every marker as characters, and whose offsets include white space."""
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for token in state["added_tokens"]:
             token["special"] = token["id"] in self._markers
@@ -195,7 +195,7 @@ def _segments(rendered: str, texts: dict[str, str]) -> list[tuple[str, bool]]:
 
 
 def _monotone(spans: IntArray) -> IntArray:
-    """Offsets whose starts and ends never decrease (byte fallback may step back inside a split character)."""
+    """(n, 2) offsets whose starts and ends never decrease (byte fallback may step back inside a split character)."""
     return np.maximum.accumulate(spans, axis=0) if len(spans) else spans
 
 

@@ -1,4 +1,4 @@
-"""A causal language model ready to be measured: hub id, local folder, GGUF file, or the bundled SmolLM2."""
+"""A causal language model, ready to be measured: from a hub id, a local folder, a GGUF file, or the bundled SmolLM2."""
 
 import gc
 import hashlib
@@ -30,13 +30,13 @@ class LoadedModel:
     model
         In evaluation mode; its parameters are never changed or cast.
     tokenizer
-        Its own.
+        The model's own.
     id
-        What the user called it.
+        The name by which the user asked for it.
     quantization
         ``"4bit"``, ``"8bit"`` or None.
     may_share
-        Whether sequences may share what they have in common; False where this was seen to change likelihoods.
+        Whether sequences may share prefixes; False if a check found that this changes likelihoods.
     """
 
     model: PreTrainedModel
@@ -67,7 +67,7 @@ class LoadedModel:
 
     @property
     def context_length(self) -> int | None:
-        """Longest sequence in tokens, where the configuration states one."""
+        """Longest sequence in tokens; None if the configuration states none."""
         length = getattr(self.text_config, "max_position_embeddings", None)
         return None if length is None else int(length)
 
@@ -93,7 +93,7 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
     Raises
     ------
     ModelError
-        The model is not there or cannot be loaded so; the message says what to do.
+        There is no such model, or it cannot be loaded in this way; the message says what to do.
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     tokenizer = load_tokenizer(spec)
@@ -114,10 +114,10 @@ def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
 
 
 def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
-    """Folder or hub id, and the options that say which of its files are meant."""
+    """Folder or hub id, and the options that say which of its files to read."""
     folder, gguf_file = _locate(spec.id)
     if gguf_file and spec.quantize:
-        raise ModelError(f"{spec.id}: is a GGUF file, which bitsandbytes cannot quantise again; leave out --quantize")
+        raise ModelError(f"{spec.id}: is a GGUF file, which bitsandbytes cannot quantise; leave out --quantize")
     options: dict[str, Any] = {"revision": spec.revision, "trust_remote_code": spec.trust_remote_code}
     return folder, options | ({"gguf_file": gguf_file} if gguf_file else {})
 
@@ -135,7 +135,7 @@ def _as_model_error(spec: ModelSpec) -> Iterator[None]:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Hold the garbage collector: a GGUF file becomes millions of small objects, which it would visit again and again."""
+    """Stop the garbage collector: a GGUF file becomes millions of small objects, which it would visit again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -146,7 +146,7 @@ def _without_collector() -> Iterator[None]:
 
 
 def _locate(model_id: str) -> tuple[str, str | None]:
-    """Folder or hub id, and the name of the GGUF file where it is one."""
+    """Folder or hub id, and the name of the GGUF file if it is one."""
     if model_id == BUNDLED:
         package = importlib.util.find_spec(_BUNDLED_PACKAGE)
         if package is None or package.origin is None:
@@ -155,14 +155,14 @@ def _locate(model_id: str) -> tuple[str, str | None]:
     path = Path(model_id)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise ModelError(f"{model_id}: there is no such GGUF file")
+            raise ModelError(f"{model_id}: no such GGUF file; check the path")
         return str(path.parent), path.name
     if path.is_dir() and not (path / "config.json").is_file():
         raise ModelError(
-            f"{model_id}: is a folder without config.json; give a folder that save_pretrained wrote, or a .gguf file"
+            f"{model_id}: the folder has no config.json; give a folder that save_pretrained wrote, or a .gguf file"
         )
     if not path.exists() and (path.is_absolute() or model_id.startswith(".") or model_id.count("/") > 1):
-        raise ModelError(f"{model_id}: there is no such folder")
+        raise ModelError(f"{model_id}: no such folder; check the path, or give a hub id (owner/name)")
     return model_id, None
 
 
@@ -184,7 +184,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ModelError(f"device {name!r}: is none; give auto, cpu, cuda or cuda:N") from None
+        raise ModelError(f"device {name!r}: torch knows no such device; give auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; give another or cpu")
     return device

@@ -1,4 +1,4 @@
-"""What is done where memory runs out."""
+"""What is done if memory runs out."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from reasoning_anatomy.errors import MeasurementError
 Result = TypeVar("Result")
 
 OUT_OF_MEMORY: Final = (
-    "memory does not suffice for a single forward pass; hold the model smaller (--dtype bfloat16, --quantize 4bit), measure "
+    "there is too little memory for a single forward pass; make the model smaller (--dtype bfloat16, --quantize 4bit), measure "
     "fewer chains at a time (--workers 1), or leave the chain out"
 )
 _SAID_BY_TORCH: Final = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED", "bad_alloc")
@@ -24,7 +24,7 @@ def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
 
 
 def release_memory() -> None:
-    """Give back what torch holds of an accelerator's memory without using it."""
+    """Free the memory of an accelerator that torch holds and does not use."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -46,7 +46,7 @@ def with_smaller_chunks_on_oom(compute: Callable[[int], Result], n_tokens: int, 
 
 @contextmanager
 def naming_chain(chain_id: str) -> Iterator[None]:
-    """Raise `MeasurementError` of the chain where memory runs out, so that it fails and the others go on."""
+    """Raise `MeasurementError` for the chain if memory runs out, so that only this chain fails."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -60,7 +60,7 @@ def of_reasoning_logits(
     read
         From logits (rows, vocabulary) in float32 to (rows,).
     token_budget
-        Tokens of one forward pass; None takes what suits the device.
+        Tokens of one forward pass; None = what suits the device.
     """
     n_tokens = len(chain.prompt_ids) + chain.n_reasoning - 1
     is_chunked = shares_prefixes(loaded, len(chain.ids))
@@ -102,13 +102,13 @@ def by_layer(
     ids
         (T,) the sequence.
     read
-        Called once a layer, in float32; what it returns is collected.
+        Called once per layer, with tensors in float32.
     first_position
-        Of the first token.
+        Position id of the first token.
 
     Returns
     -------
-    One entry per layer, in order.
+    What ``read`` returned, one entry per layer, in order.
 
     Raises
     ------
@@ -120,37 +120,39 @@ def by_layer(
     position_ids = torch.arange(first_position, first_position + len(ids), device=loaded.device)[None]
     with installed(loaded.model), handling(reader.attend):
         loaded.model(input_ids=inputs, position_ids=position_ids, use_cache=False, logits_to_keep=1)
-    if sorted(reader.found) != list(range(loaded.n_layers)):
+    if sorted(reader.results) != list(range(loaded.n_layers)):
         raise ModelError(
-            f"{loaded.id}: only {len(reader.found)} of {loaded.n_layers} layers have keys; models with recurrent or "
-            "linear-attention layers cannot be scored so"
+            f"{loaded.id}: only {len(reader.results)} of {loaded.n_layers} layers have keys; models with recurrent or "
+            "linear-attention layers have no score by this scorer"
         )
-    return [reader.found[layer] for layer in range(loaded.n_layers)]
+    return [reader.results[layer] for layer in range(loaded.n_layers)]
 
 
 def by_key_head(loaded: LoadedModel, chain: EncodedChain, read: Callable[[LayerInput], Tensor]) -> FloatArray:
-    """Read a value of every reasoning token from each layer and KV head, once prompt and reasoning are in the cache.
+    """Read a value of every reasoning token from each layer and KV head, of a pass over prompt and reasoning.
 
-    ``read`` gives (kv_heads, T) for the T tokens of prompt and reasoning. -> (layers, kv_heads, n).
+    ``read`` returns (kv_heads, T) for the T tokens of prompt and reasoning. -> (layers, kv_heads, n).
     """
     context = chain.ids[: len(chain.prompt_ids) + chain.n_reasoning]
-    found = [values[:, len(chain.prompt_ids) :] for values in by_layer(loaded, context, read)]
-    if len({values.shape for values in found}) > 1:
-        raise ModelError(f"{loaded.id}: its layers differ in their number of KV heads, which one table cannot hold")
-    return torch.stack(found).cpu().numpy().astype(np.float64)
+    of_layers = [values[:, len(chain.prompt_ids) :] for values in by_layer(loaded, context, read)]
+    if len({values.shape for values in of_layers}) > 1:
+        raise ModelError(
+            f"{loaded.id}: its layers differ in their number of KV heads, so their values do not fit into one array"
+        )
+    return torch.stack(of_layers).cpu().numpy().astype(np.float64)
 
 
 @dataclass(eq=False)
 class _Reader(Generic[Result]):
     read: Callable[[LayerInput], Result]
-    found: dict[int, Result] = field(default_factory=dict)
+    results: dict[int, Result] = field(default_factory=dict)
 
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> tuple[Tensor, None]:
-        """Attend as usual and read what enters this layer."""
+        """Attend as usual, query (1, heads, T, head_dim) -> (1, T, heads, head_dim), and read what enters this layer."""
         scaling = options.get("scaling")
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         entering = LayerInput(module, query[0].float(), key[0].float(), value[0].float(), scaling)
-        self.found[module.layer_idx] = self.read(entering)
+        self.results[module.layer_idx] = self.read(entering)
         return model_attention(module, query, key, value, mask, **options)

@@ -11,14 +11,14 @@ from transformers import modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
 _gguf: Final[Any] = modeling_gguf_pytorch_utils
-_loading: Final = threading.Lock()  # the settings are global: two loads at a time would restore each other's
+_loading: Final = threading.Lock()  # the settings are global: of two loads at a time, one would restore what the other set
 
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Hold back the bars that would stand between ours; warnings and errors still come, and the user's settings come back.
+    """Hold back the bars that would stand between ours; warnings still come, and the user's settings are restored.
 
-    ``HF_HUB_DISABLE_PROGRESS_BARS=0`` in the environment asks for the bars and is heeded.
+    ``HF_HUB_DISABLE_PROGRESS_BARS=0`` in the environment keeps the bars.
     """
     if constants.HF_HUB_DISABLE_PROGRESS_BARS is False:
         yield

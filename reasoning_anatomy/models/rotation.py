@@ -1,4 +1,4 @@
-"""The rotary position embedding of a model, undone and averaged by the model's own code."""
+"""The rotary position embedding of a model, undone and averaged with the model's own code."""
 
 import inspect
 import sys
@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.capabilities import longest_of_one_rotation
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.models.passes import LayerInput, by_layer
+from reasoning_anatomy.models.passes import by_layer
 
 _PROBE_TOKENS: Final = 8
-_PROBE_PLACES: Final = tuple(range(start, start + _PROBE_TOKENS) for start in (0, 19))
+_PROBE_POSITIONS: Final = tuple(range(start, start + _PROBE_TOKENS) for start in (0, 19))
 _FUNCTION: Final = "apply_rotary_pos_emb"
 _TOLERANCE: Final = 1e-2
 _HALF_PRECISION_TOLERANCE: Final = 0.2
@@ -29,15 +29,15 @@ _checked: Final["WeakKeyDictionary[PreTrainedModel, Rotation]"] = WeakKeyDiction
 class Rotation:
     """How a model rotates queries and keys by position.
 
-    The functions of the model that give cosines and sines and that apply them are called as they are; the mean of
-    rotations is the same function of the mean cosines and sines, because it is linear in them.
+    Cosines and sines come from the model's own module and are applied by the model's own function. That function is linear in
+    them, so the mean of several rotations is the function of the mean cosines and sines.
 
     Attributes
     ----------
     embedding
-        Module that gives cosines and sines.
+        Module that computes cosines and sines.
     in_halves
-        Whether it gives them once for the two halves of the dimensions.
+        Whether it computes them for half of the rotated dimensions, each of which serves two.
     unrotated
         Layers that do not rotate.
     """
@@ -47,19 +47,19 @@ class Rotation:
     unrotated: frozenset[int]
 
     def undo(self, module: Any, states: Tensor, positions: range) -> Tensor:
-        """(heads, T, d) states of a layer at T positions, as they were before their rotation."""
+        """(heads, T, head_dim) states of a layer at T positions, as they were before their rotation."""
         if module.layer_idx in self.unrotated:
             return states
         cosines, sines = self._waves(module, states, positions)
-        stretch = (cosines**2 + sines**2).mean()  # some models scale what they rotate
-        return self._turned(module, states, cosines, -sines) / stretch
+        stretch = (cosines**2 + sines**2).mean()  # some models also scale what they rotate
+        return self._rotate(module, states, cosines, -sines) / stretch
 
     def apply_mean(self, module: Any, states: Tensor, positions: range) -> Tensor:
-        """(heads, T, d) states of a layer before their rotation, rotated by the mean over ``positions``."""
+        """(heads, T, head_dim) states of a layer before their rotation, rotated by the mean over ``positions``."""
         if module.layer_idx in self.unrotated:
             return states
         cosines, sines = self._waves(module, states, positions)
-        return self._turned(module, states, cosines.mean(dim=1, keepdim=True), sines.mean(dim=1, keepdim=True))
+        return self._rotate(module, states, cosines.mean(dim=1, keepdim=True), sines.mean(dim=1, keepdim=True))
 
     def _waves(self, module: Any, states: Tensor, positions: range) -> tuple[Tensor, Tensor]:
         """(1, T, rotated dimensions) cosines and sines of a layer, in float32."""
@@ -70,27 +70,30 @@ class Rotation:
         cosines, sines = self.embedding(states, position_ids, **layer_type)
         return cosines, sines
 
-    def _turned(self, module: Any, states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-        """Apply the model's own function to the dimensions that it rotates."""
+    def _rotate(self, module: Any, states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        """(heads, T, head_dim) states rotated by the model's own function, in the dimensions that it rotates.
+
+        Cosines and sines are (1, T or 1, rotated dimensions), half as many in the last axis if ``in_halves``.
+        """
         apply: Callable[..., tuple[Tensor, Tensor]] = vars(sys.modules[type(module).__module__])[_FUNCTION]
         n_rotated = cosines.shape[-1] * (2 if self.in_halves else 1)
-        rotated = states[None, ..., :n_rotated]
-        turned, _ = apply(rotated, rotated, cosines, sines)
-        return torch.cat([turned[0], states[..., n_rotated:]], dim=-1)
+        unrotated = states[None, ..., :n_rotated]
+        rotated, _ = apply(unrotated, unrotated, cosines, sines)
+        return torch.cat([rotated[0], states[..., n_rotated:]], dim=-1)
 
 
 def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
-    """Find how a model rotates, and check it on the model, once.
+    """Find out how a model rotates, and check it on the model, once per model.
 
-    A few tokens are run at two places. What attention gets before the rotation is the same at both, so the rotation is
-    known if undoing it gives the same twice.
+    A few tokens are run twice, at different positions. Before the rotation their queries are the same, so the rotation is
+    known if undoing it gives the same queries both times.
 
     Parameters
     ----------
     loaded
         The model.
     n_positions
-        Positions that are going to be asked for.
+        Number of positions that will be asked for.
 
     Raises
     ------
@@ -100,9 +103,9 @@ def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
     decoder: Any = loaded.model.get_decoder()  # type: ignore[no-untyped-call]
     embedding = getattr(decoder, "rotary_emb", None)
     if embedding is None:
-        raise _refusal(loaded, "has no rotary position embedding, so what its next queries look like is not known")
+        raise _refusal(loaded, "has no rotary position embedding, so its next queries cannot be predicted")
     if n_positions > longest_of_one_rotation(loaded):
-        raise _refusal(loaded, f"rotates otherwise beyond {longest_of_one_rotation(loaded):.0f} of {n_positions} positions")
+        raise _refusal(loaded, f"rotates differently beyond {longest_of_one_rotation(loaded):.0f} of {n_positions} positions")
     if loaded.model not in _checked:
         _checked[loaded.model] = _check(loaded, embedding)
     return _checked[loaded.model]
@@ -110,34 +113,34 @@ def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
 
 def _check(loaded: LoadedModel, embedding: Any) -> Rotation:
     ids = np.arange(_PROBE_TOKENS) % 7 + 1
-    first, shifted = (by_layer(loaded, ids, _module_and_query, first_position=place.start) for place in _PROBE_PLACES)
+    first, shifted = (
+        by_layer(loaded, ids, lambda layer: (layer.module, layer.query), first_position=positions.start)
+        for positions in _PROBE_POSITIONS
+    )
     tolerance = _TOLERANCE if loaded.model.dtype.itemsize >= 4 else _HALF_PRECISION_TOLERANCE
-    moved = [
-        (module, here, there)
-        for (module, here), (_, there) in zip(first, shifted, strict=True)
-        if _difference(here, there) > tolerance
+    rotating = [
+        (module, [query, again])
+        for (module, query), (_, again) in zip(first, shifted, strict=True)
+        if _difference(query, again) > tolerance
     ]
-    unrotated = frozenset(range(len(first))) - {module.layer_idx for module, _, _ in moved}
+    unrotated = frozenset(range(len(first))) - {module.layer_idx for module, _ in rotating}
     for in_halves in (False, True):
         rotation = Rotation(embedding, in_halves, unrotated)
-        if all(_is_undone(rotation, *layer, tolerance=tolerance) for layer in moved):
+        if all(_is_undone(rotation, module, queries, tolerance=tolerance) for module, queries in rotating):
             return rotation
-    raise _refusal(loaded, "places its queries in a way that this version cannot undo")
+    raise _refusal(loaded, "rotates its queries in a way that this version cannot undo")
 
 
 def _refusal(loaded: LoadedModel, reason: str) -> ModelError:
     return ModelError(f"{loaded.id}: {type(loaded.model).__name__} {reason}; leave the scorer expected_attention out")
 
 
-def _module_and_query(layer: LayerInput) -> tuple[Any, Tensor]:
-    return layer.module, layer.query
-
-
-def _is_undone(rotation: Rotation, module: Any, here: Tensor, there: Tensor, *, tolerance: float) -> bool:
+def _is_undone(rotation: Rotation, module: Any, queries: list[Tensor], *, tolerance: float) -> bool:
+    """Tell whether the queries (heads, T, head_dim) at both probes are the same once the rotation is undone."""
     if _FUNCTION not in vars(sys.modules[type(module).__module__]):
         return False
     try:
-        undone = [rotation.undo(module, query, place) for query, place in zip((here, there), _PROBE_PLACES, strict=True)]
+        undone = [rotation.undo(module, query, at) for query, at in zip(queries, _PROBE_POSITIONS, strict=True)]
     except RuntimeError:  # the dimensions do not fit together
         return False
     return _difference(*undone) <= tolerance

@@ -1,4 +1,4 @@
-"""Prune a chain, then prune it again where the address space ends 20 MB higher; print both budgets and whether orders agree."""
+"""Prune a chain, then again with 20 MB of address space left; print both budgets and whether the orders agree."""
 
 import os
 import resource

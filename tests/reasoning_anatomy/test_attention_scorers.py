@@ -431,7 +431,7 @@ def test_a_stopped_run_goes_on_with_the_heads_that_it_had(tiny, texts, fit_run, 
     assert (stopped.folder / "tokens.parquet").read_bytes() == (whole.folder / "tokens.parquet").read_bytes()
     fit = stopped.fit(FITTED)
     assert (len(fit.by_question), fit.n_chains, list(fit.left_out)) == (2, 3, [texts[1].chain_id])
-    assert fit.left_out[texts[1].chain_id].startswith("memory does not suffice")
+    assert fit.left_out[texts[1].chain_id].startswith("there is too little memory")
 
 
 def test_passes_of_another_length_do_not_change_the_heads_of_a_run(texts, fit_run, monkeypatch):

@@ -1,4 +1,4 @@
-"""Constrained choice: the same as scoring every reply by a plain pass, whatever is shared."""
+"""Constrained choice: the same as scoring every reply by a plain pass, whatever prefix is shared."""
 
 from collections.abc import Callable
 from functools import cache
@@ -35,7 +35,7 @@ def encoded(loaded: LoadedModel, prompt: str, reply: str) -> tuple[np.ndarray, n
 
 
 def constrained(loaded: LoadedModel, prompt: str) -> np.ndarray:
-    """Probabilities of the replies where each step is renormalised over the tokens that some reply goes on with."""
+    """Probabilities of the replies if each step is renormalised over the tokens with which some reply continues."""
     replies = [encoded(loaded, prompt, reply)[1].tolist() for reply in REPLIES]
     found = []
     for reply in replies:
@@ -65,7 +65,7 @@ def test_sharing_a_beginning_changes_nothing(family: str, make_random_model: Cal
     ids = [np.array([1, 5, 9, 7, 3, 3, 8, 11, 40, 12, last]) for last in (13, 14)]  # longer than the sliding windows
 
     class Raw(Chooser):
-        """Takes ids where a chooser takes text: these models have no tokenizer."""
+        """Takes ids in place of text: these models have no tokenizer."""
 
         def __init__(self) -> None:
             self._loaded = LoadedModel(model, None, family)
@@ -105,18 +105,18 @@ def test_a_prompt_that_spells_a_special_token_stays_text(tiny: LoadedModel) -> N
     assert ids.count(marker) == plain.count(marker)
 
 
-def test_replies_that_begin_alike_are_told_apart_after_it(tiny: LoadedModel) -> None:
+def test_replies_with_a_common_beginning_are_distinguished_after_it(tiny: LoadedModel) -> None:
     chooser = Chooser(tiny, ("the cat", "the dog"))
     (choice,) = chooser.choose([PROMPTS[0]])
     assert 0.5 <= choice.probability <= 1
     assert len(chooser._joint) >= 1
 
 
-def test_replies_that_cannot_be_told_apart_are_refused(tiny: LoadedModel) -> None:
-    with pytest.raises(ModelError, match="its tokenizer begins two of yes, yes, no alike; take another model"):
+def test_replies_that_cannot_be_distinguished_are_refused(tiny: LoadedModel) -> None:
+    with pytest.raises(ModelError, match="its tokenizer begins two of yes, yes, no with the same token; use another model"):
         Chooser(tiny, ("yes", "yes", "no"))
 
 
-def test_a_prompt_beyond_the_context_is_told(tiny: LoadedModel) -> None:
+def test_a_prompt_beyond_the_context_is_refused(tiny: LoadedModel) -> None:
     with pytest.raises(EncodingError, match=r"a request: has .* tokens, but the model's context holds 512"):
         Chooser(tiny, REPLIES).choose(["word " * 600])

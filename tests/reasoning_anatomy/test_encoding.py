@@ -345,7 +345,7 @@ def test_a_chain_longer_than_the_context_is_refused_with_both_lengths(chatty: Pr
 
 def test_reasoning_that_gives_no_token_is_refused() -> None:
     backend = byte_fallback(normalizer=normalizers.Replace("\u200b", ""))
-    with pytest.raises(EncodingError, match="c: the reasoning gives no token with this tokenizer; it needs one at least"):
+    with pytest.raises(EncodingError, match="c: the reasoning gives no token with this tokenizer; it needs at least one"):
         ChainEncoder(wrapped(backend)).encode(chain(reasoning="\u200b"))
 
 

@@ -296,7 +296,7 @@ def test_position_that_is_gone_cannot_be_deleted_again(make_random_model, make_r
     likelihood = ENGINES[engine](make_random_model("llama"), make_random_chain(4, 8, 3))
     likelihood.delete(5)
     for position in (5, 8, -1):
-        with pytest.raises(ValueError, match=f"random: position {position} is not there to delete"):
+        with pytest.raises(ValueError, match=f"random: position {position} is not among the 7 tokens that are left"):
             likelihood.delete(position)
 
 
@@ -319,7 +319,7 @@ def test_prefix_sharing_changes_no_likelihood_by_more_than_rounding(make_random_
     assert largest_likelihood_change(make_random_model(family), make_random_chain(5, 12, 3)) < 1e-4
 
 
-def test_model_whose_attention_differs_is_told_before_it_is_pruned(make_random_model, make_random_chain):
+def test_model_whose_attention_differs_is_noticed_before_it_is_pruned(make_random_model, make_random_chain):
     loaded = make_random_model("llama")
     hook = loaded.model.model.layers[0].self_attn.register_forward_hook(_mix_tokens)
     try:
@@ -367,7 +367,7 @@ def test_models_that_cannot_share_prefixes_are_pruned_by_whole_passes(make_rando
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_models_that_attend_alone_share_prefixes(make_random_model, family):
+def test_models_that_only_attend_share_prefixes(make_random_model, family):
     assert shares_prefixes(make_random_model(family), 100)
 
 

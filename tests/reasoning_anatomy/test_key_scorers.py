@@ -230,7 +230,7 @@ def test_a_rotation_of_its_own_is_refused(make_random_chain):
         return truth(x, position_ids * (2 if len(calls) <= 2 else 1))
 
     decoder.rotary_emb.forward = twice_at_first
-    with pytest.raises(ModelError, match="places its queries in a way that this version cannot undo"):
+    with pytest.raises(ModelError, match="rotates its queries in a way that this version cannot undo"):
         ExpectedAttention().score(make_random_chain(P, N, 3), loaded=LoadedModel(model, None, "own"))
 
 

@@ -150,7 +150,7 @@ def test_quantised_model_is_pruned_as_by_whole_passes(tiny_model_folder, example
     np.testing.assert_allclose(path.nll_answer, whole.nll_answer, atol=tolerance)
 
 
-def test_digest_tells_checkpoints_apart(tiny_model_folder):
+def test_digests_of_checkpoints_differ(tiny_model_folder):
     loaded = load_model(str(tiny_model_folder))
     before = loaded.weights_digest()
     assert before == load_model(str(tiny_model_folder)).weights_digest()
@@ -163,8 +163,8 @@ def test_digest_tells_checkpoints_apart(tiny_model_folder):
     ("spec", "message"),
     [
         (ModelSpec("smollm2-135m", quantize="4bit"), "GGUF file, which bitsandbytes cannot quantise"),
-        (ModelSpec("/nowhere/model.gguf"), "/nowhere/model.gguf: there is no such GGUF file"),
-        (ModelSpec("/nowhere/model"), "/nowhere/model: there is no such folder"),
+        (ModelSpec("/nowhere/model.gguf"), "/nowhere/model.gguf: no such GGUF file"),
+        (ModelSpec("/nowhere/model"), "/nowhere/model: no such folder"),
         (ModelSpec("nobody/no-such-model-at-all"), r"nobody/no-such-model-at-all: cannot be loaded .* give a local folder"),
         (ModelSpec(device="toaster"), "device 'toaster'"),
         (ModelSpec(device="cuda:99"), "device 'cuda:99'"),
@@ -177,11 +177,11 @@ def test_model_that_cannot_be_loaded_is_named_with_the_reason(monkeypatch, spec,
 
 
 def test_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"without config\.json"):
+    with pytest.raises(ModelError, match=r"has no config\.json"):
         load_model(str(tmp_path))
 
 
-def test_file_that_is_no_gguf_is_named(tmp_path):
+def test_file_that_is_not_gguf_is_named(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"model\.gguf: cannot be loaded"):
         load_model(str(tmp_path / "model.gguf"))

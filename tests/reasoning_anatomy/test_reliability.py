@@ -209,7 +209,7 @@ def test_budget_is_halved_where_memory_runs_out_and_recorded(make_room_for, make
 
 
 def test_chain_whose_smallest_pass_does_not_fit_is_counted_as_failed(make_room_for, make_random_chain):
-    with pytest.raises(MeasurementError, match="random: memory does not suffice for a single forward pass"):
+    with pytest.raises(MeasurementError, match="random: there is too little memory for a single forward pass"):
         Greedy().prune(make_random_chain(4, 12, 3), loaded=make_room_for(6))
 
 
