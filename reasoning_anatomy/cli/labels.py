@@ -37,7 +37,7 @@ app.command(labels_app, name="annotations", help="Labels of people: sheets to fi
 def export_labels(
     run: RunArgument,
     to: Annotated[Path, arg(help="sheet.csv for a spreadsheet program, tasks.json for Label Studio.")],
-    annotator: Annotated[str | None, arg(help="Whose labels to suggest; the first of the run if left out.")] = None,
+    annotator: Annotated[str | None, arg(help="Whose labels to suggest; the first of the run where left out.")] = None,
     replace: Annotated[bool, arg(help="Replace the files that are there.")] = False,
 ) -> None:
     """Write the units of a run for people to label."""
@@ -55,7 +55,7 @@ def import_labels(
     name: Annotated[str, arg(name="as", help="Name of these labels.")],
     partial: Annotated[bool, arg(help="Accept units without a category.")] = False,
     replace: Annotated[bool, arg(help="Replace labels of this name.")] = False,
-    completed_by: Annotated[int | None, arg(help="Id of the annotator in Label Studio, if there are several.")] = None,
+    completed_by: Annotated[int | None, arg(help="Id of the annotator in Label Studio, where there are several.")] = None,
 ) -> None:
     """Read labels of people, check them, and write them into a run."""
     from annotations import human
