@@ -23,8 +23,11 @@ from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import Annotation
 
 if TYPE_CHECKING:
+    import httpx
+
     from annotations._llm.endpoint import ChatEndpoint
     from reasoning_anatomy.generation.choice import Choice, Chooser
+    from reasoning_anatomy.models.loading import Dtype, Quantization
 
 _BUNDLED: Final = "smollm2-135m"
 _REASON: Final = " because"
@@ -161,7 +164,9 @@ class Llm:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ask_one(self, request: Request, endpoint: "ChatEndpoint", client: Any, cache: Cache) -> dict[int, LabelledUnit]:
+    def _ask_one(
+        self, request: Request, endpoint: "ChatEndpoint", client: "httpx.Client", cache: Cache
+    ) -> dict[int, LabelledUnit]:
         """Ask for the units of one request, and again for units without a valid label."""
         form = schema(justify=self.justify)
         asked: dict[str, Any] = {"url": self.url, "model": self.model, "temperature": self.temperature, "schema": form}
@@ -254,7 +259,9 @@ def _endpoint(options: Llm) -> "ChatEndpoint":
 
 
 @lru_cache(maxsize=1)
-def _chooser(model: str, dtype: Any, device: str, quantize: Any, revision: str | None) -> "tuple[Chooser, str]":
+def _chooser(
+    model: str, dtype: "Dtype", device: str, quantize: "Quantization | None", revision: str | None
+) -> "tuple[Chooser, str]":
     """Load a local model once; return it with the digest of its weights."""
     from reasoning_anatomy.generation.choice import Chooser
     from reasoning_anatomy.models.loading import ModelSpec, load_model

@@ -26,7 +26,7 @@ def has_model() -> bool:
 
 @pytest.fixture(scope="session")
 def annotator() -> str:
-    """The default annotator where an English model is installed, else the one that needs none."""
+    """The default annotator if an English model is installed, else its variant that needs none."""
     return "rules" if has_model() else "rules:model=blank"
 
 

@@ -93,7 +93,7 @@ def test_the_gold_file_is_read_by_the_agreement_command(run: Run, tmp_path: Path
         (["anna", "bert"], "cleo", "already has labels named 'cleo'; choose another name, or replace them with --replace"),
     ],
 )
-def test_what_cannot_be_counted_is_told(run: Run, annotators: list[str], name: str, words: str) -> None:
+def test_what_cannot_be_counted_is_an_error(run: Run, annotators: list[str], name: str, words: str) -> None:
     with pytest.raises(ReasoningAnatomyError) as error:
         adjudicate(run, annotators, name=name)
     assert words in str(error.value)

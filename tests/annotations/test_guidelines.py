@@ -198,7 +198,7 @@ def test_grammar_decides_what_lexicons_cannot(category_in, rule, marked, expecte
         ("The ⟦median⟧ AM is 5.", "In triangle ABC, find AM.", "E"),
     ],
 )
-def test_the_question_tells_the_story_from_the_argument(category_in, marked, question, expected):
+def test_the_question_decides_between_story_and_argument(category_in, marked, question, expected):
     assert category_in(marked, question) == expected
 
 

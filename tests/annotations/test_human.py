@@ -1,4 +1,4 @@
-"""Labels of people: what goes out comes back, and what does not fit is told with its place."""
+"""Labels by people: what is exported comes back, and what does not fit is named with its place."""
 
 import csv
 import importlib.util
@@ -137,7 +137,7 @@ def test_labels_of_units_reach_the_tokens(run: Run, tmp_path: Path, filled: Rows
     assert tokens["confidence_alice"].isna().all()
 
 
-def test_every_problem_is_told_with_line_value_and_remedy(run: Run, tmp_path: Path, filled: Rows) -> None:
+def test_every_problem_is_listed_with_line_value_and_remedy(run: Run, tmp_path: Path, filled: Rows) -> None:
     filled[0]["category"] = "NOUN"
     filled[1]["text"] = "Tim"
     filled[2]["chain_id"] = "other"
@@ -171,7 +171,7 @@ def test_only_the_first_problems_are_listed(run: Run, tmp_path: Path, filled: Ro
     assert message.endswith(f"\n  and {len(filled) - 20} more")
 
 
-def test_missing_labels_are_accepted_only_where_asked_for_and_stay_missing(run: Run, tmp_path: Path, filled: Rows) -> None:
+def test_missing_labels_are_accepted_only_with_partial_and_stay_missing(run: Run, tmp_path: Path, filled: Rows) -> None:
     kept = [row for row in filled if row["chain_id"] != "b"]
     for row in kept[3:]:
         row["category"] = ""
@@ -196,16 +196,16 @@ def test_an_empty_sheet_is_refused_even_so(run: Run, tmp_path: Path) -> None:
         (b'chain_id,start,end,text,category\n"b"x,0,4,"Wait",FUNCTION\n', "line 2: is not CSV ("),
     ],
 )
-def test_a_file_that_is_no_sheet_is_refused(run: Run, tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_not_a_sheet_is_refused(run: Run, tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     assert words in refused(run, tmp_path / "a.csv")
 
 
-def test_a_sheet_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_sheet_that_does_not_exist_is_named(run: Run, tmp_path: Path) -> None:
     assert "none.csv: No such file or directory; give a sheet" in refused(run, tmp_path / "none.csv")
 
 
-def test_labels_are_replaced_only_where_asked_for(run: Run, tmp_path: Path, filled: Rows) -> None:
+def test_labels_are_replaced_only_if_asked_for(run: Run, tmp_path: Path, filled: Rows) -> None:
     sheet = write(tmp_path / "a.csv", filled)
     import_labels(run, sheet, name="alice")
     with pytest.raises(AnnotationError, match="already has labels named 'alice'; choose another name, or replace"):
@@ -256,7 +256,7 @@ def test_tasks_are_those_of_label_studio(run: Run, tmp_path: Path) -> None:
 
 
 def exported(tasks_file: Path) -> list[dict]:
-    """What Label Studio exports where a person has accepted every suggestion."""
+    """What Label Studio exports if a person has accepted every suggestion."""
     return [
         {
             "id": number,
@@ -321,7 +321,7 @@ def change(task: dict, **value: object) -> None:
         (lambda task: task["data"].update(chain_id="x"), 'chain_id "x" is not a measured chain'),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_task(
+def test_what_does_not_fit_is_named_with_its_task(
     run: Run, tmp_path: Path, labelled: list[dict], spoil: Callable[[dict], object], words: str
 ) -> None:
     spoil(labelled[0])
@@ -329,12 +329,12 @@ def test_what_does_not_fit_is_told_with_its_task(
 
 
 @pytest.mark.parametrize(("content", "words"), [("{", "is not JSON"), ("{}", "holds dict, expected a list of tasks")])
-def test_a_file_that_is_no_export_is_refused(run: Run, tmp_path: Path, content: str, words: str) -> None:
+def test_a_file_that_is_not_an_export_is_refused(run: Run, tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "export.json").write_text(content)
     assert words in refused(run, tmp_path / "export.json")
 
 
-def test_an_unknown_annotator_to_suggest_is_told(run: Run, tmp_path: Path) -> None:
+def test_an_unknown_annotator_to_suggest_is_an_error(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="has no annotator 'bob'; it has rules"):
         export_labels(run, tmp_path / "a.csv", annotator="bob")
 

@@ -184,7 +184,7 @@ def test_a_whole_url_is_taken_as_it_is(server: Server) -> None:
     assert server.paths == ["/v1/chat/completions"]
 
 
-def test_without_justification_none_is_asked_for_or_kept(server: Server) -> None:
+def test_without_justify_no_justification_is_requested_or_kept(server: Server) -> None:
     server.replies = [good]
     assert annotate(server, justify=False).justification is None
     assert "justification" not in json.dumps(server.requests)
@@ -225,7 +225,7 @@ def test_only_what_is_not_valid_is_asked_for_again(server: Server, change: Calla
         lambda labels: [label.update(path="/etc/passwd", __class__="os") for label in labels],
     ],
 )
-def test_what_is_too_much_is_left_aside(server: Server, change: Callable[[Any], Any]) -> None:
+def test_superfluous_parts_of_an_answer_are_ignored(server: Server, change: Callable[[Any], Any]) -> None:
     server.replies = [changed(change)]
     assert annotate(server).category == EXPECTED
     assert len(server.requests) == 1
@@ -339,14 +339,14 @@ def test_the_server_says_how_long_to_wait(server: Server) -> None:
     assert _waits == [7, 0.5, 0]
 
 
-def test_a_wait_that_is_too_long_is_told(server: Server) -> None:
+def test_a_wait_that_is_too_long_is_an_error(server: Server) -> None:
     server.replies = [status(429, "quota", Retry_After="3600")]
     with pytest.raises(AnnotationError, match=r"answers 429: quota; it asks to wait 3600 s\. Run the same command later"):
         annotate(server)
     assert _waits == []
 
 
-def test_a_server_that_stays_busy_is_told(server: Server) -> None:
+def test_a_server_that_stays_busy_is_an_error(server: Server) -> None:
     server.replies = [status(503, "down\x1b[2J for maintenance")]
     with pytest.raises(AnnotationError, match=r"answers 503: down\[2J for maintenance, 3 times; check the url"):
         annotate(server, attempts=3)
@@ -364,7 +364,9 @@ def test_a_server_that_stays_busy_is_told(server: Server) -> None:
         (status(400, "too long"), "answers 400: too long"),
     ],
 )
-def test_what_cannot_be_mended_is_told_at_once(server: Server, reply: Callable[[dict[str, Any]], Reply], words: str) -> None:
+def test_an_error_that_waiting_cannot_mend_is_raised_at_once(
+    server: Server, reply: Callable[[dict[str, Any]], Reply], words: str
+) -> None:
     server.replies = [reply]
     with pytest.raises(AnnotationError) as error:
         annotate(server, cache="off")
@@ -372,7 +374,7 @@ def test_what_cannot_be_mended_is_told_at_once(server: Server, reply: Callable[[
     assert _waits == []
 
 
-def test_an_absent_server_is_told() -> None:
+def test_an_absent_server_is_an_error() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -383,7 +385,7 @@ def test_an_absent_server_is_told() -> None:
     assert _waits == [1]
 
 
-def test_a_server_that_is_too_slow_is_told(server: Server) -> None:
+def test_a_server_that_is_too_slow_is_an_error(server: Server) -> None:
     released = threading.Event()
 
     def slow(request: dict[str, Any]) -> Reply:
@@ -419,7 +421,7 @@ def test_the_key_comes_from_the_variable_and_goes_nowhere_else(
 
 
 @pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk-\u2019", "two words"])
-def test_a_key_that_is_none_is_refused_without_being_told(server: Server, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_a_malformed_key_is_refused_and_not_shown(server: Server, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(AnnotationError, match="key in OPENAI_API_KEY: it has characters that no key has") as error:
         annotate(server)
@@ -461,7 +463,7 @@ def test_the_same_question_is_asked_once(server: Server, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("change", ["question", "text", "model", "temperature", "justify", "cache"])
-def test_another_question_is_asked_anew(server: Server, change: str) -> None:
+def test_a_different_question_is_asked(server: Server, change: str) -> None:
     server.replies = [good]
     annotate(server)
     options: dict[str, Any] = {"model": {"model": "n"}, "temperature": {"temperature": 1.0}, "justify": {"justify": False}}.get(
@@ -483,7 +485,7 @@ def test_valid_labels_of_a_failed_request_are_kept(server: Server) -> None:
     assert server.asked() == [len(UNITS) - 1]
 
 
-def test_a_damaged_file_of_the_cache_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_damaged_file_of_the_cache_is_named(server: Server, tmp_path: Path) -> None:
     server.replies = [good]
     annotate(server, cache=str(tmp_path / "kept"))
     (path,) = [path for path in (tmp_path / "kept").rglob("*.json")]
@@ -492,20 +494,23 @@ def test_a_damaged_file_of_the_cache_is_told(server: Server, tmp_path: Path) -> 
         annotate(server, cache=str(tmp_path / "kept"))
 
 
-def test_a_long_chain_is_cut_and_every_piece_sees_its_surroundings(server: Server) -> None:
+def test_a_long_chain_is_cut_and_every_excerpt_comes_with_its_surroundings(server: Server) -> None:
     text = " ".join(f"w{number}" if number % 3 else f"{number} +" for number in range(200))
     server.replies = [good]
     labels = annotate(server, text, units_per_request=50, context=20, concurrency=3)
     units = units_of(text)
     assert labels.category == tuple(category_of(text[start:end]) for start, end in units)
-    pieces = sorted((sent(request) for request in server.requests), key=lambda piece: piece["units"][0]["unit"])
-    assert [len(piece["units"]) for piece in pieces] == [*[50] * (len(units) // 50), *[len(units) % 50][: len(units) % 50]]
-    for piece in pieces:
-        start = text.index(piece["before"] + piece["text"]) + len(piece["before"])
-        assert text[:start].endswith(piece["before"])
-        assert piece["before"] == text[max(0, start - 20) : start]
-        assert piece["after"] == text[start + len(piece["text"]) :][:20]
-    assert [unit["unit"] for piece in pieces for unit in piece["units"]] == list(range(len(units)))
+    excerpts = sorted((sent(request) for request in server.requests), key=lambda excerpt: excerpt["units"][0]["unit"])
+    assert [len(excerpt["units"]) for excerpt in excerpts] == [
+        *[50] * (len(units) // 50),
+        *[len(units) % 50][: len(units) % 50],
+    ]
+    for excerpt in excerpts:
+        start = text.index(excerpt["before"] + excerpt["text"]) + len(excerpt["before"])
+        assert text[:start].endswith(excerpt["before"])
+        assert excerpt["before"] == text[max(0, start - 20) : start]
+        assert excerpt["after"] == text[start + len(excerpt["text"]) :][:20]
+    assert [unit["unit"] for excerpt in excerpts for unit in excerpt["units"]] == list(range(len(units)))
 
 
 def test_no_more_requests_than_allowed_run_at_the_same_time(server: Server) -> None:
@@ -527,7 +532,7 @@ def test_no_more_requests_than_allowed_run_at_the_same_time(server: Server) -> N
     assert (most, len(server.requests)) == (2, 8)
 
 
-def test_pieces_of_a_chain_are_its_units() -> None:
+def test_requests_have_the_units_of_the_chain_in_order() -> None:
     units = units_of(TEXT)
     requests = cut(TEXT, units, question=None, units_per_request=4, context=5)
     assert [list(request.units) for request in requests] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
@@ -561,7 +566,7 @@ def test_two_models_label_one_run_side_by_side(server: Server, tmp_path: Path, m
     assert tokens[f"confidence_{first.stem}"].tolist() == [0.75] * len(tokens)
 
 
-def test_a_name_tells_models_apart_and_not_how_patient_we_are() -> None:
+def test_a_name_depends_on_the_model_and_not_on_our_patience() -> None:
     names = [Llm(), Llm(model="a/b"), Llm(model="a-b"), Llm(model="a/b", justify=False), Llm(model="a/b", url="http://h/v1")]
     assert len({annotator.name for annotator in names}) == 5
     assert names[0].name == "llm"
@@ -587,7 +592,7 @@ def test_the_label_is_read_back() -> None:
         ("dtype=int8", "dtype='int8': Input should be 'float32', 'bfloat16' or 'float16'"),
     ],
 )
-def test_a_wrong_option_is_told(options: str, words: str) -> None:
+def test_a_wrong_option_is_named_with_what_is_expected(options: str, words: str) -> None:
     with pytest.raises(PluginError, match=re.escape(words)):
         load("annotator", f"llm:{options}")
 

@@ -62,7 +62,7 @@ class Absent:
         if name.partition(".")[0] == "spacy": raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Absent())
 from annotations._text import parse
-parse.MODELS = ()  # a model brings spaCy, so where spaCy is absent there is none
+parse.MODELS = ()  # without spaCy there is no model of it either
 from annotations import label_spans
 warnings.simplefilter("error")
 """
@@ -113,5 +113,5 @@ def test_an_unknown_category_or_option_is_named(category, entities):
 
 def test_labels_are_the_same_twice():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where no model is installed
+        warnings.simplefilter("ignore")  # if no model is installed
         assert label_spans(TEXT, SPANS) == label_spans(TEXT, SPANS)

@@ -211,6 +211,6 @@ def test_annotating_a_run_writes_the_roles_beside_the_categories(tmp_path, make_
         "#### 18\n2 9",
     ],
 )
-def test_what_follows_the_sentence_of_the_answer_is_no_answer(answer: str) -> None:
+def test_what_follows_the_sentence_of_the_answer_does_not_count(answer: str) -> None:
     assert answer_values(answer) == {18}
     assert answer_values("The answer is 1.5.") == {Fraction(3, 2)}
