@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from annotations._llm.endpoint import ChatEndpoint
     from reasoning_anatomy.generation.choice import Choice, Chooser
-    from reasoning_anatomy.models.loading import Dtype, Quantization
+    from reasoning_anatomy.specs import Dtype, Quantization
 
 _BUNDLED: Final = "smollm2-135m"
 _REASON: Final = " because"
