@@ -88,7 +88,7 @@ def main(chains: int = 200, tokens: int = 500, seed: int = 0) -> None:
         run = plant(Path(folder) / "run", chains, tokens, scorers, np.random.default_rng(seed))
         size = sum(path.stat().st_size for path in run.folder.glob("chains/**/*.safetensors"))
         _say(f"{chains} chains of {tokens} tokens, {len(scorers)} scorers, one exact path: {size:,} bytes of arrays")
-        _show("annotate (labels and roles)", lambda: annotate_run(run, annotator="spacy:model=blank"))
+        _show("annotate (labels and roles)", lambda: annotate_run(run, annotator="rules:model=blank"))
         _show("run again, nothing left", lambda: resume(run))
         _say(f"{'checkpoint of a path, half-way':<44} {1:>6} file written {checkpoint(run):>14,} bytes")
         run.layout.artefact(run.measured[0], "path", GREEDY).unlink()

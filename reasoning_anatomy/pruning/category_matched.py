@@ -36,7 +36,7 @@ class CategoryMatched(CurveOptions):
     """
 
     reference: str = "greedy"
-    annotator: str = "spacy"
+    annotator: str = "rules"
     seed: int = 0
     curve_points: int = 0
     token_budget: int | None = None

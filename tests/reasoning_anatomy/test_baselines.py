@@ -26,7 +26,7 @@ from reasoning_anatomy.pruning.truncation import Truncation
 from reasoning_anatomy.types import EncodedChain, PruningPath, ReasoningChain
 
 NATS = 1e-5  # float32 rounding of a mean nll
-BLANK = "spacy:model=blank"
+BLANK = "rules:model=blank"
 BASELINES = [key for key in plugins.available("strategy") if issubclass(plugins.load_class("strategy", key), CurveOptions)]
 WITH_KEEP_RATIO = [key for key in BASELINES if issubclass(plugins.load_class("strategy", key), FixedOrder)]
 RANDOM = [key for key in BASELINES if hasattr(plugins.load("strategy", key), "seed")]

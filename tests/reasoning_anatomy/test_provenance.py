@@ -34,7 +34,7 @@ REPRS = {
         ("ascending_score", "AscendingScore(scorer='surprisal', keep_ratio=0.0, curve_points=0, token_budget=None)"),
         (
             "category_matched",
-            "CategoryMatched(reference='greedy', annotator='spacy', seed=0, curve_points=0, token_budget=None)",
+            "CategoryMatched(reference='greedy', annotator='rules', seed=0, curve_points=0, token_budget=None)",
         ),
         (
             "greedy",
