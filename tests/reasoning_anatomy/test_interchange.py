@@ -19,6 +19,7 @@ from reasoning_anatomy import cli, export_run, import_run, open_run
 from reasoning_anatomy.errors import ChainFileError, EncodingError, PluginError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.importance.recency import Recency
 from reasoning_anatomy.interchange.reason_tokens_json import token_texts
+from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import Annotation, ReasoningChain
 from reports import write_report
@@ -26,6 +27,7 @@ from reports import write_report
 ROOT = Path(__file__).parents[2]
 TEXT = "First, take 3 apples. Then 3 * 4 = 12, so there are 12 in all."
 CATEGORIES = ("META_DISCOURSE", "FUNCTION", "SYMBOLIC_MATH", "ENTITY_NAME", "VERBAL_MATH", "COREFERENCE")
+FORMATS = ", ".join(available("format"))
 QUESTION_MARKER = "--------------------------------------------------\n\nQuestion:\n"
 
 Record = dict[str, Any]
@@ -559,7 +561,7 @@ TOKENS = published_tokens()
         ("{", "column "),
         ("[1, 2,, 3]", "column "),
         ("17", "is 17, expected a JSON object"),
-        ({"question": "?"}, "has none of greedy_prunings, reason_tokens_json, but one key must tell the format; name "),
+        ({"question": "?"}, f"has none of {FORMATS}, but one key must tell the format; name "),
         (GREEDY | TOKENS, "has greedy_prunings and reason_tokens_json, but one key must tell the format"),
         (without(GREEDY, "user_prompt"), "has no key 'user_prompt', which every item of this format has"),
         (without(GREEDY, "greedy_prunings.del_pos_rank"), "has no key 'greedy_prunings.del_pos_rank', which "),
@@ -649,7 +651,7 @@ def test_a_mistake_of_a_later_item_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"format": "csv"}, PluginError, "unknown format 'csv'; available: greedy_prunings, reason_tokens_json"),
+        ({"format": "csv"}, PluginError, f"unknown format 'csv'; available: {FORMATS}"),
         ({"format": "reason_tokens_json"}, ChainFileError, "has no key 'question'"),
         ({"scorers": ["answer_attention"]}, PluginError, "scorer 'answer_attention' needs a model; name the one that pruned"),
         ({"scorers": ["nope"]}, PluginError, "unknown scorer 'nope'; available: "),
