@@ -51,6 +51,8 @@ class Evidence:
 
 def gather(tokens: pd.DataFrame, *, annotator: str, strategy: str) -> Evidence:
     """Read when the tokens of each kind were deleted from the table of tokens."""
+    if f"deletion_step_{strategy}" not in tokens:
+        return Evidence((), {"strategy_not_measured": tokens["chain_id"].nunique()})
     exclusions: Counter[str] = Counter()
     chains = []
     for chain_id, rows in tokens.groupby("chain_id", sort=False):

@@ -70,21 +70,17 @@ def _held_constant(raw: Row, given: Row) -> str:
 
 
 def _of_several(raw: Mapping[str, Row], given: Mapping[str, Row], strategy: str, confidence: float) -> str:
-    """Name the scorer that is furthest from zero with position held constant, and count those that survive the correction."""
+    """Name the scorer that is furthest from zero, position held constant if it can be, and count those that survive."""
     known = {scorer: row for scorer, row in given.items() if row["n_questions"]}
-    held = f"with position held constant {{}} of {len(known)}"
-    survivors = (
-        f"{_survivors(raw, confidence)} of {len(raw)} scorers differ from zero, {held.format(_survivors(known, confidence))}"
-    )
-    if not known:
-        survivors = f"{_survivors(raw, confidence)} of {len(raw)} scorers differ from zero"
     judged = known or raw
     largest = max(judged, key=lambda scorer: abs(judged[scorer]["estimate"]))
-    beside = f" (without it {briefly(raw[largest])})" if known else ""
-    control = ", with position held constant," if known else ""
+    control, beside = " once position is held constant", f", {briefly(raw[largest])} without that"
+    survivors = f"{_survivors(raw, confidence)} of {len(raw)} scorers differ from zero"
+    held = f", and {_survivors(known, confidence)} of {len(known)} with position held constant"
     return (
-        f"Of {len(raw)} scorers, {largest} has the largest rank correlation with the deletion order of {strategy}{control} rho "
-        f"{with_interval(judged[largest], confidence=confidence)}{beside}; corrected for their number, {survivors}."
+        f"Of {len(raw)} scorers, {largest} has the largest rank correlation with the deletion order of {strategy}"
+        f"{control if known else ''}: rho {with_interval(judged[largest], confidence=confidence)}{beside if known else ''}; "
+        f"corrected for their number, {survivors}{held if known else ''}."
     )
 
 
