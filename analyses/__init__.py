@@ -31,7 +31,7 @@ class Analysis(Protocol):
         ------
         AnalysisError
             The tables do not hold what the analysis needs.
-        RunError
+        MissingError
             The run has no such scorer, strategy or annotator.
         """
 

@@ -36,7 +36,7 @@ def with_interval(row: Row, *, confidence: float) -> str:
     if not has_interval(row):
         return f"{number(row['estimate'])} (the same in all {n_questions} questions, so without an interval)"
     questions = f"only {n_questions} questions" if n_questions < FEW_QUESTIONS else f"{n_questions} questions"
-    return f"{number(row['estimate'])} ({100 * confidence:.6g} % interval {ends(row)}, {questions})"
+    return f"{number(row['estimate'])} ({100 * confidence:.6g}\N{NO-BREAK SPACE}% interval {ends(row)}, {questions})"
 
 
 def ends(row: Row) -> str:

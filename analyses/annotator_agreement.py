@@ -94,7 +94,7 @@ class AnnotatorAgreement:
 
         Raises
         ------
-        RunError
+        MissingError
             The run has no such annotator.
         AnalysisError
             The run lacks the labels of two annotators on the same tokens.

@@ -1,5 +1,6 @@
 """Which kinds of token are deleted first."""
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -79,7 +80,7 @@ class DeletionByCategory:
 
         Raises
         ------
-        RunError
+        MissingError
             The run has no such annotator or strategy.
         AnalysisError
             No chain can be used.
@@ -105,7 +106,7 @@ class DeletionByCategory:
             details=details,
             exclusions=exclusions,
             warnings=tuple(warnings(evidence, table, details["between_questions"], n_unmeasured=n_unmeasured)),
-            config=repr(self),
+            config=repr(dataclasses.replace(self, annotator=_only(annotators), strategy=_only(strategies))),
             provenance=provenance(
                 run,
                 packages=("numpy", "pandas", "scipy"),
@@ -119,6 +120,11 @@ class DeletionByCategory:
 def _named(wanted: str | None, first: str, known: Iterable[str]) -> list[str]:
     """Return all that there are, or the wanted one."""
     return list(known) if wanted is None else [first]
+
+
+def _only(names: list[str]) -> str | None:
+    """Return the one that was read; None, as in the options, if it was all of several."""
+    return names[0] if len(names) == 1 else None
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ class RankCorrelation:
 
         Raises
         ------
-        RunError
+        MissingError
             The run has no such scorer or strategy.
         AnalysisError
             No chain can be used.
@@ -100,7 +100,7 @@ class RankCorrelation:
             details=details,
             exclusions=most_left_out([found.exclusions for found in evidence.values()]),
             warnings=tuple(warnings(evidence, table, details["between_questions"])),
-            config=repr(dataclasses.replace(self, strategy=strategy)),
+            config=repr(dataclasses.replace(self, scorer=scorers[0] if len(scorers) == 1 else None, strategy=strategy)),
             provenance=provenance(
                 run,
                 packages=("numpy", "pandas", "scipy"),

@@ -53,6 +53,10 @@ class RunError(ReasoningAnatomyError):
     """A run folder is missing, damaged, busy or was made with another configuration."""
 
 
+class MissingError(RunError):
+    """A run has no such scorer, strategy or annotator; the rest of it can be used."""
+
+
 class PluginError(ReasoningAnatomyError):
     """An unknown scorer, strategy, annotator, analysis, figure or format, or a wrong option of one."""
 

@@ -11,7 +11,8 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,8 @@ class PluginInfo:
         Whether it works without the measured model too, from its class variable of this name.
     also_called
         Former keys, which are accepted for it, from its class variable of this name.
+    title, terms
+        Heading of an analysis, and its terms in words, from its class variables of these names.
     """
 
     key: str
@@ -56,9 +59,11 @@ class PluginInfo:
     needs: str = ""
     needs_no_model: bool = False
     also_called: tuple[str, ...] = ()
+    title: str = ""
+    terms: Mapping[str, str] = field(default_factory=dict)
 
 
-_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called")
+_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called", "title", "terms")
 _BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
 
 KINDS: Final = {
@@ -187,7 +192,8 @@ def _class_variables(node: ast.ClassDef) -> dict[str, Any]:
     return {
         ast.unparse(item.target): ast.literal_eval(item.value)
         for item in node.body
-        if isinstance(item, ast.AnnAssign) and item.value is not None and ast.unparse(item.target) in _SHOWN_VARIABLES
+        if isinstance(item, ast.AnnAssign) and item.value is not None
+        if ast.unparse(item.target) in _SHOWN_VARIABLES and "ClassVar" in ast.unparse(item.annotation)
     }
 
 

@@ -47,7 +47,7 @@ def gather_labels(run: Run, annotators: Sequence[str]) -> Labels:
 
     Raises
     ------
-    RunError
+    MissingError
         An annotator is unknown.
     AnalysisError
         There are fewer than two annotators, or no token has two labels.

@@ -21,7 +21,8 @@ def finding(table: pd.DataFrame, annotators: Sequence[str], *, confidence: float
         ", which cannot be computed on the two classes" if np.isnan(two["estimate"]) else f", {briefly(two)} on the two classes"
     )
     if len(annotators) == 2:
-        return f"{who} give {100 * rows['agreement_categories']['estimate']:.0f} % of tokens the same category: {beyond}."
+        share = f"{100 * rows['agreement_categories']['estimate']:.0f}\N{NO-BREAK SPACE}%"
+        return f"{who} give {share} of tokens the same category: {beyond}."
     return f"{who} agree as follows: {beyond}{_range_of_pairs(table)}."
 
 

@@ -56,7 +56,8 @@ def warnings(
     ]
     is_difference = table["term"].isin(_DIFFERENCES)
     nothing = "no chain has tokens of these categories at comparable positions; there is nothing to estimate"
-    names = (table["term"] + " of " + table["annotator"] + ", " + table["strategy"]).tolist()
+    labelled = table["term"] + " of " + table["annotator"] + " by " + table["strategy"]
+    names = (labelled if len(evidence) > 1 else table["term"]).tolist()
     said += missing_intervals(table, names, widest=(1 + is_difference).tolist(), nothing=nothing)
     said += small_sample(spread[spread["scheme"] == "classes"])
     said += _censored(evidence)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
 
 EXIT_BAD_INPUT: Final = 2
-DEFAULT_ANALYSES: Final = ("rank_correlation",)
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 

@@ -24,7 +24,7 @@ from analyses._statistics.bootstrap import bootstrap_means, resample_counts
 from analyses._statistics.questions import pseudo_values
 from analyses.annotator_agreement import AnnotatorAgreement
 from reasoning_anatomy.categories import CATEGORIES, SCHEMES
-from reasoning_anatomy.errors import AnalysisError, RunError
+from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import label, load
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, Annotation, ReasoningChain
@@ -294,7 +294,7 @@ def test_tokens_that_show_nothing_or_share_a_character_do_not_count(tmp_path: Pa
     ],
 )
 def test_what_cannot_be_compared_is_refused(run: Run, options: dict[str, tuple[str, ...]], words: str) -> None:
-    with pytest.raises((AnalysisError, RunError), match=words):
+    with pytest.raises((AnalysisError, MissingError), match=words):
         AnnotatorAgreement(**options).analyse(run)
 
 

@@ -13,7 +13,7 @@ from analyses._deletion_by_category.evidence import chain_values, relative_step
 from analyses._deletion_by_category.terms import SCHEMES as ALL_SCHEMES
 from analyses.deletion_by_category import DeletionByCategory
 from reasoning_anatomy.categories import CATEGORIES, LINGUISTIC_SCAFFOLDING, PROBLEM_CONTENT, SCHEMES, SYMBOLIC_COMPUTATION
-from reasoning_anatomy.errors import AnalysisError, RunError
+from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import write_manifest
@@ -141,7 +141,7 @@ def test_result_has_the_promised_shape(run: Run, result: AnalysisResult) -> None
     assert {SYMBOLIC_COMPUTATION, LINGUISTIC_SCAFFOLDING, PROBLEM_CONTENT} < set(by_scheme["classes_entities_apart"])
     assert set(result.details) == {"between_categories", "between_questions", "per_question", "censored", "left_out"}
     assert all(list(detail.columns[:2]) == ["annotator", "strategy"] for detail in result.details.values())
-    assert result.config == repr(FAST)
+    assert result.config == repr(DeletionByCategory(annotator="rules", strategy="greedy", draws=499))
     assert result.provenance["annotators"] == {"rules": "Planted()"}
     assert result.provenance["strategies"] == {"greedy": "Greedy()"}
     assert set(result.provenance["versions"]) == {"reasoning-anatomy", "numpy", "pandas", "scipy"}
@@ -299,12 +299,12 @@ def test_small_samples_are_warned_of(
 
 def test_what_is_missing_is_named_with_what_there_is(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
     run = make_planted_run(tmp_path, make_chains(3, 1, 20))
-    with pytest.raises(RunError, match="has no annotator; add one: reasoning-anatomy annotate"):
+    with pytest.raises(MissingError, match="has no annotator; add one: reasoning-anatomy annotate"):
         FAST.analyse(run)
     annotate(run)
-    with pytest.raises(RunError, match="has no annotator 'anna'; it has rules"):
+    with pytest.raises(MissingError, match="has no annotator 'anna'; it has rules"):
         DeletionByCategory(annotator="anna").analyse(run)
-    with pytest.raises(RunError, match="has no strategy 'random'; it has greedy"):
+    with pytest.raises(MissingError, match="has no strategy 'random'; it has greedy"):
         DeletionByCategory(strategy="random").analyse(run)
 
 

@@ -15,8 +15,8 @@ Row = tuple[float, float, float, int]
 
 
 def plain(text: str) -> str:
-    """Write minus signs as they are on a keyboard."""
-    return text.replace("\N{MINUS SIGN}", "-")
+    """Write minus signs and spaces as they are on a keyboard."""
+    return text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def correlation(rows: dict[str, tuple[Row, Row]], *, p_adjusted: tuple[float, float] = (0.01, 0.2)) -> str:
@@ -177,7 +177,7 @@ def agreement(names: tuple[str, ...], rows: dict[tuple[str, str], tuple[float, f
         {"annotators": who, "term": term, "estimate": row[0], "ci_low": row[1], "ci_high": row[2], "n_questions": 25}
         for (who, term), row in rows.items()
     ]
-    return agreement_finding(pd.DataFrame(table), names, confidence=0.9)
+    return plain(agreement_finding(pd.DataFrame(table), names, confidence=0.9))
 
 
 def test_the_finding_of_two_annotators() -> None:

@@ -12,7 +12,7 @@ from scipy.stats import kendalltau, spearmanr
 from analyses._sentences import small_sample
 from analyses._statistics.correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
-from reasoning_anatomy.errors import AnalysisError, PluginError, RunError
+from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import write_manifest
@@ -244,9 +244,9 @@ def test_deletion_in_the_order_of_position_leaves_nothing_given_position(tmp_pat
 def test_unknown_scorer_or_strategy_lists_what_there_is(tmp_path: Path, make_run: Make) -> None:
     rng = np.random.default_rng(5)
     run = make_run(tmp_path, [("q", attention(rng), rng.permutation(12))])
-    with pytest.raises(RunError, match="has no scorer 'h2o'; it has answer_attention, surprisal"):
+    with pytest.raises(MissingError, match="has no scorer 'h2o'; it has answer_attention, surprisal"):
         RankCorrelation(scorer="h2o").analyse(run)
-    with pytest.raises(RunError, match="has no strategy 'random'; it has greedy"):
+    with pytest.raises(MissingError, match="has no strategy 'random'; it has greedy"):
         RankCorrelation(strategy="random").analyse(run)
 
 
@@ -255,12 +255,12 @@ def test_without_names_the_only_scorer_and_the_first_strategy_are_taken(
 ) -> None:
     run = make_planted_run(tmp_path, make_chains(6), strength=0.5)
     result = RankCorrelation(draws=99).analyse(run)
-    assert result.config == repr(RankCorrelation(strategy="greedy", draws=99))
     named = RankCorrelation(scorer="answer_attention", strategy="greedy", draws=99)
+    assert result.config == repr(named)
     pd.testing.assert_frame_equal(result.table, named.analyse(run).table)
     configuration = run.manifest.configuration.model_copy(update={"scorers": {}})
     write_manifest(run.folder, run.manifest.model_copy(update={"configuration": configuration}))
-    with pytest.raises(RunError, match="has no scorer; add one: "):
+    with pytest.raises(MissingError, match="has no scorer; add one: "):
         RankCorrelation().analyse(Run(run.folder))
 
 

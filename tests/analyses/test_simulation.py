@@ -223,7 +223,9 @@ def differences(
             step = time.argsort().argsort() + 1.0
             step[step > TOKENS - int(keep * TOKENS)] = np.nan
             found[(*index, chain)] = chain_values(relative_step(step), member, scheme)[:, n_groups:]
-    return np.nanmean(found, axis=2).transpose(0, 2, 3, 1)
+    present = np.isfinite(found)
+    mean = np.divide(np.where(present, found, 0).sum(axis=2), present.sum(axis=2), where=present.any(axis=2))
+    return np.where(present.any(axis=2), mean, np.nan).transpose(0, 2, 3, 1)
 
 
 @cache
