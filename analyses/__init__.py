@@ -1,1 +1,50 @@
 """Tables to statistics: one analysis per file, run as ``python -m analyses.<name> RUN``."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.run.folder import Run
+    from reasoning_anatomy.types import AnalysisResult
+
+__all__ = ["Analysis", "HasTerms", "HasTitle"]
+
+
+@runtime_checkable
+class Analysis(Protocol):
+    """What a plugin of the kind ``analysis`` is: a frozen dataclass with this method.
+
+    Its file is ``analyses/<name>.py`` and ends with the four lines that make it a program; see ``rank_correlation.py``.
+    `HasTitle` and `HasTerms` are optional parts, for the report. They are literals: the report reads them without importing
+    the analysis.
+    """
+
+    def analyse(self, run: "Run") -> "AnalysisResult":
+        """Compute the result from the tables of a run.
+
+        Parameters
+        ----------
+        run
+            Opened for reading; the caller writes the result.
+
+        Raises
+        ------
+        AnalysisError
+            The tables do not hold what the analysis needs.
+        MissingError
+            The run has no such scorer, strategy or annotator.
+        """
+
+
+@runtime_checkable
+class HasTitle(Protocol):
+    """An analysis whose part of the report has a heading of its own; without one, it is the name of the analysis."""
+
+    title: ClassVar[str]
+
+
+@runtime_checkable
+class HasTerms(Protocol):
+    """An analysis whose terms are explained in the report."""
+
+    terms: ClassVar[Mapping[str, str]]

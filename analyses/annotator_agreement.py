@@ -3,9 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import combinations
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -13,15 +12,15 @@ import pandas as pd
 from analyses._annotator_agreement.labels import Labels, gather_labels
 from analyses._annotator_agreement.sample import LabelSample, Measure
 from analyses._annotator_agreement.tables import confusion_table, per_annotator, per_chain
-from analyses._rank_correlation.caveats import FEW_QUESTIONS
+from analyses._annotator_agreement.words import finding, warnings
+from analyses._provenance import provenance
 from analyses._statistics.agreement import cohen_kappa, f1, krippendorff_alpha, merged, observed_agreement
 from analyses._statistics.bootstrap import check_options
 from reasoning_anatomy.categories import CATEGORIES, SCHEMES
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, FloatArray
 
-_VERSIONS_OF: Final = ("reasoning-anatomy", "numpy", "pandas")
 _GROUPS: Final = {
     scheme: np.array([list(dict.fromkeys(names)).index(name) for name in names]) for scheme, names in SCHEMES.items()
 }
@@ -38,7 +37,7 @@ class AnnotatorAgreement:
     Attributes
     ----------
     annotators
-        Names of two or more annotators of the run; all of them where none is named.
+        Names of two or more annotators of the run; all of them if none is named.
     draws
         Bootstrap resamples of the questions.
     confidence
@@ -56,6 +55,19 @@ class AnnotatorAgreement:
     Cohen (1960), Educational and Psychological Measurement 20:37; Krippendorff (2011), Computing Krippendorff's
     alpha-reliability.
     """
+
+    title: ClassVar[str] = "Do annotators agree?"
+    terms: ClassVar[Mapping[str, str]] = {
+        "alpha_categories": "Krippendorff's alpha, six categories",
+        "alpha_classes": "Krippendorff's alpha, two classes",
+        "alpha_classes_entities_apart": "Krippendorff's alpha, two classes and ENTITY_NAME",
+        "kappa_categories": "Cohen's kappa, six categories",
+        "kappa_classes": "Cohen's kappa, two classes",
+        "kappa_classes_entities_apart": "Cohen's kappa, two classes and ENTITY_NAME",
+        "agreement_categories": "share of tokens with the same category",
+        "agreement_classes": "share of tokens with the same class",
+        "agreement_classes_entities_apart": "share of tokens with the same class, ENTITY_NAME a third",
+    }
 
     annotators: tuple[str, ...] = ()
     draws: int = 9999
@@ -75,23 +87,28 @@ class AnnotatorAgreement:
 
         Returns
         -------
-        Table: ``alpha_<scheme>`` over all annotators, and ``kappa_<scheme>: a, b`` and ``agreement_<scheme>: a, b`` for every
-        pair; schemes are ``categories``, ``classes`` and ``classes_entities_apart``. No hypothesis is tested, so p-values are
-        missing. Details, unrounded: ``per_category`` (F1), ``confusion``, ``per_chain`` and ``per_annotator``.
+        Table with a first column ``annotators``: the terms ``alpha_<scheme>`` over all annotators, and ``kappa_<scheme>`` and
+        ``agreement_<scheme>`` for every pair; schemes are ``categories``, ``classes`` and ``classes_entities_apart``. No
+        hypothesis is tested, so p-values are missing. Details, unrounded: ``per_category`` (F1), ``confusion``, ``per_chain``
+        and ``per_annotator``.
 
         Raises
         ------
+        MissingError
+            The run has no such annotator.
         AnalysisError
-            The run has not the labels of two annotators on the same tokens.
+            The run lacks the labels of two annotators on the same tokens.
         """
         labels = gather_labels(run, self.annotators)
         everyone = self._sample(labels, range(len(labels.annotators)))
-        rows = everyone.rows(everyone.coincidences, _over_schemes(krippendorff_alpha), _terms("alpha"), lowest=-1)
+        rows = _measure_rows(everyone, everyone.coincidences, "alpha", labels.annotators)
         pairs = list(combinations(range(len(labels.annotators)), 2))
         samples = {pair: sample for pair in pairs if (sample := self._sample(labels, pair)).n_tokens}
         for pair, sample in samples.items():
-            rows += _pair_rows(sample, ", ".join(labels.annotators[index] for index in pair))
-        table = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+            names = [labels.annotators[index] for index in pair]
+            for measure in ("kappa", "agreement"):
+                rows += _measure_rows(sample, sample.confusions, measure, names)
+        table = pd.DataFrame(rows, columns=["annotators", *RESULT_COLUMNS])
         return AnalysisResult(
             name=key_of(self),
             table=table,
@@ -102,30 +119,37 @@ class AnnotatorAgreement:
                 "per_annotator": per_annotator(labels),
             },
             exclusions=labels.exclusions,
-            warnings=tuple(_warnings(table, everyone.n_questions)),
+            warnings=tuple(warnings(table, everyone.n_questions)),
             config=repr(dataclasses.replace(self, annotators=labels.annotators)),
-            provenance=_provenance(run, labels),
+            provenance=provenance(
+                run, packages=("numpy", "pandas"), annotators={name: run.annotator(name) for name in labels.annotators}
+            ),
+            finding=finding(table, labels.annotators, confidence=self.confidence),
         )
 
     def _sample(self, labels: Labels, chosen: Sequence[int]) -> LabelSample:
         return LabelSample.of(labels, chosen, draws=self.draws, confidence=self.confidence, seed=self.seed)
 
 
-def _terms(measure: str) -> list[str]:
-    return [f"{measure}_{scheme}" for scheme in SCHEMES]
+_MEASURES: Final[Mapping[str, tuple[Measure, float]]] = {
+    "alpha": (krippendorff_alpha, -1),
+    "kappa": (cohen_kappa, -1),
+    "agreement": (observed_agreement, 0),
+}
+"""Each measure with its smallest value."""
+
+
+def _measure_rows(sample: LabelSample, counts: FloatArray, measure: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of one measure over all schemes."""
+    function, lowest = _MEASURES[measure]
+    terms = [f"{measure}_{scheme}" for scheme in SCHEMES]
+    rows = sample.rows(counts, _over_schemes(function), terms, lowest=lowest)
+    return [{"annotators": ", ".join(names), **row} for row in rows]
 
 
 def _over_schemes(measure: Measure) -> Measure:
     """Apply a measure with the categories merged by every scheme; (..., categories, categories) -> (..., schemes)."""
     return lambda counts: np.stack([measure(merged(counts, groups)) for groups in _GROUPS.values()], axis=-1)
-
-
-def _pair_rows(sample: LabelSample, names: str) -> list[dict[str, Any]]:
-    rows = []
-    for measure, function, lowest in (("kappa", cohen_kappa, -1), ("agreement", observed_agreement, 0)):
-        terms = [f"{term}: {names}" for term in _terms(measure)]
-        rows += sample.rows(sample.confusions, _over_schemes(function), terms, lowest=lowest)
-    return rows
 
 
 def _per_category(labels: Labels, samples: Mapping[tuple[int, int], LabelSample]) -> pd.DataFrame:
@@ -136,38 +160,6 @@ def _per_category(labels: Labels, samples: Mapping[tuple[int, int], LabelSample]
     ]
     columns = ["annotator_a", "annotator_b", "category", "f1", "ci_low", "ci_high", "n_questions", "n_chains", "n_tokens"]
     return pd.DataFrame(rows).rename(columns={"term": "category", "estimate": "f1"}).reindex(columns=columns)
-
-
-def _warnings(table: pd.DataFrame, n_questions: int) -> list[str]:
-    found = []
-    if n_questions == 1:
-        found.append("one question has no variation between questions; no interval")
-    elif n_questions < FEW_QUESTIONS:
-        found.append(f"{n_questions} questions are few: intervals are wide and their coverage approximate")
-    by_term = table.set_index("term")
-    for term in by_term.index:
-        if "classes_entities_apart" in term and not term.startswith("agreement"):
-            two = by_term.loc[term.replace("classes_entities_apart", "classes")]
-            three = float(by_term.loc[term, "estimate"])
-            if not two["ci_low"] <= three <= two["ci_high"] and np.isfinite(two["ci_low"]):
-                found.append(
-                    f"{term}: is {three:.3f}, so that taking ENTITY_NAME out as a third class leaves the interval "
-                    f"of the two classes ({two['estimate']:.3f}); say which is meant"
-                )
-    found += [
-        f"{row['term']}: only one label is used, so that agreement by chance cannot be told from any other"
-        for row in table.to_dict("records")
-        if np.isnan(row["estimate"])
-    ]
-    return found
-
-
-def _provenance(run: Run, labels: Labels) -> dict[str, Any]:
-    return {
-        "run": run.folder.resolve().name,
-        "annotators": {name: run.annotator(name) for name in labels.annotators},
-        "versions": {package: version(package) for package in _VERSIONS_OF},
-    }
 
 
 if __name__ == "__main__":

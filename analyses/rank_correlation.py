@@ -1,21 +1,19 @@
 """Whether attention, or another score, predicts when a token is deleted."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any, Final
+from typing import ClassVar
 
-from analyses._rank_correlation.caveats import caveats
-from analyses._rank_correlation.evidence import Evidence, choose, expect_chains, gather
-from analyses._rank_correlation.side_by_side import joined_details, joined_exclusions, main_table, per_scorer
-from analyses._rank_correlation.tables import ScorerTables, tables_of_scorer
+from analyses._exclusions import most_left_out
+from analyses._provenance import provenance
+from analyses._rank_correlation.evidence import gather
+from analyses._rank_correlation.tables import MAIN, tables_by_scorer
+from analyses._rank_correlation.words import finding, warnings
 from analyses._statistics.bootstrap import check_options
-from analyses._statistics.families import adjust
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
-
-_VERSIONS_OF: Final = ("reasoning-anatomy", "numpy", "pandas", "scipy", "statsmodels")
+from reasoning_anatomy.types import AnalysisResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +48,14 @@ class RankCorrelation:
     Singh & Hakkani-Tür (2026), Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv 2601.03066.
     """
 
+    title: ClassVar[str] = "Does attention know which tokens matter?"
+    terms: ClassVar[Mapping[str, str]] = {
+        "spearman": "Spearman's rho",
+        "spearman_given_position": "Spearman's rho, position held constant",
+        "kendall": "Kendall's tau-b",
+        "kendall_given_position": "Kendall's tau, position held constant",
+    }
+
     scorer: str | None = None
     strategy: str | None = None
     draws: int = 9999
@@ -69,72 +75,40 @@ class RankCorrelation:
 
         Returns
         -------
-        Table, for one scorer: one row per term, ``p_adjusted`` by Holm over them. For several: the rows ``scorer: spearman``
-        and ``scorer: spearman_given_position`` of each, ``p_adjusted`` by Holm over the scorers of a term. Details, unrounded:
-        ``between_questions``, ``per_chain`` and, for a scorer with a profile, ``per_layer`` (Holm over the layers of a term)
-        and ``per_head`` (Benjamini-Hochberg over the heads of a term, and ``p_max_t``). For several scorers they have a
-        column ``scorer``, and ``per_scorer`` has every term of each.
+        Table: one row per scorer and term, with a first column ``scorer``; ``p_adjusted`` by Holm over the scorers of a term.
+        Details, unrounded, each with a column ``scorer``: ``between_questions``, ``per_chain``, ``left_out`` and, if a scorer
+        has a profile, ``per_layer`` (Holm over the layers of a term) and ``per_head`` (Benjamini-Hochberg over the heads of a
+        term), both with ``p_max_t``.
 
         Raises
         ------
+        MissingError
+            The run has no such scorer or strategy.
         AnalysisError
-            The run has no such scorer or strategy, or no chain of it can be used.
+            No chain can be used.
         """
+        strategy = run.strategy_named(self.strategy)
+        first = run.scorer_named(self.scorer)
         configuration = run.manifest.configuration
-        strategy = choose(run, "strategy", self.strategy, configuration.strategies)
-        if self.scorer is None and len(configuration.scorers) > 1:
-            return self._side_by_side(run, list(configuration.scorers), strategy)
-        scorer = choose(run, "scorer", self.scorer, configuration.scorers)
-        evidence = gather(run, scorers=[scorer], strategy=strategy)[scorer]
-        expect_chains(run, evidence)
-        found = self._tables(evidence)
-        table = found.table.assign(p_adjusted=adjust(found.table["p_value"].to_numpy(), "holm"))[list(RESULT_COLUMNS)]
-        return AnalysisResult(
-            name=key_of(self),
-            table=table,
-            details=found.details,
-            exclusions=evidence.exclusions,
-            warnings=tuple(caveats(evidence, table, found.details["between_questions"])),
-            config=repr(dataclasses.replace(self, scorer=scorer, strategy=strategy)),
-            provenance=_provenance(run, configuration.scorers[scorer], strategy),
-        )
-
-    def _side_by_side(self, run: Run, scorers: list[str], strategy: str) -> AnalysisResult:
-        """Analyse every scorer of the run."""
+        scorers = list(configuration.scorers) if self.scorer is None else [first]
         evidence = gather(run, scorers=scorers, strategy=strategy)
-        usable = {scorer: found for scorer, found in evidence.items() if found.chains}
-        expect_chains(run, next(iter(usable.values() or evidence.values())))
-        tables = {scorer: self._tables(found) for scorer, found in usable.items()}
-        rows, details = per_scorer(tables), joined_details(tables)
-        table = main_table(rows)
-        largest = max(usable.values(), key=lambda found: len(found.chains))
-        unusable = [f"{scorer}: no chain can be used" for scorer in scorers if scorer not in usable]
+        details = tables_by_scorer(evidence, draws=self.draws, seed=self.seed, confidence=self.confidence)
+        table = details.pop(MAIN)
         return AnalysisResult(
             name=key_of(self),
             table=table,
-            details={"per_scorer": rows, **details},
-            exclusions=joined_exclusions(evidence),
-            warnings=(*unusable, *caveats(largest, table, details["between_questions"])),
-            config=repr(dataclasses.replace(self, strategy=strategy)),
-            provenance=_provenance(run, dict(run.manifest.configuration.scorers), strategy),
+            details=details,
+            exclusions=most_left_out([found.exclusions for found in evidence.values()]),
+            warnings=tuple(warnings(evidence, table, details["between_questions"])),
+            config=repr(dataclasses.replace(self, scorer=scorers[0] if len(scorers) == 1 else None, strategy=strategy)),
+            provenance=provenance(
+                run,
+                packages=("numpy", "pandas", "scipy"),
+                scorers={scorer: configuration.scorers[scorer] for scorer in scorers},
+                strategy=configuration.strategies[strategy],
+            ),
+            finding=finding(table, strategy=strategy, confidence=self.confidence),
         )
-
-    def _tables(self, evidence: Evidence) -> ScorerTables:
-        return tables_of_scorer(evidence, draws=self.draws, seed=self.seed, confidence=self.confidence)
-
-
-def _provenance(run: Run, scorer: str | dict[str, str], strategy: str) -> dict[str, Any]:
-    configuration = run.manifest.configuration
-    model = configuration.model
-    facts = ("revision", "dtype", "quantization")
-    return {
-        "run": run.folder.resolve().name,
-        "model": model.id if model else f"none; {configuration.encoding}",
-        **{fact: getattr(model, fact) for fact in facts if model},
-        "scorer": scorer,
-        "strategy": configuration.strategies[strategy],
-        "versions": {package: version(package) for package in _VERSIONS_OF},
-    }
 
 
 if __name__ == "__main__":

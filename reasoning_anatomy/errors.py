@@ -53,6 +53,10 @@ class RunError(ReasoningAnatomyError):
     """A run folder is missing, damaged, busy or was made with another configuration."""
 
 
+class MissingError(RunError):
+    """A run has no such scorer, strategy or annotator; the rest of it can be used."""
+
+
 class PluginError(ReasoningAnatomyError):
     """An unknown plugin, a wrong option of one, or a file that is not one."""
 

@@ -3,14 +3,15 @@
 import ast
 import inspect
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from reasoning_anatomy.errors import PluginError
 
-_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called")
+_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called", "title", "terms")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class PluginInfo:
         Whether it works without the measured model too, from its class variable of this name.
     also_called
         Former keys, which are accepted for it, from its class variable of this name.
+    title, terms
+        Heading of an analysis, and its terms in words, from its class variables of these names.
     methods
         Names of its public methods; one of them is the verb of its kind.
     """
@@ -42,6 +45,8 @@ class PluginInfo:
     needs: str = ""
     needs_no_model: bool = False
     also_called: tuple[str, ...] = ()
+    title: str = ""
+    terms: Mapping[str, str] = field(default_factory=dict)
     methods: frozenset[str] = frozenset()
 
     @property
@@ -92,7 +97,8 @@ def _class_variables(file: Path, node: ast.ClassDef) -> dict[str, Any]:
     for item in node.body:
         if isinstance(item, ast.AnnAssign | ast.Assign) and item.value is not None:
             name = ast.unparse(item.target if isinstance(item, ast.AnnAssign) else item.targets[0])
-            if name in _SHOWN_VARIABLES:
+            is_option = isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation)
+            if name in _SHOWN_VARIABLES and not is_option:
                 values[name] = _literal(file, name, item.value)
     return values
 

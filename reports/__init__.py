@@ -1,13 +1,65 @@
 """Results to figures and one HTML file: one figure per file."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from reasoning_anatomy.lazy import lazy_names
 
 if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas as pd
+
+    from reasoning_anatomy.run.folder import Run
     from reports._export import save_figure, save_figures
+    from reports._figures import needed_analyses
     from reports._page import write_report
 
-__all__ = ["save_figure", "save_figures", "write_report"]
+__all__ = ["Figure", "HasTable", "needed_analyses", "save_figure", "save_figures", "write_report"]
 
-__getattr__ = lazy_names(__name__, {"_export": ["save_figure", "save_figures"], "_page": ["write_report"]})
+__getattr__ = lazy_names(
+    __name__, {"_export": ["save_figure", "save_figures"], "_figures": ["needed_analyses"], "_page": ["write_report"]}
+)
+
+
+@runtime_checkable
+class Figure(Protocol):
+    """What a plugin of the kind ``figure`` is: a frozen dataclass with these class variables and methods.
+
+    `HasTable` is an optional part.
+
+    Attributes
+    ----------
+    title
+        Its heading.
+    caption
+        What a reader must know to read it.
+    section
+        Part of the report where it stands: the name of an analysis, ``run``, ``chains``, ``provenance``, or a word of its own,
+        which makes a new part with the title of the figure.
+    analysis
+        The analysis whose result it draws; the report runs it if it is missing. None if it draws the tables of the run.
+    """
+
+    title: ClassVar[str]
+    caption: ClassVar[str]
+    section: ClassVar[str]
+    analysis: ClassVar[str | None]
+
+    def data(self, run: "Run") -> "pd.DataFrame":
+        """Return what is drawn.
+
+        Raises
+        ------
+        RunError
+            The run lacks the input; the message says how to make it.
+        """
+
+    def draw(self, run: "Run") -> "matplotlib.figure.Figure":
+        """Draw `data`, inside ``reports._style.figure_style``; raises as `data` does."""
+
+
+@runtime_checkable
+class HasTable(Protocol):
+    """A figure beside which a page shows numbers."""
+
+    def table(self, run: "Run") -> "pd.DataFrame":
+        """Return the rows to show; columns of a result are rounded and named as everywhere on the page."""

@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from reasoning_anatomy.errors import AnalysisError, RunError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.plugins import available, key_of, load
+from reasoning_anatomy.plugins import key_of, load
 from reasoning_anatomy.run.folder import Run
+from reports._figures import all_figures
 from reports._style import figure_style, page_variables
 
 if TYPE_CHECKING:
@@ -74,16 +75,15 @@ def save_figures(run: Run, folder: Path) -> list[Path]:
     The files, in alphabetical order of the figures. A figure without input is left out.
     """
     written = []
-    for key in available("figure"):
-        plugin = load("figure", key)
+    for key, figure in all_figures().items():
         try:
-            data, figure = plugin.data(run), plugin.draw(run)
+            data, drawing = figure.data(run), figure.draw(run)
         except (RunError, AnalysisError):
             continue
         write_atomic(folder / f"{key}.csv", data.to_csv(index=False))
         written.append(folder / f"{key}.csv")
         for extension in _METADATA:
-            write_atomic(folder / f"{key}.{extension}", _rendered(figure, extension))
+            write_atomic(folder / f"{key}.{extension}", _rendered(drawing, extension))
             written.append(folder / f"{key}.{extension}")
     return written
 

@@ -16,11 +16,10 @@ from reasoning_anatomy.run.layout import REPORT_NAME
 from reports import _sections
 from reports._data import CATEGORY_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._sections import Tables
-from reports._style import CATEGORIES, OTHER, cividis
+from reports._style import LOOKS, OTHER, cividis
 from reports._viewer import chain_views, page_json
 
 _FOLDER = Path(__file__).parent / "page"
-_OWN_SECTION = ("rank_correlation_intervals", "layer_head_map", "deletion_by_category", "likelihood_curve")
 
 
 def write_report(run: Run, path: Path | None = None, *, max_chains: int = 50, chain_ids: Sequence[str] | None = None) -> Path:
@@ -34,9 +33,9 @@ def write_report(run: Run, path: Path | None = None, *, max_chains: int = 50, ch
     run
         The run.
     path
-        Target; ``report.html`` in the run folder where None.
+        Target; ``report.html`` in the run folder if None.
     max_chains
-        Number of chains in the token viewer, from the first; fewer where they would make the page larger than 5 MB.
+        Number of chains in the token viewer, from the first; fewer if they would make the page larger than 5 MB.
         The page says how many are left out.
     chain_ids
         Chains for the viewer instead of the first ones.
@@ -79,16 +78,16 @@ def _frame() -> dict[str, Any]:
         "style": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
         "script": Markup(script),
         "script_digest": digest,
-        "categories": [*CATEGORIES, OTHER],
+        "looks": [*LOOKS, OTHER],
+        "n_categories": len(LOOKS),
         "bins": cividis(),
     }
 
 
 def _results(run: Run, tables: Tables) -> dict[str, Any]:
     """Everything that is known about the run as a whole."""
-    figures = _sections.figure_views(run)
     failed, n_more_failed = _sections.failures(run)
-    others = [name for name in run.analyses if name != "rank_correlation"]
+    sections = _sections.sections(run)
     return {
         "title": _sections.title(run),
         "overview": _sections.overview(run, tables),
@@ -97,13 +96,9 @@ def _results(run: Run, tables: Tables) -> dict[str, Any]:
         "failed": failed,
         "n_more_failed": n_more_failed,
         "missing": tables.missing,
-        "figures": figures,
-        "further_figures": [view for key, view in figures.items() if key not in _OWN_SECTION],
-        "rank_correlation": _sections.analysis_view(run, "rank_correlation"),
-        "heads": _sections.head_extremes(run),
-        "analyses": [_sections.analysis_view(run, name) for name in others],
-        "category_rows": _sections.category_table(run, tables.tokens),
-        "censoring": _sections.censoring(run, tables.tokens),
+        "sections": sections,
+        "findings": [section for section in sections if section.analysis and section.analysis.finding],
+        "own_figures": {part: _sections.figure_views(run, part) for part in _sections.OWN_PARTS},
     }
 
 
@@ -126,5 +121,5 @@ def _viewer(run: Run, tables: Tables, *, max_chains: int, chain_ids: Sequence[st
         "n_chains": len(available),
         "n_left_out": len(available) - len(views),
         "n_too_large": len(wanted) - len(views),
-        "names": page_json([category.name for category in CATEGORIES]),
+        "names": page_json([look.name for look in LOOKS]),
     }

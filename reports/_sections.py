@@ -1,27 +1,27 @@
 """The parts of the page as plain values, ready for the template."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from markupsafe import Markup
 
 from reasoning_anatomy.errors import AnalysisError, RunError
-from reasoning_anatomy.plugins import available, load, load_class
+from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration
-from reports._data import CATEGORY_PREFIX, STEP_PREFIX, annotator_of, names
+from reports import Figure, HasTable
+from reports._data import CATEGORY_PREFIX, STEP_PREFIX, names
 from reports._export import inline_svg
-from reports._style import NOT_GIVEN, category_index, category_name, number, p_value, whole
+from reports._figures import all_figures, most_first
+from reports._style import number, whole
+from reports._tables import TableView, table_view
+
+OWN_PARTS: Final = ("run", "chains", "provenance")
+"""Parts that every page has, whatever was analysed."""
 
 _FAILED_SHOWN: Final = 50
-_TERMS: Final = {
-    "spearman": "Spearman's rho",
-    "spearman_given_position": "Spearman's rho, position held constant",
-    "kendall": "Kendall's tau-b",
-    "kendall_given_position": "Kendall's tau, position held constant",
-}
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,13 @@ class Tables:
 
 @dataclass(frozen=True)
 class FigureView:
-    """A drawn figure, or the sentence that says what it needs."""
+    """A drawn figure with its numbers, or the sentence that says what it needs."""
 
     key: str
-    summary: str
+    title: str
+    caption: str
     svg: Markup | None = None
+    table: TableView | None = None
     missing: str = ""
 
 
@@ -48,11 +50,27 @@ class AnalysisView:
     """An analysis, rounded for the page, or the sentence that says how to make it."""
 
     name: str
-    rows: list[dict[str, str]] = field(default_factory=list)
+    finding: str = ""
+    table: TableView = field(default_factory=TableView)
     config: str = ""
     warnings: tuple[str, ...] = ()
     exclusions: Mapping[str, int] = field(default_factory=dict)
     missing: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: an analysis, or none, with the figures that stand there."""
+
+    key: str
+    title: str
+    figures: Sequence[FigureView]
+    analysis: AnalysisView | None = None
+
+    @property
+    def name(self) -> str:
+        """What the table of contents calls it."""
+        return self.key.replace("_", " ")
 
 
 def read_tables(run: Run) -> Tables:
@@ -90,7 +108,9 @@ def overview(run: Run, tables: Tables) -> list[tuple[str, str]]:
         ("chains", counts),
         ("questions", whole(n_questions)),
         ("reasoning tokens", whole(n_tokens)),
+        *_missing_by_column(tokens, STEP_PREFIX, "tokens that were never deleted"),
         ("token categories by", ", ".join(names(tokens, CATEGORY_PREFIX)) or "nobody yet"),
+        *_missing_by_column(tokens, CATEGORY_PREFIX, "tokens without a category"),
     ]
 
 
@@ -120,65 +140,54 @@ def failures(run: Run) -> tuple[list[tuple[str, str]], int]:
     return failed[:_FAILED_SHOWN], max(0, len(failed) - _FAILED_SHOWN)
 
 
+def sections(run: Run) -> list[Section]:
+    """Make the parts of the analyses that the run has or a figure needs, and those that figures open; most figures first."""
+    figures = all_figures()
+    needed = {figure.analysis for figure in figures.values()}
+    titles = available("analysis")
+    found = []
+    for key in most_first([*(figure.section for figure in figures.values()), *run.analyses]):
+        if key in OWN_PARTS:
+            continue
+        views = figure_views(run, key)
+        if key in needed or key in run.analyses:
+            heading = titles[key].title if key in titles else ""
+            found.append(Section(key, heading or key.replace("_", " "), views, analysis_view(run, key)))
+        else:
+            found.append(Section(key, views[0].title, views))
+    return found
+
+
+def figure_views(run: Run, section: str) -> list[FigureView]:
+    """Draw the figures of a part of the page, those named after it first."""
+    views = [_figure_view(run, key, figure) for key, figure in all_figures().items() if figure.section == section]
+    return sorted(views, key=lambda view: not view.key.startswith(section))
+
+
 def analysis_view(run: Run, name: str) -> AnalysisView:
     """Read one analysis for the page."""
     try:
         result = run.analysis(name)
     except RunError as error:
         return AnalysisView(name, missing=plain(run, error))
-    rows = [_row({str(name): value for name, value in row.items()}) for row in result.table.to_dict("records")]
-    return AnalysisView(name, rows, result.config, result.warnings, result.exclusions)
+    known = available("analysis")
+    table = table_view(result.table, known[name].terms if name in known else {})
+    return AnalysisView(name, result.finding, table, result.config, result.warnings, result.exclusions)
 
 
-def head_extremes(run: Run) -> list[dict[str, str]]:
-    """Return the five heads with the highest and the five with the lowest estimate; none where there are none."""
+def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:
     try:
-        data = load("figure", "layer_head_map").data(run).dropna(subset="estimate")
-    except (RunError, AnalysisError):
-        return []
-    data = data.sort_values("estimate", ascending=False, kind="stable")
-    ends = data if len(data) <= 10 else pd.concat([data.head(5), data.tail(5)])
-    return [_row(row) | {"layer": whole(row["layer"]), "head": whole(row["head"])} for row in ends.to_dict("records")]
+        table = table_view(figure.table(run)) if isinstance(figure, HasTable) else None
+        return FigureView(key, figure.title, figure.caption, inline_svg(figure.draw(run), key), table)
+    except (RunError, AnalysisError) as error:
+        return FigureView(key, figure.title, figure.caption, missing=plain(run, error))
 
 
-def category_table(run: Run, tokens: pd.DataFrame) -> list[dict[str, str]]:
-    """Mean relative deletion step by category, strategy and annotator; the numbers of the figure."""
-    rows: list[dict[str, str]] = []
-    if not names(tokens, STEP_PREFIX):
-        return rows
-    plugin_class = load_class("figure", "deletion_by_category")
-    for annotator in names(tokens, CATEGORY_PREFIX):
-        data = plugin_class(annotator=annotator).data(run)
-        for row in data[data["row"] == "mean"].to_dict("records"):
-            about = {"strategy": row["strategy"], "annotator": annotator, "category": category_name(row["category"])}
-            counts = {name: whole(row[name]) for name in ("n_questions", "n_chains", "n_tokens", "n_censored")}
-            index = category_index(row["category"])
-            rows.append(about | {"estimate": number(row["estimate"]), "interval": _interval(row), "index": str(index)} | counts)
-    return rows
-
-
-def censoring(run: Run, tokens: pd.DataFrame) -> str:
-    """Sentence that counts the tokens that were never deleted, and those without a category."""
-    parts = []
-    for strategy in names(tokens, STEP_PREFIX):
-        n_censored = int(tokens[STEP_PREFIX + strategy].isna().sum())
-        parts.append(f"{strategy}: {n_censored:,} of {len(tokens):,} tokens were never deleted")
-    if names(tokens, CATEGORY_PREFIX):
-        annotator = annotator_of(run, tokens, "")
-        n_unlabelled = int(tokens[CATEGORY_PREFIX + annotator].isna().sum())
-        parts.append(f"{annotator}: {n_unlabelled:,} tokens have no category")
-    return "; ".join(parts)
-
-
-def figure_views(run: Run) -> dict[str, FigureView]:
-    """Every figure by key, drawn where the run has its input."""
-    views = {}
-    for key, info in available("figure").items():
-        try:
-            views[key] = FigureView(key, info.summary, inline_svg(load("figure", key).draw(run), key))
-        except (RunError, AnalysisError) as error:
-            views[key] = FigureView(key, info.summary, missing=plain(run, error))
-    return views
+def _missing_by_column(tokens: pd.DataFrame, prefix: str, what: str) -> list[tuple[str, str]]:
+    """Count the tokens without a value in every column of a kind."""
+    counts = [(name, int(tokens[prefix + name].isna().sum())) for name in names(tokens, prefix)]
+    text = "; ".join(f"{name}: {count:,} of {len(tokens):,}" for name, count in counts)
+    return [(what, text)] if counts else []
 
 
 def _model_rows(configuration: Configuration) -> list[tuple[str, str]]:
@@ -191,21 +200,3 @@ def _model_rows(configuration: Configuration) -> list[tuple[str, str]]:
         ("architecture", f"{model.architecture}, {model.n_layers} layers with {model.n_heads} heads each"),
         ("weights held as", f"{model.dtype}, {model.quantization or 'not quantized'}, on {model.device}"),
     ]
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, str]:
-    """One row of a result table, rounded."""
-    term = str(row.get("term", ""))
-    shown = {
-        "term": term,
-        "name": _TERMS.get(term.rpartition(": ")[2], ""),
-        "estimate": number(row["estimate"]),
-        "interval": _interval(row),
-    }
-    shown |= {name: p_value(row[name]) for name in ("p_value", "p_adjusted") if name in row}
-    return shown | {name: whole(row[name]) for name in ("n_questions", "n_chains", "n_tokens") if name in row}
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    low, high = number(row["ci_low"]), number(row["ci_high"])
-    return NOT_GIVEN if NOT_GIVEN in (low, high) else f"{low} to {high}"

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from reasoning_anatomy import categories
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -14,7 +16,7 @@ NOT_GIVEN: Final = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
-class Category:
+class Look:
     """How a token category looks.
 
     Attributes
@@ -40,15 +42,22 @@ class Category:
     dark_line: str
 
 
-CATEGORIES: Final = (
-    Category("SYMBOLIC_MATH", "symbolic mathematics", "solid", "#d3e4f8", "#1f5fa8", "#173a60", "#7fb5f0"),
-    Category("VERBAL_MATH", "verbal mathematics", "double", "#cdeee6", "#0f7a66", "#0f4439", "#5fd0b6"),
-    Category("ENTITY_NAME", "names and story", "dashed", "#fde5c8", "#a85600", "#543107", "#f4ae5b"),
-    Category("META_DISCOURSE", "managing the reasoning", "wavy", "#eddcf6", "#7d3aa3", "#442458", "#cf9cea"),
-    Category("COREFERENCE", "pointing back", "dotted", "#fbd9e0", "#b3284b", "#561c2b", "#f291a7"),
-    Category("FUNCTION", "function words", "none", "#e9e9e5", "#66665f", "#35363a", "#a5a6ab"),
-)
-OTHER: Final = Category("OTHER", "other", "none", "#ffffff", "#4a4a4a", "#1a1b1e", "#c8c8c8")
+_LOOKS: Final = {
+    look.key: look
+    for look in (
+        Look(categories.SYMBOLIC_MATH, "symbolic mathematics", "solid", "#d3e4f8", "#1f5fa8", "#173a60", "#7fb5f0"),
+        Look(categories.VERBAL_MATH, "verbal mathematics", "double", "#cdeee6", "#0f7a66", "#0f4439", "#5fd0b6"),
+        Look(categories.ENTITY_NAME, "names and story", "dashed", "#fde5c8", "#a85600", "#543107", "#f4ae5b"),
+        Look(categories.META_DISCOURSE, "managing the reasoning", "wavy", "#eddcf6", "#7d3aa3", "#442458", "#cf9cea"),
+        Look(categories.COREFERENCE, "pointing back", "dotted", "#fbd9e0", "#b3284b", "#561c2b", "#f291a7"),
+        Look(categories.FUNCTION, "function words", "none", "#e9e9e5", "#66665f", "#35363a", "#a5a6ab"),
+    )
+}
+LOOKS: Final = tuple(_LOOKS[category] for category in categories.CATEGORIES)
+"""Of the six categories, in their order."""
+
+OTHER: Final = Look("OTHER", "other", "none", "#ffffff", "#4a4a4a", "#1a1b1e", "#c8c8c8")
+"""Of a category that is none of the six; its place is after them."""
 
 # Ink of the figures; the page replaces each by its own variable, so that figures follow its theme.
 INK: Final = "#1b1c1f"
@@ -62,25 +71,24 @@ N_BINS: Final = 9
 def page_variables() -> dict[str, str]:
     """CSS variable of the page by colour of the figures."""
     inks = {INK: "--ink", MUTED: "--muted", GRID: "--grid", ACCENT: "--accent"}
-    return inks | {category.line: f"--line{index}" for index, category in enumerate(CATEGORIES)}
+    return inks | {category.line: f"--line{index}" for index, category in enumerate(LOOKS)}
 
 
 def category_index(key: object) -> int | None:
-    """Place of a category in `CATEGORIES`; the next free place for one this package does not know; None for no label."""
+    """Place of a category in `LOOKS`; the next place for one that is none of the six; None for no label."""
     if not isinstance(key, str):
         return None
-    keys = [category.key for category in CATEGORIES]
-    return keys.index(key) if key in keys else len(keys)
+    return LOOKS.index(_LOOKS[key]) if key in _LOOKS else len(LOOKS)
+
+
+def look_of(key: str) -> Look:
+    """Look of a category; that of `OTHER` for one that is none of the six."""
+    return _LOOKS.get(key, OTHER)
 
 
 def category_name(key: str) -> str:
     """Readable name of a category; an unknown one is its own name."""
-    return next((category.name for category in CATEGORIES if category.key == key), key)
-
-
-def ordered(keys: Iterator[str] | list[str]) -> list[str]:
-    """Categories in the order of the guidelines, unknown ones last."""
-    return sorted(keys, key=lambda key: (category_index(key) or 0, key))
+    return _LOOKS[key].name if key in _LOOKS else key
 
 
 def number(value: Any) -> str:

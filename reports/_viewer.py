@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import ReasoningChain
 from reports._data import CATEGORY_PREFIX, CONFIDENCE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
-from reports._style import category_index
+from reports._style import LOOKS, category_index
 
 SIZE_LIMIT: Final = 4_000_000
 """Bytes that the chains of one page may take, so that the page stays below 5 MB."""
@@ -154,13 +154,13 @@ def _curves(paths: pd.DataFrame, wanted: set[str]) -> dict[str, dict[str, list[f
 
 
 def _letters(categories: "pd.Series[str]") -> str:
-    """One character per token: the category's number (6 = other), or ``-`` for none."""
+    """One character per token: the place of its category in `LOOKS` (the next = other), or ``-`` for none."""
     indices = (category_index(key) for key in categories)
     return "".join(_UNLABELLED if index is None else str(index) for index in indices)
 
 
 def _others(categories: "pd.Series[str]") -> dict[int, str]:
-    return {position: key for position, key in enumerate(categories) if category_index(key) == 6}
+    return {position: key for position, key in enumerate(categories) if category_index(key) == len(LOOKS)}
 
 
 def _confidence(tokens: pd.DataFrame, annotator: str) -> list[float | None] | None:

@@ -1,14 +1,14 @@
 """Which heads know: rank correlation of every head's attention with the deletion order."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.run.folder import Run
-from reports._data import by_term, detail
+from reports._data import detail, result_of
 from reports._style import INK, figure_style
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MANY_CELLS = 2500
-_OPTIONAL = ("ci_low", "ci_high", "p_value", "p_adjusted")
+_ENDS = 5
+COLUMNS = ("scorer", "term", "layer", "head", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted", "p_max_t")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +27,24 @@ class LayerHeadMap:
     Attributes
     ----------
     scorer
-        Of several scorers, whose heads; the first that has any where left out.
+        Whose heads; those of the first scorer that has any if None.
     term
         Which statistic of ``rank_correlation``.
     alpha
         Heads whose adjusted p-value is below it carry a dot.
     """
 
-    scorer: str = ""
+    title: ClassVar[str] = "Rank correlation of every attention head"
+    caption: ClassVar[str] = (
+        "Spearman's rho of every attention head, of the first scorer that has heads, without control for position. Orange: "
+        "attended tokens are deleted late. Violet: they are deleted early. A black dot marks an adjusted p-value below "
+        "0.05. The map is exploratory: the best of many heads, judged on the questions it was picked on, looks better than "
+        "it is."
+    )
+    section: ClassVar[str] = "rank_correlation"
+    analysis: ClassVar[str | None] = "rank_correlation"
+
+    scorer: str | None = None
     term: str = "spearman"
     alpha: float = 0.05
 
@@ -42,29 +53,28 @@ class LayerHeadMap:
 
         Returns
         -------
-        Columns ``scorer, term, layer, head, estimate, ci_low, ci_high, p_value, p_adjusted`` of ``rank_correlation``'s
-        detail table ``per_head``; layers and heads count from 0, and ``scorer`` is empty where only one was analysed.
+        Columns ``scorer, term, layer, head, estimate, ci_low, ci_high, p_value, p_adjusted, p_max_t`` of ``rank_correlation``'s
+        detail table ``per_head``; layers and heads count from 0.
         """
-        result = run.analysis("rank_correlation")
-        table = self._of_scorer(run, by_term(detail(run, result, "per_head"), result.table["term"].tolist()))
+        table = self._of_scorer(run, detail(run, result_of(run, "rank_correlation", about="scorer"), "per_head"))
         rows = table[table["term"] == self.term]
         if rows.empty:
-            found = ", ".join(sorted(table["term"].unique())) or "none"
-            raise RunError(f"{run.folder}: rank_correlation has no term {self.term!r} per head; it has {found}")
-        for name in _OPTIONAL:
-            if name not in rows:
-                rows = rows.assign(**{name: np.nan})
-        rows = rows.sort_values(["layer", "head"], kind="stable").drop_duplicates(["layer", "head"])
-        return rows[["scorer", "term", "layer", "head", "estimate", *_OPTIONAL]].reset_index(drop=True)
+            known = ", ".join(sorted(table["term"].unique()))
+            raise RunError(f"{run.folder}: rank_correlation has no term {self.term!r} per head; it has {known}")
+        return rows.sort_values(["layer", "head"], kind="stable")[list(COLUMNS)].reset_index(drop=True)
+
+    def table(self, run: Run) -> pd.DataFrame:
+        """Return the five heads with the highest and the five with the lowest estimate, or all if they are no more."""
+        rows = self.data(run).dropna(subset="estimate").sort_values("estimate", ascending=False, kind="stable")
+        return rows if len(rows) <= 2 * _ENDS else pd.concat([rows.head(_ENDS), rows.tail(_ENDS)])
 
     def _of_scorer(self, run: Run, table: pd.DataFrame) -> pd.DataFrame:
-        if "scorer" not in table:
-            table = table.assign(scorer=self.scorer)
-        scorer = self.scorer or table["scorer"].iloc[0]
-        if scorer not in set(table["scorer"]):
-            found = ", ".join(table["scorer"].unique())
-            raise RunError(f"{run.folder}: rank_correlation has no heads of scorer {scorer!r}; it has those of {found}")
-        return table[table["scorer"] == scorer]
+        known = list(dict.fromkeys(table["scorer"]))
+        if self.scorer is not None and self.scorer not in known:
+            raise RunError(
+                f"{run.folder}: rank_correlation has no heads of scorer {self.scorer!r}; it has those of {', '.join(known)}"
+            )
+        return table[table["scorer"] == (self.scorer or known[0])]
 
     def draw(self, run: Run) -> "Figure":
         """Draw the map, layers from bottom to top."""
@@ -87,7 +97,7 @@ class LayerHeadMap:
             self._mark(axis, data, grid)
             _number(axis, grid)
             bar = figure.colorbar(mesh, ax=axis, pad=0.03, fraction=0.06)
-            bar.set_label(" of ".join(filter(None, (self.term.replace("_", " "), data["scorer"].iloc[0]))), color=INK)
+            bar.set_label(f"{self.term.replace('_', ' ')} of {data['scorer'].iloc[0]}", color=INK)
             bar.outline.set_visible(False)
         return figure
 

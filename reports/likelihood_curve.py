@@ -1,7 +1,7 @@
 """How the answer fades: likelihood of the answer while reasoning tokens are deleted."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,13 +23,22 @@ class LikelihoodCurve:
 
     Every chain is read at the same fractions (linearly between the deletions after which its likelihood was evaluated).
     The mean is taken within the question, then over questions, and only as far as every chain was pruned, so that the
-    same chains stand behind each of its points.
+    same chains stand behind each of its points. It is a plain mean: no interval is computed and nothing is tested.
 
     Attributes
     ----------
     points
         Number of fractions at which curves are read.
     """
+
+    title: ClassVar[str] = "How long does the answer survive?"
+    caption: ClassVar[str] = (
+        "Blue: mean over questions, as far as every chain was pruned. Grey: one line per chain. Lower = the model still "
+        "expects the answer. The curves describe these chains: the mean has no interval, and no difference between "
+        "strategies is tested."
+    )
+    section: ClassVar[str] = "likelihood"
+    analysis: ClassVar[str | None] = None
 
     points: int = 101
 

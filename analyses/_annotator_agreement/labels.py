@@ -23,7 +23,7 @@ class Labels:
     annotators
         Their names.
     codes
-        (annotators, n) place in ``CATEGORIES``, `MISSING` where a token has no label.
+        (annotators, n) place in ``CATEGORIES``, `MISSING` for a token without a label.
     questions
         (n,) number of every token's question.
     chain_ids
@@ -47,8 +47,10 @@ def gather_labels(run: Run, annotators: Sequence[str]) -> Labels:
 
     Raises
     ------
+    MissingError
+        An annotator is unknown.
     AnalysisError
-        An annotator is unknown, there are fewer than two, or no token has two labels.
+        There are fewer than two annotators, or no token has two labels.
     """
     names = _names(run, annotators)
     tokens = run.tokens()
@@ -72,13 +74,10 @@ def gather_labels(run: Run, annotators: Sequence[str]) -> Labels:
 
 
 def _names(run: Run, wanted: Sequence[str]) -> tuple[str, ...]:
-    known = run.annotators
-    if unknown := [name for name in wanted if name not in known]:
-        raise AnalysisError(f"{run.folder}: has no annotator {unknown[0]!r}; it has {', '.join(known) or 'none'}")
-    names = tuple(dict.fromkeys(wanted or known))
+    names = tuple(dict.fromkeys([run.annotator_named(name) for name in wanted] or run.annotators))
     if len(names) < 2:
         raise AnalysisError(
-            f"{run.folder}: agreement needs two or more annotators, this is {', '.join(names) or 'none'}; add one with: "
+            f"{run.folder}: agreement needs two or more annotators, not {', '.join(names) or 'none'}; add one with: "
             f"reasoning-anatomy annotate {run.folder} --annotator KEY, or reasoning-anatomy annotations import"
         )
     return names

@@ -10,7 +10,7 @@ import numpy as np
 from analyses._annotator_agreement.labels import Labels
 from analyses._statistics.agreement import MISSING, coincidences, confusion
 from analyses._statistics.bootstrap import Counts, bootstrap_means, resample_counts
-from analyses._statistics.jackknife import question_values
+from analyses._statistics.questions import pseudo_values
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import FloatArray, IntArray
 
@@ -24,7 +24,7 @@ class LabelSample:
     Attributes
     ----------
     codes
-        (annotators, n) place in ``CATEGORIES``; `MISSING` where a token has no label.
+        (annotators, n) place in ``CATEGORIES``; `MISSING` for a token without a label.
     questions
         (n,) number of every token's question, from 0.
     n_chains
@@ -91,7 +91,7 @@ class LabelSample:
         lowest
             Of the measure; its largest is 1, and no interval leaves the two.
         """
-        values = question_values(counts, measure)
+        values = pseudo_values(counts, measure)
         means = bootstrap_means(values, self._resamples, confidence=self.confidence)
         estimate = measure(counts.sum(axis=0)[None])[0]
         return [

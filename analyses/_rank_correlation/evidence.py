@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from analyses._exclusions import most_left_out
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
@@ -18,7 +19,7 @@ MIN_TOKENS: Final = 5
 
 @dataclass(frozen=True, eq=False)
 class ChainEvidence:
-    """What one chain says.
+    """What one chain says of one scorer.
 
     Attributes
     ----------
@@ -31,9 +32,9 @@ class ChainEvidence:
     partial_tau
         Of the same scores: Kendall's own coefficient, see `partial_tau`.
     layers
-        (layers, 4) of the profile averaged over heads; (0, 4) where the scorer has none.
+        (layers, 4) of the profile averaged over heads; (0, 4) if the scorer has none.
     heads
-        (layers, heads, 4); (0, 0, 4) where the scorer has none.
+        (layers, heads, 4); (0, 0, 4) if the scorer has none.
     """
 
     chain_id: str
@@ -64,20 +65,15 @@ class Evidence:
         return np.array([chain.n_censored for chain in self.chains])
 
 
-def choose(run: Run, kind: str, wanted: str | None, known: Mapping[str, str]) -> str:
-    """Return the wanted label, or the first of the run for None; `AnalysisError` lists what there is."""
-    if not known:
-        raise AnalysisError(f"{run.folder}: was measured without a {kind}; measure the chains with one, in another folder")
-    label = next(iter(known)) if wanted is None else wanted
-    if label not in known:
-        raise AnalysisError(f"{run.folder}: has no {kind} {label!r}; it has {', '.join(sorted(known))}")
-    return label
-
-
 def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evidence]:
     """Correlate each scorer with the deletion order in every chain of a run that can be used; by scorer.
 
     Every chain is read once.
+
+    Raises
+    ------
+    AnalysisError
+        No chain can be used for any of the scorers.
     """
     measured = run.measured
     chains: dict[str, list[ChainEvidence]] = {scorer: [] for scorer in scorers}
@@ -85,7 +81,7 @@ def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evid
     for chain_id in measured:
         measurement = run.measurement(chain_id)
         for scorer in scorers:
-            found = _read_chain(measurement, run.chains[chain_id].question_id, scorer, strategy)
+            found = _read_chain(measurement, scorer, strategy)
             if isinstance(found, str):
                 exclusions[scorer][found] += 1
             else:
@@ -93,19 +89,17 @@ def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evid
                 exclusions[scorer]["no_value_given_position"] += int(np.isnan(found.overall).any())
                 exclusions[scorer]["constant_layer"] += int(np.isnan(found.layers[..., 0]).sum())
                 exclusions[scorer]["constant_head"] += int(np.isnan(found.heads[..., 0]).sum())
-    return {
+    evidence = {
         scorer: Evidence(
             tuple(chains[scorer]), {reason: count for reason, count in sorted(exclusions[scorer].items()) if count}
         )
         for scorer in scorers
     }
-
-
-def expect_chains(run: Run, evidence: Evidence) -> None:
-    """Refuse evidence of no chain; `AnalysisError` says why there is none."""
-    if not evidence.chains:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in evidence.exclusions.items())
+    if not any(found.chains for found in evidence.values()):
+        most = most_left_out([found.exclusions for found in evidence.values()])
+        reasons = ", ".join(f"{count} {reason}" for reason, count in most.items())
         raise AnalysisError(f"{run.folder}: none of {len(run.chains)} chains can be used ({reasons}); measure other chains")
+    return evidence
 
 
 def importance_order(path: PruningPath) -> FloatArray:
@@ -117,31 +111,34 @@ def importance_order(path: PruningPath) -> FloatArray:
     return np.where(np.isnan(path.deletion_step), len(path.deleted) + 1.0, path.deletion_step)
 
 
-def _read_chain(measurement: Measurement, question_id: str, scorer: str, strategy: str) -> ChainEvidence | str:
-    """Return what a chain says, or the reason why it says nothing."""
-    if scorer not in measurement.scores or strategy not in measurement.paths:
+def _read_chain(measurement: Measurement, scorer: str, strategy: str) -> ChainEvidence | str:
+    """Return what a chain says of a scorer, or the reason why it says nothing."""
+    if strategy not in measurement.paths:
         return "not_measured"
-    if scorer in measurement.missing_scores:
-        return "no_score"
-    path, profile = measurement.paths[strategy], measurement.profiles.get(scorer)
+    path = measurement.paths[strategy]
     n = path.n_reasoning
-    received = np.empty((0, 0, n)) if profile is None else profile.received.astype(np.float64)
-    overall = measurement.scores[scorer]
     if n < MIN_TOKENS:
         return f"fewer_than_{MIN_TOKENS}_tokens"
     if len(path.deleted) == 0:
         return "no_deletion"
+    if scorer in measurement.missing_scores:
+        return "no_score"
+    if scorer not in measurement.scores:
+        return "scorer_not_measured"
+    profile = measurement.profiles.get(scorer)
+    received = np.empty((0, 0, n)) if profile is None else profile.received.astype(np.float64)
+    overall = measurement.scores[scorer]
     if not (np.isfinite(overall).all() and np.isfinite(received).all()):
-        return "attention_not_finite"
+        return "score_not_finite"
     if np.ptp(overall) == 0:
-        return "constant_attention"
+        return "constant_score"
     importance = importance_order(path)
     n_layers, n_heads = received.shape[:2]
     averages = received.mean(axis=1) if n_layers else np.empty((0, n))
     found = correlations(np.concatenate([overall[None], averages, received.reshape(-1, n)]), importance)
     return ChainEvidence(
         chain_id=measurement.encoded.chain_id,
-        question_id=question_id,
+        question_id=measurement.encoded.chain.question_id,
         n_tokens=n,
         n_censored=n - len(path.deleted),
         overall=found[0],

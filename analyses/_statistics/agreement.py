@@ -36,12 +36,12 @@ def merged(matrices: FloatArray, groups: IntArray) -> FloatArray:
 
 
 def observed_agreement(confusions: FloatArray) -> FloatArray:
-    """Share of tokens with the same label; (..., k, k) -> (...), NaN where there is no token."""
+    """Share of tokens with the same label; (..., k, k) -> (...), NaN without tokens."""
     return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum(axis=(-2, -1)))
 
 
 def cohen_kappa(confusions: FloatArray) -> FloatArray:
-    """Agreement of two annotators beyond chance; (..., k, k) confusions -> (...), NaN where both use one label.
+    """Agreement of two annotators beyond chance; (..., k, k) confusions -> (...), NaN if both use one label only.
 
     References
     ----------
@@ -67,7 +67,7 @@ def krippendorff_alpha(coincident: FloatArray) -> FloatArray:
 
 
 def f1(confusions: FloatArray) -> FloatArray:
-    """F1 of every category, the same whoever is taken for the truth; (..., k, k) -> (..., k), NaN where nobody uses it."""
+    """F1 of every category, the same whoever is taken for the truth; (..., k, k) -> (..., k), NaN if nobody uses it."""
     both = np.diagonal(confusions, axis1=-2, axis2=-1)
     return _ratio(2 * both, confusions.sum(axis=-1) + confusions.sum(axis=-2))
 

@@ -1,8 +1,8 @@
-"""The mean over questions with a studentised bootstrap: interval, p-value and max-T from one distribution.
+"""The mean over questions with a studentised bootstrap: interval and p-value from one distribution.
 
 Questions are drawn with replacement. In every resample the deviation of the mean is divided by the resample's own
 standard error (bootstrap-t), and its absolute value is taken (symmetric), so that few questions do not make the
-interval too short as the percentile method does. The interval leaves out zero exactly where p <= 1 - confidence.
+interval too short as the percentile method does. The interval leaves out zero exactly if p <= 1 - confidence.
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,9 @@ class Means:
     n_questions
         Questions with a value.
     ci_low, ci_high
-        Symmetric studentised interval; infinite where too many resamples have no spread.
+        Symmetric studentised interval; infinite if too many resamples have no spread.
     p_value
         Two-sided, of a mean of zero.
-    p_max_t
-        The same, adjusted for all columns that have a value in every question (single-step max-T); NaN for others.
     """
 
     estimate: FloatArray
@@ -44,11 +42,10 @@ class Means:
     ci_low: FloatArray
     ci_high: FloatArray
     p_value: FloatArray
-    p_max_t: FloatArray
 
 
 def check_options(*, draws: int, confidence: float, seed: int) -> None:
-    """Raise `ValueError` where an option of the bootstrap is out of its range."""
+    """Raise `ValueError` if an option of the bootstrap is out of its range."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence}: expected a share between 0 and 1, such as 0.95")
     if seed < 0:
@@ -79,29 +76,24 @@ def bootstrap_means(values: FloatArray, counts: Counts, *, confidence: float) ->
 
     Notes
     -----
-    A resample without spread (one question drawn throughout) has an infinite statistic: it counts against
+    A resample without spread (one question drawn every time) has an infinite statistic: it counts against
     significance. A column without spread, or with one question, has no interval and no p-value.
 
     References
     ----------
-    Hall (1988), On symmetric bootstrap confidence intervals, J. R. Statist. Soc. B 50:35; Westfall & Young (1993),
-    Resampling-based multiple testing.
+    Hall (1988), On symmetric bootstrap confidence intervals, J. R. Statist. Soc. B 50:35.
     """
     estimate, sd, n_questions = _moments(values)
     error = np.where((n_questions > 1) & (sd > _NO_SPREAD), sd / np.sqrt(np.maximum(n_questions, 1)), np.nan)
     observed = np.abs(estimate) / error
-    complete = (n_questions == len(values)) & np.isfinite(error)
     critical, p_value = np.full((2, values.shape[1]), np.nan)
-    largest = np.zeros(len(counts))
     for start in range(0, values.shape[1], _COLUMNS_AT_ONCE):
         block = slice(start, start + _COLUMNS_AT_ONCE)
         statistics = _resampled_statistics(values[:, block] - estimate[block], counts)
         critical[block] = _upper_quantile(statistics, confidence)
         p_value[block] = _share_as_large(statistics, observed[block])
-        largest = np.maximum(largest, statistics[:, complete[block]].max(axis=1, initial=0))
     reach = critical * error
-    p_max_t = np.where(complete, _share_as_large(largest[:, None], observed), np.nan)
-    return Means(estimate, sd, n_questions, estimate - reach, estimate + reach, p_value, p_max_t)
+    return Means(estimate, sd, n_questions, estimate - reach, estimate + reach, p_value)
 
 
 def _moments(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -137,6 +129,6 @@ def _upper_quantile(statistics: FloatArray, confidence: float) -> FloatArray:
 
 
 def _share_as_large(statistics: FloatArray, observed: FloatArray) -> FloatArray:
-    """(1 + resamples at least as large) / (1 + draws); NaN where nothing was observed. -> (columns,)."""
+    """(1 + resamples at least as large) / (1 + draws); NaN if nothing was observed. -> (columns,)."""
     as_large = (statistics >= observed).sum(axis=0)
     return np.where(np.isfinite(observed), (1 + as_large) / (1 + len(statistics)), np.nan)

@@ -29,7 +29,7 @@ def correlations(received: npt.NDArray[Any], importance: FloatArray) -> FloatArr
     Returns
     -------
     (rows, 4) the `TERMS`, each in -1..1; positive = the tokens that receive more attention are the more important ones.
-    NaN where a row is constant, and given position also where position alone fixes one of the two orders.
+    NaN if a row is constant, and given position also if position alone fixes one of the two orders.
     """
     rows_at_once = max(1, _CELLS_AT_ONCE // importance.size)
     blocks = [received[start : start + rows_at_once] for start in range(0, len(received), rows_at_once)]
@@ -37,7 +37,7 @@ def correlations(received: npt.NDArray[Any], importance: FloatArray) -> FloatArr
 
 
 def spearman(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
-    """Spearman's rho: Pearson's r of average ranks; (..., n) and (..., n), broadcast -> (...). NaN where either is constant."""
+    """Spearman's rho: Pearson's r of average ranks; (..., n) and (..., n), broadcast -> (...). NaN if either is constant."""
     return _pearson(_centred_ranks(x), _centred_ranks(y))
 
 
@@ -87,7 +87,7 @@ def _centred_ranks(values: npt.NDArray[Any]) -> FloatArray:
 
 
 def _pearson(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
-    """Pearson's r of centred values; (..., n) and (..., n) -> (...). NaN where either is constant."""
+    """Pearson's r of centred values; (..., n) and (..., n) -> (...). NaN if either is constant."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     product = (x * y).sum(axis=-1)
     scale = np.sqrt((x**2).sum(axis=-1)) * np.sqrt((y**2).sum(axis=-1))

@@ -1,6 +1,6 @@
 """Kendall's tau-b of many rows at once: Knight's O(n log n) count of discordant pairs, vectorised over the rows.
 
-`scipy.stats.kendalltau` takes one pair of rows a call and computes a p-value that nobody may use here; a table of all
+`scipy.stats.kendalltau` takes one pair of rows a call and computes a p-value that is of no use here; a table of all
 pairs costs O(n²) a row. Counting inversions while merging costs neither and is exact: the counts are integers.
 """
 
@@ -16,7 +16,7 @@ from reasoning_anatomy.types import FloatArray, IntArray
 def kendall(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
     """Kendall's tau-b.
 
-    (..., n) and (..., n), broadcast -> (...); NaN where either is constant.
+    (..., n) and (..., n), broadcast -> (...); NaN if either is constant.
 
     References
     ----------

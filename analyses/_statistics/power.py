@@ -24,6 +24,12 @@ def detectable_effect(sd: float, n_questions: int, *, confidence: float) -> floa
     Returns
     -------
     In the unit of ``sd``; NaN below two questions.
+
+    Notes
+    -----
+    ``statsmodels.stats.power.TTestPower.solve_power`` answers the same question, but stops at 10 standard deviations: for three
+    questions at 0.99 it is 1 % off, for two questions it returns 10 instead of 57.7. Its ``power`` at
+    this effect, which is right, is 0.8 to 1e-12.
     """
     if n_questions < 2 or not np.isfinite(sd):
         return float("nan")

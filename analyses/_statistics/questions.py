@@ -1,6 +1,6 @@
-"""From chains to questions: the unit of inference."""
+"""To one number per question, the unit of inference: from its chains, or from a measure of all questions together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def question_means(values: FloatArray, questions: IntArray) -> FloatArray:
 
     Returns
     -------
-    (questions, columns); NaN where no chain of the question has a value.
+    (questions, columns); NaN if no chain of the question has a value.
     """
     n_questions = int(questions.max()) + 1
     present = np.isfinite(values)
@@ -34,3 +34,28 @@ def question_means(values: FloatArray, questions: IntArray) -> FloatArray:
     np.add.at(sums, questions, np.where(present, values, 0.0))
     np.add.at(counts, questions, present)
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def pseudo_values(counts: FloatArray, measure: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Turn a measure of the whole sample into one number per question: pseudo-values of the jackknife, without bias correction.
+
+    Parameters
+    ----------
+    counts
+        (questions, ...) what the measure is computed from; it adds up over questions.
+    measure
+        (many, ...) sums of counts to (many, columns) values.
+
+    Returns
+    -------
+    (questions, columns) whose mean is the measure of the whole sample and whose spread is its sampling error. A column is NaN
+    if the measure is undefined on the sample or on the sample without one of its questions, as with a single question.
+
+    References
+    ----------
+    Miller (1974), The jackknife - a review, Biometrika 61:1.
+    """
+    total = counts.sum(axis=0)
+    whole, without = measure(total[None])[0], measure(total[None] - counts)
+    pull = (len(counts) - 1) * (whole - without)
+    return np.asarray(whole + np.where(np.isfinite(pull).all(axis=0), pull - pull.mean(axis=0), np.nan))

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reasoning_anatomy.types import AnalysisResult
 
 EXIT_BAD_INPUT: Final = 2
-DEFAULT_ANALYSES: Final = ("rank_correlation",)
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 PluginsOption = Annotated[

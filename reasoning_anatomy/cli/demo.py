@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from tyro.conf import arg
 
-from reasoning_anatomy.cli._app import DEFAULT_ANALYSES, analyse_and_write, app, named_scorers, print_result, say
+from reasoning_anatomy.cli._app import analyse_and_write, app, named_scorers, print_result, say
 
 _DEMO_SCORERS: Final = ("answer_attention", "all")
 
@@ -27,14 +27,14 @@ def demo(
     import annotations  # what is heavy comes after the check
     from reasoning_anatomy.pipeline.measuring import measure
     from reasoning_anatomy.progress import Stages
-    from reports import write_report
+    from reports import needed_analyses, write_report
 
     with Stages(show=True) as stages:
         run = measure(examples[:chains], out=out, model=model, scorers=named_scorers(_DEMO_SCORERS), stages=stages)
         stage = stages.add("annotate", len(run.measured))
         annotations.annotate_run(run, progress=stage.each)
         with stages.add("analyse", 1) as stage:
-            results = [analyse_and_write(run, name) for name in DEFAULT_ANALYSES]
+            results = [analyse_and_write(run, name) for name in needed_analyses()]
             stage.advance()
         with stages.add("report", 1) as stage:
             report = write_report(run)

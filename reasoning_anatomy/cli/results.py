@@ -12,7 +12,6 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from reasoning_anatomy.cli._app import (
-    DEFAULT_ANALYSES,
     PluginsOption,
     RunArgument,
     analyse_and_write,
@@ -22,7 +21,7 @@ from reasoning_anatomy.cli._app import (
     say,
     use_plugins,
 )
-from reasoning_anatomy.errors import AnalysisError, PluginError
+from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 from reasoning_anatomy.plugins import KINDS, available, load_class, options_of
 
 if TYPE_CHECKING:
@@ -35,16 +34,22 @@ _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the
 @app.command
 def analyse(
     run: RunArgument,
-    analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`.")] = DEFAULT_ANALYSES,
+    analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`. By default those of the report.")] = (),
     plugins: PluginsOption = None,
 ) -> None:
     """Run analyses on a run; those that ship are also programs: python -m analyses.KEY RUN."""
     from reasoning_anatomy.run.folder import open_run
+    from reports import needed_analyses
 
     use_plugins(plugins)
     opened = open_run(run)
     for spec in analyses:
         print_result(analyse_and_write(opened, spec))
+    for name in () if analyses else needed_analyses():
+        try:
+            print_result(analyse_and_write(opened, name))
+        except MissingError as error:
+            say(f"note: left out {name}: {error}")
 
 
 @app.command
@@ -73,15 +78,15 @@ def report(
 ) -> None:
     """Write RUN/report.html, one file to send; analyses that are missing are run first."""
     from reasoning_anatomy.run.folder import open_run
-    from reports import write_report
+    from reports import needed_analyses, write_report
 
     use_plugins(plugins)
     opened = open_run(run)
-    for name in DEFAULT_ANALYSES:
+    for name in needed_analyses():
         if name not in opened.analyses:
             try:
                 print_result(analyse_and_write(opened, name))
-            except AnalysisError as error:
+            except (AnalysisError, MissingError) as error:
                 say(f"note: {name} is not in the report: {error}")
     say(f"Open the report: {write_report(opened, max_chains=max_chains)}")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reasoning_anatomy.chains import read_chains
-from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.errors import MissingError, RunError
 from reasoning_anatomy.run.encoded import read_encoded
 from reasoning_anatomy.run.fit import read_fit
 from reasoning_anatomy.run.labels import (
@@ -220,24 +220,24 @@ class Run:
         return str(self._annotation_table(name).attrs["annotator"])
 
     def scorer_named(self, wanted: str | None) -> str:
-        """Return the wanted label of a scorer, or for None the first of the run; `RunError` lists what there is."""
+        """Return the wanted label of a scorer, or for None the first of the run; `MissingError` lists what there is."""
         known = list(self.manifest.configuration.scorers)
         return self._chosen("scorer", wanted, known, f"add one: {_ADDING} {self.folder} --scorers KEY")
 
     def strategy_named(self, wanted: str | None) -> str:
-        """Return the wanted label of a strategy, or for None the first of the run; `RunError` lists what there is."""
+        """Return the wanted label of a strategy, or for None the first of the run; `MissingError` lists what there is."""
         known = list(self.manifest.configuration.strategies)
         return self._chosen("strategy", wanted, known, f"add one: {_ADDING} {self.folder} --strategies KEY")
 
     def annotator_named(self, wanted: str | None) -> str:
-        """Return the wanted name of an annotator, or for None the first of the run; `RunError` lists what there is."""
+        """Return the wanted name of an annotator, or for None the first of the run; `MissingError` lists what there is."""
         return self._chosen("annotator", wanted, self.annotators, f"add one: reasoning-anatomy annotate {self.folder}")
 
     def _chosen(self, kind: str, wanted: str | None, known: Sequence[str], remedy: str) -> str:
         if not known:
-            raise RunError(f"{self.folder}: has no {kind}; {remedy}")
+            raise MissingError(f"{self.folder}: has no {kind}; {remedy}")
         if wanted is not None and wanted not in known:
-            raise RunError(f"{self.folder}: has no {kind} {wanted!r}; it has {', '.join(sorted(known))}")
+            raise MissingError(f"{self.folder}: has no {kind} {wanted!r}; it has {', '.join(sorted(known))}")
         return known[0] if wanted is None else wanted
 
     def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:

@@ -13,9 +13,9 @@
 
   const viewer = at("viewer");
   if (!viewer) return;
-  const BINS = 9;
-  const UNKNOWN = 6;
+  const BINS = Number(viewer.dataset.bins);
   const categoryNames = JSON.parse(at("names").textContent);
+  const UNKNOWN = categoryNames.length; // place of a category that is none of these
   const chains = [...viewer.querySelectorAll(".chain")];
   const card = at("card");
   const chosen = (id) => (at(id) ? at(id).value : null);

@@ -21,10 +21,10 @@ from analyses._statistics.agreement import (
     observed_agreement,
 )
 from analyses._statistics.bootstrap import bootstrap_means, resample_counts
-from analyses._statistics.jackknife import question_values
+from analyses._statistics.questions import pseudo_values
 from analyses.annotator_agreement import AnnotatorAgreement
 from reasoning_anatomy.categories import CATEGORIES, SCHEMES
-from reasoning_anatomy.errors import AnalysisError
+from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import label, load
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, Annotation, ReasoningChain
@@ -110,13 +110,13 @@ def test_one_label_alone_has_no_agreement_beyond_chance() -> None:
 def test_the_jackknife_leaves_a_mean_as_it_is() -> None:
     values = np.random.default_rng(0).random((7, 2))
     sums = np.stack([values, np.ones_like(values)], axis=-1)  # (questions, columns, sum and count)
-    np.testing.assert_allclose(question_values(sums, lambda total: total[..., 0] / total[..., 1]), values)
+    np.testing.assert_allclose(pseudo_values(sums, lambda total: total[..., 0] / total[..., 1]), values)
 
 
 def test_the_jackknife_of_kappa_is_a_plain_loop() -> None:
     rng = np.random.default_rng(2)
     counts = np.stack([confusion(*random_labels(rng, 2, int(n)), 6) for n in rng.integers(20, 60, 9)])
-    values = question_values(counts, lambda total: cohen_kappa(total)[:, None])[:, 0]
+    values = pseudo_values(counts, lambda total: cohen_kappa(total)[:, None])[:, 0]
     whole = float(cohen_kappa(counts.sum(axis=0)))
     without = np.array([float(cohen_kappa(np.delete(counts, index, axis=0).sum(axis=0))) for index in range(9)])
     assert values.mean() == pytest.approx(whole, abs=1e-12)
@@ -141,7 +141,7 @@ def coverage(n_questions: int, error: float, samples: int) -> float:
     counts = resample_counts(n_questions, draws=999, rng=np.random.default_rng(0))
     held = 0
     for _sample in range(samples):
-        values = question_values(draw(rng, n_questions, error), lambda total: cohen_kappa(total)[:, None])
+        values = pseudo_values(draw(rng, n_questions, error), lambda total: cohen_kappa(total)[:, None])
         found = bootstrap_means(values, counts, confidence=0.95)
         held += bool(found.ci_low[0] <= truth <= found.ci_high[0])
     return held / samples
@@ -189,21 +189,23 @@ def codes(run: Run, name: str) -> np.ndarray:
 
 def test_the_table_is_that_of_scikit_learn_and_the_definition(run: Run) -> None:
     result = AnnotatorAgreement(draws=99).analyse(run)
-    assert tuple(result.table.columns) == RESULT_COLUMNS
-    table = result.table.set_index("term")
+    assert tuple(result.table.columns) == ("annotators", *RESULT_COLUMNS)
+    table = result.table.set_index(["annotators", "term"])
     labels = np.stack([codes(run, name) for name in ("anna", "bert", "cleo")])
     assert len(table) == 3 + 3 * 6
     for name, names in SCHEMES.items():
         groups = np.array([sorted(set(names)).index(group) for group in names])
         by_group = np.where(labels == MISSING, MISSING, groups[labels])
-        assert table.loc[f"alpha_{name}", "estimate"] == pytest.approx(alpha_by_pairs(by_group), abs=1e-12)
+        assert table.loc[("anna, bert, cleo", f"alpha_{name}"), "estimate"] == pytest.approx(
+            alpha_by_pairs(by_group), abs=1e-12
+        )
         for (a, first), (b, second) in combinations(enumerate(("anna", "bert", "cleo")), 2):
             both = (labels[[a, b]] != MISSING).all(axis=0)
             pair = by_group[[a, b]][:, both]
-            assert table.loc[f"kappa_{name}: {first}, {second}", "estimate"] == pytest.approx(
-                cohen_kappa_score(*pair), abs=1e-12
-            )
-            shown = table.loc[f"agreement_{name}: {first}, {second}"]
+            both_names = f"{first}, {second}"
+            kappa = table.loc[(both_names, f"kappa_{name}"), "estimate"]
+            assert kappa == pytest.approx(cohen_kappa_score(*pair), abs=1e-12)
+            shown = table.loc[(both_names, f"agreement_{name}")]
             assert shown["estimate"] == pytest.approx((pair[0] == pair[1]).mean(), abs=1e-12)
             half = 3 if second == "cleo" else 6
             assert shown[["n_questions", "n_chains", "n_tokens"]].tolist() == [half, 2 * half, 2 * half * len(WORDS)]
@@ -257,7 +259,7 @@ def test_more_chains_that_say_the_same_are_not_more_questions(tmp_path: Path, ma
         for name in "ab":
             run.write_annotations(name, labels[name])
         table = AnnotatorAgreement(draws=999).analyse(run).table.set_index("term")
-        widths.append(table.loc["kappa_categories: a, b", ["estimate", "ci_low", "ci_high"]].tolist())
+        widths.append(table.loc["kappa_categories", ["estimate", "ci_low", "ci_high"]].tolist())
     assert widths[0] == pytest.approx(widths[1], abs=1e-9)
 
 
@@ -288,21 +290,21 @@ def test_tokens_that_show_nothing_or_share_a_character_do_not_count(tmp_path: Pa
     ("options", "words"),
     [
         ({"annotators": ("anna", "dora")}, "has no annotator 'dora'; it has anna, bert, cleo"),
-        ({"annotators": ("anna", "anna")}, "agreement needs two or more annotators, this is anna; add one with: "),
+        ({"annotators": ("anna", "anna")}, "agreement needs two or more annotators, not anna; add one with: "),
     ],
 )
-def test_what_cannot_be_compared_is_told(run: Run, options: dict[str, tuple[str, ...]], words: str) -> None:
-    with pytest.raises(AnalysisError, match=words):
+def test_what_cannot_be_compared_is_refused(run: Run, options: dict[str, tuple[str, ...]], words: str) -> None:
+    with pytest.raises((AnalysisError, MissingError), match=words):
         AnnotatorAgreement(**options).analyse(run)
 
 
-def test_another_scheme_of_categories_is_told(run: Run) -> None:
+def test_another_scheme_of_categories_is_refused(run: Run) -> None:
     run.write_annotations("dora", {"q0-0": Annotation("D()", ("NOUN",) * len(WORDS))})
     with pytest.raises(AnalysisError, match="'dora' has the category 'NOUN'; expected one of SYMBOLIC_MATH, "):
         AnnotatorAgreement().analyse(run)
 
 
-def test_annotators_of_different_chains_are_told(run: Run) -> None:
+def test_annotators_of_different_chains_are_refused(run: Run) -> None:
     for name, chain_id in (("dora", "q0-0"), ("emil", "q1-0")):
         run.write_annotations(name, {chain_id: Annotation("D()", ("FUNCTION",) * len(WORDS))})
     with pytest.raises(AnalysisError, match="no token has the labels of two of dora, emil"):
@@ -323,5 +325,7 @@ def test_the_command_takes_the_names_one_by_one(
 
     monkeypatch.setattr("sys.argv", ["x", str(run.folder), "--annotators", "anna", "cleo", "--draws", "99"])
     cli.analysis_main("analyses.annotator_agreement")
-    assert "kappa_categories: anna, cleo" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "kappa_categories" in out
+    assert "anna, cleo" in out
     assert run.analyses == ["annotator_agreement"]

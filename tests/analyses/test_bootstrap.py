@@ -31,7 +31,6 @@ def test_every_column_agrees_with_a_loop() -> None:
     values[[2, 5], [1, 1]] = np.nan
     counts = resample_counts(9, draws=399, rng=rng)
     found = bootstrap_means(values, counts, confidence=0.9)
-    maxima = np.zeros(399)
     for column in range(5):
         mean, error, statistics = brute_force(values[:, column], counts)
         critical = sorted(statistics)[int(0.9 * 400) - 1]
@@ -40,11 +39,6 @@ def test_every_column_agrees_with_a_loop() -> None:
         assert found.ci_low[column] == pytest.approx(mean - critical * error, abs=1e-12)
         assert found.ci_high[column] == pytest.approx(mean + critical * error, abs=1e-12)
         assert found.p_value[column] == p_value
-        maxima = maxima if column == 1 else np.maximum(maxima, statistics)
-    observed = np.abs(found.estimate) / (found.sd / np.sqrt(found.n_questions))
-    expected = [(1 + int((maxima >= statistic).sum())) / 400 for statistic in observed]
-    assert np.isnan(found.p_max_t[1])  # not every question has a value
-    assert found.p_max_t[[0, 2, 3, 4]].tolist() == [expected[i] for i in (0, 2, 3, 4)]
     assert found.n_questions.tolist() == [9, 7, 9, 9, 9]
 
 
@@ -91,22 +85,8 @@ def test_no_spread_or_one_question_says_nothing() -> None:
     assert found.estimate[:2].tolist() == pytest.approx([0.3, 0.5])
     assert found.n_questions.tolist() == [3, 1, 0]
     assert np.isnan(found.estimate[2])
-    for field in (found.ci_low, found.ci_high, found.p_value, found.p_max_t):
+    for field in (found.ci_low, found.ci_high, found.p_value):
         assert np.isnan(field).all()
-
-
-def test_a_head_without_values_does_not_spoil_max_t() -> None:
-    rng = np.random.default_rng(3)
-    values = 0.4 + 0.2 * rng.standard_normal((12, 6))
-    counts = resample_counts(12, draws=999, rng=rng)
-    alone = bootstrap_means(values, counts, confidence=0.95).p_max_t
-    sparse = np.full((12, 1), np.nan)
-    sparse[:2, 0] = 0.1, 0.2
-    beside = bootstrap_means(np.hstack([values, sparse]), counts, confidence=0.95).p_max_t
-    np.testing.assert_array_equal(beside[:6], alone)
-    assert np.isnan(beside[6])
-    single = bootstrap_means(values, counts, confidence=0.95).p_value
-    assert (alone >= single).all()
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +96,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "_COLUMNS_AT_ONCE", 4)
     parts = bootstrap_means(values, resample_counts(7, draws=200, rng=np.random.default_rng(9)), confidence=0.9)
     np.testing.assert_allclose(parts.ci_low, whole.ci_low, atol=1e-12)
-    np.testing.assert_array_equal(parts.p_max_t, whole.p_max_t)
+    np.testing.assert_array_equal(parts.p_value, whole.p_value)
 
 
 def test_resamples_draw_every_question_equally_often() -> None:

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from analyses._rank_correlation.caveats import _small_sample
+from analyses._sentences import small_sample
 from analyses._statistics.correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
-from reasoning_anatomy.errors import AnalysisError, PluginError
+from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import write_manifest
@@ -55,7 +55,7 @@ def test_no_relation_is_covered_and_a_relation_is_found(tmp_path: Path, make_pla
     something = FAST.analyse(make_planted_run(tmp_path / "half", make_chains(12, 2, 60), strength=0.3, seed=3)).table
     assert (something["ci_low"] > 0.3).all()
     assert something["p_value"].tolist() == [0.001] * 4
-    assert something["p_adjusted"].tolist() == [0.004] * 4
+    assert something["p_adjusted"].tolist() == [0.001] * 4  # one scorer is a family of one
 
 
 def test_every_number_agrees_with_scipy_and_pandas(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
@@ -88,15 +88,20 @@ def test_result_has_the_promised_shape(tmp_path: Path, make_planted_run: Make, m
     run = make_planted_run(tmp_path / "folder", make_chains(8, 2), strength=0.1, keep=0.1)
     result = FAST.analyse(run)
     assert result.name == "rank_correlation"
-    assert tuple(result.table.columns) == RESULT_COLUMNS
+    assert tuple(result.table.columns) == ("scorer", *RESULT_COLUMNS)
     assert tuple(result.table["term"]) == TERMS
+    assert set(result.table["scorer"]) == {"answer_attention"}
     assert result.table[["n_questions", "n_chains", "n_tokens"]].to_numpy().tolist() == [[8, 16, 480]] * 4
     assert result.config == repr(dataclasses.replace(FAST, scorer="answer_attention", strategy="greedy"))
     assert result.provenance["run"] == "folder"
     assert result.provenance["strategy"] == "Greedy()"
-    assert set(result.details) == {"between_questions", "per_layer", "per_head", "per_chain"}
+    assert result.provenance["scorers"] == {"answer_attention": "AnswerAttention()"}
+    assert set(result.provenance["versions"]) == {"reasoning-anatomy", "numpy", "pandas", "scipy"}
+    assert set(result.details) == {"between_questions", "per_layer", "per_head", "per_chain", "left_out"}
+    assert all(detail.columns[0] == "scorer" for detail in result.details.values())
     per_chain = result.details["per_chain"]
-    assert list(per_chain.columns) == ["chain_id", "question_id", "n_tokens", "n_censored", *TERMS, "kendall_partial_tau"]
+    facts = ["scorer", "chain_id", "question_id", "n_tokens", "n_censored"]
+    assert list(per_chain.columns) == [*facts, *TERMS, "kendall_partial_tau"]
     assert per_chain["chain_id"].tolist() == run.measured
     spread = result.details["between_questions"].set_index("term")
     means = per_chain.groupby("question_id")["kendall"].mean()
@@ -105,6 +110,7 @@ def test_result_has_the_promised_shape(tmp_path: Path, make_planted_run: Make, m
     run.write_analysis(result)
     back = run.analysis("rank_correlation")
     pd.testing.assert_frame_equal(back.table, result.table, check_dtype=False, check_exact=True)
+    assert back.finding == result.finding
 
 
 def test_adjustments_name_their_families(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
@@ -126,7 +132,7 @@ def test_same_run_and_seed_give_the_same_bytes(tmp_path: Path, make_planted_run:
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     first = files(0)
-    assert len(first) == 6
+    assert len(first) == 7
     assert files(0) == first
     assert files(1)["table.csv"] != first["table.csv"]
 
@@ -177,8 +183,8 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path: Path, make_run: Make
     ]
     result = FAST.analyse(make_run(tmp_path, content))
     assert result.exclusions == {
-        "attention_not_finite": 1, "constant_attention": 1, "constant_head": 4, "constant_layer": 1,
-        "fewer_than_5_tokens": 1, "no_deletion": 1, "no_value_given_position": 1, "not_measured": 1,
+        "constant_head": 4, "constant_layer": 1, "constant_score": 1, "fewer_than_5_tokens": 1,
+        "no_deletion": 1, "no_value_given_position": 1, "not_measured": 1, "score_not_finite": 1,
     }  # fmt: skip
     assert result.table["n_chains"].tolist() == [8, 7, 8, 7]
     assert result.table["n_tokens"].tolist() == [96, 84, 96, 84]
@@ -193,9 +199,9 @@ def test_a_scorer_without_a_profile_has_no_layers(tmp_path: Path, make_run: Make
     rng = np.random.default_rng(2)
     run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(8)])
     by_attention, by_score = FAST.analyse(run), RankCorrelation(scorer="surprisal", draws=999).analyse(run)
-    assert set(by_score.details) == {"between_questions", "per_chain"}
+    assert set(by_score.details) == {"between_questions", "per_chain", "left_out"}
     np.testing.assert_allclose(by_score.table["estimate"], -by_attention.table["estimate"])  # in this run: the negative
-    assert by_score.provenance["scorer"] == "Surprisal()"
+    assert by_score.provenance["scorers"] == {"surprisal": "Surprisal()"}
     assert by_score.provenance["quantization"] == "nf4"
 
 
@@ -203,24 +209,24 @@ def test_a_scorer_without_a_profile_has_no_layers(tmp_path: Path, make_run: Make
     ("n_questions", "words"),
     [
         (1, "spearman, spearman_given_position, kendall, kendall_given_position: one question has no variation"),
-        (3, "kendall, kendall_given_position: 3 questions are too few for an interval shorter than -1..1"),
+        (3, "kendall, kendall_given_position: 3 questions are too few for an interval that leaves out any value"),
         (8, "8 questions are few"),
     ],
 )
-def test_small_samples_are_told(tmp_path: Path, make_run: Make, n_questions: int, words: str) -> None:
+def test_small_samples_are_warned_of(tmp_path: Path, make_run: Make, n_questions: int, words: str) -> None:
     rng = np.random.default_rng(3)
     run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(n_questions)])
     result = FAST.analyse(run)
-    told = " ".join(result.warnings)
-    assert words in told
-    assert ("80 % power" in told) == (n_questions > 1)
+    said = " ".join(result.warnings)
+    assert words in said
+    assert ("80 % power" in said) == (n_questions > 1)
     if n_questions == 1:
         assert result.table[["ci_low", "ci_high", "p_value"]].isna().all(axis=None)
     if n_questions == 3:
         assert result.table[["ci_low", "ci_high"]].to_numpy().tolist() == [[-1, 1]] * 4
     if n_questions == 8:
         sd = result.details["between_questions"].set_index("term").loc["spearman", "sd"]
-        assert f"spearman {1.156035 * sd:.2g}," in told  # 1.156 standard deviations: statsmodels, 8 questions
+        assert f"spearman {1.156035 * sd:.2g}," in said  # 1.156 standard deviations: statsmodels, 8 questions
 
 
 def test_many_questions_need_no_warning(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
@@ -238,9 +244,9 @@ def test_deletion_in_the_order_of_position_leaves_nothing_given_position(tmp_pat
 def test_unknown_scorer_or_strategy_lists_what_there_is(tmp_path: Path, make_run: Make) -> None:
     rng = np.random.default_rng(5)
     run = make_run(tmp_path, [("q", attention(rng), rng.permutation(12))])
-    with pytest.raises(AnalysisError, match="has no scorer 'h2o'; it has answer_attention, surprisal"):
+    with pytest.raises(MissingError, match="has no scorer 'h2o'; it has answer_attention, surprisal"):
         RankCorrelation(scorer="h2o").analyse(run)
-    with pytest.raises(AnalysisError, match="has no strategy 'random'; it has greedy"):
+    with pytest.raises(MissingError, match="has no strategy 'random'; it has greedy"):
         RankCorrelation(strategy="random").analyse(run)
 
 
@@ -254,7 +260,7 @@ def test_without_names_the_only_scorer_and_the_first_strategy_are_taken(
     pd.testing.assert_frame_equal(result.table, named.analyse(run).table)
     configuration = run.manifest.configuration.model_copy(update={"scorers": {}})
     write_manifest(run.folder, run.manifest.model_copy(update={"configuration": configuration}))
-    with pytest.raises(AnalysisError, match="was measured without a scorer; measure the chains with one, in another folder"):
+    with pytest.raises(MissingError, match="has no scorer; add one: "):
         RankCorrelation().analyse(Run(run.folder))
 
 
@@ -311,53 +317,48 @@ def two_scorers(tmp_path: Path, make_run: Make) -> Run:
     return make_run(tmp_path / "two", [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
 
 
-def test_several_scorers_stand_side_by_side_raw_and_given_position(two_scorers: Run) -> None:
-    result = ALL.analyse(two_scorers)
-    shown = [f"{scorer}: {term}" for scorer in SCORERS for term in TERMS[:2]]
-    assert result.table["term"].tolist() == shown
-    assert result.config == repr(dataclasses.replace(ALL, strategy="greedy"))
-    assert result.provenance["scorer"] == {"answer_attention": "AnswerAttention()", "surprisal": "Surprisal()"}
-    rows = result.details["per_scorer"]
-    assert list(rows.columns) == ["scorer", *RESULT_COLUMNS]
-    assert list(zip(rows["scorer"], rows["term"], strict=True)) == [(scorer, term) for scorer in SCORERS for term in TERMS]
-
-
-def test_each_scorer_has_the_numbers_that_it_has_alone(two_scorers: Run) -> None:
+def test_one_scorer_is_a_table_of_several_with_one_value(two_scorers: Run) -> None:
     together = ALL.analyse(two_scorers)
+    columns = list(zip(together.table["scorer"], together.table["term"], strict=True))
+    assert columns == [(scorer, term) for scorer in SCORERS for term in TERMS]
+    assert together.config == repr(dataclasses.replace(ALL, strategy="greedy"))
+    assert together.provenance["scorers"] == {"answer_attention": "AnswerAttention()", "surprisal": "Surprisal()"}
     for scorer in SCORERS:
         alone = RankCorrelation(scorer=scorer, draws=999).analyse(two_scorers)
-        rows = together.details["per_scorer"].query("scorer == @scorer")
-        same = [column for column in RESULT_COLUMNS if column != "p_adjusted"]
-        pd.testing.assert_frame_equal(rows[same].reset_index(drop=True), alone.table[same])
-        for name, table in alone.details.items():
-            found = together.details[name].query("scorer == @scorer").drop(columns="scorer").reset_index(drop=True)
-            pd.testing.assert_frame_equal(found, table, check_dtype=False)
+        for name, table in {"table": alone.table, **alone.details}.items():
+            of_all = together.table if name == "table" else together.details[name]
+            found = of_all.query("scorer == @scorer").reset_index(drop=True)
+            same = [column for column in table.columns if column != "p_adjusted" or name != "table"]
+            pd.testing.assert_frame_equal(found[same], table[same], check_dtype=False)
     assert set(together.details["per_head"]["scorer"]) == {"answer_attention"}
 
 
 def test_the_family_is_the_scorers_of_a_term(two_scorers: Run) -> None:
-    rows = ALL.analyse(two_scorers).details["per_scorer"]
-    for _, family in rows.groupby("term"):
+    for _, family in ALL.analyse(two_scorers).table.groupby("term"):
         low, high = np.sort(family["p_value"])  # Holm by hand: twice the smaller, and no less than that the other
         assert sorted(family["p_adjusted"]) == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
 
 
-def test_exclusions_of_one_scorer_carry_its_name(tmp_path: Path, make_run: Make) -> None:
+def test_exclusions_are_counted_by_scorer_and_the_most_of_any(tmp_path: Path, make_run: Make) -> None:
     rng = np.random.default_rng(8)
+    one_head = attention(rng)
+    one_head[1, 2] = 0.25
     run = make_run(
         tmp_path,
         [
             *((f"q{number}", attention(rng), rng.permutation(12)) for number in range(5)),
+            ("head", one_head, rng.permutation(12)),
             ("short", attention(rng, 4), rng.permutation(4)),
             ("lost", None, []),
         ],
     )
-    one_head = attention(rng)
-    one_head[1, 2] = 0.25
-    others = [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(5)]
-    chains = make_run(tmp_path / "head", [*others, ("head", one_head, rng.permutation(12))])
-    assert ALL.analyse(run).exclusions == {"fewer_than_5_tokens": 1, "not_measured": 1}
-    assert ALL.analyse(chains).exclusions == {"answer_attention: constant_head": 1}
+    result = ALL.analyse(run)
+    assert result.exclusions == {"constant_head": 1, "fewer_than_5_tokens": 1, "not_measured": 1}
+    left_out = result.details["left_out"].groupby("scorer")[["reason", "count"]]
+    assert {scorer: dict(rows.to_numpy().tolist()) for scorer, rows in left_out} == {
+        "answer_attention": {"constant_head": 1, "fewer_than_5_tokens": 1, "not_measured": 1},
+        "surprisal": {"fewer_than_5_tokens": 1, "not_measured": 1},
+    }
 
 
 def test_a_scorer_that_cannot_be_used_is_named_and_the_others_stand(two_scorers: Run) -> None:
@@ -365,17 +366,17 @@ def test_a_scorer_that_cannot_be_used_is_named_and_the_others_stand(two_scorers:
     more = configuration.model_copy(update={"scorers": {**configuration.scorers, "astrology": "Astrology()"}})
     write_manifest(two_scorers.folder, two_scorers.manifest.model_copy(update={"configuration": more}))
     result = ALL.analyse(Run(two_scorers.folder))
-    assert set(result.details["per_scorer"]["scorer"]) == set(SCORERS)
+    assert set(result.table["scorer"]) == set(SCORERS)
     assert "astrology: no chain can be used" in result.warnings
-    assert result.exclusions == {"astrology: not_measured": 6}
+    assert result.exclusions == {"scorer_not_measured": 6}
 
 
-def test_few_questions_are_told_once_for_all_scorers(two_scorers: Run) -> None:
+def test_few_questions_are_mentioned_once_for_all_scorers(two_scorers: Run) -> None:
     result = ALL.analyse(two_scorers)
-    few = [text for text in result.warnings if text.startswith("6 questions are few")]
-    assert len(few) == 1
-    effects = result.details["between_questions"].query("term in @TERMS[:2]")["detectable_effect"]
-    assert few[0].endswith(f"is: {effects.min():.2g} to {effects.max():.2g}, by scorer (between_questions has each)")
+    (few,) = [text for text in result.warnings if text.startswith("6 questions are few")]
+    for term, spread in result.details["between_questions"].groupby("term"):
+        effects = sorted({f"{effect:.2g}" for effect in spread["detectable_effect"]}, key=float)
+        assert f"{term} {' to '.join(effects)}" in few
 
 
 @pytest.mark.parametrize("analysis", [FAST, ALL], ids=["one scorer", "all scorers"])
@@ -396,9 +397,9 @@ def test_effects_of_one_size_are_one_number(tmp_path: Path, make_run: Make) -> N
     rng = np.random.default_rng(10)
     run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
     spread = RankCorrelation(draws=999).analyse(run).details["between_questions"]
-    one = spread[spread["term"] == "spearman"].assign(scorer="a")
-    (text,) = _small_sample(pd.concat([one, one.assign(scorer="b")]))
-    assert f"is: {one['detectable_effect'].iloc[0]:.2g}, by scorer" in text
+    one = spread[(spread["term"] == "spearman") & (spread["scorer"] == "surprisal")]
+    (text,) = small_sample(pd.concat([one, one.assign(scorer="b")]))
+    assert text.endswith(f"is: spearman {one['detectable_effect'].iloc[0]:.2g}")
 
 
 def test_no_scorer_with_a_usable_chain_says_why(tmp_path: Path, make_run: Make) -> None:

@@ -1,11 +1,14 @@
 """Families of tests, detectable effects, averages over questions."""
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.stats import permutation_test, ttest_1samp
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from analyses._statistics.families import adjust
+from analyses._statistics.families import adjust, max_t, random_signs
 from analyses._statistics.power import detectable_effect
 from analyses._statistics.questions import question_index, question_means
 
@@ -33,14 +36,50 @@ def test_adjustments_agree_with_statsmodels(method: str, size: int) -> None:
     np.testing.assert_allclose(adjust(p_values, method), expected, rtol=1e-12)
 
 
+def all_signs(n_questions: int) -> np.ndarray:
+    return np.array(list(itertools.product([-1.0, 1.0], repeat=n_questions)))
+
+
+def test_max_t_is_a_loop_over_all_signs_with_the_t_statistics_of_scipy() -> None:
+    values = np.random.default_rng(0).normal([0.9, 0.3, 0, -0.5], size=(7, 4))
+    observed = np.abs(ttest_1samp(values, 0).statistic)
+    largest = [np.abs(ttest_1samp(signs[:, None] * values, 0).statistic).max() for signs in all_signs(7)]
+    expected = [(1 + sum(maximum >= t - 1e-9 for maximum in largest)) / 129 for t in observed]
+    assert max_t(values, all_signs(7)).tolist() == expected
+
+
+def test_max_t_of_one_column_is_the_sign_test_of_scipy() -> None:
+    values = np.random.default_rng(1).standard_normal(8) + 0.4
+    exact = permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    (found,) = max_t(values[:, None], all_signs(8))
+    assert found == pytest.approx((1 + 256 * exact.pvalue) / 257)
+
+
+def test_max_t_is_of_the_columns_that_have_a_value_everywhere() -> None:
+    rng = np.random.default_rng(3)
+    values = 0.4 + 0.5 * rng.standard_normal((12, 6))
+    signs = random_signs(12, draws=999, rng=rng)
+    assert set(np.unique(signs)) == {-1, 1}
+    alone = max_t(values, signs)
+    missing, constant = values[:, :1].copy(), np.full((12, 1), 0.3)
+    missing[3] = np.nan
+    beside = max_t(np.hstack([values, missing, constant]), signs)
+    np.testing.assert_array_equal(beside[:6], alone)
+    assert np.isnan(beside[6:]).all()
+    assert np.isnan(max_t(missing, signs)).all()
+
+
 def test_a_family_without_tests_stays_empty() -> None:
     assert np.isnan(adjust(np.full(3, np.nan), "holm")).all()
 
 
-@pytest.mark.parametrize("n_questions", [3, 8, 20, 100])
-def test_detectable_effect_agrees_with_statsmodels(n_questions: int) -> None:
-    expected = TTestPower().solve_power(nobs=n_questions, alpha=0.05, power=0.8, alternative="two-sided")
-    assert detectable_effect(0.25, n_questions, confidence=0.95) == pytest.approx(0.25 * expected, rel=1e-4)
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n_questions", [2, 3, 8, 20, 100])
+def test_statsmodels_gives_the_detectable_effect_four_fifths_power(n_questions: int, confidence: float) -> None:
+    effect = detectable_effect(0.25, n_questions, confidence=confidence) / 0.25
+    # with the right sign: half of a two-sided test
+    power = TTestPower().power(effect, nobs=n_questions, alpha=(1 - confidence) / 2, alternative="larger")
+    assert power == pytest.approx(0.8, abs=1e-6)
 
 
 def test_detectable_effect_is_found_in_four_of_five_samples() -> None:

@@ -301,7 +301,10 @@ def test_report_runs_what_is_missing_and_writes_one_file(call: Call, planted: Ru
     assert planted.analyses == ["rank_correlation"]
     before = (planted.folder / "analyses" / "rank_correlation" / "result.json").stat().st_mtime_ns
     again = call("report", planted.folder)
-    assert again.out == f"Open the report: {planted.folder / 'report.html'}\n"
+    note, last = again.out.splitlines()
+    assert note.startswith("note: deletion_by_category is not in the report: ")
+    assert "has no annotator; add one: reasoning-anatomy annotate" in note
+    assert last == f"Open the report: {planted.folder / 'report.html'}"
     assert (planted.folder / "analyses" / "rank_correlation" / "result.json").stat().st_mtime_ns == before
 
 
@@ -311,6 +314,9 @@ def test_analyse_takes_the_first_scorer_and_strategy_of_the_run(call: Call, plan
     done = call("analyse", planted.folder)
     assert "6 not_measured" in one_line(done)  # the strategy of the manifest was asked for, not the default
     write_manifest(planted.folder, planted.manifest)
+    done = call("analyse", planted.folder)
+    assert done.code == 0
+    assert "note: left out deletion_by_category: " in done.out
     assert call("analyse", planted.folder, "--analyses", "rank_correlation:draws=99").code == 0
     assert "draws=99" in open_run(planted.folder).analysis("rank_correlation").config
 

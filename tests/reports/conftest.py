@@ -1,14 +1,13 @@
-"""Runs for the reports: planted numbers, a crude annotation, a result of rank_correlation."""
-
-import itertools
+"""Runs for the reports: planted numbers, a crude annotation, and what the analyses find in them."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
+from analyses.deletion_by_category import DeletionByCategory
+from analyses.rank_correlation import RankCorrelation
+from reasoning_anatomy.types import Annotation, ReasoningChain
 
-TERMS = ("spearman", "kendall")
 KEYS = ("SYMBOLIC_MATH", "ENTITY_NAME", "META_DISCOURSE", "FUNCTION")
 
 
@@ -31,12 +30,13 @@ def chains():
 
 @pytest.fixture(scope="session")
 def make_full_run(make_planted_run, tmp_path_factory):
-    """Write a run with annotation and analysis."""
+    """Write a run with an annotation and the analyses that the report shows."""
 
-    def make(chains, *, long=True):
+    def make(chains):
         run = make_planted_run(tmp_path_factory.mktemp("run"), chains, strength=0.5, keep=0.2)
         add_annotation(run)
-        run.write_analysis(analysis(chains, long=long))
+        for analysis in (RankCorrelation(draws=99), DeletionByCategory(draws=99)):
+            run.write_analysis(analysis.analyse(run))
         return run
 
     return make
@@ -75,28 +75,6 @@ def add_annotation(run, name="crude", shift=0):
         for chain_id, rows in run.tokens().groupby("chain_id", sort=False)
     }
     run.write_annotations(name, labels)
-
-
-def analysis(chains, *, long=True):
-    rng = np.random.default_rng(5)
-    rows = [(term, 0.123456, -0.0512345, 0.98765, 0.00042, 0.0345678, 3, len(chains), 1234) for term in TERMS]
-    per_head = pd.DataFrame(itertools.product(range(3), range(4), TERMS), columns=["layer", "head", "term"])
-    per_head = per_head.assign(
-        estimate=rng.uniform(-0.5, 0.5, len(per_head)), ci_low=-0.6, ci_high=0.6, p_value=0.01, p_adjusted=0.04
-    )
-    per_chain = pd.DataFrame(
-        {"chain_id": [chain.chain_id for chain in chains], **{term: rng.uniform(-1, 1, len(chains)) for term in TERMS}}
-    )
-    if long:
-        per_chain = per_chain.melt(id_vars="chain_id", var_name="term", value_name="estimate")
-    return AnalysisResult(
-        name="rank_correlation",
-        table=pd.DataFrame(rows, columns=list(RESULT_COLUMNS)),
-        details={"per_head": per_head, "per_chain": per_chain},
-        exclusions={"constant_attention": 2},
-        warnings=("Only 3 questions.",),
-        config="RankCorrelation()",
-    )
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,24 @@
 """The page as a file: its numbers, its escaping, its bytes."""
 
 import dataclasses
+import importlib
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analyses.rank_correlation import RankCorrelation
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run.manifest import read_manifest, write_manifest
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, ReasoningChain
-from reports import _viewer, write_report
-from reports._style import CATEGORIES, cividis, contrast, number
+from reports import _viewer, needed_analyses, write_report
+from reports._style import LOOKS, category_name, cividis, contrast, number, p_value, whole
 from reports._viewer import page_json, token_markup
 
 HOSTILE = (
@@ -75,39 +80,183 @@ def test_same_run_same_bytes(full_run, html, tmp_path):
     assert report(full_run, tmp_path / "again.html") == html
 
 
-def test_numbers_are_those_of_the_tables(html, full_run):
+def tables_of(html):
+    """Cells of every table of a page, row by row."""
+    return [
+        [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
+        for table in re.findall(r"<table>(.*?)</table>", html, flags=re.DOTALL)
+    ]
+
+
+def interval(row, low="ci_low", high="ci_high"):
+    return "\N{EN DASH}" if pd.isna(row[low]) else f"{number(row[low])} to {number(row[high])}"
+
+
+def test_the_table_of_an_analysis_is_on_the_page_row_by_row(html, full_run):
+    result = full_run.analysis("rank_correlation")
+    expected = [["term", "estimate", "interval", "p", "p adjusted", "questions", "chains", "tokens"]]
+    for row in result.table.to_dict("records"):
+        counts = [whole(row[name]) for name in ("n_questions", "n_chains", "n_tokens")]
+        term = f"{row['term']}<small>{RankCorrelation.terms[row['term']].replace(chr(39), '&#39;')}</small>"
+        expected.append(
+            [term, number(row["estimate"]), interval(row), p_value(row["p_value"]), p_value(row["p_adjusted"]), *counts]
+        )
+    assert expected in tables_of(html)
+    assert "scorer: <b>answer_attention</b>" in html, "what all rows share stands above the table"
     text = " ".join(Page(html).text)
-    for shown in (
-        "0.123",
-        "\N{MINUS SIGN}0.0512 to 0.988",
-        "< 0.001",
-        "0.0346",
-        "1,234",
-        "Only 3 questions.",
-        "2 constant attention",
-    ):
-        assert shown in text, shown
+    for warning in result.warnings:
+        assert warning in text
     assert f"{len(full_run.tokens()):,}" in text
     assert "6 measured of 6" in text
     assert f"greedy: {full_run.tokens()['deletion_step_greedy'].isna().sum()} of" in text
 
 
-def test_scorers_side_by_side_are_rows_with_the_name_of_their_statistic(make_full_run, chains, tmp_path):
+def test_numbers_beside_a_figure_are_its_table_row_by_row(html, full_run):
+    rows = [
+        [
+            category_name(row["category"]), number(row["estimate"]), interval(row), number(row["given_position"]),
+            interval(row, "given_position_low", "given_position_high"),
+            *(whole(row[name]) for name in ("n_questions", "n_chains", "n_tokens", "n_censored")),
+        ]
+        for row in load("figure", "deletion_by_category").table(full_run).to_dict("records")
+    ]  # fmt: skip
+    assert rows in [[[re.sub("<.*?>", "", cell) for cell in row] for row in table[1:]] for table in tables_of(html)]
+    heads = load("figure", "layer_head_map").table(full_run)
+    expected = [[whole(row["layer"]), whole(row["head"]), number(row["estimate"])] for row in heads.to_dict("records")]
+    assert expected in [[row[:3] for row in table[1:]] for table in tables_of(html)]
+
+
+def test_findings_come_first_and_again_before_their_table(html, full_run):
+    text = "".join(Page(html).text)
+    places = [text.index("What was run")]
+    for name in ("rank_correlation", "deletion_by_category"):
+        finding = full_run.analysis(name).finding
+        first, second = (match.start() for match in re.finditer(re.escape(finding), text))
+        assert first < places[0] < second < text.index(f"Table of {name.replace('_', ' ')}")
+
+
+def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
     run = make_full_run(chains[:2])
     result = run.analysis("rank_correlation")
-    run.write_analysis(dataclasses.replace(result, table=result.table.assign(term="a<b>: " + result.table["term"])))
+    table = pd.concat([result.table, result.table.assign(scorer="a<b>")], ignore_index=True)
+    run.write_analysis(dataclasses.replace(result, table=table))
     html = report(run, tmp_path / "r.html")
-    assert "<code>a&lt;b&gt;: spearman</code><small>Spearman&#39;s rho</small>" in html
+    assert ["a&lt;b&gt;", "spearman<small>Spearman&#39;s rho</small>"] in [
+        row[:2] for table in tables_of(html) for row in table
+    ]
 
 
-def test_category_table_shows_the_data_of_the_figure(html, full_run):
-    from reasoning_anatomy.plugins import load
+def test_a_long_table_is_closed_when_the_page_opens(html, full_run):
+    n_rows = len(full_run.analysis("deletion_by_category").table)
+    assert n_rows == 30
+    assert "<details><summary>Table of deletion by category, 30 rows" in html
+    assert "<details open><summary>Table of rank correlation, 4 rows" in html
 
-    data = load("figure", "deletion_by_category").data(full_run)
-    cells = re.findall(r"<td>(.*?)</td>", html)
-    for row in data[data["row"] == "mean"].to_dict("records"):
-        assert number(row["estimate"]) in cells
-        assert f"{number(row['ci_low'])} to {number(row['ci_high'])}" in cells
+
+def test_a_result_of_an_earlier_version_is_shown_and_its_figures_say_how_to_make_it_again(make_full_run, chains, tmp_path):
+    run = make_full_run(chains[:2])
+    result = run.analysis("rank_correlation")
+    table = result.table.assign(term=result.table["scorer"] + ": " + result.table["term"]).drop(columns="scorer")
+    run.write_analysis(dataclasses.replace(result, table=table))
+    html = report(run, tmp_path / "r.html")
+    assert "answer_attention: spearman" in html
+    assert html.count("make it again with: python -m analyses.rank_correlation RUN") == 2
+
+
+NEW_ANALYSIS = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pandas as pd
+
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountWords:
+    """Count words."""
+
+    title: ClassVar[str] = "How many words?"
+    terms: ClassVar[dict[str, str]] = {"n": "number of words"}
+
+    def analyse(self, run):
+        """Count."""
+        table = pd.DataFrame([("n", 12.0, 11.0, 13.0, 0.5, 0.5, 3, 6, 70)], columns=list(RESULT_COLUMNS))
+        return AnalysisResult(name="count_words", table=table, finding="There are twelve words.")
+'''
+
+NEW_FIGURE = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class {name}:
+    """Draw words."""
+
+    title: ClassVar[str] = "A picture of {section}"
+    caption: ClassVar[str] = "Every dot is a word of {section}."
+    section: ClassVar[str] = "{section}"
+    analysis: ClassVar[str | None] = {analysis!r}
+
+    def data(self, run):
+        """Return what is drawn."""
+        return run.analysis({analysis!r}).table if {analysis!r} else run.tokens()
+
+    def draw(self, run):
+        """Draw it."""
+        self.data(run)
+        return Figure()
+'''
+
+
+@pytest.fixture
+def more_files(tmp_path, monkeypatch):
+    """Add an analysis and three figures: of the analysis, of a part of its own, and of a part that every page has."""
+    (tmp_path / "analyses").mkdir()
+    (tmp_path / "analyses" / "count_words.py").write_text(NEW_ANALYSIS)
+    (tmp_path / "reports").mkdir()
+    for key, name, section, analysis in (
+        ("word_dots", "WordDots", "count_words", "count_words"),
+        ("word_lines", "WordLines", "lines", None),
+        ("word_chains", "WordChains", "chains", None),
+    ):
+        source = NEW_FIGURE.format(name=name, section=section, analysis=analysis)
+        (tmp_path / "reports" / f"{key}.py").write_text(source)
+    for package in ("analyses", "reports"):
+        module = importlib.import_module(package)
+        monkeypatch.setattr(module, "__path__", [*module.__path__, str(tmp_path / package)])
+    yield
+    for name in ("analyses.count_words", "reports.word_dots", "reports.word_lines", "reports.word_chains"):
+        sys.modules.pop(name, None)
+
+
+def test_one_file_more_is_one_part_of_the_page_more(more_files, make_full_run, chains, tmp_path):
+    run = make_full_run(chains[:2])
+    assert "count_words" in needed_analyses()
+    before = report(run, tmp_path / "r.html")
+    assert '<section id="count_words">\n<h2>How many words?</h2>' in before
+    assert before.count("make it with: python -m analyses.count_words RUN") == 2, "the analysis and its figure"
+    run.write_analysis(load("analysis", "count_words").analyse(run))
+    html = report(run, tmp_path / "r.html")
+    assert html.count("There are twelve words.") == 2
+    assert "n<small>number of words</small>" in html
+    for section, heading in (("count_words", "h3"), ("lines", "h2"), ("chains", "h3")):
+        part = html[html.index(f'<section id="{section}">') :]
+        part = part[: part.index("</section>")]
+        assert f"<{heading}>A picture of {section}</{heading}>" in part
+        assert f"Every dot is a word of {section}." in part
+        assert html.count(f'id="{section}"') == 1
+    assert '<a href="#lines">Lines</a>' in html
+
+
+def test_a_result_without_its_analysis_has_its_name_for_a_heading(make_full_run, chains, tmp_path):
+    run = make_full_run(chains[:2])
+    result = run.analysis("rank_correlation")
+    run.write_analysis(dataclasses.replace(result, name="of_a_colleague", details={}))
+    assert "<h2>of a colleague</h2>" in report(run, tmp_path / "r.html")
 
 
 def test_the_viewer_holds_the_numbers_of_the_run(html, full_run):
@@ -192,7 +341,8 @@ def test_every_character_is_shown_once(reasoning, spans, hidden):
 
 def test_missing_pieces_become_sentences(plain_run, tmp_path):
     html = report(plain_run, tmp_path / "r.html")
-    assert "python -m analyses.rank_correlation RUN" in html
+    for name in needed_analyses():
+        assert f"python -m analyses.{name} RUN" in html
     assert "reasoning-anatomy annotate RUN" in html
     assert str(plain_run.folder) not in html
 
@@ -255,14 +405,15 @@ def test_many_long_chains_stay_below_five_megabytes(make_planted_run, tmp_path):
 
 def test_text_on_every_colour_can_be_read():
     assert all(contrast(background, text) >= 4.5 for background, text in cividis())
-    for category in CATEGORIES:
-        assert contrast(category.fill, "#1b1c1f") >= 4.5
-        assert contrast(category.dark_fill, "#e6e6e3") >= 4.5
+    for look in LOOKS:
+        assert contrast(look.fill, "#1b1c1f") >= 4.5
+        assert contrast(look.dark_fill, "#e6e6e3") >= 4.5
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
 
 
 def test_categories_differ_without_colour():
-    assert len({category.underline for category in CATEGORIES}) == len(CATEGORIES)
+    assert [look.key for look in LOOKS] == list(CATEGORIES)
+    assert len({look.underline for look in LOOKS}) == len(LOOKS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""What analyses say in words: the warnings that several share, and the numbers of a finding."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+Row = Mapping[Hashable, Any]
+"""A row of a result, as ``to_dict("records")`` gives it."""
+
+FEW_QUESTIONS: Final = 20
+_MOST_NAMED: Final = 4
+
+
+def direction(row: Row) -> int:
+    """Sign of an estimate whose interval leaves out zero; 0 if it holds zero or is missing."""
+    return int(row["ci_low"] > 0) - int(row["ci_high"] < 0)
+
+
+def has_interval(row: Row) -> bool:
+    """Whether a row of a result has an interval."""
+    return bool(np.isfinite(row["ci_low"]))
+
+
+def number(value: float) -> str:
+    """Two digits after the point, as a reader of a sentence wants them; an exact reader has the table."""
+    return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
+
+
+def with_interval(row: Row, *, confidence: float) -> str:
+    """Estimate, interval and number of questions of a row: ``0.31 (95 % interval 0.12 to 0.50, 25 questions)``."""
+    n_questions = int(row["n_questions"])
+    if n_questions == 1:
+        return f"{number(row['estimate'])} (one question, which has no interval)"
+    if not has_interval(row):
+        return f"{number(row['estimate'])} (the same in all {n_questions} questions, so without an interval)"
+    questions = f"only {n_questions} questions" if n_questions < FEW_QUESTIONS else f"{n_questions} questions"
+    return f"{number(row['estimate'])} ({100 * confidence:.6g}\N{NO-BREAK SPACE}% interval {ends(row)}, {questions})"
+
+
+def ends(row: Row) -> str:
+    """Write the interval of a row: ``0.12 to 0.50``."""
+    return f"{number(row['ci_low'])} to {number(row['ci_high'])}"
+
+
+def briefly(row: Row) -> str:
+    """Estimate and interval of a row, beside one that says the rest: ``0.05 (-0.10 to 0.20)``."""
+    return number(row["estimate"]) + (f" ({ends(row)})" if has_interval(row) else "")
+
+
+def few_questions(n_questions: int) -> str:
+    """Warn of a small sample."""
+    return f"{n_questions} questions are few: intervals are wide and their coverage approximate"
+
+
+def small_sample(spread: pd.DataFrame) -> list[str]:
+    """Say what so few questions could have found, from a table ``between_questions``; nothing if they are many."""
+    n_questions = int(spread["n_questions"].max())
+    if not 2 <= n_questions < FEW_QUESTIONS:
+        return []
+    few = few_questions(n_questions)
+    effects = spread[spread["detectable_effect"] > 0].groupby("term", sort=False)["detectable_effect"].agg(["min", "max"])
+    if effects.empty:
+        return [f"{few}. No two of them differ, so how small a mean they could show is not known"]
+    listing = ", ".join(f"{term} {_span(low, high)}" for term, low, high in effects.itertuples())
+    return [f"{few}. With the spread seen between questions, the smallest mean found with 80 % power is: {listing}"]
+
+
+def missing_intervals(table: pd.DataFrame, names: Sequence[str], *, widest: Sequence[float], nothing: str) -> list[str]:
+    """Say why rows of a table have no interval, or none that says anything; one sentence for all rows of one reason.
+
+    Parameters
+    ----------
+    table
+        Of a result.
+    names
+        What to call each row.
+    widest
+        Width of the interval that holds every value there can be, for each row.
+    nothing
+        Why a row has no value.
+    """
+    reasons: dict[str, list[str]] = {}
+    for row, name, width in zip(table.to_dict("records"), names, widest, strict=True):
+        if sentence := _missing_interval(row, width, nothing):
+            reasons.setdefault(sentence, []).append(name)
+    return [
+        f"{', '.join(rows) if len(rows) <= _MOST_NAMED else f'{len(rows)} of {len(table)} rows'}: {sentence}"
+        for sentence, rows in reasons.items()
+    ]
+
+
+def _missing_interval(row: Row, width: float, nothing: str) -> str | None:
+    n_questions = row["n_questions"]
+    if n_questions == 0:
+        return nothing
+    if n_questions == 1:
+        return "one question has no variation between questions; no interval and no p-value"
+    if not has_interval(row):
+        return f"all {n_questions} questions have the same value; no interval and no p-value"
+    if row["ci_high"] - row["ci_low"] >= width:
+        return f"{n_questions} questions are too few for an interval that leaves out any value"
+    return None
+
+
+def _span(low: float, high: float) -> str:
+    return " to ".join(dict.fromkeys(f"{end:.2g}" for end in (low, high)))

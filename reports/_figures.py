@@ -1,0 +1,22 @@
+"""The figures of this package, and what they need."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from reasoning_anatomy.plugins import available, load
+from reports import Figure
+
+
+def all_figures() -> dict[str, Figure]:
+    """Every figure with its default options, by key."""
+    return {key: load("figure", key) for key in available("figure")}
+
+
+def needed_analyses() -> list[str]:
+    """Names of the analyses that the figures draw, those of the most figures first; the analyses are not imported."""
+    return most_first(figure.analysis for figure in all_figures().values() if figure.analysis is not None)
+
+
+def most_first(names: Iterable[str]) -> list[str]:
+    """Return each name once, the most frequent first, equally frequent ones in the order of their appearance."""
+    return [name for name, _ in Counter(names).most_common()]

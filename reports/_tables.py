@@ -1,0 +1,113 @@
+"""Tables of results as the page shows them: named, rounded, and without columns that say the same in every row."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pandas as pd
+
+from reports._style import NOT_GIVEN, category_index, category_name, number, p_value, whole
+
+SHORT: Final = 24
+"""Rows up to which a table is open when the page opens."""
+
+_HEADERS: Final = {
+    "p_value": "p", "p_adjusted": "p adjusted", "p_max_t": "p max-T", "n_questions": "questions", "n_chains": "chains",
+    "n_tokens": "tokens", "n_censored": "never deleted",
+}  # fmt: skip
+_SHARED: Final = ("annotator", "strategy", "scorer", "term")
+"""Columns that stand above a table rather than in it if all rows have the same value."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, words that explain it, the place of a category that it names; a name, or else a number."""
+
+    text: str
+    words: str = ""
+    chip: int | None = None
+    is_name: bool = False
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table ready for the template.
+
+    Attributes
+    ----------
+    headers
+        Of the columns, as cells.
+    rows
+        As many cells each.
+    about
+        Name and value of what all rows are about.
+    """
+
+    headers: list[Cell] = field(default_factory=list)
+    rows: list[list[Cell]] = field(default_factory=list)
+    about: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is shown at once."""
+        return len(self.rows) <= SHORT
+
+
+def table_view(table: pd.DataFrame, words: Mapping[str, str] | None = None) -> TableView:
+    """Make the view of a table.
+
+    Parameters
+    ----------
+    table
+        Of a result or a detail: text columns become names, two columns ``<name>_low, <name>_high`` one interval.
+    words
+        What a term means, by term.
+    """
+    shared = [name for name in _SHARED if name in table and len(table) > 1 and len(set(table[name])) == 1]
+    columns = _columns(table.drop(columns=shared), words or {})
+    return TableView(
+        headers=[header for header, _ in columns],
+        rows=[list(cells) for cells in zip(*(cells for _, cells in columns), strict=True)],
+        about=[(name, str(table[name].iloc[0])) for name in shared],
+    )
+
+
+def _columns(table: pd.DataFrame, words: Mapping[str, str]) -> list[tuple[Cell, list[Cell]]]:
+    """Header and cells of every column."""
+    columns = []
+    for name in map(str, table.columns):
+        stem = name.removesuffix("_low")
+        if name.removesuffix("_high") + "_low" in table and name.endswith("_high"):
+            continue
+        if stem != name and f"{stem}_high" in table:
+            header = "interval" if stem == "ci" else f"{stem.replace('_', ' ')} interval"
+            cells = [_interval(low, high) for low, high in zip(table[name], table[f"{stem}_high"], strict=True)]
+            columns.append((Cell(header), cells))
+        elif pd.api.types.is_numeric_dtype(table[name]):
+            shown = _rounding(name, table[name])
+            columns.append((Cell(_header(name)), [Cell(shown(value)) for value in table[name]]))
+        else:
+            columns.append((Cell(_header(name), is_name=True), [_name(value, words) for value in table[name]]))
+    return columns
+
+
+def _header(name: str) -> str:
+    return _HEADERS.get(name, name.replace("_", " "))
+
+
+def _rounding(name: str, column: "pd.Series[Any]") -> Callable[[Any], str]:
+    if name.startswith("p_"):
+        return p_value
+    return whole if name.startswith("n_") or pd.api.types.is_integer_dtype(column) else number
+
+
+def _name(value: Any, words: Mapping[str, str]) -> Cell:
+    if not isinstance(value, str):
+        return Cell(NOT_GIVEN, is_name=True)
+    shown = category_name(value)
+    return Cell(shown, words.get(value, ""), chip=category_index(value) if shown != value else None, is_name=True)
+
+
+def _interval(low: Any, high: Any) -> Cell:
+    ends = number(low), number(high)
+    return Cell(NOT_GIVEN if NOT_GIVEN in ends else f"{ends[0]} to {ends[1]}")
