@@ -26,11 +26,11 @@ class PluginInfo:
     source
         Its published source, from the section References.
     needs
-        What it needs beyond the measured model, from its class variable ``needs``; empty if it works as it is.
+        What it needs beyond the measured model, from its class variable ``needs``; empty if nothing.
     needs_no_model
         Whether it works without the measured model too, from its class variable of this name.
     also_called
-        Former keys, which are accepted for it, from its class variable of this name.
+        Former keys, which are still accepted, from its class variable of this name.
     methods
         Names of its public methods; one of them is the verb of its kind.
     """
@@ -46,7 +46,7 @@ class PluginInfo:
 
     @property
     def names(self) -> frozenset[str]:
-        """All names that it answers to."""
+        """Its key and its former keys."""
         return frozenset((self.key, *self.also_called))
 
 
@@ -102,5 +102,5 @@ def _literal(file: Path, name: str, value: ast.expr) -> Any:
         return ast.literal_eval(value)
     except ValueError:
         raise PluginError(
-            f"{file}, line {value.lineno}: {name} is read without running the file; write its value out"
+            f"{file}, line {value.lineno}: {name} is read without running the file; write its value as a literal"
         ) from None
