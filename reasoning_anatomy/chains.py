@@ -48,12 +48,12 @@ def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
 
 
 def line_of_chain(path: Path, chain_id: str) -> int:
-    """Line of a chain in a file that `read_chains` could read."""
+    """Line number of a chain in a file that `read_chains` accepts."""
     return next(number for number, line in lines(path) if json.loads(line)["chain_id"] == chain_id)
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of every line that is not blank; `ChainFileError` where the file cannot be read."""
+    """Yield number and text of every line that is not blank; `ChainFileError` if the file cannot be read."""
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
@@ -70,7 +70,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def decode(path: Path, number: int, text: str) -> Any:
-    """Return the value that JSON beginning at a line of a file stands for; `ChainFileError` where it is none."""
+    """Parse the JSON that begins at line ``number`` of a file; `ChainFileError` if it is not JSON."""
     where = f"{path}, line {number}"
     try:
         return json.loads(text, parse_constant=_refuse_constant)
@@ -111,9 +111,9 @@ def _with_further_fields_in_source(where: str, record: dict[str, Any]) -> dict[s
     if not further or not isinstance(source, dict | None):
         return record
     if clash := sorted(further.keys() & (source or {}).keys()):
-        raise ChainFileError(f"{where}: {clash[0]!r} stands both beside and inside 'source'; keep one")
-    known = {name: value for name, value in record.items() if name in _FIELDS}
-    return known | {"source": (source or {}) | further}
+        raise ChainFileError(f"{where}: {clash[0]!r} is given both beside and inside 'source'; keep one")
+    fields = {name: value for name, value in record.items() if name in _FIELDS}
+    return fields | {"source": (source or {}) | further}
 
 
 def _explain(error: ValidationError) -> str:

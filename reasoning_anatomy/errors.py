@@ -18,7 +18,7 @@ class ModelError(ReasoningAnatomyError):
 
 
 class SharingError(ModelError):
-    """Sharing prefixes gives a model other likelihoods than whole forward passes do.
+    """Sharing prefixes gives other likelihoods with this model than whole forward passes.
 
     Attributes
     ----------
@@ -46,11 +46,11 @@ class MeasurementError(ReasoningAnatomyError):
 
 
 class UndefinedScoreError(MeasurementError):
-    """A scorer has no value for a chain; whatever else is measured of the chain is there."""
+    """A scorer has no value for a chain; everything else that is measured on the chain is kept."""
 
 
 class RunError(ReasoningAnatomyError):
-    """A run folder is missing, damaged, busy or was made with another configuration."""
+    """A run folder is missing or damaged, cannot be written, or was measured with another configuration."""
 
 
 class MissingError(RunError):
@@ -58,11 +58,11 @@ class MissingError(RunError):
 
 
 class PluginError(ReasoningAnatomyError):
-    """An unknown plugin, a wrong option of one, or a file that is not one."""
+    """A plugin is unknown or has a wrong option, or a file is not a plugin."""
 
 
 class AnnotationError(ReasoningAnatomyError):
-    """Text cannot be annotated, or labels do not fit the text they are said to label."""
+    """Text cannot be annotated, or labels do not fit the text that they are for."""
 
 
 class AnalysisError(ReasoningAnatomyError):

@@ -11,12 +11,12 @@ from typing import Final
 from reasoning_anatomy.errors import RunError
 
 TEMPORARY_PREFIX: Final = ".tmp-"
-_RANDOM: Final = 8  # characters that tell the temporary files of a target from one another
+_RANDOM: Final = 8  # characters that make the names of a target's temporary files unique
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; on success it replaces ``target``, on failure it goes.
+    """Yield a temporary path beside ``target``; on success it replaces ``target``, on failure it is removed.
 
     The content is on the disk before the name is, so that a power cut cannot leave a truncated file.
 
@@ -38,8 +38,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RunError(
-            f"{target}: cannot be written ({error.strerror or error}); make room or give another place, then run the same "
-            "command again: what is there is kept"
+            f"{target}: cannot be written ({error.strerror or error}); make room or choose another place, then run the same "
+            "command again: finished work is kept"
         ) from error
 
 
@@ -51,7 +51,7 @@ def write_atomic(target: Path, content: bytes | str) -> None:
 
 
 def remove_temporary(target: Path) -> None:
-    """Remove what killed processes left beside a file that nobody is writing now."""
+    """Remove what killed processes left beside a file that no process is writing."""
     for path in target.parent.glob(f"{TEMPORARY_PREFIX}{glob.escape(target.name)}-{'?' * _RANDOM}{glob.escape(target.suffix)}"):
         path.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ def lazy_names(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[st
     package
         Its ``__name__``.
     names
-        By module of the package, the names that the package offers.
+        Module of the package -> names that the package takes from it.
     """
     module_of = {name: module for module, offered in names.items() for name in offered}
 

@@ -1,4 +1,4 @@
-"""Checks of the options of plugins; `ValueError` names the first that is out of its range."""
+"""Checks of the options of plugins; `ValueError` names the first one that is out of range."""
 
 
 def expect_ratio(plugin: object, *names: str) -> None:

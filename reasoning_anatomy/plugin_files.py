@@ -27,7 +27,7 @@ class PluginInfo:
     source
         Its published source, from the section References.
     needs
-        What it needs beyond the measured model, from its class variable ``needs``; empty if it works as it is.
+        What it needs beyond the measured model, from its class variable ``needs``; empty if nothing.
     needs_no_model
         Whether it works without the measured model too, from its class variable of this name.
     also_called
@@ -51,7 +51,7 @@ class PluginInfo:
 
     @property
     def names(self) -> frozenset[str]:
-        """All names that it answers to."""
+        """Its key and its former keys."""
         return frozenset((self.key, *self.also_called))
 
 
@@ -108,5 +108,5 @@ def _literal(file: Path, name: str, value: ast.expr) -> Any:
         return ast.literal_eval(value)
     except ValueError:
         raise PluginError(
-            f"{file}, line {value.lineno}: {name} is read without running the file; write its value out"
+            f"{file}, line {value.lineno}: {name} is read without running the file; write its value as a literal"
         ) from None

@@ -1,8 +1,8 @@
 r"""Plugins: one public module, one frozen dataclass, one verb.
 
 The folders of the package are the registry; installed packages add theirs by entry points, and users by folders of their own
-(`add_folder`). A plugin's key is its file's name. Its fields are its options, its ``repr`` is its provenance. Listing reads
-the source without importing it, so that it needs neither torch nor spaCy.
+(`add_folder`). A plugin's key is its file's name, its fields are its options, its ``repr`` is its provenance. Listing reads
+the source without importing it, so it needs neither torch nor spaCy.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class Plugin(Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """A room of plugins: the package that holds them, the method that each must have, what several are called.
+    """A room of plugins: the package that holds them, the method that each must have, and their plural.
 
     The plural names the group of entry points, ``reasoning_anatomy.<plural>``, and is the word on the command line.
     """
@@ -54,7 +54,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a plugin: its name, its default, and what its class, or a class that it extends, says of it."""
+    """One option of a plugin: its name, its default, and its description from the class or from one that it extends."""
 
     name: str
     default: Any
@@ -74,7 +74,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 _BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]*")
 _folders: Final[dict[Path, str]] = {}
-"""Folders of users, and the package as which the files of each are imported."""
+"""Folders of users, and the name of the package as which each is imported."""
 
 
 @dataclass(frozen=True)
@@ -102,30 +102,30 @@ def available(kind: str) -> dict[str, PluginInfo]:
     Warns
     -----
     UserWarning
-        A plugin of an installed package cannot be used; the others are there.
+        A plugin of an installed package cannot be used; the others are listed.
     """
     return {key: source.info for key, source in sorted(_sources(kind).items())}
 
 
 def add_folder(folder: str | Path) -> None:
-    """Add a folder of plugins of your own to what `available` lists and `load` makes.
+    """Add a folder of your own plugins to those that `available` lists and `load` makes.
 
-    Each file of the folder holds one plugin, whose kind its verb says; its key is the file's name. Files that begin with
-    ``_`` are no plugins; the others may import from them: ``from ._shared import words``.
+    Each file of the folder holds one plugin. Its verb says its kind, and the file's name is its key. Files that begin with
+    ``_`` are not plugins; the others may import from them: ``from ._shared import words``.
 
     Parameters
     ----------
     folder
-        It may be added again. What is written into it later is found as well.
+        Adding it again changes nothing. Files that are written into it later are found, too.
 
     Raises
     ------
     PluginError
-        There is no such folder, a file in it is not a plugin, or its key is that of another plugin; nothing is added then.
+        There is no such folder, a file in it is not a plugin, or its key is that of another plugin; then nothing is added.
     """
     path = Path(folder).resolve()
     if not path.is_dir():
-        raise PluginError(f"{folder}: there is no such folder; name one that holds your plugins, one a file")
+        raise PluginError(f"{folder}: there is no such folder; name one that holds your plugins, one per file")
     if path in _folders:
         return
     _folders[path] = _package_of(path)
@@ -171,10 +171,10 @@ def load(kind: str, spec: str) -> Any:
         if not equals:
             raise PluginError(f"{kind} {spec!r}: {option!r} is not an option; write {key}:name=value,name=value")
         values[name.strip()] = value.strip().replace(r"\,", ",")
-    known = {field.name: field.default for field in dataclasses.fields(plugin_class)}
-    if unknown := sorted(values.keys() - known):
-        raise PluginError(f"{kind} {spec!r}: {key} has no option {', '.join(unknown)}; it has {_listing(known)}")
-    values |= {name: tuple(str(value).split()) for name, value in values.items() if isinstance(known[name], tuple)}
+    defaults = {field.name: field.default for field in dataclasses.fields(plugin_class)}
+    if unknown := sorted(values.keys() - defaults):
+        raise PluginError(f"{kind} {spec!r}: {key} has no option {', '.join(unknown)}; it has {_listing(defaults)}")
+    values |= {name: tuple(str(value).split()) for name, value in values.items() if isinstance(defaults[name], tuple)}
     try:
         return TypeAdapter(plugin_class).validate_python(values)
     except ValidationError as error:
@@ -182,21 +182,21 @@ def load(kind: str, spec: str) -> Any:
 
 
 def load_class(kind: str, key: str) -> type[Any]:
-    """Return the class of the plugin with this key, or that was called so.
+    """Return the class of the plugin with this key or former key.
 
     Raises
     ------
     PluginError
         The key is unknown (the message lists those that exist), or the file cannot be imported.
     """
-    known = _sources(kind)
-    key = next((name for name, source in known.items() if key in source.info.also_called), key)
-    if key not in known:
-        raise PluginError(f"unknown {kind} {key!r}; available: {_listing(known)}")
-    source = known[key]
+    sources = _sources(kind)
+    key = next((name for name, source in sources.items() if key in source.info.also_called), key)
+    if key not in sources:
+        raise PluginError(f"unknown {kind} {key!r}; available: {_listing(sources)}")
+    source = sources[key]
     try:
         module = importlib.import_module(source.module)
-    except Exception as error:  # whatever a file raises that is not ours
+    except Exception as error:  # a file of someone else may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PluginError(
             f"{source.file}: cannot be imported ({reason}); repair the file, or install what it imports"
@@ -208,7 +208,8 @@ def load_class(kind: str, key: str) -> type[Any]:
 def options_of(kind: str, key: str) -> list[Option]:
     """Return the options of a plugin, in the order in which its label names them.
 
-    Their texts stand in the sections Attributes of its class and of the classes that it extends; the nearest counts.
+    Their descriptions come from the sections Attributes of its class and of the classes that it extends; a class overrides
+    those that it extends.
     """
     plugin_class = load_class(kind, key)
     texts: dict[str, str] = {}
@@ -257,37 +258,37 @@ def _explain(error: ValidationError) -> str:
 
 def _sources(kind: str) -> dict[str, _Source]:
     """Find all plugins of a kind."""
-    found = _shipped(_kind(kind))
+    sources = _shipped(_kind(kind))
     for source in [*_installed(kind, tuple(sys.path)), *_of_users(kind)]:
-        _expect_free(source, kind, found)
-        found[source.info.key] = source
-    return found
+        _expect_free(source, kind, sources)
+        sources[source.info.key] = source
+    return sources
 
 
 def _expect_free(source: _Source, kind: str, taken: Mapping[str, _Source]) -> None:
-    """Refuse a plugin if one of its names, the former ones among them, is that of another plugin."""
+    """Refuse a plugin if one of its names, former keys included, is that of another plugin."""
     for other in taken.values():
         if shared := sorted(source.info.names & other.info.names):
-            raise PluginError(f"{source.file}: {shared[0]!r} is the {kind} of {other.file} already; give the file another name")
+            raise PluginError(f"{source.file}: {shared[0]!r} is already the {kind} of {other.file}; give the file another name")
 
 
 def _shipped(room: Kind) -> dict[str, _Source]:
-    found = {}
+    sources = {}
     for folder in importlib.import_module(room.package).__path__:
         for module in pkgutil.iter_modules([folder]):
             if not module.ispkg and not module.name.startswith("_"):
                 file = Path(folder) / f"{module.name}.py"
                 for info in read_plugins(file):
                     if room.verb in info.methods:
-                        found[info.key] = _Source(info, file, f"{room.package}.{module.name}")
-    return found
+                        sources[info.key] = _Source(info, file, f"{room.package}.{module.name}")
+    return sources
 
 
 @cache
 def _installed(kind: str, search_path: tuple[str, ...]) -> tuple[_Source, ...]:
     """Find the plugins of installed packages, once for a search path; one that cannot be used is named in a warning."""
     room = KINDS[kind]
-    taken, found = _shipped(room), []
+    taken, usable = _shipped(room), []
     for entry in sorted(entry_points(group=f"reasoning_anatomy.{room.plural}"), key=lambda entry: (entry.name, entry.value)):
         try:
             source = _behind(entry, room)
@@ -295,9 +296,9 @@ def _installed(kind: str, search_path: tuple[str, ...]) -> tuple[_Source, ...]:
         except PluginError as error:
             warnings.warn(f"{kind} {entry.name!r} is left out: {error}", UserWarning, stacklevel=2)
         else:
-            found.append(source)
+            usable.append(source)
             taken[entry.name] = source
-    return tuple(found)
+    return tuple(usable)
 
 
 def _behind(entry: EntryPoint, room: Kind) -> _Source:
@@ -328,16 +329,16 @@ def _of_users(kind: str) -> Iterator[_Source]:
     """Find the plugins of a kind in the folders of users; `PluginError` if any of the files there is not a plugin."""
     for folder, package in _folders.items():
         for file in sorted(folder.glob("[!_]*.py")):
-            found = [(name, info) for info in read_plugins(file) for name in KINDS if KINDS[name].verb in info.methods]
-            if not found:
+            in_file = [(name, info) for info in read_plugins(file) for name in KINDS if KINDS[name].verb in info.methods]
+            if not in_file:
                 raise PluginError(f"{file}: {_no_plugin(room.verb for room in KINDS.values())}")
-            if len(found) > 1:
-                verbs = ", ".join(f"{info.class_name}.{KINDS[name].verb}" for name, info in found)
+            if len(in_file) > 1:
+                verbs = ", ".join(f"{info.class_name}.{KINDS[name].verb}" for name, info in in_file)
                 raise PluginError(f"{file}: holds several plugins ({verbs}); give each a file of its own")
             if not _KEY.fullmatch(file.stem):
-                raise PluginError(f"{file}: the name of a plugin has a-z, 0-9 and _ only; give the file another name")
-            if found[0][0] == kind:
-                yield _Source(found[0][1], file, f"{package}.{file.stem}")
+                raise PluginError(f"{file}: the name of a plugin may have only a-z, 0-9 and _; give the file another name")
+            if in_file[0][0] == kind:
+                yield _Source(in_file[0][1], file, f"{package}.{file.stem}")
 
 
 def _no_plugin(verbs: Iterable[str]) -> str:

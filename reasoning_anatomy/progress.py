@@ -46,7 +46,7 @@ class Stages:
         return self._stages[name]
 
     def say(self, text: str) -> None:
-        """Show a sentence above the bars, or as a line of its own; nothing if nothing is shown."""
+        """Show a sentence above the bars, or as a line of its own; without ``show`` nothing is written."""
         if self._has_bars:
             self._progress.console.print(text, markup=False, highlight=False)
         elif self._show:
@@ -91,15 +91,15 @@ class _Lines:
                 sys.stderr.flush()
 
     def _about(self, name: str, stage: "Stage") -> str:
-        """Say how far a stage is; its rate is that since the line before."""
+        """Say how far a stage is; the rate is that since the previous line."""
         done, seconds = stage.completed, stage.seconds_so_far
         done_before, seconds_before = self._before.get(name, (0.0, 0.0))
         self._before[name] = (done, seconds)
-        said = f"{name}: {done:,.0f} of {stage.total:,}"
+        text = f"{name}: {done:,.0f} of {stage.total:,}"
         if done <= done_before or seconds <= seconds_before:
-            return said
+            return text
         rate = (done - done_before) / (seconds - seconds_before)
-        return f"{said}, {rate:.2g} per second, {duration((stage.total - done) / rate)} left"
+        return f"{text}, {rate:.2g} per second, {duration((stage.total - done) / rate)} left"
 
 
 def duration(seconds: float) -> str:
@@ -139,7 +139,7 @@ class Stage:
 
     @property
     def seconds_so_far(self) -> float:
-        """Wall time, that of the piece of work which is being done included."""
+        """Wall time in seconds, work in progress included."""
         with self._lock:
             return self.seconds + (time.perf_counter() - self._entered if self._n_inside else 0)
 
@@ -153,7 +153,7 @@ class Stage:
         self._progress.advance(self._task, steps)
 
     def finish(self) -> None:
-        """Let the bar end here, where fewer steps were needed than foreseen."""
+        """End the bar here, if fewer steps were needed than planned."""
         self._progress.update(self._task, total=self._progress.tasks[self._task].completed)
 
     def each(self, items: Iterable[Item]) -> Iterator[Item]:

@@ -16,7 +16,7 @@ def chain_generator(purpose: str, seed: int, chain_id: str) -> np.random.Generat
     seed
         Any integer.
     chain_id
-        Of the chain; chains draw independently.
+        Id of the chain; chains draw independently.
     """
     text = json.dumps([purpose, seed, chain_id])
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()))

@@ -1,4 +1,4 @@
-"""What a user says of a model: which one to load and how to hold it, and how chains become its sequences."""
+"""What a user says about a model: which one to load and how to hold it, and how chains become its sequences."""
 
 from dataclasses import dataclass
 from typing import Final, Literal

@@ -44,11 +44,11 @@ class ReasoningChain(BaseModel):
     question, reasoning, answer
         The three parts of the sample; none may be empty.
     gold_answer
-        The correct answer, where known.
+        The correct answer, if known.
     is_correct
-        Whether ``answer`` is the correct one, where known.
+        Whether ``answer`` is the correct one, if known.
     system_prompt
-        Goes before the question; the model's own default where absent.
+        Goes before the question; the model's own default if absent.
     source
         Provenance, free: teacher model, temperature, ...
     """
@@ -131,7 +131,7 @@ class EncodedChain:
 
     @property
     def chain_id(self) -> str:
-        """Of the chain."""
+        """Id of the chain."""
         return self.chain.chain_id
 
     @property
@@ -145,13 +145,13 @@ class EncodedChain:
         return np.concatenate([self.prompt_ids, self.reasoning_ids, self.answer_ids])
 
     def keep(self, positions: IntArray) -> "EncodedChain":
-        """Delete all reasoning tokens but those at ``positions`` (k,), which close up; ids are kept as they are."""
+        """Keep only the reasoning tokens at ``positions`` (k,), closed up; ids stay as they are, never tokenised again."""
         return dataclasses.replace(self, reasoning_ids=self.reasoning_ids[positions], spans=self.spans[positions])
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionProfile:
-    """Attention that every reasoning token receives, or what else a scorer says by layer and head.
+    """Attention that every reasoning token receives, or another value that a scorer has by layer and head.
 
     Attributes
     ----------
@@ -166,8 +166,8 @@ class AttentionProfile:
     normalisation
         What was done to the weights, in words.
     full_precision
-        Whether a file keeps all of float32: where it counts how values differ, however large they are. Weights, whose
-        size counts, are kept in half precision.
+        Whether a file keeps them in float32, for values whose differences matter even if they are large. Attention
+        weights are kept in half precision.
     """
 
     scorer: str
@@ -184,14 +184,14 @@ class AttentionProfile:
 
 @dataclass(frozen=True, eq=False)
 class TokenScores:
-    """What a scorer says of one chain.
+    """What a scorer says about one chain.
 
     Attributes
     ----------
     score
         (n,) float64, one finite number per reasoning token; higher = more important.
     profile
-        The same by layer and head, where the scorer has it.
+        Its values by layer and head, if it has them.
     """
 
     score: FloatArray
@@ -205,7 +205,7 @@ class TokenScores:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a scorer finds in all chains, by question, so that a chain can be scored by what the others say.
+    """What a scorer finds in all chains, by question, so that a chain can be scored by what is found in the others.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ class Fit:
     n_chains
         How many chains took part.
     left_out
-        Reason by chain_id, for those that did not.
+        Reason by chain_id, for the chains that did not.
     """
 
     by_question: Mapping[str, FloatArray]
@@ -229,7 +229,7 @@ class ChainNll:
     Attributes
     ----------
     answer, joint, reasoning
-        Of the answer, of kept reasoning and answer, of kept reasoning (NaN where none is left).
+        Of the answer, of kept reasoning and answer, of kept reasoning (NaN if none is left).
     """
 
     answer: float
@@ -248,7 +248,7 @@ class DeletionScores:
     answer
         (k,) of the answer.
     reasoning
-        (k,) of the reasoning that would be left, or None where it was not asked for.
+        (k,) of the reasoning that would be left, or None if it was not asked for.
     """
 
     positions: IntArray
@@ -269,19 +269,19 @@ class PruningPath:
     deleted
         (k,) positions in the order of their deletion.
     margin
-        (k,) objective of the runner-up minus objective of the deleted token, in nats per token; NaN where
-        there was no runner-up or the strategy compares none.
+        (k,) objective of the runner-up minus objective of the deleted token, in nats per token; NaN if
+        there was no runner-up, or if the strategy does not compare candidates.
     n_ties
         Number of deletions whose margin was within the strategy's tie tolerance.
     nll_answer, nll_joint, nll_reasoning
         (k + 1,) mean negative log-likelihood in nats per token of the answer, of kept reasoning and answer,
-        and of the kept reasoning, after each deletion; index 0 is the unpruned chain. NaN where it was not
-        evaluated; ``nll_reasoning`` is NaN also where no reasoning is left.
+        and of the kept reasoning, after each deletion; index 0 is the unpruned chain. NaN if not
+        evaluated; ``nll_reasoning`` is also NaN if no reasoning is left.
     token_forwards
         Tokens that were run through the model to find the path.
     token_budget
         Tokens of one forward pass at the end: the strategy's own, halved as often as memory ran out. None
-        where the strategy has none.
+        if the strategy has no budget.
     """
 
     strategy: str
@@ -325,11 +325,11 @@ class Annotation:
     category
         (n,) one of ``reasoning_anatomy.categories.CATEGORIES`` per token; None = not labelled.
     confidence
-        (n,) in 0..1, or None where the annotator states none.
+        (n,) in 0..1, or None if the annotator gives no confidence.
     justification
-        (n,) one line of text, not trusted, why a token has its category; None where the annotator states none.
+        (n,) one line of text, not trusted, why a token has its category; None if the annotator gives no reasons.
     votes
-        (n,) how many annotators chose the category, where it was chosen among several; None where it was not.
+        (n,) how many annotators chose the category, if several voted; else None.
     """
 
     annotator: str
@@ -357,8 +357,8 @@ class AnalysisResult:
     name
         Key of the analysis: its module's name.
     table
-        Columns ``RESULT_COLUMNS``, one row per term; unrounded. Columns before them say what a row is about, where that takes
-        more than the term: ``scorer``, ``strategy``, ``annotator``.
+        Columns ``RESULT_COLUMNS``, one row per term; unrounded. Columns before them say what a row is about, if the
+        term alone does not: ``scorer``, ``strategy``, ``annotator``.
     details
         Further tables by name; each becomes ``<name>.csv``.
     exclusions

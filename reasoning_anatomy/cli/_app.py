@@ -1,4 +1,4 @@
-"""What all commands share: where they are registered, what they print, and how they fail."""
+"""What all commands share: where they are registered, how they print, and how they fail."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ EXIT_BAD_INPUT: Final = 2
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 PluginsOption = Annotated[
-    Path | None, arg(name="plugins", help="Folder with plugins of your own, one a file.", metavar="FOLDER")
+    Path | None, arg(name="plugins", help="Folder with your own plugins, one per file.", metavar="FOLDER")
 ]
 
 app = SubcommandApp()
@@ -55,15 +55,15 @@ def analyse_and_write(run: "Run", spec: str) -> "AnalysisResult":
 
 
 def named_scorers(scorers: tuple[str, ...]) -> list[str]:
-    """Put every scorer that needs nothing beyond the model in the place of ``all``, and say which are left out."""
+    """Replace ``all`` by every scorer that needs nothing beyond the model, and say which are left out."""
     if "all" not in scorers:
         return list(scorers)
-    known = plugins.available("scorer")
+    infos = plugins.available("scorer")
     named = {spec.partition(":")[0] for spec in scorers}
-    for info in known.values():
+    for info in infos.values():
         if info.needs and info.key not in named:
             say(f"Left out of all: {info.key} needs {info.needs}")
-    everything = [key for key, info in known.items() if not info.needs and key not in scorers]
+    everything = [key for key, info in infos.items() if not info.needs and key not in scorers]
     return [each for spec in scorers for each in (everything if spec == "all" else [spec])]
 
 
@@ -80,7 +80,7 @@ def errors_as_one_line() -> Iterator[None]:
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command goes on from here")
+        Console(stderr=True).print("interrupted; the same command continues from here")
         raise SystemExit(130) from None
 
 

@@ -1,4 +1,4 @@
-"""The commands that write runs and what other programs read: ``run``, ``import``, ``export``."""
+"""The commands that write runs and files of other programs: ``run``, ``import``, ``status``, ``export``."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class _Model(ModelSpec):
 
 @dataclass(frozen=True)
 class _PruningModel(_Model):
-    """The model that pruned, and how to hold it. It finds the text of ids, and scores the tokens."""
+    """The model that pruned, and how to hold it. It gives ids their text, and scores the tokens."""
 
     id: Annotated[str, arg(name="model", help="As for `run`; if left out, no model is loaded.")] = ""
 
@@ -37,9 +37,9 @@ class _Encoding(EncodingOptions):
 @app.command
 def run(
     chains: Annotated[Positional[Path], arg(help="JSONL file, one chain a line.", metavar="CHAINS.jsonl")],
-    out: Annotated[Path, arg(help="Folder of the run; begun runs are finished.")],
+    out: Annotated[Path, arg(help="Folder of the run; an existing run is finished, or added to.")],
     scorers: Annotated[
-        tuple[str, ...], arg(help="KEY or KEY:option=value, see `list scorers`; all takes every one that needs nothing else.")
+        tuple[str, ...], arg(help="KEY or KEY:option=value, see `list scorers`; all = every one that needs nothing else.")
     ] = ("answer_attention",),
     strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, such as greedy:objective=joint; see `list`.")] = (
         "greedy",
@@ -74,8 +74,8 @@ def run(
 @app.command(name="import")
 def import_run(
     file: Annotated[Positional[Path], arg(help="Published file: one JSON object a line, or a list.", metavar="FILE")],
-    out: Annotated[Path, arg(help="Folder of the run; begun imports are finished.")],
-    format: Annotated[str | None, arg(help="KEY, see `list`; found from the first item if left out.")] = None,
+    out: Annotated[Path, arg(help="Folder of the run; an interrupted import is finished.")],
+    format: Annotated[str | None, arg(help="KEY, see `list`; recognised by the first item if left out.")] = None,
     scorers: Annotated[
         tuple[str, ...],
         arg(help="KEY or KEY:option=value, or all; answer_attention if left out, recency and random without a model."),
@@ -84,7 +84,7 @@ def import_run(
     model: Annotated[_PruningModel, OmitArgPrefixes] = _PruningModel(),
     encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
 ) -> None:
-    """Make a run of a published file of pruned chains, for every analysis and the report."""
+    """Make a run from a published file of pruned chains, for every analysis and the report."""
     from reasoning_anatomy import interchange
     from reasoning_anatomy.progress import Stages
 

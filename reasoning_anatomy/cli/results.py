@@ -61,7 +61,7 @@ def figure(
     ] = None,
     plugins: PluginsOption = None,
 ) -> None:
-    """Draw one figure of a run, with options if need be."""
+    """Draw one figure of a run, with options if needed."""
     from reasoning_anatomy.run.folder import open_run
     from reports import save_figure
 
@@ -99,7 +99,7 @@ def list_plugins(
             help="scorers, strategies, annotators, analyses, figures, formats or segmenters; all, if left out.", metavar="KIND"
         ),
     ] = None,
-    key: Annotated[Positional[str | None], arg(help="One of them, to be shown with its options.", metavar="KEY")] = None,
+    key: Annotated[Positional[str | None], arg(help="Show this one, with its options.", metavar="KEY")] = None,
     plugins: PluginsOption = None,
 ) -> None:
     """List what can be measured, with one line and the source of each; or one plugin with its options."""
@@ -149,7 +149,7 @@ def analysis_main(module: str) -> None:
 
 
 def _parse_analysis(module: str, plugin_class: type[Any]) -> Any:
-    """Read ``run`` and ``options`` from the command line; the caller checks the options, to tell of them in one line."""
+    """Read ``run`` and ``options`` from the command line; the caller checks the options, to report a mistake in one line."""
     unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}
     options = type(plugin_class.__name__, (plugin_class,), unchecked)
     fields: list[Any] = [("run", _RunFolder, None), ("options", options, field(default_factory=options))]

@@ -47,7 +47,7 @@ class Scorer(Plugin, Protocol):
         UndefinedScoreError
             The scorer has no value for this chain; the rest of the chain is measured.
         MeasurementError
-            A number is not finite, or memory does not suffice.
+            A number is not finite, or memory runs out.
         """
 
 
@@ -56,15 +56,15 @@ class LooksAtAllChains(Scorer, Protocol):
     """A scorer that looks at all chains of a run before it scores one of them."""
 
     def fit(self, chains: Iterable[EncodedChain], *, loaded: "LoadedModel") -> Fit | None:
-        """Find what the chains say, once in a run; None if the options make it superfluous."""
+        """Find what the chains say, once in a run; None if the options make it unnecessary."""
 
     def fitted(self, fit: Fit) -> Scorer:
-        """Make the scorer that knows what was found."""
+        """Make the scorer that uses what was found."""
 
 
 @runtime_checkable
 class RecordsAttention(Protocol):
-    """A scorer that records attention: a run first sees that recording does not change what the model says."""
+    """A scorer that records attention: a run first checks that recording does not change the model's output."""
 
     records_attention: ClassVar[Literal[True]]
 
@@ -75,10 +75,10 @@ class RecordsAttention(Protocol):
 
 @runtime_checkable
 class RefusesModels(Protocol):
-    """A scorer that cannot be right on every model."""
+    """A scorer that is not valid for every model."""
 
     def expect_model(self, loaded: "LoadedModel", chain: EncodedChain) -> None:
-        """Raise `ModelError` before anything is measured, as the first chain of the run shows."""
+        """Raise `ModelError` if it is not valid for this model; called on the first chain, before anything is measured."""
 
 
 @runtime_checkable

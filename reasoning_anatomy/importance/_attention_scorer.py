@@ -20,14 +20,14 @@ Part = Literal["reasoning", "answer", "both"]
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionScorer(ABC):
-    """A scorer of the attention in a chain as it is. It says what to observe, and makes scores of it.
+    """A scorer of the attention in the unchanged chain. It says what to observe, and makes scores of what was observed.
 
     Attributes
     ----------
     exclude_sink
         How many of the first tokens of the sequence are dropped as keys, the rest of each row renormalised; 0 = off.
     token_budget
-        Tokens of one forward pass; longer sequences are run in pieces. Scorers of one budget share their passes. Changes
+        Tokens of one forward pass; longer sequences are run in chunks. Scorers with the same budget share passes. Changes
         speed and memory, and numbers in the last digits; None takes 4096.
     """
 
@@ -45,7 +45,7 @@ class AttentionScorer(ABC):
 
     @abstractmethod
     def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:
-        """Score the reasoning tokens of one chain, from what was ``observed`` where it was recorded before."""
+        """Score the reasoning tokens of one chain, from what was ``observed`` if it was recorded before."""
 
     def recorded(
         self, chain: EncodedChain, loaded: LoadedModel, observed: Sequence[Float32Array] | None
@@ -65,12 +65,12 @@ class AttentionScorer(ABC):
 def observe_together(
     scorers: Mapping[str, Scorer], chain: EncodedChain, *, loaded: LoadedModel
 ) -> dict[str, dict[str, Sequence[Float32Array]]]:
-    """Record what several scorers want to observe of a chain, in one run of the model for those of one token budget.
+    """Record what several scorers want to observe of a chain, in one run of the model for each token budget.
 
     Returns
     -------
-    By label, the keyword arguments of the scorer's ``score``; none for a scorer that observes nothing, or whose ``score``
-    refuses the chain.
+    label -> keyword arguments for the scorer's ``score``. Scorers that observe nothing, or whose ``score`` refuses the chain,
+    are left out.
     """
     by_budget: dict[int | None, dict[str, list[Observation]]] = {}
     for label, scorer in scorers.items():
@@ -85,21 +85,21 @@ def observe_together(
 
 
 def expect_sink_before(chain: EncodedChain, exclude_sink: int, n_before: int) -> None:
-    """Raise `UndefinedScoreError` where dropping the first tokens would drop some of the reasoning, whose scores would be 0."""
+    """Raise `UndefinedScoreError` if dropping the first tokens would drop some of the reasoning, whose scores would be 0."""
     if exclude_sink > n_before:
         raise UndefinedScoreError(
             chain.chain_id,
-            f"exclude_sink={exclude_sink} reaches into the reasoning: {n_before} tokens stand before it; lower it",
+            f"exclude_sink={exclude_sink} reaches into the reasoning: only {n_before} tokens are before it; lower it",
         )
 
 
 def reasoning_keys(chain: EncodedChain) -> range:
-    """Places of the reasoning tokens in the sequence."""
+    """Return the indices of the reasoning tokens in the sequence."""
     return range(len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning)
 
 
 def places_of(chain: EncodedChain, part: Part) -> IntArray:
-    """Places of the tokens of a part of the chain in its sequence."""
+    """(k,) indices in the sequence of the tokens of a part of the chain."""
     reasoning = reasoning_keys(chain)
     start = reasoning.stop if part == "answer" else reasoning.start
     return np.arange(start, reasoning.stop if part == "reasoning" else len(chain.ids))

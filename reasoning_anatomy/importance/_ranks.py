@@ -9,7 +9,7 @@ from reasoning_anatomy.types import AttentionProfile, FloatArray, TokenScores
 def rank_mean(scorer: str, values: FloatArray, *, queries: str, normalisation: str) -> TokenScores:
     """Average the ranks that a token has in every layer and KV head.
 
-    A cache is pruned in each layer and KV head apart, so that values of two heads need not have the same scale. The
+    A cache is pruned separately in each layer and KV head, so values of two heads need not be on the same scale. The
     normalised rank of a token in a head is (r - 1/2) / n, with r = 1..n its rank there among the n reasoning tokens, ties
     sharing their mean; the score is its mean over all layers and KV heads, in 0..1.
 

@@ -10,7 +10,7 @@ from reasoning_anatomy.types import EncodedChain, TokenScores
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionalSurprisal:
-    """Rise of the answer's mean nll when the token alone is left out, in nats per answer token.
+    """Rise of the answer's mean nll if only this token is left out, in nats per answer token.
 
     Leave-one-out: the id is really removed and later positions close up. Positive = the answer is less likely without
     the token; negative = it is more likely. The lowest score belongs to the first deletion of the strategy `greedy`
@@ -39,7 +39,7 @@ class ConditionalSurprisal:
         Raises
         ------
         MeasurementError
-            A likelihood is not a finite number, or memory does not suffice for a single candidate.
+            A likelihood is not a finite number, or there is not enough memory for a single candidate.
         """
         likelihood = open_likelihood(loaded, chain, token_budget=self.token_budget, store_gib=0)
         without = -likelihood.score_deletions(reasoning=False).answer / likelihood.n_answer

@@ -42,7 +42,7 @@ class Contribution(AttentionScorer):
         ]
 
     def expect_model(self, loaded: LoadedModel, chain: EncodedChain) -> None:
-        """Raise `ModelError` where a value does not add value times output projection, as the chain's first tokens show."""
+        """Raise `ModelError` if a token adds anything else than its value times the projection, tried on the first tokens."""
         expect_plain_projections(loaded, chain.ids)
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:

@@ -24,7 +24,7 @@ class EndOfThinking:
     """Attention that a reasoning token receives from a ``</think>`` that follows it and a request to sum up.
 
     The answer is replaced by the probe, a sentence and ``</think>``; the query is the last token of the tag. The tag is
-    one token where the tokenizer has it, else its characters; the sentence is text and never a special token. Post-softmax
+    one token if the tokenizer has it, else its characters; the sentence is text and never a special token. Post-softmax
     weight per layer and head; the score is the mean over heads and over the chosen layers.
 
     Attributes
@@ -38,7 +38,7 @@ class EndOfThinking:
     exclude_sink
         How many of the first tokens of the sequence are dropped as keys, the rest of the row renormalised; 0 = off.
     token_budget
-        Tokens of one forward pass; longer sequences are run in pieces. Changes speed and memory, and numbers in the last
+        Tokens of one forward pass; longer sequences are run in chunks. Changes speed and memory, and numbers in the last
         digits; None takes 4096.
 
     References

@@ -1,4 +1,4 @@
-"""Attention that the queries to come are expected to pay."""
+"""Attention that future queries are expected to pay."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ class ExpectedAttention:
     The queries before their rotation are taken to be Gaussian with the mean m and the covariance C of those of prompt and
     reasoning. With R the mean of the rotations of the next positions, mu = R m and S = R C R', the expected attention of
     the key k is the softmax over all keys of s mu.k + s^2 k'Sk / 2, with s the scaling of the model (1 / sqrt(d)); soft caps
-    are not looked at. It is averaged over the query heads of a KV head and multiplied by the norm of the value. The first
+    are ignored. It is averaged over the query heads of a KV head and multiplied by the norm of the value. The first
     ``n_sink`` tokens of the sequence enter neither statistics nor softmax and share the highest score of their head; they
     mostly belong to the prompt. By layer and KV head, in the profile; the score is the mean of the normalised ranks over
     layers and KV heads, in 0..1 (``expectedattention-rankmean``). One pass over prompt and reasoning.

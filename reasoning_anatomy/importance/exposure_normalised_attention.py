@@ -15,9 +15,9 @@ from reasoning_anatomy.types import EncodedChain, Float32Array, TokenScores
 class ExposureNormalisedAttention(AttentionScorer):
     """Attention that a reasoning token receives, per query token that could see it.
 
-    Sum over the query tokens of the post-softmax weight, divided by the number of them that see the token: those at its
-    place and after it, within the window of a layer that has one. Per layer and head; the score is the mean over layers
-    and heads. A token that none of the queries can see in a layer has 0 there.
+    Sum over the query tokens of the post-softmax weight, divided by the number of them that see the token: itself and
+    later ones, within the window of a layer that has one. Per layer and head; the score is the mean over layers and heads. A
+    token that none of the queries can see in a layer has 0 in that layer.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ class GradientXInput:
 
     With L the mean nll of the answer tokens and x the input embedding of the token, g = dL/dx. To first order L rises by
     -g.x when x shrinks to zero. One forward and one backward pass, in which every layer is run again from its input, so that
-    memory holds one activation per layer and the whole graph of one layer alone; the weights are left alone.
+    memory holds one activation per layer and the graph of only one layer; weights get no gradient.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ def _gradient(loaded: LoadedModel, chain: EncodedChain) -> tuple[Tensor, Tensor]
 
 
 def _expect_differentiable(loaded: LoadedModel) -> None:
-    """Refuse 4-bit weights that a pass on this CPU has packed anew: bitsandbytes multiplies by them outside of autograd."""
+    """Refuse 4-bit weights that a pass on this CPU has repacked: bitsandbytes multiplies by them outside of autograd."""
     for module in loaded.model.modules():
         if getattr(getattr(getattr(module, "weight", None), "quant_state", None), "packing_format_for_cpu", False):
             raise ModelError(

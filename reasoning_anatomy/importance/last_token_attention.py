@@ -19,7 +19,7 @@ class LastTokenAttention(AttentionScorer):
     Attributes
     ----------
     last_of
-        ``"chain"``: the end of turn, or the last token of the answer where the template has none, as published for pruning
+        ``"chain"``: the end of turn, or the last token of the answer if the template has none, as published for pruning
         steps. ``"reasoning"``: the last reasoning token, which has not seen the answer, as for a cache (TOVA).
 
     References
@@ -30,7 +30,7 @@ class LastTokenAttention(AttentionScorer):
     last_of: Literal["chain", "reasoning"] = "chain"
 
     def observe(self, chain: EncodedChain) -> list[Observation]:
-        """One row."""
+        """Record the row of one query."""
         queries = places_of(chain, "both" if self.last_of == "chain" else "reasoning")[-1:]
         keys = reasoning_keys(chain)
         return [Observation(reduction="sum", queries=queries, keys=keys, exclude_sink=self.exclude_sink)]

@@ -1,4 +1,4 @@
-"""What a small classifier would keep of the text, whoever reads it."""
+"""What a small classifier would keep of the text, whatever model reads it."""
 
 import json
 import string
@@ -31,8 +31,8 @@ class Llmlingua2:
     A classifier of tokens (XLM-RoBERTa) reads the reasoning alone: neither the question nor the answer nor the measured
     model enters. The text is cut into chunks of at most 510 of its tokens, each ending with the last full stop or line
     break that it holds. The probability of a word is the mean over its pieces. A reasoning token that touches several
-    words has the mean over its characters, white space left aside; one that is all white space has that of the word that
-    it goes before. Nothing is forced to stay.
+    words has the mean over its characters, white space aside; one that is all white space has that of the word after it.
+    No word is forced to stay.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Llmlingua2:
     arXiv:2403.12968, section 4; on reasoning: TokenSkip, arXiv:2502.12067.
     """
 
-    needs: ClassVar[str] = "a second model, 2.2 GB: pip install 'reasoning-anatomy[llmlingua2]', then name it llmlingua2"
+    needs: ClassVar[str] = "a second model, 2.2 GB: pip install 'reasoning-anatomy[llmlingua2]', then name llmlingua2"
 
     model: str = "microsoft/llmlingua-2-xlm-roberta-large-meetingbank"
     revision: str | None = None
@@ -58,7 +58,7 @@ class Llmlingua2:
         Raises
         ------
         ModelError
-            The classifier is not there or is none.
+            The classifier cannot be loaded, or is not one of LLMLingua-2.
         MeasurementError
             It reads no token in the reasoning.
         """
@@ -71,7 +71,7 @@ class Llmlingua2:
 
 
 def _of_token(by_character: FloatArray, visible: np.ndarray, start: int, end: int) -> float:
-    """Mean over the visible characters of a span, or over all; the character at its start where it is empty."""
+    """Mean over the visible characters of a span, or over all if none is; of an empty span, the character at its start."""
     start = min(start, len(by_character) - 1)
     span = slice(start, max(end, start + 1))
     return float(by_character[span][visible[span]].mean() if visible[span].any() else by_character[span].mean())
@@ -79,14 +79,14 @@ def _of_token(by_character: FloatArray, visible: np.ndarray, start: int, end: in
 
 @dataclass(frozen=True, eq=False)
 class _Classifier:
-    """A classifier of tokens with its tokenizer, which reads text as text and knows where it stood."""
+    """A classifier of tokens with its tokenizer, which finds no special token in any text."""
 
     model: PreTrainedModel
     tokenizer: Tokenizer
     ends: tuple[int, int]
 
     def of_characters(self, text: str) -> FloatArray:
-        """(characters,) probability of the word that each character belongs to; empty where no token is read."""
+        """(characters,) probability of the word that each character belongs to; empty if no token is read."""
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         if not encoding.ids:
             return np.empty(0)
@@ -95,8 +95,8 @@ class _Classifier:
         pieces_of_word = np.diff(np.append(first_piece, len(probability)))
         of_word = np.add.reduceat(probability, first_piece) / pieces_of_word
         word_ends = [encoding.offsets[index - 1][1] for index in first_piece[1:]]
-        found: FloatArray = np.repeat(of_word, np.diff([0, *np.maximum.accumulate([*word_ends, len(text)])]))
-        return found
+        by_character: FloatArray = np.repeat(of_word, np.diff([0, *np.maximum.accumulate([*word_ends, len(text)])]))
+        return by_character
 
     def _begin_words(self, encoding: Encoding) -> list[bool]:
         """Whether each piece begins a word; punctuation always does."""
@@ -112,12 +112,12 @@ class _Classifier:
         """(pieces,) probability that each is preserved."""
         inputs = torch.tensor([[self.ends[0], *ids, self.ends[1]]], device=self.model.device)
         logits = self.model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits[0, 1:-1]
-        found: FloatArray = torch.softmax(logits.double(), dim=-1)[:, _PRESERVE].cpu().numpy()
-        return found
+        probability: FloatArray = torch.softmax(logits.double(), dim=-1)[:, _PRESERVE].cpu().numpy()
+        return probability
 
 
 def _chunks(encoding: Encoding, text: str) -> list[tuple[int, int]]:
-    """Half-open pieces of the tokens, each at most `_CHUNK` long and ending, where it can, with a sentence or line."""
+    """Half-open ranges of tokens, each at most `_CHUNK` long and ending, if possible, with a sentence or line."""
     n_tokens = len(encoding.ids)
     starts = [start for start, _ in encoding.offsets] + [len(text)]
     is_end = [
@@ -154,7 +154,7 @@ def _load(model: str, revision: str | None, device: torch.device) -> _Classifier
         ) from error
     if not tokenizer.is_fast or classifier.config.num_labels != 2:
         raise ModelError(
-            f"llmlingua2: {model} is no classifier of LLMLingua-2: it needs a fast tokenizer and two labels, and has "
+            f"llmlingua2: {model} is not a classifier of LLMLingua-2: it needs a fast tokenizer and two labels, and has "
             f"{classifier.config.num_labels}"
         )
     ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)

@@ -35,7 +35,7 @@ class ReceiverHeads(AttentionScorer):
     the step; the score is the mean over the receiver heads, the profile has all heads. The last steps have no step far
     enough behind them: their tokens have the mean over the answer tokens instead, and do not count for the kurtosis.
 
-    In a run the heads are chosen anew for every question, by the mean kurtosis over all *other* questions (the mean
+    In a run the heads are chosen separately for each question, by the mean kurtosis over all *other* questions (the mean
     over a question's chains first), so that no chain takes part in choosing the heads that score it. That costs one more
     forward pass per chain, and needs two questions; alone, or for heads from elsewhere, name the ``heads``.
 
@@ -53,7 +53,7 @@ class ReceiverHeads(AttentionScorer):
     Bogdan et al., Thought Anchors: Which LLM Reasoning Steps Matter?, arXiv:2506.19143.
     """
 
-    needs: ClassVar[str] = "chains of 8 steps or more on two questions: where there are, name it receiver_heads"
+    needs: ClassVar[str] = "chains of 8 steps or more on two questions; if you have them, name receiver_heads"
 
     proximity: int = 4
     n_heads: int = 20
@@ -65,12 +65,12 @@ class ReceiverHeads(AttentionScorer):
         named_heads(self.heads)
 
     def fit(self, chains: Iterable[EncodedChain], *, loaded: LoadedModel) -> Fit | None:
-        """Find the kurtosis (layers, heads) of every question; None where heads are named.
+        """Find the kurtosis (layers, heads) of every question; None if heads are named.
 
         Raises
         ------
         PluginError
-            The chains are on a single question, or none has steps enough.
+            The chains are on a single question, or none has enough steps.
         """
         if self.heads:
             return None
@@ -99,7 +99,7 @@ class ReceiverHeads(AttentionScorer):
         return _Fitted(**options, of_question=fit.by_question)
 
     def observe(self, chain: EncodedChain) -> list[Observation]:
-        """Mean over the queries of each step, of keys that lie far enough before it; and mean over the answer tokens."""
+        """Mean over the queries of each step, of keys that are far enough before it; and mean over the answer tokens."""
         step, queries, keys = steps_of(chain), places_of(chain, "reasoning"), reasoning_keys(chain)
         starts = np.searchsorted(step, np.arange(step[-1] + 1))
         answer = places_of(chain, "answer")
@@ -145,7 +145,7 @@ class ReceiverHeads(AttentionScorer):
 
     def _heads_for(self, chain: EncodedChain) -> list[tuple[int, int]]:
         if not self.heads:
-            raise PluginError("receiver_heads has no heads yet; make it by fitted from other questions, or name heads")
+            raise PluginError("receiver_heads has no heads yet; make it with `fitted` from other questions, or name heads")
         return named_heads(self.heads)
 
     def _vertical(self, chain: EncodedChain, observed: Sequence[Float32Array]) -> Float32Array:
@@ -167,10 +167,10 @@ class ReceiverHeads(AttentionScorer):
         received = self._vertical(chain, self.recorded(chain, loaded, None))
         starts = np.searchsorted(step, np.arange(n_steps + 1))
         by_step = np.add.reduceat(received[..., : starts[-1]], starts[:-1], axis=2, dtype=np.float64) / np.diff(starts)
-        found = excess_kurtosis(by_step)
-        if not np.isfinite(found).all():
+        values = excess_kurtosis(by_step)
+        if not np.isfinite(values).all():
             raise MeasurementError(chain.chain_id, "its attention is not finite in all heads")
-        return found
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,11 +185,11 @@ class _Fitted(ReceiverHeads):
 
 
 def excess_kurtosis(scores: FloatArray) -> FloatArray:
-    """(...) Fisher's biased excess kurtosis of scores (..., steps); -3, below any other, where they are all alike."""
-    found: FloatArray = np.full(scores.shape[:-1], -3.0)
+    """(...) Fisher's biased excess kurtosis of scores (..., steps); -3, below any other, if they are all equal."""
+    values: FloatArray = np.full(scores.shape[:-1], -3.0)
     varies = np.ptp(scores, axis=-1) > 0
-    found[varies] = kurtosis(scores[varies], axis=-1, fisher=True, bias=True)
-    return found
+    values[varies] = kurtosis(scores[varies], axis=-1, fisher=True, bias=True)
+    return values
 
 
 def largest_heads(values: FloatArray, n_heads: int) -> list[tuple[int, int]]:
@@ -199,7 +199,7 @@ def largest_heads(values: FloatArray, n_heads: int) -> list[tuple[int, int]]:
 
 
 def named_heads(heads: str) -> list[tuple[int, int]]:
-    """Read ``"3.2 11.0"``; `ValueError` where it is none."""
+    """Read ``"3.2 11.0"``; `ValueError` if it is something else."""
     pairs = [name.split(".") for name in heads.split()]
     if not all(len(pair) == 2 and all(part.isdecimal() for part in pair) for pair in pairs):
         raise ValueError(f"heads is {heads!r}, expected layer.head with a space between two, such as 3.2 11.0")

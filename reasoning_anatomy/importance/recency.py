@@ -1,4 +1,4 @@
-"""Importance by place, a baseline."""
+"""Importance by position, a baseline."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -23,5 +23,5 @@ class Recency:
     needs_no_model: ClassVar[Literal[True]] = True
 
     def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
-        """Score the reasoning tokens of one chain; the model is not asked."""
+        """Score the reasoning tokens of one chain; the model is not used."""
         return TokenScores(np.arange(chain.n_reasoning, dtype=np.float64))

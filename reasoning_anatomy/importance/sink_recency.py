@@ -1,4 +1,4 @@
-"""Importance by place, as a cache that keeps its first and its latest tokens, a baseline."""
+"""Importance by position, as for a cache that keeps its first and its latest tokens, a baseline."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -23,7 +23,7 @@ class SinkRecency:
     Attributes
     ----------
     n_sink
-        Tokens at the beginning that are kept as long as any.
+        Tokens at the beginning that are kept longest.
 
     References
     ----------
@@ -38,6 +38,6 @@ class SinkRecency:
         expect_at_least(self, n_sink=0)
 
     def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
-        """Score the reasoning tokens of one chain; the model is not asked."""
+        """Score the reasoning tokens of one chain; the model is not used."""
         position = np.arange(chain.n_reasoning, dtype=np.float64)
         return TokenScores(np.where(position < self.n_sink, chain.n_reasoning, position))

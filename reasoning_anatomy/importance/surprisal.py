@@ -1,4 +1,4 @@
-"""Surprisal of a token where it stands."""
+"""Surprisal of a token in its context."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from reasoning_anatomy.types import EncodedChain, TokenScores
 
 @dataclass(frozen=True, kw_only=True)
 class Surprisal:
-    """Negative log-likelihood of a reasoning token given all that stands before it, in nats.
+    """Negative log-likelihood of a reasoning token given everything before it, in nats.
 
     Higher = more surprising. One pass over the chain; the prompt is in context, no token is left out.
 

@@ -15,10 +15,10 @@ from reasoning_anatomy.types import EncodedChain, TokenScores
 
 @dataclass(frozen=True, kw_only=True)
 class TokenEntropy:
-    """Entropy of the model's distribution over the next token, where that token is this one, in nats.
+    """Entropy of the model's distribution over this token, given everything before it, in nats.
 
-    Higher = the model was less certain how to go on: the forking tokens of a chain. What stands there does not matter,
-    only what might have. One pass over prompt and reasoning.
+    Higher = the model was less certain how to continue: the forking tokens of a chain. Which token follows does not matter,
+    only which could have. One pass over prompt and reasoning.
 
     Attributes
     ----------
@@ -26,10 +26,10 @@ class TokenEntropy:
         Entropy of the k most likely tokens alone, their probabilities made to sum to one; None takes the whole
         vocabulary.
     as_confidence
-        Turn the direction around: 1 - entropy / ln k, in 0..1, with k the number of tokens that enter. With ``top_k=20``
+        Reverse the direction: 1 - entropy / ln k, in 0..1, with k the number of tokens that enter. With ``top_k=20``
         it is the confidence by which TRAAC evicts, the least confident first.
     token_budget
-        Tokens of one forward pass, as for the strategy `greedy`, but no more than fit their logits into 256 MiB; halved when
+        Tokens of one forward pass, as for the strategy `greedy`, but so few that their logits fit into 256 MiB; halved when
         memory runs out. Changes speed and memory, and numbers in the last digits.
 
     References
@@ -56,5 +56,5 @@ class TokenEntropy:
         logp = torch.log_softmax(logits, dim=1)
         entropy = torch.special.entr(logp.exp()).sum(dim=1).double()
         score = 1 - entropy / math.log(logits.shape[1]) if self.as_confidence else entropy
-        found: np.ndarray = score.cpu().numpy()
-        return found
+        values: np.ndarray = score.cpu().numpy()
+        return values

@@ -1,4 +1,4 @@
-"""Pruned chains of other programs to runs, and runs to files that these programs read: one format per file."""
+"""From pruned chains of other programs to runs, and from runs to files that those programs read: one format per file."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A run to a file that other programs read."""
+"""From a run to a file that other programs read."""
 
 import json
 from pathlib import Path
@@ -22,11 +22,11 @@ def export_run(
     format
         Key of a format.
     out
-        The file; ``RUN/exports/<format>.jsonl`` where None. What is there is replaced.
+        The file; ``RUN/exports/<format>.jsonl`` if None. An existing file is replaced.
     strategy
         Label of the strategy; None takes the first of the run.
     annotator
-        Whose categories, where the format has them; None takes the only one of the run.
+        Whose categories to write, if the format has them; None takes the only one of the run.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A published file to a run."""
+"""From a published file to a run."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class ImportedPath:
     file, sha256, format
         Name of the file, digest of its content, key of its format.
     strategy
-        What the file says of the strategy.
+        What the file says about the strategy.
     """
 
     file: str
@@ -65,17 +65,17 @@ def import_run(
     out
         The run folder. The same import again finishes it, or leaves it as it is.
     format
-        Key of a format; None tells it from the keys of the first item.
+        Key of a format; None recognises it by the keys of the first item.
     model
-        The model that pruned: it scores the tokens, and finds the text of tokens of which the file has only the ids.
+        The model that pruned: it scores the tokens, and gives tokens their text if the file has only ids.
         Its weights are loaded only for a scorer that needs them.
     scorers
-        Specs of plugins. Where empty, ``answer_attention`` with a model; without one ``recency`` and ``random``, which
-        need none.
+        Specs of plugins. If empty, ``answer_attention`` with a model; without one ``recency`` and ``random``, which
+        need no model.
     encoding
-        How prompt and answer join the reasoning, where the file does not hold their ids.
+        How prompt and answer join the reasoning, if the file does not have their ids.
     stages
-        Shows progress and collects the time of each stage; silent where None.
+        Shows progress and collects the time of each stage; silent if None.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def import_run(
     ------
     ReasoningAnatomyError
         The file is wrong (the message names the line), a plugin is unknown, another model pruned, or the folder
-        holds something else; nothing is written then.
+        holds something else; then nothing is written.
     """
     file, folder, stages = Path(file), Path(out), stages or Stages()
     expect_run_folder(folder)
@@ -103,7 +103,7 @@ def import_run(
         scorers={label: repr(scorer) for label, scorer in plan.items()},
         strategies={label: repr(_strategy(file, plugins.key_of(plugin), pruned))},
     )
-    with begin_run(folder, configuration, [one.encoded.chain for one in pruned.values()], stages=stages) as writer:
+    with begin_run(folder, configuration, [item.encoded.chain for item in pruned.values()], stages=stages) as writer:
         _add_paths(writer, pruned)
         if loaded is None:
             _add_scores(writer, pruned, plan)
@@ -115,14 +115,14 @@ def import_run(
 
 
 def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Scorer]:
-    """Make scorers by label; without a model only those that need none."""
-    known = plugins.available("scorer")
+    """Make scorers by label; without a model, only those that need none."""
+    infos = plugins.available("scorer")
     for spec in specs:
-        info = known.get(spec.partition(":")[0])
+        info = infos.get(spec.partition(":")[0])
         if not has_model and info is not None and not info.needs_no_model:
             raise PluginError(f"scorer {spec!r} needs a model; name the one that pruned: --model MODEL")
-    made = [plugins.load("scorer", spec) for spec in specs or (_WITH_MODEL if has_model else _WITHOUT_MODEL)]
-    return {plugins.label(scorer): scorer for scorer in made}
+    scorers = [plugins.load("scorer", spec) for spec in specs or (_WITH_MODEL if has_model else _WITHOUT_MODEL)]
+    return {plugins.label(scorer): scorer for scorer in scorers}
 
 
 def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions | None") -> "ChainEncoder":
@@ -134,39 +134,39 @@ def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions 
 
 
 def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stages: Stages) -> dict[str, PrunedChain]:
-    """Read all records; their chains have different ids and paths of one strategy."""
+    """Read all records; refuse chains with the same id, or with paths of different strategies."""
     pruned: dict[str, PrunedChain] = {}
     places: dict[str, Place] = {}
     for place, record in stages.add("read", len(records)).each(records):
-        one = plugin.read(record, place=place, encoder=encoder)
-        chain_id = one.encoded.chain_id
+        item = plugin.read(record, place=place, encoder=encoder)
+        chain_id = item.encoded.chain_id
         if chain_id in places:
             first = places[chain_id]
             raise place.error(f"chain_id {chain_id!r} is also on {first.unit} {first.number}; give each chain its own")
-        pruned[chain_id], places[chain_id] = one, place
+        pruned[chain_id], places[chain_id] = item, place
         first_label = next(iter(pruned.values())).label
-        if one.label != first_label:
-            raise place.error(f"'strategy' is {one.label!r} after {first_label!r}; put each strategy into a file of its own")
+        if item.label != first_label:
+            raise place.error(f"'strategy' is {item.label!r} after {first_label!r}; put each strategy into its own file")
     return pruned
 
 
 def _strategy(file: Path, key: str, pruned: Mapping[str, PrunedChain]) -> ImportedPath:
-    told = "; ".join(dict.fromkeys(one.path.strategy for one in pruned.values()))
+    strategies = "; ".join(dict.fromkeys(item.path.strategy for item in pruned.values()))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    return ImportedPath(_name(file), digest, key, told)
+    return ImportedPath(_name(file), digest, key, strategies)
 
 
 def _load(model: "str | ModelSpec | LoadedModel", pruned: Mapping[str, PrunedChain], stages: Stages) -> "LoadedModel":
-    """Load the weights, and see that every chain fits into the model's context."""
+    """Load the weights, and check that every chain fits into the model's context."""
     from reasoning_anatomy.models.loading import LoadedModel, load_model
 
     with stages.add("load", 1) as stage:
         loaded = model if isinstance(model, LoadedModel) else load_model(model)
         stage.advance()
-    for chain_id, one in pruned.items():
-        if loaded.context_length is not None and len(one.encoded.ids) > loaded.context_length:
+    for chain_id, item in pruned.items():
+        if loaded.context_length is not None and len(item.encoded.ids) > loaded.context_length:
             raise EncodingError(
-                f"{chain_id}: has {len(one.encoded.ids)} tokens, but the model's context holds {loaded.context_length}; leave "
+                f"{chain_id}: has {len(item.encoded.ids)} tokens, but the model's context holds {loaded.context_length}; leave "
                 "the chain out or use a model with a longer context"
             )
     return loaded
@@ -194,11 +194,11 @@ def _name(file: Path) -> str:
 
 def _add_paths(writer: RunWriter, pruned: Mapping[str, PrunedChain]) -> None:
     for chain_id, missing in writer.missing(list(pruned)).items():
-        one = pruned[chain_id]
-        writer.add_encoded(one.encoded)
+        item = pruned[chain_id]
+        writer.add_encoded(item.encoded)
         if missing.strategies:
-            with writer.claim_path(chain_id, one.label, wait=True):
-                writer.add_path(chain_id, one.label, one.path)
+            with writer.claim_path(chain_id, item.label, wait=True):
+                writer.add_path(chain_id, item.label, item.path)
 
 
 def _add_scores(writer: RunWriter, pruned: Mapping[str, PrunedChain], scorers: Mapping[str, Scorer]) -> None:
@@ -220,7 +220,7 @@ def _measure_scores(
     from reasoning_anatomy.pipeline.measuring import measure_missing
     from reasoning_anatomy.pipeline.plan import Plan
 
-    measure_missing(writer, {chain_id: one.encoded for chain_id, one in pruned.items()}, Plan(scorers, {}), loaded=loaded)
+    measure_missing(writer, {chain_id: item.encoded for chain_id, item in pruned.items()}, Plan(scorers, {}), loaded=loaded)
 
 
 def _write_labels(run: Run, file: Path, pruned: Mapping[str, PrunedChain]) -> None:

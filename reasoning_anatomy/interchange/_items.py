@@ -1,6 +1,6 @@
 """The keys that both formats share, checked.
 
-None of them is in the published files. The library writes them, so that its own files come back as they were.
+They are not in the published files. The library writes them, so that its own files can be read back without loss.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class Item(BaseModel):
     strategy_repr: str = "greedy, objective not stated"
 
     def chain(self, place: Place, *, question: str, reasoning: str, answer: str) -> ReasoningChain:
-        """Make the chain; without ids of its own it is named by its place, and the question by its text."""
+        """Make the chain; without ids of its own it is named after its place, and the question after its text."""
         digest = hashlib.sha256(question.encode(errors="surrogatepass")).hexdigest()[:12]
         facts = {
             "chain_id": self.chain_id or f"{place.file.stem}-{place.number}",
@@ -71,7 +71,7 @@ class Item(BaseModel):
         return validated(ReasoningChain, facts, place)
 
     def span_array(self, place: Place, *, reasoning: str, n_tokens: int) -> IntArray | None:
-        """(n, 2) spans, where they are given and fit the text."""
+        """(n, 2) spans, checked against the text; None if they are not given."""
         if self.spans is None:
             return None
         if len(self.spans) != n_tokens:
@@ -82,7 +82,7 @@ class Item(BaseModel):
         if len(wrong):
             raise place.error(
                 f"'spans.{wrong[0]}' is {self.spans[wrong[0]]}: expected a start and an end in 0..{len(reasoning)}, neither "
-                "before those of the token before"
+                "before that of the previous token"
             )
         return spans
 
@@ -113,7 +113,7 @@ def own_keys(pruned: PrunedChain) -> dict[str, Any]:
 
 
 def first_difference(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Index of the first element in which two sequences differ; the length of the shorter where it begins the other."""
+    """Index of the first element in which two sequences differ; the length of the shorter one if the other begins with it."""
     pairs = zip(one, other, strict=False)
     return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 

@@ -1,4 +1,4 @@
-"""One chain with its deletion order, as every format reads and writes it, and where it stands in its file."""
+"""One chain with its deletion order, as every format reads and writes it, and its place in the file."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from reasoning_anatomy.models.encoding import ChainEncoder
 
 UNKNOWN_ID: Final = -1
-"""Stands for every id of a chain whose file names none."""
+"""Stands for every id of a chain whose file has no ids."""
 
 
 @dataclass(frozen=True, eq=False)
 class PrunedChain:
-    """What a record says of one chain.
+    """What a record says about one chain.
 
     Attributes
     ----------
     encoded
-        Text, ids and spans; the ids are `UNKNOWN_ID` where nobody knows them.
+        Text, ids and spans; the ids are `UNKNOWN_ID` if they are not known.
     label
         Of the strategy.
     path
-        The deletion order; curves are NaN where they are not given.
+        The deletion order; curves are NaN if they are not given.
     categories
         (n,) one per token, or None.
     """
@@ -41,7 +41,7 @@ class PrunedChain:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record stands: a line of a file, or an item of the list that the file is."""
+    """Where a record is: a line of a file, or an item of a file that is one list."""
 
     file: Path
     unit: Literal["line", "item"]
@@ -66,8 +66,8 @@ class Place:
 class Format(Plugin, Protocol):
     """What a plugin of the kind ``format`` is: a frozen dataclass with these methods.
 
-    Its key is the name of a field that every record of this format has, and no record of another: by it an import tells
-    the format of a file.
+    Its key is the name of a field that every record of this format has, and no record of another. An import recognises the
+    format by it.
 
     Attributes
     ----------
@@ -85,10 +85,10 @@ class Format(Plugin, Protocol):
         record
             An item of the file.
         place
-            Where it stands; errors name it.
+            Where it is; errors name it.
         encoder
-            Of the pruner's tokenizer, whose tokens those of the record must be; None where the record says all that is
-            needed.
+            With the pruner's tokenizer, which must give the tokens of the record. None if no model was named: then the
+            record must say everything that is needed.
 
         Raises
         ------
@@ -99,4 +99,4 @@ class Format(Plugin, Protocol):
         """
 
     def write(self, pruned: PrunedChain) -> dict[str, Any]:
-        """Make the record of one chain; `RunError` where the format has no room for it."""
+        """Make the record of one chain; `RunError` if the format cannot hold it."""

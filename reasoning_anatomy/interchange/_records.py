@@ -13,24 +13,24 @@ Records = Sequence[tuple[Place, Mapping[str, Any]]]
 
 
 def read_records(file: Path) -> Records:
-    """Read the objects of a file: one a line, or a list; what the published pruner says of its own run is skipped."""
-    found = [(place, value) for place, value in _values(file) if not _is_metadata(value)]
-    for place, value in found:
+    """Read the objects of a file: one a line, or a list; what the published pruner says about its own run is skipped."""
+    records = [(place, value) for place, value in _values(file) if not _is_metadata(value)]
+    for place, value in records:
         if not isinstance(value, dict):
             raise place.error(f"is {shown(value)}, expected a JSON object")
-    if not found:
+    if not records:
         raise ChainFileError(f"{file}: holds no item; expected one JSON object a line, or a list of them")
-    return found
+    return records
 
 
 def format_of(records: Records) -> str:
-    """Return the key of the format that the first record is in; `ChainFileError` where that is not one."""
+    """Return the key of the format that the first record is in; `ChainFileError` if it is in none, or could be in several."""
     place, record = records[0]
-    found = _formats_of(record)
-    if len(found) != 1:
-        keys = " and ".join(found) or f"none of {', '.join(plugins.available('format'))}"
-        raise place.error(f"has {keys}, but one key must tell the format; name it: --format FORMAT")
-    return found[0]
+    formats = _formats_of(record)
+    if len(formats) != 1:
+        keys = " and ".join(formats) or f"none of {', '.join(plugins.available('format'))}"
+        raise place.error(f"has {keys}, but a file is recognised by one such key; name its format: --format FORMAT")
+    return formats[0]
 
 
 def _values(file: Path) -> Iterator[tuple[Place, Any]]:
@@ -47,5 +47,5 @@ def _is_metadata(value: Any) -> bool:
 
 
 def _formats_of(record: Mapping[str, Any]) -> list[str]:
-    """Return the keys of the formats that a record can be in: a format is named like the key that only it has."""
+    """Return the keys of the formats that a record can be in: a format is named after the key that only it has."""
     return [key for key in plugins.available("format") if key in record]

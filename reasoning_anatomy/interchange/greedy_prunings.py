@@ -57,7 +57,7 @@ class _Prunings(BaseModel):
         return self
 
     def nll(self, curve: str) -> FloatArray:
-        """(k + 1,) nats per token; NaN where it is not given, and for reasoning of which nothing is left."""
+        """(k + 1,) nats per token; NaN if it is not given, and for the reasoning if none is left."""
         after = getattr(self, f"{curve}_perplexity") or [np.nan] * len(self.del_pos_rank)
         before = getattr(self, f"original_{curve}_perplexity") or np.nan
         nll = np.log([before, *after])
@@ -116,7 +116,7 @@ class GreedyPrunings:
         return PrunedChain(_encoded(item, chain, place, encoder), item.strategy, path)
 
     def write(self, pruned: PrunedChain) -> dict[str, Any]:
-        """Make the item of one chain; `RunError` where its tokens have no ids."""
+        """Make the item of one chain; `RunError` if its tokens have no ids."""
         encoded, path, chain = pruned.encoded, pruned.path, pruned.encoded.chain
         if UNKNOWN_ID in encoded.reasoning_ids:
             raise RunError(
@@ -164,12 +164,12 @@ def _encoded_again(
     """Encode the text, which must give the ids of the file, and keep what the file has before and after them."""
     with place.encoding():
         encoded = encoder.encode(chain)
-    found = encoded.reasoning_ids.tolist()
+    ids_of_text = encoded.reasoning_ids.tolist()
     remedy = "it was pruned with another tokenizer; name the model that pruned it: --model MODEL"
-    if found != ids:
-        first = first_difference(ids, found)
-        theirs, ours = (str(some[first]) if first < len(some) else "nothing" for some in (ids, found))
-        raise place.error(f"'greedy_prunings.reason_token_ids.{first}' is {theirs}, but the text gives {ours}: {remedy}")
+    if ids_of_text != ids:
+        first = first_difference(ids, ids_of_text)
+        given, expected = (str(some[first]) if first < len(some) else "nothing" for some in (ids, ids_of_text))
+        raise place.error(f"'greedy_prunings.reason_token_ids.{first}' is {given}, but the text gives {expected}: {remedy}")
     if around is None:
         return encoded
     if (largest := max(*around[0], *around[1])) >= len(encoder.tokenizer):
@@ -178,25 +178,25 @@ def _encoded_again(
 
 
 def _ids_around(item: _Item, place: Place) -> tuple[list[int], list[int]] | None:
-    """Ids before and after the reasoning, where the item has them."""
+    """Ids before and after the reasoning; None if the item does not have them."""
     if item.prompt_token_ids is not None and item.answer_token_ids is not None:
         return item.prompt_token_ids, item.answer_token_ids
     if item.chat_template_token_ids is None:
         return None
-    found = _around(item.chat_template_token_ids, item.greedy_prunings.reason_token_ids)
-    if len(found) != 1:
+    cuts = _around(item.chat_template_token_ids, item.greedy_prunings.reason_token_ids)
+    if len(cuts) != 1:
         raise place.error(
-            f"'chat_template_token_ids' holds 'greedy_prunings.reason_token_ids' {len(found)} times, expected once with ids "
-            "before and after; leave it out to encode prompt and answer anew"
+            f"'chat_template_token_ids' holds 'greedy_prunings.reason_token_ids' {len(cuts)} times, expected once with ids "
+            "before and after; leave it out, and prompt and answer are encoded from their text"
         )
-    return found[0]
+    return cuts[0]
 
 
 def _around(chat: list[int], reasoning: list[int]) -> list[tuple[list[int], list[int]]]:
-    """Ids before and after every place where the reasoning stands in the chat.
+    """Ids before and after every occurrence of the reasoning in the chat.
 
-    The published pruner cuts at two markers that it adds to the tokenizer: consecutive ids above all others. Where they
-    are left in, they mark the place and are dropped.
+    The published pruner cuts at two markers that it adds to the tokenizer: consecutive ids above all others. If they
+    were left in, they mark the place and are dropped.
     """
     n = len(reasoning)
     places = [start for start in range(1, len(chat) - n) if chat[start : start + n] == reasoning]

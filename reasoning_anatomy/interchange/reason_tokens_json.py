@@ -77,7 +77,7 @@ class ReasonTokensJson:
         tokens = item.tokens
         parts = _split(item.user_prompt)
         if isinstance(parts, str):
-            raise place.error(f"'user_prompt' has no {shown(parts)} in its place, so that no reasoning can be cut out of it")
+            raise place.error(f"'user_prompt' has no {shown(parts)} in its place, so the reasoning cannot be cut out")
         _, reasoning, answer = parts
         texts = [token.token_text for token in tokens]
         _expect_same_text(texts, reasoning, place)
@@ -100,7 +100,7 @@ class ReasonTokensJson:
         return PrunedChain(encoded, item.strategy, path, tuple(token.category for token in tokens))
 
     def write(self, pruned: PrunedChain) -> dict[str, Any]:
-        """Make the item of one chain; `RunError` where the viewer could not read it."""
+        """Make the item of one chain; `RunError` if the viewer could not read it."""
         chain, path = pruned.encoded.chain, pruned.path
         if len(path.deleted) < path.n_reasoning:
             raise RunError(
@@ -134,7 +134,7 @@ def token_texts(reasoning: str, spans: IntArray) -> list[str]:
 
 
 def _spans(texts: Sequence[str]) -> IntArray:
-    """(n, 2) spans of texts that follow one another; a token without text has those of the token before it."""
+    """(n, 2) spans of texts that follow one another; a token without text has the start and end of the token before it."""
     ends = np.cumsum([len(text) for text in texts])
     starts = [end - len(text) if text else -1 for text, end in zip(texts, ends, strict=True)]
     return np.stack([np.maximum(np.maximum.accumulate(starts), 0), ends], axis=1)
@@ -149,13 +149,13 @@ def _encoded(
         return EncodedChain(chain, nothing, np.full(len(texts), UNKNOWN_ID), nothing, spans)
     with place.encoding():
         encoded = encoder.encode(chain)
-    found = token_texts(chain.reasoning, encoded.spans)
-    if found != texts:
-        first = first_difference(texts, found)
-        theirs, ours = (shown(some[first]) if first < len(some) else "nothing" for some in (texts, found))
+    encoded_texts = token_texts(chain.reasoning, encoded.spans)
+    if encoded_texts != texts:
+        first = first_difference(texts, encoded_texts)
+        given, expected = (shown(some[first]) if first < len(some) else "nothing" for some in (texts, encoded_texts))
         raise place.error(
-            f"token {first} is {theirs}, but {ours} with this tokenizer: it was pruned with another tokenizer; name the model "
-            "that pruned it: --model MODEL"
+            f"token {first} is {given}, but {expected} with this tokenizer: it was pruned with another tokenizer; name "
+            "the model that pruned it: --model MODEL"
         )
     return encoded
 
@@ -165,8 +165,8 @@ def _split(user_prompt: str) -> tuple[str, str, str] | str:
     parts = []
     rest = user_prompt
     for marker in _MARKERS:
-        part, found, rest = rest.partition(marker)
-        if not found:
+        part, separator, rest = rest.partition(marker)
+        if not separator:
             return marker
         parts.append(part)
     _, question, reasoning, answer = parts
@@ -174,7 +174,7 @@ def _split(user_prompt: str) -> tuple[str, str, str] | str:
 
 
 def _joined(chain: ReasoningChain) -> str:
-    """Make a labelling prompt; `RunError` where the viewer would cut it elsewhere."""
+    """Make a labelling prompt; `RunError` if the viewer would cut it elsewhere."""
     parts = (chain.question, chain.reasoning, chain.answer)
     pieces = zip(("", *parts), _MARKERS, strict=True)
     prompt = _INSTRUCTION + "".join(piece + marker for piece, marker in pieces)
@@ -189,21 +189,21 @@ def _joined(chain: ReasoningChain) -> str:
 def _expect_same_text(texts: Sequence[str], reasoning: str, place: Place) -> None:
     """Refuse tokens that are not the reasoning of the prompt; white space around it does not count."""
     joined = "".join(texts)
-    theirs, ours = joined.strip(), reasoning.strip()
-    if theirs != ours:
-        same = first_difference(theirs, ours)
+    given, expected = joined.strip(), reasoning.strip()
+    if given != expected:
+        same = first_difference(given, expected)
         ends = np.cumsum([len(text) for text in texts])
-        token = min(int(np.searchsorted(ends, joined.index(theirs) + same, side="right")), len(texts) - 1)
+        token = min(int(np.searchsorted(ends, joined.index(given) + same, side="right")), len(texts) - 1)
         raise place.error(
-            f"token {token} is {shown(texts[token])}, but the reasoning in 'user_prompt' goes on with {shown(ours[same:])}; "
-            "the token_text of all tokens, joined, must be that reasoning"
+            f"token {token} is {shown(texts[token])}, but the reasoning in 'user_prompt' continues with "
+            f"{shown(expected[same:])}; the token_text of all tokens, joined, must be that reasoning"
         )
 
 
 def _expected(category: str, position: int, chain: ReasoningChain) -> str:
     if category not in CATEGORIES:
         raise RunError(
-            f"chain {chain.chain_id!r}, token {position}: {category!r} is none of the categories of this format "
+            f"chain {chain.chain_id!r}, token {position}: {category!r} is not a category of this format "
             f"({', '.join(CATEGORIES)}); export the labels of another annotator"
         )
     return category

@@ -1,4 +1,4 @@
-"""What a run lacks is measured and written; the model in hand is checked before."""
+"""Measures and writes what a run lacks, after checking the model."""
 
 from typing import TYPE_CHECKING
 

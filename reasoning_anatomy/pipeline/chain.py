@@ -1,4 +1,4 @@
-"""One chain: what it lacks of scores and paths is measured and written."""
+"""One chain: the scores and paths that it lacks are measured and written."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ class ChainWork:
     loaded
         The model.
     stopped
-        Ends the work soon after it is set: whatever is measured then raises CancelledError.
+        Ends the work soon after it is set: measurements in progress then raise CancelledError.
     """
 
     writer: RunWriter
@@ -45,7 +45,7 @@ class ChainWork:
     def measure(self, chain: EncodedChain, missing: Missing, *, wait: bool = False) -> None:
         """Measure and write what a chain lacks. What another process is working on is left to it, or waited for.
 
-        A number that is not finite and memory that runs out are written as failures of this chain; nothing else is lost.
+        If a number is not finite, or memory runs out, that is recorded as a failure of this chain; nothing else is lost.
         """
         self.writer.add_encoded(chain)
         if missing.scorers:
@@ -61,7 +61,7 @@ class ChainWork:
                     self._prune(chain, label, strategy)
 
     def _is_settled(self, chain: EncodedChain, label: str, *, wait: bool) -> bool:
-        """Whether a path is there, or no other process is making it."""
+        """Whether a path exists, or no other process is working on it."""
         if self.writer.run.layout.artefact(chain.chain_id, "path", label).exists():
             return True
         with self.writer.claim_path(chain.chain_id, label, wait=wait) as is_free:
@@ -90,7 +90,7 @@ class ChainWork:
             self._advance(stage)
 
     def _observed(self, chain: EncodedChain, scorers: Mapping[str, Scorer]) -> Mapping[str, Mapping[str, Any]]:
-        """Record what the scorers share; if memory does not suffice, each records on its own, and fails on its own."""
+        """Record what the scorers share; if memory runs out, each records on its own, and fails on its own."""
         with suppress(MeasurementError), naming_chain(chain.chain_id):
             return observe_together(scorers, chain, loaded=self.loaded)
         return {}
@@ -111,7 +111,7 @@ class ChainWork:
             self.writer.add_path(chain.chain_id, label, path, follows=follows)
 
     def _job(self, chain: EncodedChain, label: str, follows: str | None, advance: Callable[[], None]) -> PruningJob:
-        """Give a strategy the path that it follows and what an earlier process began."""
+        """Give a strategy the path that it follows, and the path that an earlier process began."""
         paths: dict[str, PruningPath] = {}
         if follows is not None:
             reference = self.writer.run.path(chain.chain_id, follows)

@@ -31,12 +31,12 @@ _ROUNDING_OF_HALF_PRECISION: Final = 0.1
 
 
 def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> tuple[LoadedModel, dict[str, float]]:
-    """Verify a model, as far as a plan uses it, on the first of the chains that it can read at all.
+    """Verify a model, as far as a plan uses it, on the first of the chains that it can read.
 
     Returns
     -------
-    The model, held to whole forward passes where sharing prefixes changes its likelihoods, and what was found by the name
-    that it has in the manifest; nothing where the model can read none of the chains.
+    The model, restricted to whole forward passes if sharing prefixes changes its likelihoods, and the results of the checks
+    by their names in the manifest; no results if the model can read none of the chains.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain])
                 for scorer in plan.scorers.values():
                     if isinstance(scorer, RefusesModels):
                         scorer.expect_model(loaded, chain)
-                found = {name: check(loaded, chain) for name, check in _checks_of_recording(loaded, plan, chains).items()}
-                return _check_sharing(loaded, chain, found) if _asks_to_share(loaded, plan, chains) else (loaded, found)
+                results = {name: check(loaded, chain) for name, check in _checks_of_recording(loaded, plan, chains).items()}
+                return _check_sharing(loaded, chain, results) if _asks_to_share(loaded, plan, chains) else (loaded, results)
         except MeasurementError:
             continue
     return loaded, {}
@@ -75,28 +75,30 @@ def _asks_to_share(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChai
     return bool(plan.strategies) and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains)
 
 
-def _check_sharing(loaded: LoadedModel, chain: EncodedChain, found: dict[str, float]) -> tuple[LoadedModel, dict[str, float]]:
+def _check_sharing(loaded: LoadedModel, chain: EncodedChain, results: dict[str, float]) -> tuple[LoadedModel, dict[str, float]]:
     try:
-        return loaded, {**found, "prefix_sharing_changes_nll_by": largest_likelihood_change(loaded, chain)}
+        return loaded, {**results, "prefix_sharing_changes_nll_by": largest_likelihood_change(loaded, chain)}
     except SharingError as error:
-        warnings.warn(f"{error}. It is pruned by whole forward passes instead: right, and slower", UserWarning, stacklevel=2)
-        return replace(loaded, may_share=False), {**found, "prefix_sharing_would_change_nll_by": error.change}
+        warnings.warn(
+            f"{error}. Chains are pruned by whole forward passes instead, which is exact but slower", UserWarning, stacklevel=2
+        )
+        return replace(loaded, may_share=False), {**results, "prefix_sharing_would_change_nll_by": error.change}
 
 
 def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
-    """Largest change of the last token's logits that recording makes, as a share of the largest logit (0 = it only looks on).
+    """Largest change that recording makes to the last token's logits, as a share of the largest logit (0 = no change).
 
-    The model is run in pieces of the same length with the recorder and without; where memory does not suffice, with the
-    first tokens of the chain.
+    The model is run in chunks of the same length with and without the recorder; if memory runs out, on the first tokens of
+    the chain only.
 
     Raises
     ------
     ModelError
-        Where the model attends by scaled-dot-product attention, the same function gets the same numbers: it exceeds 1e-6 in
-        float32 or is not 0 in half precision. A model that attends by another function (eager, some queries at a time) may
-        differ by rounding: it exceeds 1e-5 in float32 or a tenth in half precision.
+        The change is too large. A model that attends by scaled-dot-product attention runs the same function on the same
+        numbers: at most 1e-6 in float32, and 0 in half precision. A model that attends by another function (eager, a block of
+        queries at a time) may differ by rounding: at most 1e-5 in float32, and a tenth in half precision.
     MeasurementError
-        The model gives the chain logits that are not finite numbers.
+        The model's logits are not finite numbers.
     """
     has_same_function = loaded.model.config._attn_implementation in ("sdpa", IMPLEMENTATION)
     in_full = _RECORDING_TOLERANCE if has_same_function else _OTHER_FUNCTION_TOLERANCE
@@ -114,13 +116,13 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budg
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
-    """Largest change of a token's logits where what fits into one pass is run in two pieces, as a share of the largest logit.
+    """Largest change of the last token's logits if one pass is split into two chunks, as a share of the largest logit.
 
     Raises
     ------
     ModelError
-        It exceeds 1e-4 in float32 or a tenth in half precision and in 4 or 8 bits, whose rounding depends on the other tokens
-        of the pass: sums over keys are split otherwise, and no more.
+        It exceeds 1e-4 in float32, or a tenth in half precision and in 4 or 8 bits, whose rounding depends on the other tokens
+        of the pass. Chunks only split sums over keys differently, so a larger change is not rounding.
     MeasurementError
         As for `largest_logit_change`.
     """
@@ -131,7 +133,7 @@ def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_b
         ids = chain.ids[:n_tokens]
         whole = last_logits(loaded, ids, n_tokens)
         in_two = last_logits(loaded, ids, longest_chunk(loaded, n_tokens, (n_tokens + 1) // 2))
-        return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in pieces")
+        return _expect_rounding(loaded, chain, whole, in_two, tolerance, "running a chain in chunks")
 
     n_tokens = min(longest_chunk(loaded, len(chain.ids), token_budget), len(chain.ids))
     return with_smaller_chunks_on_oom(change, n_tokens, least=LEAST_CHUNK)
@@ -145,8 +147,8 @@ def _expect_rounding(
     change = float((plain - changed).abs().max() / plain.abs().max().clamp_min(torch.finfo(plain.dtype).tiny))
     if not change <= tolerance:
         raise ModelError(
-            f"{loaded.id}: {what} changes the logits by {change:.2g} of the largest, where at most {tolerance:.2g} is "
-            f"rounding; the attention of {type(loaded.model).__name__} cannot be recorded by this version; load it with "
+            f"{loaded.id}: {what} changes the logits by {change:.2g} of the largest, but rounding explains at most "
+            f"{tolerance:.2g}; the attention of {type(loaded.model).__name__} cannot be recorded by this version; load it with "
             "attn_implementation='sdpa' if it was not, or name scorers that record no attention: --scorers surprisal"
         )
     return change
@@ -162,14 +164,14 @@ def largest_likelihood_change(loaded: LoadedModel, chain: EncodedChain) -> float
         It is too large to be rounding: this model passes something from token to token that prefix sharing does not know.
     """
     expected = FullLikelihood(loaded, chain, token_budget=len(chain.ids)).token_logp()
-    in_two_pieces = (len(chain.ids) + 1) // 2  # shows what passes from token to token outside the attention
-    shared = SharedLikelihood(loaded, chain, token_budget=in_two_pieces, store_bytes=0)
+    half = (len(chain.ids) + 1) // 2  # two chunks show what passes from token to token outside the attention
+    shared = SharedLikelihood(loaded, chain, token_budget=half, store_bytes=0)
     change = np.abs(shared.token_logp() - expected)
     tolerance = 1e-3 if loaded.model.dtype == torch.float32 else 0.1
     if not change.mean() <= tolerance:
         raise SharingError(
-            f"{loaded.id}: sharing prefixes changes the nll of a token by {change.mean():.2g} nats on average, where at most "
-            f"{tolerance} is rounding: the attention of {type(loaded.model).__name__} is of a kind that is not known here",
+            f"{loaded.id}: sharing prefixes changes the nll of a token by {change.mean():.2g} nats on average, but rounding "
+            f"explains at most {tolerance}: this version does not know the attention of {type(loaded.model).__name__}",
             change=float(change.mean()),
         )
     return float(change.max())

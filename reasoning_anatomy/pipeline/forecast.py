@@ -1,4 +1,4 @@
-"""How long exact paths will take, said before they begin."""
+"""Says how long exact paths will take, before they begin."""
 
 import time
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def say_if_long(
     loaded
         The model.
     stages
-        Where it is said.
+        Shows the sentence.
     """
     cost = {chain_id: _token_forwards(plan, encoded[chain_id], lacking, loaded) for chain_id, lacking in missing.items()}
     n_tokens, n_chains = sum(cost.values()), sum(map(bool, cost.values()))
@@ -48,14 +48,15 @@ def say_if_long(
         if n_tokens / rate > _LONG:
             stages.say(
                 f"The exact paths of {n_chains} chains take up to {duration(n_tokens / rate)} on this {loaded.device.type}: "
-                f"{n_tokens:,} tokens at {rate:,.0f} per second. The command may be stopped and resumes where it was; "
-                "a second one beside it, here or on another machine, shares the work. --strategies greedy_rounds is an "
-                "approximation that takes about a fifth; greedy:keep_ratio=0.5 stops half-way; docs/pruning.md has more."
+                f"{n_tokens:,} tokens at {rate:,.0f} per second. You can stop the command; started again, it resumes. "
+                "The same command in a second process, here or on another machine, shares the work. "
+                "--strategies greedy_rounds is an approximation that takes about a fifth; "
+                "greedy:keep_ratio=0.5 stops half-way; docs/pruning.md has more."
             )
 
 
 def tokens_per_second(loaded: LoadedModel, chain: EncodedChain) -> float:
-    """Measure how fast candidate deletions of a chain are run, on one pass of them."""
+    """Tokens per second of candidate deletions of a chain, measured on one pass."""
     likelihood = open_likelihood(loaded, chain, store_gib=0)
     shares = shares_prefixes(loaded, len(chain.ids))
     n_each = np.arange(chain.n_reasoning) + len(chain.answer_ids) if shares else np.full(chain.n_reasoning, len(chain.ids))

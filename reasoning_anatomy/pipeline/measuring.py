@@ -1,4 +1,4 @@
-"""Chains through encode -> scores -> paths into a run folder; what is there is kept."""
+"""Chains through encode -> scores -> paths into a run folder; what was measured before is kept."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -47,10 +47,10 @@ def measure(
     chains
         JSONL file, or chains.
     out
-        The run folder. What is there is kept, and only what these chains lack of these scorers and strategies is measured;
-        chains, scorers and strategies that the run does not have yet are added to it.
+        The run folder. Only what these chains lack of these scorers and strategies is measured; chains, scorers and
+        strategies that the run does not have yet are added to it.
     model
-        What to load, or what was loaded.
+        What to load, or a model that is loaded.
     scorers, strategies
         Specs of plugins: ``"greedy"``, ``"greedy:objective=joint"``.
     encoding
@@ -63,8 +63,8 @@ def measure(
 
     Returns
     -------
-    The run. ``run.status()`` says which chains failed and why: a likelihood or score is not a finite number, or memory does
-    not suffice.
+    The run. ``run.status()`` says which chains failed and why: a likelihood or score is not a finite number, or memory ran
+    out.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def measure(
 def measure_missing(
     writer: RunWriter, encoded: Mapping[str, EncodedChain], plan: Plan, *, loaded: LoadedModel, workers: int | None = None
 ) -> None:
-    """Check the model, then measure what chains lack, some at a time. Several processes may do so on one run.
+    """Check the model, then measure what chains lack, several at a time. Several processes can do this on one run.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ def measure_missing(
     if not missing:
         return
     plan = plan.restricted_to(missing.values())
-    loaded, found = check_model(loaded, plan, [encoded[chain_id] for chain_id in missing])
-    writer.add_checks(found)
+    loaded, checks = check_model(loaded, plan, [encoded[chain_id] for chain_id in missing])
+    writer.add_checks(checks)
     say_if_long(plan, encoded, missing, loaded=loaded, stages=writer.stages)
     work = ChainWork(writer, Plan(_fitted(plan, writer, encoded, loaded), plan.strategies), loaded)
     _measure_all(work, encoded, missing, workers or _suitable_workers(loaded))
@@ -134,7 +134,7 @@ def _distinct(chains: Sequence[ReasoningChain]) -> list[ReasoningChain]:
             raise ChainFileError(f"chain_id {chain.chain_id!r} names two chains; give each its own")
         seen.add(chain.chain_id)
     if not seen:
-        raise ChainFileError("there is no chain to measure; give one at least")
+        raise ChainFileError("there is no chain to measure; give at least one")
     return list(chains)
 
 
@@ -185,7 +185,7 @@ def _suitable_workers(loaded: LoadedModel) -> int:
 
 
 def _measure_all(work: ChainWork, encoded: Mapping[str, EncodedChain], missing: Mapping[str, Missing], n_workers: int) -> None:
-    """Measure and write what chains lack, some chains at a time, the longest first so that none is left to one worker."""
+    """Measure and write what chains lack, several at a time, the longest first, so that none is left to one worker."""
     stages = work.writer.stages
     stages.add("score", sum(len(lacking.scorers) for lacking in missing.values()))
     stages.add("prune", sum(encoded[name].n_reasoning * len(lacking.strategies) for name, lacking in missing.items()))
@@ -208,7 +208,7 @@ def _measure_all(work: ChainWork, encoded: Mapping[str, EncodedChain], missing: 
 
 
 def _left_to_others(writer: RunWriter, chain_ids: Sequence[str]) -> dict[str, Missing]:
-    """Say what other processes are working on: it is not there, and it did not fail."""
+    """Return what other processes are working on: what is missing and has not failed."""
     layout = writer.run.layout
     left = {
         chain_id: Missing(

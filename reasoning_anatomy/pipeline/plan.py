@@ -45,7 +45,7 @@ class Plan:
             earlier = {*measured, *list(plan.strategies)[:number]}
             if isinstance(strategy, FollowsAnother) and strategy.reference not in earlier:
                 raise PluginError(
-                    f"strategy {label!r}: follows {strategy.reference!r}, which is not measured before it; list it before: "
+                    f"strategy {label!r}: follows {strategy.reference!r}, which is not measured before it; list it first: "
                     f"--strategies {strategy.reference} {label}"
                 )
         return plan
@@ -62,5 +62,5 @@ class Plan:
 
 
 def _by_label(kind: str, specs: Sequence[str]) -> dict[str, Any]:
-    made = [plugins.load(kind, spec) for spec in specs]
-    return {plugins.label(plugin): plugin for plugin in made}
+    configured = [plugins.load(kind, spec) for spec in specs]
+    return {plugins.label(plugin): plugin for plugin in configured}

@@ -26,11 +26,11 @@ class PruningJob:
     advance
         To be called after every deletion; may raise to end the work.
     paths
-        What the strategies before this one found on the same chain, by label.
+        Paths of the strategies before this one on the same chain, by label.
     begun
-        The first deletions of this very strategy on this chain, where an earlier process saved them.
+        The first deletions of this very strategy on this chain, if an earlier process saved them.
     save
-        To be called with the path so far, at points from which the strategy can go on to the same numbers.
+        To be called with the path so far, at points from which the strategy can continue to the same numbers.
     """
 
     advance: Callable[[], None] = lambda: None

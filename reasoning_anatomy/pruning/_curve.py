@@ -16,7 +16,7 @@ _NOT_EVALUATED: Final = ChainNll(answer=np.nan, joint=np.nan, reasoning=np.nan)
 
 
 class CurveOptions:
-    """What strategies share that evaluate the likelihood along an order, which each of them says for itself.
+    """What strategies share that evaluate the likelihood along an order; each finds its own order.
 
     The strategy declares the options as fields of its own. If this were a dataclass, they would stand before the others in
     the ``repr`` and the label by which run folders know the strategy.
@@ -123,7 +123,7 @@ def _evaluate_everywhere(
 def _evaluate_at(
     steps: set[int], deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int | None
 ) -> _Curve:
-    """Run what is left after these numbers of deletions; the model is not asked in between."""
+    """Run what is left after these numbers of deletions; the model is not run in between."""
     nll, token_forwards = {}, 0
     for step in range(len(deleted) + 1):
         if step in steps:
@@ -140,7 +140,7 @@ def _evaluate_at(
 def _likelihood_of(kept: IntArray, chain: EncodedChain, loaded: LoadedModel, token_budget: int | None) -> ChainLikelihood:
     if len(kept):
         return open_likelihood(loaded, chain.keep(kept), token_budget=token_budget, store_gib=0)
-    # An encoded chain holds one reasoning token at least.
+    # An encoded chain has at least one reasoning token.
     likelihood = open_likelihood(loaded, chain.keep(np.array([0])), token_budget=token_budget, store_gib=0)
     likelihood.delete(0)
     return likelihood

@@ -18,7 +18,7 @@ from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, Floa
 Objective = Literal["answer", "joint", "influence"]
 
 Candidates = Callable[[IntArray, FloatArray], IntArray]
-"""Takes the (k,) kept positions, ascending, and the (k,) last known loss of each deletion, lower is better, NaN where not
+"""Takes the (k,) kept positions, ascending, and the (k,) last known loss of each deletion, lower is better, NaN = not
 scored yet; returns the kept positions to score, ascending."""
 
 
@@ -73,7 +73,7 @@ class Search:
     candidates
         Says which deletions to score at each step.
     most_important_first
-        Make the deletion that loses most.
+        Make the deletion with the highest objective instead of the lowest.
     """
 
     strategy: SearchOptions
@@ -94,7 +94,7 @@ class Search:
     def _extend(
         self, path: PruningPath | None, n_deletions: int, chain: EncodedChain, loaded: LoadedModel, job: PruningJob
     ) -> PruningPath:
-        """Make the next deletions, by a likelihood that knows nothing but the tokens that are left."""
+        """Make the next deletions, by a likelihood that knows only the tokens that are left."""
         kept = np.flatnonzero(np.isnan(path.deletion_step)) if path else np.arange(chain.n_reasoning)
         token_budget = path.token_budget if path else self.strategy.token_budget
         likelihood = open_likelihood(loaded, chain.keep(kept), token_budget=token_budget, store_gib=self.strategy.store_gib)
@@ -109,7 +109,7 @@ class Search:
         return extended(path, deletions, likelihood, tie_tolerance=self.strategy.tie_tolerance)
 
     def _best(self, likelihood: ChainLikelihood, last_known: FloatArray) -> tuple[int, float]:
-        """Position of the best candidate, and its margin; what was learned of the candidates goes to ``last_known``."""
+        """Position of the best candidate, and its margin; writes the losses that were found to ``last_known``."""
         objective, sign = self.strategy.objective, -1 if self.most_important_first else 1
         candidates = self.candidates(likelihood.kept, last_known[likelihood.kept])
         scores = likelihood.score_deletions(reasoning=objective != "answer", candidates=candidates)
@@ -139,7 +139,7 @@ def objective_of(objective: Objective, scores: DeletionScores, likelihood: Chain
 
 
 def choose(objectives: FloatArray, tolerance: float) -> tuple[int, float]:
-    """Index of the lowest objective, the first among ties, and how far the best of the others lies above it."""
+    """Index of the lowest objective, the first among ties, and how far the best of the others is above it."""
     chosen = int(np.flatnonzero(objectives <= objectives.min() + tolerance)[0])
     others = np.delete(objectives, chosen)
     return chosen, float(others.min() - objectives[chosen]) if len(others) else np.nan

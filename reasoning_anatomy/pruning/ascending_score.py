@@ -16,13 +16,13 @@ from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 class AscendingScore(FixedOrder):
     """Delete the least important token first, by the scores of the unpruned chain.
 
-    The order is fixed before the first deletion. Tokens of equal score go from the lowest position on; every deletion
-    whose score another token that is left shares counts as a tie.
+    The order is fixed before the first deletion. Tokens of equal score go from the lowest position on; a deletion
+    counts as a tie if another token that is left has the same score.
 
     Attributes
     ----------
     scorer
-        Key and options of a scorer. ``"surprisal"`` deletes what the model would have written anyway first: the
+        Key and options of a scorer. ``"surprisal"`` first deletes what the model would have written anyway: the
         published baseline.
 
     References
@@ -37,7 +37,7 @@ class AscendingScore(FixedOrder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        plugins.load("scorer", self.scorer)  # refuses what is unknown before anything is measured
+        plugins.load("scorer", self.scorer)  # refuses an unknown scorer before anything is measured
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""

@@ -14,7 +14,7 @@ from reasoning_anatomy.pruning._curve import CurveOptions, follow
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import Annotation, EncodedChain, IntArray, PruningPath
 
-_annotating: Final = threading.Lock()  # chains are measured side by side, and a parser need not bear that
+_annotating: Final = threading.Lock()  # chains are measured side by side, and a parser may not be thread-safe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class CategoryMatched(CurveOptions):
     Attributes
     ----------
     reference
-        Label of the strategy to follow, as far as it goes; it must be measured before this one.
+        Label of the strategy to follow, as far as its path goes; it must be measured before this one.
     annotator
-        Key and options of the annotator that says the categories.
+        Key and options of the annotator that gives the categories.
     seed
         The same seed gives the same order on a chain, whatever other chains are measured.
     """
@@ -43,7 +43,7 @@ class CategoryMatched(CurveOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        plugins.load("annotator", self.annotator)  # refuses what is unknown before anything is measured
+        plugins.load("annotator", self.annotator)  # refuses an unknown annotator before anything is measured
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
@@ -51,7 +51,7 @@ class CategoryMatched(CurveOptions):
         if self.reference not in job.paths:
             raise PluginError(
                 f"strategy {plugins.label(self)!r}: follows {self.reference!r}, which is not measured before it; list it "
-                f"before: --strategies {self.reference} {plugins.label(self)}"
+                f"first: --strategies {self.reference} {plugins.label(self)}"
             )
         rng = chain_generator("category_matched", self.seed, chain.chain_id)
         deleted = _matched(job.paths[self.reference].deleted, self._annotation(chain), rng)

@@ -12,7 +12,7 @@ from reasoning_anatomy.pruning._search import Objective, Search, SearchOptions
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray, PruningPath
 
 _FIRST_ROUND: Final = 16
-"""Tokens: with as many deletions in the first round, all rounds need about a fifth of the token-forwards of `greedy`."""
+"""Tokens that the first round deletes; all rounds then need about a fifth of the token-forwards of `greedy`."""
 _LARGEST_SHARE: Final = 0.25
 
 
@@ -30,9 +30,9 @@ class GreedyRounds(SearchOptions):
     Attributes
     ----------
     round_share
-        Share of the tokens left at its beginning that a round deletes (rounded up); 0 scores all at every step, as `greedy`.
-        None takes that of 16 tokens in the chain, a quarter at most, which needs about a fifth of the token-forwards of
-        `greedy` from 60 tokens on.
+        Share of the tokens left at its beginning that a round deletes (rounded up); 0 scores all at every step, like `greedy`.
+        None takes the share that is 16 tokens of the chain, at most a quarter, which needs about a fifth of the
+        token-forwards of `greedy` from 60 tokens on.
     n_candidates
         How many candidates are scored at each step within a round.
     """
@@ -59,7 +59,7 @@ class GreedyRounds(SearchOptions):
 
 @dataclass
 class _Rounds:
-    """Says which candidates to score, and knows with how many tokens the round began."""
+    """Says which candidates to score, and remembers with how many tokens the round began."""
 
     share: float
     n_candidates: int

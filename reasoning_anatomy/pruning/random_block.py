@@ -15,9 +15,9 @@ from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
 
 @dataclass(frozen=True, kw_only=True)
 class RandomBlock(FixedOrder):
-    """Delete one contiguous block that grows at its ends; at every length its place is uniform.
+    """Delete one contiguous block that grows at its ends; at every length its position is uniform.
 
-    One number in 0..1 per chain says where in the reasoning the block lies, whatever its length.
+    One number in 0..1 per chain says where in the reasoning the block is, whatever its length.
 
     Attributes
     ----------

@@ -29,14 +29,14 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapp
 
 
 def read_facts(path: Path) -> Facts:
-    """Read the facts alone, whatever the size of the file; to be called inside `refusing_damage`."""
+    """Read only the facts, however large the file is; call it inside `refusing_damage`."""
     with safe_open(path, framework="numpy") as file:
         facts: Facts = json.loads((file.metadata() or {})[_METADATA_KEY])
     return facts
 
 
 def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[Arrays, Facts]:
-    """Read facts and arrays, all of them or those that are named; to be called inside `refusing_damage`."""
+    """Read the facts, and all arrays or only those that are named; call it inside `refusing_damage`."""
     with safe_open(path, framework="numpy") as file:
         facts: Facts = json.loads((file.metadata() or {})[_METADATA_KEY])
         arrays = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
@@ -52,7 +52,7 @@ def digest_of(facts: Facts) -> str:
 
 @contextmanager
 def refusing_damage(path: Path, *, remedy: str) -> Iterator[None]:
-    """Turn whatever a damaged file leads to into a `RunError` that names it."""
+    """Turn any error that a damaged file leads to into a `RunError` that names the file."""
     try:
         yield
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:

@@ -11,9 +11,9 @@ from reasoning_anatomy.files import remove_temporary
 
 @contextmanager
 def claimed(lock: Path, targets: Iterable[Path], *, wait: bool = False) -> Iterator[bool]:
-    """Claim work for as long as the context lasts; True if it is ours, False if another process or thread has it.
+    """Claim work for as long as the context lasts; True if the claim was granted, False if another process or thread has it.
 
-    A claim ends with its process, however that ends. Whoever gets one must look whether the work has been done meanwhile.
+    A claim ends with its process, however that ends. Once it is granted, check whether the work has been done in the meantime.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from reasoning_anatomy.run.arrays import read_arrays, refusing_damage, write_arr
 from reasoning_anatomy.run.origin import Origin, expect_origin
 from reasoning_anatomy.types import Fit
 
-_REMEDY: Final = "restore it, or measure all chains in a new run folder: scores that are there were made with it"
+_REMEDY: Final = "restore it, or measure all chains in a new run folder: the scores of this run were made with it"
 
 
 def write_fit(path: Path, fit: Fit, *, origin: Origin) -> None:

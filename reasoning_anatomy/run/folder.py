@@ -45,8 +45,8 @@ class Run:
     folder
         Where it is.
     only
-        Labels of scorers and strategies and names of annotators, of which a reader wants to see no others. Of a kind of which
-        none is named, all are seen.
+        Labels of scorers and strategies and names of annotators to show. If none of a kind is named, all of that kind are
+        shown.
     """
 
     folder: Path
@@ -54,19 +54,19 @@ class Run:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What was run on what, as far as it is to be seen."""
+        """What was run on what, with the scorers and strategies that are shown."""
         manifest = read_manifest(self.folder)
         configuration = manifest.configuration
-        seen = {
+        shown = {
             "scorers": {label: configuration.scorers[label] for label in self._shown(configuration.scorers)},
             "strategies": {label: configuration.strategies[label] for label in self._shown(configuration.strategies)},
         }
-        return manifest.model_copy(update={"configuration": configuration.model_copy(update=seen)})
+        return manifest.model_copy(update={"configuration": configuration.model_copy(update=shown)})
 
     def _shown(self, names: Iterable[str]) -> list[str]:
-        """Of the names of one kind, those that are to be seen."""
-        known = list(names)
-        return [name for name in known if name in self.only] or known
+        """Names of one kind that are shown."""
+        every = list(names)
+        return [name for name in every if name in self.only] or every
 
     @cached_property
     def chains(self) -> Mapping[str, ReasoningChain]:
@@ -75,15 +75,15 @@ class Run:
 
     @property
     def layout(self) -> Layout:
-        """Where the files of the run lie."""
+        """Paths of the files of the run."""
         return Layout(self.folder)
 
     def inventory(self) -> Inventory:
-        """Say which artefacts of which chains are there now."""
+        """List which artefacts of which chains exist now."""
         return Inventory.of(self.layout, self.chains)
 
     def status(self) -> Status:
-        """Count what is measured, what failed and what is left, from the files that are there now."""
+        """Count what is measured, what failed and what is left, from the files that exist now."""
         return self.inventory().status(self.manifest.configuration)
 
     @property
@@ -96,7 +96,7 @@ class Run:
         chain, path = self._chain(chain_id), self.layout.encoded(chain_id)
         if not path.exists():
             raise RunError(
-                f"{self.folder}: chain {chain_id!r} is not measured; run the same command again, or see the reason in failed/"
+                f"{self.folder}: nothing has been measured on chain {chain_id!r} yet; run the command that measures it again"
             )
         return read_encoded(path, chain, origin=origin_of(self.manifest.configuration, chain), run_folder=self.folder)
 
@@ -110,7 +110,7 @@ class Run:
         return read_scores(path, origin=origin, run_folder=self.folder, with_profile=with_profile)
 
     def missing_score(self, chain_id: str, scorer: str) -> str | None:
-        """Why a scorer has no value for a chain; None if it has one or was not asked."""
+        """Why a scorer has no value for a chain; None if it has one or has not scored the chain."""
         path = self.layout.missing_score(chain_id, scorer)
         return read_reason(path) if path.exists() else None
 
@@ -129,21 +129,21 @@ class Run:
         return read_path(path, origin=origin, run_folder=self.folder)
 
     def measurement(self, chain_id: str) -> Measurement:
-        """Ids, spans, scores, attention profiles and pruning paths of one chain: everything, which is much to read."""
+        """Ids, spans, scores, attention profiles and pruning paths of one chain: everything, which may be large."""
         configuration = self.manifest.configuration
         encoded = self.encoded(chain_id)
-        found = {label: self.token_scores(chain_id, label) for label in configuration.scorers}
+        by_label = {label: self.token_scores(chain_id, label) for label in configuration.scorers}
         missing = {label: self.missing_score(chain_id, label) for label in configuration.scorers}
         unknown = np.full(encoded.n_reasoning, np.nan)
         return Measurement(
             encoded=encoded,
             scores={
                 label: unknown if scores is None else scores.score
-                for label, scores in found.items()
+                for label, scores in by_label.items()
                 if scores is not None or missing[label] is not None
             },
             profiles={
-                label: scores.profile for label, scores in found.items() if scores is not None and scores.profile is not None
+                label: scores.profile for label, scores in by_label.items() if scores is not None and scores.profile is not None
             },
             paths={label: path for label in configuration.strategies if (path := self.path(chain_id, label)) is not None},
             missing_scores={label: reason for label, reason in missing.items() if reason is not None},
@@ -161,8 +161,8 @@ class Run:
         -------
         Columns ``chain_id, question_id, position, token_id, text, start, end, step``; ``score_<scorer>`` (higher =
         more important); ``deletion_step_<strategy>`` (Int64, 1 = first deleted, missing = never deleted);
-        ``role_<role>`` (boolean) where the run is annotated; and per annotator ``category_<annotator>`` and
-        ``confidence_<annotator>``, with ``justification_<annotator>`` and ``votes_<annotator>`` where it has them.
+        ``role_<role>`` (boolean) if the run is annotated; and per annotator ``category_<annotator>`` and
+        ``confidence_<annotator>``, with ``justification_<annotator>`` and ``votes_<annotator>`` if it gives them.
         """
         tokens = self._token_table()
         roles = self.folder / TOKEN_ROLES_NAME
@@ -205,7 +205,7 @@ class Run:
         Returns
         -------
         Columns ``chain_id, question_id, strategy, deletion_step, position, margin, nll_answer, nll_joint,
-        nll_reasoning``: the nats per token are those after the deletion.
+        nll_reasoning``; the nll are in nats per token, after the deletion.
         """
         paths = self._table(PATHS_NAME)
         return paths[paths["strategy"].isin(list(self.manifest.configuration.strategies))].reset_index(drop=True)
@@ -216,29 +216,29 @@ class Run:
         return self._shown(annotators_in(self.folder / "annotations"))
 
     def annotator(self, name: str) -> str:
-        """Provenance of the labels that one annotator gave this run."""
+        """Provenance of the labels of one annotator."""
         return str(self._annotation_table(name).attrs["annotator"])
 
     def scorer_named(self, wanted: str | None) -> str:
-        """Return the wanted label of a scorer, or for None the first of the run; `MissingError` lists what there is."""
-        known = list(self.manifest.configuration.scorers)
-        return self._chosen("scorer", wanted, known, f"add one: {_ADDING} {self.folder} --scorers KEY")
+        """Return ``wanted`` if it is the label of a scorer, or the first label if it is None; else `MissingError`."""
+        labels = list(self.manifest.configuration.scorers)
+        return self._chosen("scorer", wanted, labels, f"add one: {_ADDING} {self.folder} --scorers KEY")
 
     def strategy_named(self, wanted: str | None) -> str:
-        """Return the wanted label of a strategy, or for None the first of the run; `MissingError` lists what there is."""
-        known = list(self.manifest.configuration.strategies)
-        return self._chosen("strategy", wanted, known, f"add one: {_ADDING} {self.folder} --strategies KEY")
+        """Return ``wanted`` if it is the label of a strategy, or the first label if it is None; else `MissingError`."""
+        labels = list(self.manifest.configuration.strategies)
+        return self._chosen("strategy", wanted, labels, f"add one: {_ADDING} {self.folder} --strategies KEY")
 
     def annotator_named(self, wanted: str | None) -> str:
-        """Return the wanted name of an annotator, or for None the first of the run; `MissingError` lists what there is."""
+        """Return ``wanted`` if it is the name of an annotator, or the first name if it is None; else `MissingError`."""
         return self._chosen("annotator", wanted, self.annotators, f"add one: reasoning-anatomy annotate {self.folder}")
 
-    def _chosen(self, kind: str, wanted: str | None, known: Sequence[str], remedy: str) -> str:
-        if not known:
+    def _chosen(self, kind: str, wanted: str | None, names: Sequence[str], remedy: str) -> str:
+        if not names:
             raise MissingError(f"{self.folder}: has no {kind}; {remedy}")
-        if wanted is not None and wanted not in known:
-            raise MissingError(f"{self.folder}: has no {kind} {wanted!r}; it has {', '.join(sorted(known))}")
-        return known[0] if wanted is None else wanted
+        if wanted is not None and wanted not in names:
+            raise MissingError(f"{self.folder}: has no {kind} {wanted!r}; it has {', '.join(sorted(names))}")
+        return names[0] if wanted is None else wanted
 
     def write_annotations(self, annotator: str, annotations: Mapping[str, Annotation]) -> Path:
         """Write the labels of one annotator, by chain_id, and return the file.
@@ -246,11 +246,11 @@ class Run:
         Raises
         ------
         RunError
-            The name is no file's, or there is no chain.
+            The name cannot be that of a file, or there are no labels.
         """
         expect_annotator_name(annotator)
         if not annotations:
-            raise RunError(f"{self.folder}: there are no labels of {annotator!r} to write; label one chain at least")
+            raise RunError(f"{self.folder}: there are no labels of {annotator!r} to write; label at least one chain")
         path = self._annotation_path(annotator)
         write_labels(path, annotations)
         return path
@@ -263,7 +263,7 @@ class Run:
 
     @property
     def analyses(self) -> list[str]:
-        """Names of the analyses whose results are here."""
+        """Names of the analyses whose results are in the folder."""
         return sorted(path.parent.name for path in (self.folder / "analyses").glob("*/result.json"))
 
     def write_analysis(self, result: AnalysisResult) -> Path:
@@ -293,17 +293,17 @@ class Run:
         return _read_parquet(path, f"make it again with: {command}")
 
     def _token_table(self) -> pd.DataFrame:
-        """Return the tokens with the scores and deletion steps that are to be seen."""
+        """Return the tokens with the scores and deletion steps that are shown."""
         tokens, configuration = self._table(TOKENS_NAME), self.manifest.configuration
-        seen = {f"score_{label}" for label in configuration.scorers}
-        seen |= {f"deletion_step_{label}" for label in configuration.strategies}
+        shown = {f"score_{label}" for label in configuration.scorers}
+        shown |= {f"deletion_step_{label}" for label in configuration.strategies}
         measured = [name for name in tokens.columns if str(name).startswith(("score_", "deletion_step_"))]
-        return tokens.drop(columns=[name for name in measured if name not in seen])
+        return tokens.drop(columns=[name for name in measured if name not in shown])
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         if not path.exists():
-            raise RunError(f"{path}: is not there, so the run is not finished; run the same command again")
+            raise RunError(f"{path}: does not exist, so the run is not finished; run the same command again")
         return _read_parquet(path, "delete the file and run the same command again")
 
 
@@ -315,23 +315,24 @@ def open_run(path: str | Path, *, only: Sequence[str] = ()) -> Run:
     path
         The folder.
     only
-        Labels of scorers and strategies and names of annotators: nothing else of their kinds is seen. All, if empty.
+        Labels of scorers and strategies and names of annotators to show. If none of a kind is named, all of that kind are
+        shown.
 
     Raises
     ------
     RunError
-        The folder is not a run, or has none of a name.
+        The folder is not a run, or a name in ``only`` is unknown.
     """
     run, whole = Run(Path(path), tuple(only)), Run(Path(path))
     configuration = whole.manifest.configuration
-    known = [*configuration.scorers, *configuration.strategies, *whole.annotators]
-    if unknown := [name for name in only if name not in known]:
-        raise RunError(f"{whole.folder}: has no scorer, strategy or annotator {unknown[0]!r}; it has {', '.join(known)}")
+    names = [*configuration.scorers, *configuration.strategies, *whole.annotators]
+    if unknown := [name for name in only if name not in names]:
+        raise RunError(f"{whole.folder}: has no scorer, strategy or annotator {unknown[0]!r}; it has {', '.join(names)}")
     return run
 
 
 def newest_run(folder: str | Path = "runs") -> Run:
-    """Open the run below ``folder`` that was begun or finished last; `RunError` where there is none."""
+    """Open the run below ``folder`` that was begun or finished last; `RunError` if there is none."""
     manifests = list(Path(folder).glob(f"*/{MANIFEST_NAME}"))
     if not manifests:
         raise RunError(f"{folder}: holds no run; name one, or make one with: reasoning-anatomy demo --out {folder}/demo")

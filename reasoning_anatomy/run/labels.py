@@ -16,22 +16,22 @@ _ANNOTATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def expect_annotator_name(name: str) -> None:
-    """Raise `RunError` if a name can name neither a file nor a column."""
+    """Raise `RunError` if a name cannot be that of a file and a column."""
     if not _ANNOTATOR_NAME.fullmatch(name):
         raise RunError(
-            f"annotator name {name!r}: names a file and a column; use up to 100 letters, digits, '-', '_' and '.', and begin "
-            "with a letter or digit"
+            f"annotator name {name!r}: cannot name a file and a column; use up to 100 letters, digits, '-', '_' and '.', and "
+            "begin with a letter or digit"
         )
 
 
 def annotators_in(folder: Path) -> list[str]:
-    """Names of the annotators whose labels lie in a folder."""
+    """Names of the annotators whose labels are in a folder."""
     names = [path.stem for path in folder.glob("*.parquet")]
     return sorted(name for name in names if not name.startswith(TEMPORARY_PREFIX))
 
 
 def write_labels(path: Path, annotations: Mapping[str, Annotation]) -> None:
-    """Write the labels of one annotator, by chain_id; they share a provenance."""
+    """Write the labels of one annotator, by chain_id; all must have the same provenance."""
     table = pd.concat([_label_frame(*item) for item in annotations.items()], ignore_index=True)
     table.attrs["annotator"] = next(labels.annotator for labels in annotations.values())
     with atomic_path(path) as temporary:

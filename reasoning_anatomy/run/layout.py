@@ -1,4 +1,4 @@
-"""Where everything lies in a run folder."""
+"""Where everything is in a run folder."""
 
 import hashlib
 import re
@@ -37,36 +37,36 @@ class Layout:
     folder: Path
 
     def chain(self, chain_id: str) -> Path:
-        """Folder of all that is measured on one chain."""
+        """Folder of everything that is measured on one chain."""
         return self.folder / "chains" / file_stem(chain_id)
 
     def encoded(self, chain_id: str) -> Path:
-        """Ids and spans of a chain."""
+        """File of the ids and spans of a chain."""
         return self.chain(chain_id) / "encoded.safetensors"
 
     def artefact(self, chain_id: str, stage: Stage, label: str) -> Path:
-        """Scores of a chain by a scorer, or its path by a strategy."""
+        """File of a chain's scores by a scorer, or of its path by a strategy."""
         return self.chain(chain_id) / f"{stage}-{file_stem(label)}.safetensors"
 
     def missing_score(self, chain_id: str, label: str) -> Path:
-        """Why a scorer has no value for a chain; stands in for the scores."""
+        """File that says why a scorer has no value for a chain, in place of its scores."""
         return self.chain(chain_id) / f"score-{file_stem(label)}.json"
 
     def begun_path(self, chain_id: str, label: str) -> Path:
-        """Return the file of the first deletions of a path that is not finished."""
+        """File of the first deletions of a path that is not finished."""
         return self.chain(chain_id) / f"begun-{file_stem(label)}.safetensors"
 
     def failure(self, chain_id: str, stage: Stage, label: str) -> Path:
-        """Why a chain could not be scored or pruned."""
+        """File that says why a chain could not be scored or pruned."""
         return self.folder / "failed" / file_stem(chain_id) / f"{stage}-{file_stem(label)}.json"
 
     def fit(self, label: str) -> Path:
-        """Return the file of what a scorer found in all chains before it scored one."""
+        """File of what a scorer found in all chains before it scored one."""
         return self.folder / "fits" / f"{file_stem(label)}.safetensors"
 
     @property
     def claims(self) -> Path:
-        """Folder of the claims of those who measure."""
+        """Folder of the claims of processes that measure."""
         return self.folder / ".claims"
 
     def claim(self, chain_id: str, work: str) -> Path:

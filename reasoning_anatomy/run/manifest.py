@@ -51,16 +51,16 @@ class ModelIdentity(BaseModel):
     quantization: str | None
 
     def pinned(self) -> dict[str, Any]:
-        """Return all that numbers depend on: not where the weights lie and what they are called, which differs by machine."""
+        """Return everything that numbers depend on. Where the weights are and what they are called differs by machine."""
         return self.model_dump(exclude={"id", "revision"})
 
     def digest(self) -> str:
-        """Digest of all that numbers depend on."""
+        """Digest of everything that numbers depend on."""
         return hashlib.sha256(json.dumps(self.pinned(), sort_keys=True).encode()).hexdigest()
 
 
 class Configuration(BaseModel):
-    """What a run measures, and with what. Model and encoding are the same for good; scorers and strategies may be added.
+    """What a run measures, and with what. Model and encoding never change; scorers and strategies can be added.
 
     Attributes
     ----------
@@ -85,15 +85,15 @@ class Configuration(BaseModel):
         Raises
         ------
         ValueError
-            It has another model or encoding, or a label of both means something else there; the message says what differs.
+            It has another model or encoding, or gives a label another meaning; the message says what differs.
         """
         differences = [
             *_differences_of_models(self.model, other.model),
             *_differences("", {"encoding": self.encoding}, {"encoding": other.encoding}),
         ]
-        for kind, ours, theirs in (("scorer", self.scorers, other.scorers), ("strategy", self.strategies, other.strategies)):
-            for label in sorted(ours.keys() & theirs.keys()):
-                differences += _differences_of_plugins(f"{kind} {label!r}, ", ours[label], theirs[label])
+        for kind, own, added in (("scorer", self.scorers, other.scorers), ("strategy", self.strategies, other.strategies)):
+            for label in sorted(own.keys() & added.keys()):
+                differences += _differences_of_plugins(f"{kind} {label!r}, ", own[label], added[label])
         if differences:
             raise ValueError("; ".join(differences))
         scorers, strategies = {**self.scorers, **other.scorers}, {**self.strategies, **other.strategies}
@@ -101,7 +101,7 @@ class Configuration(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The record of a run. How far it has come is not written here: `Run.status` counts the files.
+    """The record of a run. How far the run is, is not recorded: `Run.status` counts the files.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Manifest(BaseModel):
     checks
         What was verified on this model before measuring, by name; see ``docs/run-folder.md``.
     seconds
-        Wall time by stage of the process that measured something last.
+        Wall time by stage of the last process that measured something.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -155,41 +155,41 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _expect_format(folder: Path, content: bytes) -> None:
-    """Refuse runs of another layout; what is no JSON at all is left to the caller."""
+    """Refuse runs of another layout; content that is not JSON is left to the caller."""
     try:
-        found = json.loads(content).get("format", FORMAT)
+        layout = json.loads(content).get("format", FORMAT)
     except (ValueError, AttributeError):
         return
-    if found == 1:
+    if layout == 1:
         raise RunError(
             f"{folder}: was written by version 0.1 of this package, whose layout this version does not read; measure its "
             f"chains again (reasoning-anatomy run {folder / 'chains.jsonl'} --out ANOTHER_FOLDER), or read it with version 0.1"
         )
-    if found != FORMAT:
-        raise RunError(f"{folder}: has layout {found!r}, this version reads {FORMAT}; update reasoning-anatomy")
+    if layout != FORMAT:
+        raise RunError(f"{folder}: has layout {layout!r}, this version reads {FORMAT}; update reasoning-anatomy")
 
 
-def _differences_of_models(there: ModelIdentity | None, now: ModelIdentity | None) -> list[str]:
-    if there is not None and now is not None:
-        return _differences("model.", there.pinned(), now.pinned())
-    names = ["none (imported without one)" if model is None else repr(model.id) for model in (there, now)]
-    return [] if there == now else [f"model: {names[0]} there, {names[1]} now"]
+def _differences_of_models(before: ModelIdentity | None, now: ModelIdentity | None) -> list[str]:
+    if before is not None and now is not None:
+        return _differences("model.", before.pinned(), now.pinned())
+    names = ["none (imported without one)" if model is None else repr(model.id) for model in (before, now)]
+    return [] if before == now else [f"model: {names[0]} in the run, {names[1]} now"]
 
 
-def _differences(prefix: str, there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """``name: one there, another now`` for every entry that differs."""
+def _differences(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``name: VALUE in the run, OTHER now`` for every entry that differs."""
     return [
-        f"{prefix}{name}: {there.get(name)!r} there, {now.get(name)!r} now"
-        for name in sorted(there.keys() | now.keys())
-        if there.get(name) != now.get(name)
+        f"{prefix}{name}: {before.get(name)!r} in the run, {now.get(name)!r} now"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
     ]
 
 
-def _differences_of_plugins(prefix: str, there: str, now: str) -> list[str]:
+def _differences_of_plugins(prefix: str, before: str, now: str) -> list[str]:
     """Name the options that differ, or show both if they differ in something else: files are pinned by every character."""
-    if there == now:
+    if before == now:
         return []
-    return _differences(prefix, _options(there), _options(now)) or _differences(prefix, {"repr": there}, {"repr": now})
+    return _differences(prefix, _options(before), _options(now)) or _differences(prefix, {"repr": before}, {"repr": now})
 
 
 def _options(plugin: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""All that was measured on one chain."""
+"""Everything that was measured on one chain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -13,7 +13,7 @@ from reasoning_anatomy.types import ReasoningChain
 
 Origin = Mapping[str, Any]
 """By name: digests of the model and of the chain, the encoding, and for scores and paths the ``repr`` of the plugin.
-``needs`` has, by path within the run, the digests of other artefacts that went in: a fit, the path that another one follows."""
+``needs`` has, by path within the run, the digests of other artefacts that it was made from: a fit, the path that it follows."""
 
 
 def chain_digest(chain: ReasoningChain) -> str:
@@ -23,30 +23,28 @@ def chain_digest(chain: ReasoningChain) -> str:
 
 
 def origin_of(configuration: Configuration, chain: ReasoningChain, plugin: str | None = None) -> Origin:
-    """Say what an artefact of a chain is made from; ``plugin`` is the ``repr`` of the scorer or strategy."""
+    """Return what an artefact of a chain is made from; ``plugin`` is the ``repr`` of the scorer or strategy."""
     model = None if configuration.model is None else configuration.model.digest()
     origin = {"model": model, "encoding": configuration.encoding, "chain": chain_digest(chain)}
     return origin if plugin is None else origin | {"plugin": plugin}
 
 
 def with_need(origin: Origin, run_folder: Path, needed: Path) -> Origin:
-    """Say that an artefact is also made from another one of the run."""
+    """Add another artefact of the run to what an artefact is made from."""
     return {**origin, "needs": {needed.relative_to(run_folder).as_posix(): _digest_of_file(needed)}}
 
 
 def expect_origin(path: Path, facts: Facts, expected: Origin, *, run_folder: Path) -> None:
-    """Raise `RunError` if a file was made from something else than the run has; names that are not expected do not count."""
-    found = facts["origin"]
-    needs = found.get("needs", {})
+    """Raise `RunError` if a file was made from something else than the run has; only names in ``expected`` are compared."""
+    origin = facts["origin"]
+    needs = origin.get("needs", {})
     for name in needs:
         if not (run_folder / name).exists():
-            raise RunError(
-                f"{path}: was made from {name}, which is gone; restore that, or delete this file and measure it again"
-            )
-    other = [name for name, value in expected.items() if found[name] != value]
-    other += [name for name, digest in needs.items() if _digest_of_file(run_folder / name) != digest]
-    if other:
-        raise RunError(f"{path}: was made from another {other[0]} than this run has; delete the file and measure it again")
+            raise RunError(f"{path}: was made from {name}, which is gone; restore it, or delete this file and measure it again")
+    differing = [name for name, value in expected.items() if origin[name] != value]
+    differing += [name for name, digest in needs.items() if _digest_of_file(run_folder / name) != digest]
+    if differing:
+        raise RunError(f"{path}: was made from another {differing[0]} than this run has; delete the file and measure it again")
 
 
 def _digest_of_file(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Attention in half precision, with a scale for each head that spares small values."""
+"""Attention in half precision, with a scale for each head that preserves small values."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ _LARGEST_EXPONENT: Final = 15  # float16 ends below 2**16
 
 
 def pack(received: Float32Array) -> tuple[npt.NDArray[np.float16], Float32Array]:
-    """Halve the precision of attention (layers, heads, n), with a scale for each head that spares it the loss of small values.
+    """Halve the precision of attention (layers, heads, n), with a scale for each head that preserves small values.
 
     Returns
     -------
-    (layers, heads, n) float16, and (layers, heads) float32 powers of two, whose product is within a relative 2**-11 of
-    what is packed if that is 2**-28 of the head's largest value or more; below, it is within 2**-39 of that value.
+    (layers, heads, n) float16, and (layers, heads) float32 powers of two. Their product is within a relative 2**-11 of
+    values that are 2**-28 of the head's largest value or more; of smaller ones, within 2**-39 times the largest.
     Packing again what was packed gives the same bytes.
     """
     fraction, exponent = np.frexp(np.abs(received).max(axis=2))

@@ -1,4 +1,4 @@
-"""The file of a pruning path, finished or begun."""
+"""The file of a pruning path, complete or begun."""
 
 from pathlib import Path
 from typing import Any, Final

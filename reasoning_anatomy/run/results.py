@@ -10,7 +10,7 @@ from reasoning_anatomy.types import AnalysisResult
 
 
 def write_result(folder: Path, result: AnalysisResult) -> None:
-    """Write ``table.csv``, one CSV per detail table, and ``result.json`` last: a result is there when all of it is."""
+    """Write ``table.csv``, one CSV per detail table, and ``result.json`` last, so that a result is complete if it exists."""
     write_atomic(folder / "table.csv", result.table.to_csv(index=False))
     for name, detail in result.details.items():
         write_atomic(folder / f"{name}.csv", detail.to_csv(index=False))
@@ -27,7 +27,7 @@ def write_result(folder: Path, result: AnalysisResult) -> None:
 
 
 def read_result(folder: Path) -> AnalysisResult:
-    """Read a result; OSError, ValueError or KeyError if it is not there or damaged."""
+    """Read a result; OSError, ValueError or KeyError if it does not exist or is damaged."""
     facts = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     return AnalysisResult(
         name=facts["name"],
@@ -42,7 +42,7 @@ def read_result(folder: Path) -> AnalysisResult:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV of ours: an id stays text, and only an empty cell is missing."""
+    """Read a CSV that `write_result` wrote: ids stay text, and only empty cells are missing values."""
     return pd.read_csv(
         path, dtype={"chain_id": "str", "question_id": "str", "term": "str"}, keep_default_na=False, na_values=[""]
     )

@@ -13,7 +13,7 @@ _PROFILE_FACTS: Final = ("scorer", "queries", "normalisation", "full_precision")
 
 
 def write_scores(path: Path, scores: TokenScores, *, chain_id: str, origin: Origin) -> None:
-    """Write scores and profile atomically, the profile in half precision (see `pack`) unless it asks for full."""
+    """Write scores and profile atomically, the profile in half precision (see `pack`) unless it asks for full precision."""
     arrays: Arrays = {"score": scores.score}
     profile = scores.profile
     if profile is not None and profile.full_precision:

@@ -48,14 +48,14 @@ class Status:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Which artefacts of which chains are there. Folders are listed, no file is opened.
+    """Which artefacts of which chains exist. Folders are listed; no file is opened.
 
     Attributes
     ----------
     layout
         Of the run.
     names
-        Names of the files by chain_id.
+        chain_id -> names of the files in its folder.
     """
 
     layout: Layout
@@ -63,11 +63,11 @@ class Inventory:
 
     @classmethod
     def of(cls, layout: Layout, chain_ids: Iterable[str]) -> "Inventory":
-        """Look at the folders of these chains."""
+        """List the folders of these chains."""
         return cls(layout, {chain_id: _names_in(layout.chain(chain_id)) for chain_id in chain_ids})
 
     def is_encoded(self, chain_id: str) -> bool:
-        """Whether ids and spans of a chain are there."""
+        """Whether the ids and spans of a chain exist."""
         return self.layout.encoded(chain_id).name in self.names[chain_id]
 
     def has(self, chain_id: str, stage: Stage, label: str) -> bool:
@@ -77,7 +77,7 @@ class Inventory:
         return artefact in names or (stage == "score" and self.layout.missing_score(chain_id, label).name in names)
 
     def measured(self, configuration: Configuration) -> list[str]:
-        """chain_id of every chain that something of the configuration has been measured on, in the order of the run."""
+        """chain_id of every chain on which any plugin of the configuration has measured something, in the order of the run."""
         wanted = plugins_of(configuration)
         return [
             chain_id
@@ -86,7 +86,7 @@ class Inventory:
         ]
 
     def status(self, configuration: Configuration) -> Status:
-        """Count; only the files of reasons are read."""
+        """Count from the names of files; only reasons are read."""
         lacking = {
             chain_id: [plugin for plugin in plugins_of(configuration) if not self.has(chain_id, *plugin)]
             for chain_id in self.names

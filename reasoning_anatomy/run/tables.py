@@ -1,4 +1,4 @@
-"""Per-chain files to the tidy tables of a run."""
+"""From per-chain files to the tidy tables of a run."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def write_tables(run: Run, inventory: Inventory | None = None) -> None:
     Raises
     ------
     RunError
-        Nothing has been measured, or a file is damaged; tables that are there stay then.
+        Nothing has been measured, or a file is damaged; existing tables are kept then.
     """
     inventory = inventory or run.inventory()
     measured = inventory.measured(run.manifest.configuration)
@@ -47,15 +47,15 @@ def write_tables(run: Run, inventory: Inventory | None = None) -> None:
 
 
 def tables_are_current(run: Run, inventory: Inventory, *, made_after: Sequence[Path] = ()) -> bool:
-    """Whether both tables are there and were made from the files that are there now.
+    """Whether both tables exist and were made from the files that exist now.
 
-    They know the names of their files, and are younger than those of ``made_after``.
+    Tables record which artefacts they were made from; they must also be newer than the files of ``made_after``.
     """
     paths = [run.folder / name for name in (TOKENS_NAME, PATHS_NAME)]
     if not all(path.exists() for path in paths):
         return False
-    youngest = max((path.stat().st_mtime_ns for path in made_after if path.exists()), default=0)
-    if any(path.stat().st_mtime_ns <= youngest for path in paths):
+    newest = max((path.stat().st_mtime_ns for path in made_after if path.exists()), default=0)
+    if any(path.stat().st_mtime_ns <= newest for path in paths):
         return False
     try:
         return all(pq.read_schema(path).metadata.get(_LISTING) == _listing(run, inventory) for path in paths)
@@ -124,15 +124,15 @@ def _write_table(run: Run, path: Path, chain_ids: Sequence[str], table_of_chain:
 
 
 def _typed(schema: pa.Schema) -> pa.Schema:
-    """Make text of columns without a type, as pandas 2 has them in a table without rows: later chains have text there."""
+    """Give text columns their type, which pandas 2 leaves open in a table without rows; later chains have text in them."""
     return pa.schema([field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in schema])
 
 
 def _listing(run: Run, inventory: Inventory) -> bytes:
-    """Digest of which artefacts of which chains are there."""
+    """Digest of which artefacts of which chains exist."""
     configuration = run.manifest.configuration
-    there = [
+    artefacts = [
         [chain_id, *(plugin for plugin in plugins_of(configuration) if inventory.has(chain_id, *plugin))]
         for chain_id in inventory.measured(configuration)
     ]
-    return hashlib.sha256(json.dumps([plugins_of(configuration), there]).encode()).hexdigest().encode()
+    return hashlib.sha256(json.dumps([plugins_of(configuration), artefacts]).encode()).hexdigest().encode()

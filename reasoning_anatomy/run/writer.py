@@ -37,26 +37,26 @@ _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "bitsandbytes", "num
 def begin_run(
     folder: Path, configuration: Configuration, chains: Sequence[ReasoningChain], *, stages: Stages | None = None
 ) -> Iterator["RunWriter"]:
-    """Begin a run, or add to the one that is there; its tables are written when the context ends without an error.
+    """Begin a run, or add to an existing one; its tables are written when the context ends without an error.
 
     Parameters
     ----------
     folder
         Absent, empty, or a run.
     configuration
-        What is to be measured, and with what. A run that is there must have the same model and encoding; its scorers and
-        strategies keep their meaning and others are added.
+        What is to be measured, and with what. An existing run must have the same model and encoding; its labels keep their
+        meaning, and new ones are added.
     chains
-        To be measured. Chains that the run has must have the same text and question_id; others are added. What is known now of
-        ``gold_answer``, ``is_correct`` and ``source``, which no number depends on, is taken over.
+        Chains to measure. Those that the run has already must have the same texts and question_id; others are added.
+        ``gold_answer``, ``is_correct`` and ``source``, on which no number depends, are updated if they are given.
     stages
-        Shows progress; their seconds go into the record.
+        Shows progress; its seconds go into the record.
 
     Raises
     ------
     RunError
-        The folder holds other files, or a run of another model, encoding, or meaning of a label or chain_id; nothing is
-        changed then. Or the run is damaged.
+        The run is damaged. Or the folder holds other files, or a run with another model or encoding or another meaning of a
+        label or chain_id; then nothing is changed.
     """
     expect_run_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def begin_run(
 
 
 def expect_run_folder(folder: Path) -> None:
-    """Refuse to mix a run with other files: ``folder`` is absent, empty, or a run that was begun."""
+    """Refuse to mix a run with other files: ``folder`` must be absent, empty, or a run."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; give a folder for the run")
     if not folder.exists() or (folder / MANIFEST_NAME).exists():
@@ -93,7 +93,7 @@ class RunWriter:
     Attributes
     ----------
     run
-        As it was when the context began.
+        The run as it was when the context began.
     configuration
         What this process measures, and with what: a part of the run's.
     stages
@@ -163,7 +163,7 @@ class RunWriter:
         self.run.layout.begun_path(chain_id, label).unlink(missing_ok=True)
 
     def add_begun_path(self, chain_id: str, label: str, pruning: PruningPath, *, follows: str | None = None) -> None:
-        """Write the first deletions of a path, from which another process can go on."""
+        """Write the first deletions of a path, from which another process can continue."""
         path = self.run.layout.begun_path(chain_id, label)
         write_path(path, pruning, chain_id=chain_id, origin=self._origin_of_path(chain_id, label, follows))
 
@@ -174,7 +174,7 @@ class RunWriter:
         return read_path(path, origin=origin, run_folder=self.run.folder) if path.exists() else None
 
     def forget_failure(self, chain_id: str, stage: Stage, label: str) -> None:
-        """Remove why a chain could not be measured before; to be called when it is tried again."""
+        """Remove the record of an earlier failure; call it when the measurement is tried again."""
         self.run.layout.failure(chain_id, stage, label).unlink(missing_ok=True)
 
     def add_failure(self, chain_id: str, stage: Stage, label: str, reason: str) -> None:
@@ -182,14 +182,14 @@ class RunWriter:
         _write_reason(self.run.layout.failure(chain_id, stage, label), chain_id, label, reason)
 
     def add_checks(self, checks: Mapping[str, float]) -> None:
-        """Enter what was verified on the model; of a check that was made before, the larger value stays."""
+        """Record what was verified on the model; if a check was made before, the larger value is kept."""
         with FileLock(self.run.folder / LOCK_NAME):
             manifest = read_manifest(self.run.folder)
             larger = {name: max(value, manifest.checks.get(name, value)) for name, value in checks.items()}
             self._update(manifest, manifest.model_copy(update={"checks": {**manifest.checks, **larger}}))
 
     def fit(self, label: str) -> Fit | None:
-        """Read what a scorer found in all chains; None if it was not asked yet."""
+        """Read what a scorer found in all chains; None if it has not looked at them yet."""
         path = self.run.layout.fit(label)
         return read_fit(path, origin=self._origin_of_fit(label), run_folder=self.run.folder) if path.exists() else None
 
@@ -211,7 +211,7 @@ class RunWriter:
         write_fit(self.run.layout.fit(label), fit, origin={**self._origin_of_fit(label), "chains": chains})
 
     def finish(self) -> None:
-        """Write the tables if they are not those of the files; forget claims if nothing is left to claim."""
+        """Write the tables if they are out of date; remove claims if nothing is left to claim."""
         run = Run(self.run.folder)
         inventory = run.inventory()
         if not tables_are_current(run, inventory, made_after=self._added):
@@ -262,35 +262,35 @@ class Missing:
 
 
 def _grow(folder: Path, configuration: Configuration, chains: Sequence[ReasoningChain]) -> None:
-    """Write the record of a new run, or add to the one that is there what it lacks."""
+    """Write the record of a new run, or add what is new to that of an existing run."""
     if not (folder / MANIFEST_NAME).exists():
         write_chains(folder / CHAINS_NAME, chains)
         write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions=_versions()))
         return
-    manifest, known = read_manifest(folder), {chain.chain_id: chain for chain in read_chains(folder / CHAINS_NAME)}
+    manifest, before = read_manifest(folder), {chain.chain_id: chain for chain in read_chains(folder / CHAINS_NAME)}
     try:
         grown = manifest.configuration.grown(configuration)
     except ValueError as error:
-        raise RunError(f"{folder}: was measured otherwise ({error}); give the same options, or another folder") from None
-    chains_now = {**known, **{chain.chain_id: _told_again(folder, known.get(chain.chain_id), chain) for chain in chains}}
-    if chains_now != known:
-        write_chains(folder / CHAINS_NAME, chains_now.values())
+        raise RunError(f"{folder}: was measured with other options ({error}); use the same, or another folder") from None
+    after = {**before, **{chain.chain_id: _updated(folder, before.get(chain.chain_id), chain) for chain in chains}}
+    if after != before:
+        write_chains(folder / CHAINS_NAME, after.values())
     if grown != manifest.configuration:
         write_manifest(folder, manifest.model_copy(update={"configuration": grown}))
 
 
-def _told_again(folder: Path, there: ReasoningChain | None, now: ReasoningChain) -> ReasoningChain:
-    """Take what is now known about a chain that no number depends on; refuse a chain_id that means another chain in the run."""
-    if there is None:
+def _updated(folder: Path, before: ReasoningChain | None, now: ReasoningChain) -> ReasoningChain:
+    """Update the fields of a chain on which no number depends; refuse a chain_id that means another chain in the run."""
+    if before is None:
         return now
     for name in _MEASURED_FIELDS:
-        if getattr(there, name) != getattr(now, name):
+        if getattr(before, name) != getattr(now, name):
             raise RunError(
-                f"{folder}: chain {now.chain_id!r} has another {name!r} there ({_shown(getattr(there, name))}) than now "
+                f"{folder}: chain {now.chain_id!r} has another {name!r} in the run ({_shown(getattr(before, name))}) than now "
                 f"({_shown(getattr(now, name))}); give it another chain_id, or measure it in another folder"
             )
-    before, known = there.model_dump(mode="json"), now.model_dump(mode="json", exclude_none=True)
-    return ReasoningChain.model_validate({**before, **known, "source": {**before["source"], **known["source"]}})
+    old, new = before.model_dump(mode="json"), now.model_dump(mode="json", exclude_none=True)
+    return ReasoningChain.model_validate({**old, **new, "source": {**old["source"], **new["source"]}})
 
 
 def _shown(value: object) -> str:

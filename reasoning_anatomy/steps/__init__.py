@@ -30,6 +30,6 @@ class Segmenter(Plugin, Protocol):
 
         Returns
         -------
-        (n,) steps, 0-based and never decreasing, so that they partition the tokens. The number of a step without a token
-        does not occur.
+        (n,) steps, 0-based and never decreasing, so that they partition the tokens. A step without a token has no entry,
+        so numbers can be skipped.
         """

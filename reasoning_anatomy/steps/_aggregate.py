@@ -1,4 +1,4 @@
-"""Scores of tokens to scores of their steps."""
+"""From scores of tokens to scores of their steps."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from reasoning_anatomy.types import FloatArray, IntArray
 
 
 def aggregate(score: npt.NDArray[Any], step: IntArray, *, how: Literal["mean", "sum"]) -> FloatArray:
-    """Combine the scores of tokens to scores of their steps.
+    """Combine the scores of tokens into scores of their steps.
 
     Parameters
     ----------

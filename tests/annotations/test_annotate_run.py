@@ -73,7 +73,7 @@ def test_labels_of_another_annotator_are_not_replaced(run):
 
 
 def test_a_name_that_no_file_can_have_is_refused_before_anything_is_labelled(run):
-    with pytest.raises(RunError, match=r"annotator name '\.\./x': names a file and a column"):
+    with pytest.raises(RunError, match=r"annotator name '\.\./x': cannot name a file and a column"):
         annotate_run(run, annotator="llm:url=http://127.0.0.1:9/v1,model=none,key_variable=", name="../x")
 
 

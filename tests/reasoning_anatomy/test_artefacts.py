@@ -271,7 +271,7 @@ def test_a_damaged_file_is_refused_with_path_and_remedy(
         READ[kind](path)
     message = str(refused.value)
     assert message.startswith(f"{path}: cannot be read (")
-    remedy = "restore it, or measure all chains in a new run folder: scores that are there were made with it"
+    remedy = "restore it, or measure all chains in a new run folder: the scores of this run were made with it"
     assert message.endswith(f"); {remedy if kind == 'fit' else REMEDY}")
     assert "\n" not in message
 
@@ -402,7 +402,7 @@ def test_a_file_is_refused_if_what_it_needs_is_gone(written: dict[str, Path], fo
     with pytest.raises(RunError) as refused:
         READ["path"](following)
     assert str(refused.value) == (
-        f"{following}: was made from chains/c/path.safetensors, which is gone; restore that, or delete this file and measure "
+        f"{following}: was made from chains/c/path.safetensors, which is gone; restore it, or delete this file and measure "
         "it again"
     )
 

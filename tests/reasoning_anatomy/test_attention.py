@@ -356,7 +356,7 @@ def test_recording_that_changes_the_logits_is_refused(
 ):
     plain = recorder.model_attention
     monkeypatch.setattr(recorder, "model_attention", lambda *args, **options: (plain(*args, **options)[0] * factor, None))
-    words = rf"recording its attention changes the logits by .* of the largest, where at most {at_most} is rounding; .*sdpa"
+    words = rf"recording its attention changes the logits by .* of the largest, but rounding explains at most {at_most}; .*sdpa"
     with pytest.raises(ModelError, match=words):
         largest_logit_change(in_dtype(make_random_model("llama"), dtype), make_random_chain(6, 11, 4))
 

@@ -316,7 +316,7 @@ def test_named_heads_need_no_other_chains(tiny, stepped):
 
 def test_heads_that_are_not_there_are_refused(tiny, stepped):
     chain, _ = stepped[0]
-    with pytest.raises(PluginError, match="has no heads yet; make it by fitted"):
+    with pytest.raises(PluginError, match="has no heads yet; make it with `fitted`"):
         ReceiverHeads().score(chain, loaded=tiny)
     with pytest.raises(PluginError, match=r"has no head 2\.0; it has \(2, 4\)"):
         ReceiverHeads(heads="1.1 2.0").score(chain, loaded=tiny)
@@ -536,5 +536,5 @@ def test_an_attention_that_is_no_number_fails_its_scorers_and_no_other(tiny_mode
 def test_a_sink_that_reaches_into_the_reasoning_is_refused(make_random_model, make_random_chain, key):
     loaded, chain = make_random_model("llama"), make_random_chain(4, 8, 2)
     assert (load("scorer", f"{key}:exclude_sink=4").score(chain, loaded=loaded).score > 0).all()
-    with pytest.raises(UndefinedScoreError, match="exclude_sink=5 reaches into the reasoning: 4 tokens stand before it"):
+    with pytest.raises(UndefinedScoreError, match="exclude_sink=5 reaches into the reasoning: only 4 tokens are before it"):
         load("scorer", f"{key}:exclude_sink=5").score(chain, loaded=loaded)

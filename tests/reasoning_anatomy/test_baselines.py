@@ -348,7 +348,7 @@ def test_every_token_of_a_category_is_drawn(make_random_model, make_random_chain
 
 
 def test_a_reference_that_was_not_measured_is_an_error_with_its_remedy(make_random_model, make_random_chain):
-    message = "follows 'greedy', which is not measured before it; list it before: --strategies greedy category_matched"
+    message = "follows 'greedy', which is not measured before it; list it first: --strategies greedy category_matched"
     with pytest.raises(PluginError, match=message):
         CategoryMatched().prune(make_random_chain(2, 3, 1), loaded=make_random_model("llama"))
     for strategies in (["category_matched"], ["category_matched", "greedy"]):

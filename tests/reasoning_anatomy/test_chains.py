@@ -164,7 +164,7 @@ def test_further_fields_are_kept_in_source(write_lines: WriteLines) -> None:
 
 def test_a_further_field_that_source_has_too_is_refused(write_lines: WriteLines) -> None:
     message = refusal(write_lines(RECORD | {"teacher": "T", "source": {"teacher": "U"}}))
-    assert message == ", line 1: 'teacher' stands both beside and inside 'source'; keep one"
+    assert message == ", line 1: 'teacher' is given both beside and inside 'source'; keep one"
 
 
 @pytest.mark.parametrize("field", sorted(RECORD.keys() | {"gold_answer", "system_prompt"}))

@@ -115,7 +115,7 @@ def test_a_place_that_cannot_be_written_is_named_with_a_remedy(tmp_path: Path, f
     with pytest.raises(RunError) as refused:
         write_atomic(target, "content")
     assert str(refused.value).startswith(f"{target}: cannot be written (")
-    assert str(refused.value).endswith("then run the same command again: what is there is kept")
+    assert str(refused.value).endswith("then run the same command again: finished work is kept")
 
 
 def test_replacing_is_seen_by_its_time(tmp_path: Path) -> None:

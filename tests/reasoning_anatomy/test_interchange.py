@@ -561,8 +561,8 @@ TOKENS = published_tokens()
         ("{", "column "),
         ("[1, 2,, 3]", "column "),
         ("17", "is 17, expected a JSON object"),
-        ({"question": "?"}, f"has none of {FORMATS}, but one key must tell the format; name "),
-        (GREEDY | TOKENS, "has greedy_prunings and reason_tokens_json, but one key must tell the format"),
+        ({"question": "?"}, f"has none of {FORMATS}, but a file is recognised by one such key; name "),
+        (GREEDY | TOKENS, "has greedy_prunings and reason_tokens_json, but a file is recognised by one such key"),
         (without(GREEDY, "user_prompt"), "has no key 'user_prompt', which every item of this format has"),
         (without(GREEDY, "greedy_prunings.del_pos_rank"), "has no key 'greedy_prunings.del_pos_rank', which "),
         (changed(GREEDY, "greedy_prunings", None), "'greedy_prunings' is null: "),
@@ -671,7 +671,7 @@ def test_a_folder_of_other_files_or_of_another_run_is_left_alone(tmp_path: Path,
     (other / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="holds other files"):
         import_run(write(GREEDY), out=other)
-    with pytest.raises(RunError, match=r"was measured otherwise \(model\.architecture: .*; encoding: "):
+    with pytest.raises(RunError, match=r"was measured with other options \(model\.architecture: .*; encoding: "):
         import_run(write(GREEDY), out=planted.folder)
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
 
@@ -681,7 +681,7 @@ def test_the_same_import_again_changes_nothing_and_another_file_is_refused(tmp_p
     before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
     import_run(tmp_path / "published.jsonl", out=tmp_path / "run")
     assert before == {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match=r"was measured otherwise \(strategy 'greedy', sha256: "):
+    with pytest.raises(RunError, match=r"was measured with other options \(strategy 'greedy', sha256: "):
         import_run(write(changed(GREEDY, "greedy_prunings.answer_perplexity.0", 5)), out=tmp_path / "run")
 
 
@@ -755,7 +755,7 @@ def test_an_export_without_what_it_needs_names_the_remedy(
     assert "has the labels of crude, other; name one: --annotator crude" in refusal(run)
     whole = make_planted_run(tmp_path / "whole", chains)
     whole.write_annotations("other", names)
-    assert "chain 'c/0', token 0: 'NOUN' is none of the categories of this format (SYMBOLIC_MATH, " in refusal(whole)
+    assert "chain 'c/0', token 0: 'NOUN' is not a category of this format (SYMBOLIC_MATH, " in refusal(whole)
     whole.write_annotations("other", {"c/0": names["c/0"]})
     assert "chain 'c/1' has tokens without a category of 'other'" in refusal(whole)
     for chain_id in whole.chains:

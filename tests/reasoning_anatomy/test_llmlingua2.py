@@ -148,7 +148,7 @@ def test_another_kind_of_model_is_refused(classifier_folder, tokenizer, tmp_path
     model = XLMRobertaForTokenClassification.from_pretrained(classifier_folder, num_labels=3, ignore_mismatched_sizes=True)
     model.save_pretrained(folder)
     PreTrainedTokenizerFast.from_pretrained(classifier_folder).save_pretrained(folder)
-    with pytest.raises(ModelError, match=r"is no classifier of LLMLingua-2: .* two labels, and has 3"):
+    with pytest.raises(ModelError, match=r"is not a classifier of LLMLingua-2: .* two labels, and has 3"):
         Llmlingua2(model=str(folder)).score(encoded(tokenizer, "So 3."), loaded=None)
 
 

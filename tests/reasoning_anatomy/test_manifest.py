@@ -25,21 +25,24 @@ def of_model(**changes: Any) -> Configuration:
 
 
 REFUSED: list[tuple[str, Configuration]] = [
-    ("encoding: 'E()' there, 'F()' now", changed(encoding="F()")),
-    ("scorer 'a', x: '1' there, '2' now", changed(scorers={"a": "A(x=2, y='z')"})),
-    ("scorer 'a', y: \"'z'\" there, None now", changed(scorers={"a": "A(x=1)"})),
-    ("scorer 'a', new: None there, 'True' now", changed(scorers={"a": "A(x=1, y='z', new=True)"})),
-    ("scorer 'a', class: 'A' there, 'B' now", changed(scorers={"a": "B(x=1, y='z')"})),
-    ("strategy 'g', repr: 'G()' there, 'G(3)' now", changed(strategies={"g": "G(3)"})),
-    ("strategy 'g', class: 'G' there, None now; strategy 'g', repr: None there, '<G>' now", changed(strategies={"g": "<G>"})),
-    ("model.architecture: 'A' there, 'B' now", of_model(architecture="B")),
-    ("model.device: 'cpu' there, 'cuda' now", of_model(device="cuda")),
-    ("model.dtype: 'float32' there, 'bfloat16' now", of_model(dtype="bfloat16")),
-    ("model.n_heads: 3 there, 4 now", of_model(n_heads=4)),
-    ("model.n_layers: 2 there, 4 now", of_model(n_layers=4)),
-    ("model.quantization: None there, '4bit' now", of_model(quantization="4bit")),
-    ("model.template: 't' there, 'u' now", of_model(template="u")),
-    ("model.weights: 'w' there, 'x' now", of_model(weights="x")),
+    ("encoding: 'E()' in the run, 'F()' now", changed(encoding="F()")),
+    ("scorer 'a', x: '1' in the run, '2' now", changed(scorers={"a": "A(x=2, y='z')"})),
+    ("scorer 'a', y: \"'z'\" in the run, None now", changed(scorers={"a": "A(x=1)"})),
+    ("scorer 'a', new: None in the run, 'True' now", changed(scorers={"a": "A(x=1, y='z', new=True)"})),
+    ("scorer 'a', class: 'A' in the run, 'B' now", changed(scorers={"a": "B(x=1, y='z')"})),
+    ("strategy 'g', repr: 'G()' in the run, 'G(3)' now", changed(strategies={"g": "G(3)"})),
+    (
+        "strategy 'g', class: 'G' in the run, None now; strategy 'g', repr: None in the run, '<G>' now",
+        changed(strategies={"g": "<G>"}),
+    ),
+    ("model.architecture: 'A' in the run, 'B' now", of_model(architecture="B")),
+    ("model.device: 'cpu' in the run, 'cuda' now", of_model(device="cuda")),
+    ("model.dtype: 'float32' in the run, 'bfloat16' now", of_model(dtype="bfloat16")),
+    ("model.n_heads: 3 in the run, 4 now", of_model(n_heads=4)),
+    ("model.n_layers: 2 in the run, 4 now", of_model(n_layers=4)),
+    ("model.quantization: None in the run, '4bit' now", of_model(quantization="4bit")),
+    ("model.template: 't' in the run, 'u' now", of_model(template="u")),
+    ("model.weights: 'w' in the run, 'x' now", of_model(weights="x")),
 ]
 
 
@@ -66,7 +69,7 @@ def test_a_run_without_a_model_is_not_one_with_a_model() -> None:
     imported = changed(model=None)
     assert imported.grown(imported) == imported
     for one, other in ((imported, CONFIGURATION), (CONFIGURATION, imported)):
-        with pytest.raises(ValueError, match=r"model: (none \(imported without one\)|'m') there, "):
+        with pytest.raises(ValueError, match=r"model: (none \(imported without one\)|'m') in the run, "):
             one.grown(other)
 
 

@@ -228,20 +228,20 @@ SEVERAL = "holds several plugins (Mine.score, Mine.read); give each a file of it
 @pytest.mark.parametrize(
     ("files", "name", "words"),
     [
-        ({"random": SCORER}, "random", f"'random' is the scorer of {ROOT}/reasoning_anatomy/importance/random.py already; "),
+        ({"random": SCORER}, "random", f"'random' is already the scorer of {ROOT}/reasoning_anatomy/importance/random.py; "),
         ({"notes": "TEXT = 'no plugin'"}, "notes", NO_PLUGIN),
         ({"mine": SCORER.replace("frozen=True, ", "")}, "mine", NO_PLUGIN),
         ({"mine": SCORER.replace("class Mine", "class _Mine")}, "mine", NO_PLUGIN),
         ({"mine": SCORER.replace("@dataclass(frozen=True, kw_only=True)\n", "")}, "mine", NO_PLUGIN),
         ({"mine": f"{SCORER}\n    def read(self, record): ..."}, "mine", SEVERAL),
-        ({"Mine": SCORER}, "Mine", "the name of a plugin has a-z, 0-9 and _ only; give the file another name"),
-        ({"my-own": SCORER}, "my-own", "the name of a plugin has a-z, 0-9 and _ only; give the file another name"),
+        ({"Mine": SCORER}, "Mine", "the name of a plugin may have only a-z, 0-9 and _; give the file another name"),
+        ({"my-own": SCORER}, "my-own", "the name of a plugin may have only a-z, 0-9 and _; give the file another name"),
         ({"mine": "class Mine\n"}, "mine", ", line 1: expected ':'; repair the file"),
         ({"mine": "x = 1\n\0"}, "mine", ", line 1: source code string cannot contain null bytes; repair the file"),
         (
             {"mine": SCORER.replace("    def score", "    needs = str(3)\n\n    def score")},
             "mine",
-            ", line 9: needs is read without running the file; write its value out",
+            ", line 9: needs is read without running the file; write its value as a literal",
         ),
     ],
 )  # fmt: skip
@@ -262,7 +262,7 @@ def test_one_key_in_two_folders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as refused:
         add_folder(written(tmp_path / "b", mine=SCORER))
     assert str(refused.value) == (
-        f"{tmp_path}/b/mine.py: 'mine' is the scorer of {tmp_path}/a/mine.py already; give the file another name"
+        f"{tmp_path}/b/mine.py: 'mine' is already the scorer of {tmp_path}/a/mine.py; give the file another name"
     )
 
 
@@ -270,9 +270,9 @@ def test_a_former_name_still_works_and_belongs_to_nobody_else(tmp_path: Path) ->
     renamed = SCORER.replace("    def score", "    also_called = ('older',)\n\n    def score")
     add_folder(written(tmp_path / "a", mine=renamed))
     assert (label(load("scorer", "older")), available("scorer")["mine"].also_called) == ("mine", ("older",))
-    with pytest.raises(PluginError, match=r"b/older\.py: 'older' is the scorer of .*a/mine\.py already"):
+    with pytest.raises(PluginError, match=r"b/older\.py: 'older' is already the scorer of .*a/mine\.py"):
         add_folder(written(tmp_path / "b", older=SCORER))
-    with pytest.raises(PluginError, match=r"c/other\.py: 'random' is the scorer of .*importance/random\.py already"):
+    with pytest.raises(PluginError, match=r"c/other\.py: 'random' is already the scorer of .*importance/random\.py"):
         add_folder(written(tmp_path / "c", other=renamed.replace("older", "random")))
 
 
@@ -295,7 +295,7 @@ def test_a_folder_that_is_not_there_is_named_by_every_command(call: Callable[...
         "list": [],
     }[command]
     done = call(command, *arguments, "--plugins", "nowhere")
-    message = "error: nowhere: there is no such folder; name one that holds your plugins, one a file\n"
+    message = "error: nowhere: there is no such folder; name one that holds your plugins, one per file\n"
     assert (done.code, done.out, done.err) == (2, "", message)
 
 
@@ -359,7 +359,7 @@ def test_an_installed_plugin_is_listed_without_being_imported(
         ),
         ("mine", "installed_two.mine:Other", "mine.py: holds no plugin, a public class under @dataclass(frozen=True, "),
         ("broken", "installed_two.broken", "broken.py, line 1: invalid syntax; repair the file"),
-        ("random", "installed_two.random", "random.py: 'random' is the scorer of "),
+        ("random", "installed_two.random", "random.py: 'random' is already the scorer of "),
     ],
 )
 def test_an_installed_plugin_that_cannot_be_used_is_left_out_with_a_warning(
@@ -375,7 +375,7 @@ def test_an_installed_plugin_that_cannot_be_used_is_left_out_with_a_warning(
 
 def test_a_file_of_a_folder_does_not_take_the_place_of_an_installed_plugin(install, tmp_path: Path) -> None:
     package = install("installed_three", {"mine": "installed_three.mine"}, mine=SCORER)
-    with pytest.raises(PluginError, match=f"'mine' is the scorer of {re.escape(str(package))}/mine.py already"):
+    with pytest.raises(PluginError, match=f"'mine' is already the scorer of {re.escape(str(package))}/mine.py"):
         add_folder(written(tmp_path / "own", mine=SCORER))
 
 

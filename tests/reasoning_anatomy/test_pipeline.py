@@ -81,7 +81,7 @@ def test_a_model_that_passes_more_than_attention_is_pruned_by_whole_passes(
     )
     loaded = LoadedModel(model, tokenizer, "mixed")
     strategy = "greedy:keep_ratio=0.95"
-    with pytest.warns(UserWarning, match="It is pruned by whole forward passes instead"):
+    with pytest.warns(UserWarning, match="Chains are pruned by whole forward passes instead"):
         run = measure(
             example_chains[:1], out=tmp_path / "run", model=loaded, scorers=["answer_attention"], strategies=[strategy]
         )
@@ -150,7 +150,9 @@ def test_missing_chain_and_tables_are_measured_again(finished, tiny, example_cha
 
 def test_another_encoding_is_refused_and_named(finished, tiny, example_chains):
     before = digests(finished.folder)
-    with pytest.raises(RunError, match=r"was measured otherwise \(.*; encoding: .* there, .* now\); give the same"):
+    with pytest.raises(
+        RunError, match=r"was measured with other options \(.*; encoding: .* in the run, .* now\); use the same"
+    ):
         measure(
             example_chains[:6],
             out=finished.folder,
@@ -183,7 +185,7 @@ def test_the_same_weights_under_another_name_go_on_with_the_run(finished, tiny, 
 def test_a_chain_id_that_means_another_chain_is_refused(finished, tiny, example_chains, field, value):
     before = digests(finished.folder)
     other = example_chains[0].model_copy(update={field: value})
-    with pytest.raises(RunError, match=rf"chain '{other.chain_id}' has another '{field}' there \(.*\) than now \("):
+    with pytest.raises(RunError, match=rf"chain '{other.chain_id}' has another '{field}' in the run \(.*\) than now \("):
         measure([other], out=finished.folder, model=tiny, strategies=[GREEDY])
     assert digests(finished.folder) == before
 
@@ -268,7 +270,7 @@ def test_a_label_never_changes_its_meaning(grown, tiny, example_chains):
     other = manifest.configuration.strategies[GREEDY].replace("tie_tolerance=1e-05", "tie_tolerance=0.5")
     changed = manifest.configuration.model_copy(update={"strategies": {GREEDY: other}})
     write_manifest(grown.folder, manifest.model_copy(update={"configuration": changed}))
-    with pytest.raises(RunError, match=rf"\(strategy '{GREEDY}', tie_tolerance: '0\.5' there, '1e-05' now\)"):
+    with pytest.raises(RunError, match=rf"\(strategy '{GREEDY}', tie_tolerance: '0\.5' in the run, '1e-05' now\)"):
         measure(example_chains[:6], out=grown.folder, model=tiny, strategies=[GREEDY])
 
 
@@ -390,7 +392,7 @@ def test_sinks_that_reach_into_the_reasoning_and_probes_that_do_not_fit_take_one
     run = measure(texts, out=tmp_path / "run", model=loaded, scorers=scorers, strategies=["random_tokens"], workers=workers)
     assert (run.status().n_done, run.status().failed) == (2, {})
     by_sink, by_probe = run.status().missing_scores.items()
-    assert by_sink == (scorers[1], {"tiny": "exclude_sink=4 reaches into the reasoning: 3 tokens stand before it; lower it"})
+    assert by_sink == (scorers[1], {"tiny": "exclude_sink=4 reaches into the reasoning: only 3 tokens are before it; lower it"})
     assert by_probe[0].startswith("end_of_thinking:probe=stop")
     assert by_probe[1].keys() == {text.chain_id for text in texts}
     assert all("does not fit into the model's context" in reason for reason in by_probe[1].values())

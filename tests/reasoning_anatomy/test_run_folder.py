@@ -81,7 +81,7 @@ def test_a_chain_that_is_not_measured_is_named(run: Run) -> None:
     run.layout.encoded("001").unlink()
     for read in (run.measurement, run.encoded):
         with pytest.raises(
-            RunError, match=r"chain '001' is not measured; run the same command again, or see the reason in failed/"
+            RunError, match="nothing has been measured on chain '001' yet; run the command that measures it again"
         ):
             read("001")
 
@@ -243,7 +243,7 @@ def test_labels_may_be_missing_justified_and_voted_on(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["../a", "a/b", ".a", "", "a:b", "a" * 101])
 def test_the_name_of_an_annotator_is_no_path(run: Run, name: str) -> None:
-    with pytest.raises(RunError, match="names a file and a column; use up to 100 letters"):
+    with pytest.raises(RunError, match="cannot name a file and a column; use up to 100 letters"):
         run.write_annotations(name, {"001": Annotation("A()", ("WORD",) * 10)})
     assert run.annotators == []
 
@@ -303,7 +303,7 @@ def test_a_missing_table_says_what_to_do(run: Run, name: str, read: Callable[[Ru
     (run.folder / name).unlink()
     with pytest.raises(RunError) as refused:
         read(run)
-    assert str(refused.value) == f"{run.folder / name}: is not there, so the run is not finished; run the same command again"
+    assert str(refused.value) == f"{run.folder / name}: does not exist, so the run is not finished; run the same command again"
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no table", None])

@@ -144,9 +144,9 @@ def test_a_run_that_was_killed_before_its_record_is_begun_again(tmp_path: Path) 
 
 
 REFUSED = [
-    ("model.weights: 'w' there, 'x' now", {"model": MODEL.model_copy(update={"weights": "x"})}),
-    ("encoding: 'words' there, 'letters' now", {"encoding": "letters"}),
-    ("strategy 'g', x: '1' there, '2' now", {"strategies": {"g": "G(x=2)"}}),
+    ("model.weights: 'w' in the run, 'x' now", {"model": MODEL.model_copy(update={"weights": "x"})}),
+    ("encoding: 'words' in the run, 'letters' now", {"encoding": "letters"}),
+    ("strategy 'g', x: '1' in the run, '2' now", {"strategies": {"g": "G(x=2)"}}),
 ]
 
 
@@ -156,7 +156,7 @@ def test_another_meaning_is_refused_and_nothing_is_changed(tmp_path: Path, diffe
     before = files(tmp_path)
     with pytest.raises(RunError) as refused:
         measure(tmp_path, CONFIGURATION.model_copy(update=changes), [*CHAINS, chain("c")])
-    message = f"{tmp_path}: was measured otherwise ({difference}); give the same options, or another folder"
+    message = f"{tmp_path}: was measured with other options ({difference}); use the same, or another folder"
     assert str(refused.value) == message
     assert files(tmp_path) == before
 
@@ -301,7 +301,7 @@ def test_scores_are_pinned_by_what_the_scorer_found_in_all_chains(tmp_path: Path
     run = open_run(tmp_path)
     assert run.token_scores("a", "s") is not None
     run.layout.fit("s").unlink()
-    with pytest.raises(RunError, match=r"was made from fits/s-.*, which is gone; restore that"):
+    with pytest.raises(RunError, match=r"was made from fits/s-.*, which is gone; restore it"):
         run.token_scores("a", "s")
     with begin_run(tmp_path, CONFIGURATION, CHAINS) as writer, pytest.raises(RunError) as refused:
         writer.add_fit("s", FIT, ["a", "b"])
