@@ -11,7 +11,6 @@ from analyses._exclusions import most_left_out
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.types import FloatArray, IntArray, PruningPath
 
 MIN_TOKENS: Final = 5
@@ -68,7 +67,7 @@ class Evidence:
 def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evidence]:
     """Correlate each scorer with the deletion order in every chain of a run that can be used; by scorer.
 
-    Every chain is read once.
+    Of every chain the path and the scores of these scorers are read, once, and nothing else.
 
     Raises
     ------
@@ -79,9 +78,9 @@ def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evid
     chains: dict[str, list[ChainEvidence]] = {scorer: [] for scorer in scorers}
     exclusions = {scorer: Counter({"not_measured": len(run.chains) - len(measured)}) for scorer in scorers}
     for chain_id in measured:
-        measurement = run.measurement(chain_id)
+        path = run.path(chain_id, strategy)
         for scorer in scorers:
-            found = _read_chain(measurement, scorer, strategy)
+            found = _read_chain(run, chain_id, scorer, path)
             if isinstance(found, str):
                 exclusions[scorer][found] += 1
             else:
@@ -111,23 +110,20 @@ def importance_order(path: PruningPath) -> FloatArray:
     return np.where(np.isnan(path.deletion_step), len(path.deleted) + 1.0, path.deletion_step)
 
 
-def _read_chain(measurement: Measurement, scorer: str, strategy: str) -> ChainEvidence | str:
+def _read_chain(run: Run, chain_id: str, scorer: str, path: PruningPath | None) -> ChainEvidence | str:
     """Return what a chain says of a scorer, or the reason why it says nothing."""
-    if strategy not in measurement.paths:
+    if path is None:
         return "not_measured"
-    path = measurement.paths[strategy]
     n = path.n_reasoning
     if n < MIN_TOKENS:
         return f"fewer_than_{MIN_TOKENS}_tokens"
     if len(path.deleted) == 0:
         return "no_deletion"
-    if scorer in measurement.missing_scores:
-        return "no_score"
-    if scorer not in measurement.scores:
-        return "scorer_not_measured"
-    profile = measurement.profiles.get(scorer)
-    received = np.empty((0, 0, n)) if profile is None else profile.received.astype(np.float64)
-    overall = measurement.scores[scorer]
+    scores = run.token_scores(chain_id, scorer)
+    if scores is None:
+        return "scorer_not_measured" if run.missing_score(chain_id, scorer) is None else "no_score"
+    received = np.empty((0, 0, n)) if scores.profile is None else scores.profile.received.astype(np.float64)
+    overall = scores.score
     if not (np.isfinite(overall).all() and np.isfinite(received).all()):
         return "score_not_finite"
     if np.ptp(overall) == 0:
@@ -137,8 +133,8 @@ def _read_chain(measurement: Measurement, scorer: str, strategy: str) -> ChainEv
     averages = received.mean(axis=1) if n_layers else np.empty((0, n))
     found = correlations(np.concatenate([overall[None], averages, received.reshape(-1, n)]), importance)
     return ChainEvidence(
-        chain_id=measurement.encoded.chain_id,
-        question_id=measurement.encoded.chain.question_id,
+        chain_id=chain_id,
+        question_id=run.chains[chain_id].question_id,
         n_tokens=n,
         n_censored=n - len(path.deleted),
         overall=found[0],
