@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from reasoning_anatomy.plugins import Plugin
+
 if TYPE_CHECKING:
     from reasoning_anatomy.run.folder import Run
     from reasoning_anatomy.types import AnalysisResult
@@ -11,7 +13,7 @@ __all__ = ["Analysis", "HasTerms", "HasTitle"]
 
 
 @runtime_checkable
-class Analysis(Protocol):
+class Analysis(Plugin, Protocol):
     """What a plugin of the kind ``analysis`` is: a frozen dataclass with this method.
 
     Its file is ``analyses/<name>.py`` and ends with the four lines that make it a program; see ``rank_correlation.py``.

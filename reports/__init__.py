@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from reasoning_anatomy.lazy import lazy_names
+from reasoning_anatomy.plugins import Plugin
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -21,7 +22,7 @@ __getattr__ = lazy_names(
 
 
 @runtime_checkable
-class Figure(Protocol):
+class Figure(Plugin, Protocol):
     """What a plugin of the kind ``figure`` is: a frozen dataclass with these class variables and methods.
 
     `HasTable` is an optional part.

@@ -1,8 +1,9 @@
 """Fixtures that several packages share."""
 
 import importlib.util
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,33 @@ def make_planted_run() -> Callable[..., Run]:
         return open_run(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def add_paths() -> Callable[..., Run]:
+    """Add the paths of one more strategy to a run, by chain_id, and open it again."""
+
+    def add(run: Run, strategy: str, paths: Mapping[str, PruningPath]) -> Run:
+        more = run.manifest.configuration.model_copy(update={"scorers": {}, "strategies": {strategy: f"{strategy}()"}})
+        with begin_run(run.folder, more, list(run.chains.values())) as writer:
+            for chain_id, path in paths.items():
+                writer.add_path(chain_id, strategy, path)
+        return open_run(run.folder)
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def add_failure() -> Callable[..., None]:
+    """Let a chain of a run have failed in its strategy, without a path."""
+
+    def add(run: Run, chain_id: str, reason: str) -> None:
+        run.layout.artefact(chain_id, "path", "greedy").unlink(missing_ok=True)
+        failure = run.layout.failure(chain_id, "path", "greedy")
+        failure.parent.mkdir(parents=True, exist_ok=True)
+        failure.write_text(json.dumps({"reason": reason}))
+
+    return add
 
 
 def _planted(

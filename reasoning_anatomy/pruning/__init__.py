@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reasoning_anatomy.models.loading import LoadedModel
     from reasoning_anatomy.pruning._curve import CurveOptions, FixedOrder, follow, until
 
-__all__ = ["CurveOptions", "FixedOrder", "FollowsAnother", "PruningJob", "Strategy", "follow", "until"]
+__all__ = ["CurveOptions", "FixedOrder", "FollowsAnother", "ForeseesCost", "PruningJob", "Strategy", "follow", "until"]
 
 __getattr__ = lazy_names(__name__, {"_curve": ["CurveOptions", "FixedOrder", "follow", "until"]})
 

@@ -33,7 +33,9 @@ def make_chains() -> Callable[..., list[ReasoningChain]]:
 def make_run() -> Callable[..., Run]:
     """Write a run from ``(question_id, received, deleted)`` per chain; ``received`` None = measured by nothing."""
 
-    def make(folder: Path, content: Sequence[tuple[str, np.ndarray | None, Sequence[int]]]) -> Run:
+    def make(
+        folder: Path, content: Sequence[tuple[str, np.ndarray | None, Sequence[int]]], *, imported_from: str | None = None
+    ) -> Run:
         chains = [
             ReasoningChain(chain_id=f"c{number}", question_id=question, question="Q", reasoning="text", answer="A")
             for number, (question, _, _) in enumerate(content)
@@ -43,9 +45,11 @@ def make_run() -> Callable[..., Run]:
             dtype="float32", device="cpu", quantization="nf4",
         )  # fmt: skip
         configuration = Configuration(
-            model=model, encoding="ids", strategies={"greedy": "Greedy(objective='joint')"},
+            model=None if imported_from else model,
+            encoding=imported_from or "ids",
             scorers={"answer_attention": "AnswerAttention()", "surprisal": "Surprisal()"},
-        )  # fmt: skip
+            strategies={"greedy": "Greedy(objective='joint')"},
+        )
         with begin_run(folder, configuration, chains) as writer:
             for chain, (_, received, deleted) in zip(chains, content, strict=True):
                 if received is not None:

@@ -26,8 +26,10 @@ from analyses.annotator_agreement import AnnotatorAgreement
 from reasoning_anatomy.categories import CATEGORIES, SCHEMES
 from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import label, load
-from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.types import RESULT_COLUMNS, Annotation, ReasoningChain
+from reasoning_anatomy.run.folder import Run, open_run
+from reasoning_anatomy.run.manifest import Configuration
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.types import RESULT_COLUMNS, Annotation, EncodedChain, ReasoningChain
 
 _ = MISSING
 PUBLISHED = np.array(  # Krippendorff (2011), section C: 4 observers, 12 units, values 1..5, nominal alpha 0.743
@@ -263,21 +265,12 @@ def test_more_chains_that_say_the_same_are_not_more_questions(tmp_path: Path, ma
     assert widths[0] == pytest.approx(widths[1], abs=1e-9)
 
 
-def test_tokens_that_show_nothing_or_share_a_character_do_not_count(tmp_path: Path, make_run: Make) -> None:
-    from reasoning_anatomy.run.measurement import Measurement, write_measurement
-    from reasoning_anatomy.run.tables import write_tables
-    from reasoning_anatomy.types import EncodedChain
-
-    rng = np.random.default_rng(0)
-    run = make_run(tmp_path, [("q", rng.random((1, 1, 4)), [0])])
-    chain = run.chains["c0"]  # "text"
-    text = chain.model_copy(update={"reasoning": "a é"})
-    run.folder.joinpath("chains.jsonl").write_text(text.model_dump_json(exclude_none=True) + "\n", encoding="utf-8")
+def test_tokens_that_show_nothing_or_share_a_character_do_not_count(tmp_path: Path) -> None:
+    text = ReasoningChain(chain_id="c0", question_id="q", question="Q", reasoning="a é", answer="A")
     spans = np.array([[0, 1], [1, 2], [2, 3], [2, 3]])
-    encoded = EncodedChain(text, np.array([1]), np.arange(4), np.array([2]), spans)
-    run = Run(run.folder)
-    write_measurement(run.measurement_path("c0"), Measurement(encoded), fingerprint="test")
-    write_tables(run)
+    with begin_run(tmp_path, Configuration(model=None, encoding="ids"), [text]) as writer:
+        writer.add_encoded(EncodedChain(text, np.array([1]), np.arange(4), np.array([2]), spans))
+    run = open_run(tmp_path)
     for name in "ab":
         run.write_annotations(name, {"c0": Annotation("A()", CATEGORIES[:4])})
     result = AnnotatorAgreement(draws=99).analyse(run)

@@ -266,10 +266,8 @@ def test_without_names_the_only_scorer_and_the_first_strategy_are_taken(
 
 def test_a_run_without_a_model_says_where_its_numbers_come_from(tmp_path: Path, make_run: Make) -> None:
     rng = np.random.default_rng(5)
-    run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)])
-    configuration = run.manifest.configuration.model_copy(update={"model": None, "encoding": "imported from x"})
-    write_manifest(run.folder, run.manifest.model_copy(update={"configuration": configuration}))
-    provenance = FAST.analyse(Run(run.folder)).provenance
+    content = [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)]
+    provenance = FAST.analyse(make_run(tmp_path, content, imported_from="imported from x")).provenance
     assert provenance["model"] == "none; imported from x"
     assert "dtype" not in provenance
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from analyses import Analysis
+from annotations import Annotator
 from reasoning_anatomy import cli
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.importance import Scorer
@@ -21,6 +23,7 @@ from reasoning_anatomy.plugins import KINDS, available, key_of, label, load, loa
 from reasoning_anatomy.pruning import Strategy
 from reasoning_anatomy.steps import Segmenter
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
+from reports import Figure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -69,7 +72,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     return run
 
 
-PROTOCOLS = {"scorer": Scorer, "strategy": Strategy, "format": Format, "segmenter": Segmenter}
+PROTOCOLS = {
+    "scorer": Scorer, "strategy": Strategy, "annotator": Annotator, "analysis": Analysis, "figure": Figure,
+    "format": Format, "segmenter": Segmenter,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Runs for the reports: planted numbers, a crude annotation, and what the analyses find in them."""
 
+import dataclasses
+
 import numpy as np
-import pandas as pd
 import pytest
 
 from analyses.deletion_by_category import DeletionByCategory
@@ -53,18 +54,17 @@ def plain_run(make_planted_run, chains, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sparse_run(make_full_run, chains):
+def sparse_run(make_full_run, chains, add_paths):
     """Write a run with a second path, evaluated unpruned, after every fifth deletion and at the end."""
     run = make_full_run(chains)
-    paths = run.paths()
-    last = paths.groupby("chain_id")["deletion_step"].transform("max")
-    is_evaluated = (paths["deletion_step"] % 5 == 0) | (paths["deletion_step"] == last)
-    bent = (paths["nll_answer"] ** 2).where(is_evaluated)
-    both = pd.concat([paths, paths.assign(strategy="sparse", nll_answer=bent, nll_joint=bent, nll_reasoning=bent)])
-    both.to_parquet(run.folder / "paths.parquet")
-    tokens = pd.read_parquet(run.folder / "tokens.parquet")
-    tokens.assign(deletion_step_sparse=tokens["deletion_step_greedy"]).to_parquet(run.folder / "tokens.parquet")
-    return run
+    paths = {chain_id: run.path(chain_id, "greedy") for chain_id in run.measured}
+    return add_paths(run, "sparse", {chain_id: _evaluated_seldom(path) for chain_id, path in paths.items()})
+
+
+def _evaluated_seldom(path):
+    step = np.arange(len(path.deleted) + 1)
+    bent = np.where((step % 5 == 0) | (step == step[-1]), path.nll_answer**2, np.nan)
+    return dataclasses.replace(path, strategy="sparse()", nll_answer=bent, nll_joint=bent, nll_reasoning=bent)
 
 
 def add_annotation(run, name="crude", shift=0):

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from reasoning_anatomy.types import PruningPath
 from reports import write_report
 
 FLAGS = [
@@ -36,7 +37,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def run(make_full_run, chains, annotate):
+def run(make_full_run, chains, annotate, add_paths):
     """Write a run with hostile text, two annotators and two strategies."""
     attack = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{7*7}}\u2028"
     hostile = chains[0].model_copy(
@@ -44,12 +45,14 @@ def run(make_full_run, chains, annotate):
     )
     run = make_full_run([*chains[1:], hostile])
     annotate(run, "second", shift=1)
-    tokens = run.tokens()
-    n = tokens.groupby("chain_id")["position"].transform("size")
-    columns = [name for name in tokens if not name.startswith(("category_", "confidence_"))]
-    tokens["deletion_step_forward"] = (tokens["position"] + 1).astype("Int64").where(tokens["position"] < n - 1)
-    tokens[[*columns, "deletion_step_forward"]].to_parquet(run.folder / "tokens.parquet")
-    return run
+    curves = {chain_id: np.linspace(1, 2, run.encoded(chain_id).n_reasoning) for chain_id in run.measured}
+    forward = {
+        chain_id: PruningPath(
+            "forward()", len(curve), np.arange(len(curve) - 1), np.full(len(curve) - 1, np.nan), 0, curve, curve, curve
+        )
+        for chain_id, curve in curves.items()
+    }
+    return add_paths(run, "forward", forward)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,10 @@ from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.plugins import load
-from reasoning_anatomy.run.manifest import read_manifest, write_manifest
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, ReasoningChain
+from reasoning_anatomy.run import open_run
+from reasoning_anatomy.run.manifest import Configuration
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, EncodedChain, ReasoningChain
 from reports import _viewer, needed_analyses, write_report
 from reports._style import LOOKS, category_name, cividis, contrast, number, p_value, whole
 from reports._viewer import page_json, token_markup
@@ -291,7 +293,7 @@ def test_ids_are_unique(html):
     assert len(ids) == len(set(ids))
 
 
-def test_hostile_text_stays_text(make_full_run, tmp_path):
+def test_hostile_text_stays_text(make_full_run, tmp_path, add_failure):
     chains = [
         ReasoningChain(
             chain_id=text, question_id=text, question=text, reasoning=f"so {text} then 1", answer=text, gold_answer=text,
@@ -303,7 +305,8 @@ def test_hostile_text_stays_text(make_full_run, tmp_path):
     rows = [[text, 0.5, 0.1, 0.9, 0.1, 0.1, 1, 1, 1] for text in HOSTILE]
     table = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
     run.write_analysis(AnalysisResult("other", table, {}, dict.fromkeys(HOSTILE, 1), HOSTILE, "".join(HOSTILE)))
-    write_manifest(run.folder, read_manifest(run.folder).model_copy(update={"failed": {text: text for text in HOSTILE}}))
+    for text in HOSTILE:
+        add_failure(run, text, text)
     page = Page(report(run, tmp_path / "r.html"))
     assert not {"img", "iframe", "object"} & set(page.tags)
     assert not {"onerror", "onload"} & set(page.attributes)
@@ -354,24 +357,25 @@ def test_an_unfinished_run_has_a_page(make_full_run, chains, tmp_path):
     assert "run the same command again" in report(run, tmp_path / "r.html")
 
 
-def test_no_strategy_and_no_scorer(make_full_run, chains, tmp_path):
-    run = make_full_run(chains[:2])
-    tokens = pd.read_parquet(run.folder / "tokens.parquet").drop(columns=["deletion_step_greedy", "score_answer_attention"])
-    tokens.to_parquet(run.folder / "tokens.parquet")
-    pd.DataFrame().to_parquet(run.folder / "paths.parquet")
-    html = report(run, tmp_path / "r.html")
+def test_no_strategy_and_no_scorer(chains, tmp_path):
+    configuration = Configuration(model=None, encoding="words")
+    with begin_run(tmp_path / "run", configuration, chains[:1]) as writer:
+        spans = np.array([[0, 5], [5, 6]])
+        writer.add_encoded(EncodedChain(chains[0], np.array([1]), np.arange(2), np.array([2]), spans))
+    html = report(open_run(tmp_path / "run"), tmp_path / "r.html")
     assert "has no pruning strategy" in html
     assert "has no pruning path" in html
 
 
-def test_failed_chains_are_named_with_their_reason(make_full_run, chains, tmp_path):
-    run = make_full_run(chains[:2])
-    failed = {f"bad-{number}": "non-finite nll" for number in range(60)}
-    write_manifest(run.folder, read_manifest(run.folder).model_copy(update={"failed": failed, "n_chains": 62}))
-    html = report(type(run)(run.folder), tmp_path / "r.html")
-    assert "bad-49" in html
-    assert "bad-50" not in html
-    assert "10 more are named in run.json" in html
+def test_failed_chains_are_named_with_their_reason(make_full_run, chains, add_failure, tmp_path):
+    many = [chains[0].model_copy(update={"chain_id": f"bad-{number}"}) for number in range(60)]
+    run = make_full_run([*chains[:2], *many])
+    for chain in many:
+        add_failure(run, chain.chain_id, "non-finite nll")
+    html = report(open_run(run.folder), tmp_path / "r.html")
+    named = re.findall(r"<code>(bad-\d+)</code></th><td>strategy greedy: non-finite nll</td>", html)
+    assert named == [f"bad-{number}" for number in range(50)]
+    assert "10 more are named in RUN/failed" in html
 
 
 def test_chains_left_out_are_counted(full_run, tmp_path):
