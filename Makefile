@@ -28,8 +28,8 @@ demo: $(INSTALLED)  ## measure the example chains, write runs/demo and print whe
 pictures: demo  ## make the pictures of the README from the demo's run (needs Chromium)
 	$(VENV)/bin/python examples/readme_pictures.py runs/demo docs/pictures
 
-test: $(INSTALLED)  ## run the tests
-	$(VENV)/bin/python -m pytest
+test: $(INSTALLED)  ## run the tests; ARGS='-m "not slow"' leaves out what takes long
+	$(VENV)/bin/python -m pytest $(ARGS)
 
 check: $(INSTALLED)  ## lint, formatting and types
 	$(VENV)/bin/ruff check .

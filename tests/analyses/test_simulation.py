@@ -18,6 +18,8 @@ from analyses._statistics.correlation import TERMS, given_position, spearman
 from analyses._statistics.families import adjust, max_t, random_signs
 from analyses._statistics.kendall import kendall
 
+pytestmark = pytest.mark.slow
+
 CHAINS, TOKENS = 3, 40
 SAMPLES = {8: 700, 30: 200}
 

@@ -12,6 +12,8 @@ from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import PruningPath
 
+pytestmark = pytest.mark.slow
+
 
 def path(deleted: list[int], nll: list[float], token_forwards: int) -> PruningPath:
     n = len(deleted)

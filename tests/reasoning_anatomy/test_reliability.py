@@ -19,6 +19,8 @@ from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.run.folder import Run, open_run
 
+pytestmark = pytest.mark.slow
+
 N_KILLS = 20
 STRATEGIES = ("greedy:keep_ratio=0.7,checkpoint_every=3", "random_tokens:keep_ratio=0.7")
 IMPORTED_ONCE = [
