@@ -101,7 +101,7 @@ class Configuration(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The record of a run. How far the run is, is not recorded: `Run.status` counts the files.
+    """The record of a run. How much has been measured is not recorded: `Run.status` counts the files.
 
     Attributes
     ----------
