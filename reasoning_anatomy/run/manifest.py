@@ -65,7 +65,7 @@ class Configuration(BaseModel):
     Attributes
     ----------
     model
-        The measured model; None if the numbers were imported from a file.
+        The measured model; None if the run was imported and no model was loaded.
     encoding
         ``repr`` of the encoding options, or where the numbers were imported from.
     scorers, strategies
