@@ -103,19 +103,19 @@ def deviations(loaded: LoadedModel, chain: EncodedChain, token_budget: int | Non
     p, end = len(chain.prompt_ids), len(chain.prompt_ids) + chain.n_reasoning
     weights = eager_weights(loaded, chain.ids).astype(np.float64)
     seen = np.arange(len(chain.ids) - p, len(chain.ids) - end, -1)
-    found = {}
+    rows = {}
     for label, reference in references(loaded, chain, p, end, seen).items():
-        found[label] = _deviation(profile_of(label, loaded, chain, token_budget), reference(weights))
+        rows[label] = _deviation(profile_of(label, loaded, chain, token_budget), reference(weights))
     step = steps_of(chain)
     received = profile_of("receiver_heads:proximity=1,heads=0.0", loaded, chain, token_budget)
     by_step = np.stack([received[..., step == index].mean(axis=2) for index in range(step.max())], axis=2)
     vertical = vertical_scores(weights[:, :, p:end, p:end], step, 1)[..., :-1]
-    found["receiver_heads"] = _deviation(by_step, vertical)
-    return pd.DataFrame.from_dict(found, orient="index", columns=["absolute", "share"])
+    rows["receiver_heads"] = _deviation(by_step, vertical)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["absolute", "share"])
 
 
-def _deviation(found: Weights, expected: FloatArray) -> tuple[float, float]:
-    largest = float(np.abs(found - expected).max())
+def _deviation(recorded: Weights, expected: FloatArray) -> tuple[float, float]:
+    largest = float(np.abs(recorded - expected).max())
     return largest, largest / float(np.abs(expected).max())
 
 

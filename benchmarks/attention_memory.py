@@ -80,8 +80,8 @@ def way_to(way: str, loaded: LoadedModel) -> Callable[[EncodedChain], object]:
     keys = {"answer": ["answer_attention"], "accumulated": ["accumulated_attention"]}.get(
         way, list(plugins.available("scorer"))
     )
-    made = {key: plugins.load("scorer", key) for key in keys}
-    observing = {key: scorer for key, scorer in made.items() if isinstance(scorer, AttentionScorer)}
+    scorers = {key: plugins.load("scorer", key) for key in keys}
+    observing = {key: scorer for key, scorer in scorers.items() if isinstance(scorer, AttentionScorer)}
     return lambda chain: observe_together(observing, chain, loaded=loaded)
 
 
@@ -128,8 +128,8 @@ def in_own_process(options: Options, way: str, n_tokens: int) -> dict[str, float
         last_words = [f"exit status {done.returncode}", *done.stderr.strip().splitlines()][-1]
         print(f"{way} at {n_tokens} tokens is left out: {last_words}", file=sys.stderr, flush=True)
         return None
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    costs: dict[str, float] = json.loads(done.stdout)
+    return costs
 
 
 def compare(options: Options) -> pd.DataFrame:
@@ -144,11 +144,11 @@ def compare(options: Options) -> pd.DataFrame:
     for n_tokens in options.tokens:
         ways = [way for way in options.ways if does_fit(way, n_tokens, options)]
         turns = [(way, in_own_process(options, way, n_tokens)) for _ in range(options.runs) for way in ways]
-        if not (rows := [{"way": way, **found} for way, found in turns if found]):
+        if not (rows := [{"way": way, **costs} for way, costs in turns if costs]):
             continue
-        found = pd.DataFrame(rows).groupby("way", sort=False).agg({"megabytes": "max", "seconds": "min"})
-        ratios = (found / found.iloc[0]).add_suffix("_ratio")
-        table = pd.concat([found, ratios], axis=1).reset_index()
+        costs = pd.DataFrame(rows).groupby("way", sort=False).agg({"megabytes": "max", "seconds": "min"})
+        ratios = (costs / costs.iloc[0]).add_suffix("_ratio")
+        table = pd.concat([costs, ratios], axis=1).reset_index()
         table.insert(0, "tokens", n_tokens)
         print(table.to_string(index=False, float_format="{:.2f}".format), flush=True)
         tables.append(table)

@@ -70,8 +70,8 @@ def fidelity(path: PruningPath, exact: PruningPath) -> dict[str, float]:
 
 def _jaccard(steps: FloatArray, exact: FloatArray, keep_ratio: float) -> float:
     n_deleted = len(steps) - int(len(steps) * keep_ratio)
-    ours, theirs = steps > n_deleted, exact > n_deleted
-    return float((ours & theirs).sum() / (ours | theirs).sum())
+    kept, kept_by_exact = steps > n_deleted, exact > n_deleted
+    return float((kept & kept_by_exact).sum() / (kept | kept_by_exact).sum())
 
 
 def main() -> None:
@@ -89,8 +89,8 @@ def main() -> None:
         chain = encoder.encode(by_id[chain_id])
         exact = Greedy().prune(chain, loaded=loaded)
         for name, strategy in strategies.items():
-            found = fidelity(strategy.prune(chain, loaded=loaded), exact)
-            rows.append({"strategy": name, "chain": chain_id, "n": chain.n_reasoning, **found})
+            agreement = fidelity(strategy.prune(chain, loaded=loaded), exact)
+            rows.append({"strategy": name, "chain": chain_id, "n": chain.n_reasoning, **agreement})
             print(
                 pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1, float_format="{:.3f}".format), flush=True
             )

@@ -106,13 +106,13 @@ def time_case(loaded: LoadedModel, *, n: int, p: int, timings: int) -> None:
 
     begin = time.perf_counter()
     path = Greedy().prune(chain, loaded=loaded, job=PruningJob(advance=advance))
-    ours = time.perf_counter() - begin - elsewhere
-    theirs = float(reference.seconds().sum())
+    seconds = time.perf_counter() - begin - elsewhere
+    published = float(reference.seconds().sum())
     tokens = int(reference_tokens(p, n, m).sum())
     print(f"n={n} p={p} m={m}, {loaded.model.dtype} on {_device(loaded)}")
     print(f"  token-forwards  published {tokens:>10,}   ours {path.token_forwards:>10,}   {path.token_forwards / tokens:.3f}")
-    print(f"  seconds         published {theirs:>10,.1f}   ours {ours:>10,.1f}   {theirs / ours:.2f} times as fast")
-    print(f"  tokens/s        published {tokens / theirs:>10,.0f}   ours {path.token_forwards / ours:>10,.0f}")
+    print(f"  seconds         published {published:>10,.1f}   ours {seconds:>10,.1f}   {published / seconds:.2f} times as fast")
+    print(f"  tokens/s        published {tokens / published:>10,.0f}   ours {path.token_forwards / seconds:>10,.0f}")
     print(f"  tokens of a pass: published {reference.budget}, ours {path.token_budget}; ties {path.n_ties}", flush=True)
 
 

@@ -1,8 +1,8 @@
-"""What a run folder costs to read and to write, in files and bytes: ``python -m benchmarks.run_folder``.
+"""What it costs to read and write a run folder, in files and bytes: ``python -m benchmarks.run_folder``.
 
-A run with every scorer that needs nothing else and an exact path is planted: one token a word, random numbers in the shapes of
-SmolLM2-135M. Then what the ordinary uses of a run open, read and write of its arrays is counted. Nothing is timed: the counts
-are the same on every machine.
+A run is made up with every scorer that needs nothing else and an exact path: one token per word, random numbers in the shapes
+of SmolLM2-135M. Then the files of arrays that ordinary uses of a run open, and the bytes that they read and write, are counted.
+Nothing is timed: the counts are the same on every machine.
 """
 
 import sys
@@ -33,7 +33,7 @@ BY_KEY = ("key_norm", "key_diff", "expected_attention")
 
 @dataclass
 class Count:
-    """Files of arrays that were opened, and bytes that were read of them, headers included."""
+    """Files of arrays that were opened, and bytes that were read from them, headers included."""
 
     files: int = 0
     bytes: int = 0
@@ -41,7 +41,7 @@ class Count:
 
 @contextmanager
 def counting() -> Iterator[Count]:
-    """Count what is read of files of arrays."""
+    """Count what is read from files of arrays."""
     count = Count()
 
     class Counting:
@@ -79,7 +79,7 @@ def main(chains: int = 200, tokens: int = 500, seed: int = 0) -> None:
     Parameters
     ----------
     chains, tokens
-        Number of chains, and of reasoning tokens of each.
+        Number of chains, and of reasoning tokens in each.
     seed
         Of the planted numbers.
     """
@@ -96,7 +96,7 @@ def main(chains: int = 200, tokens: int = 500, seed: int = 0) -> None:
 
 
 def plant(folder: Path, n_chains: int, n_tokens: int, scorers: list[str], rng: np.random.Generator) -> Run:
-    """Write a run of chains of one token a word."""
+    """Write a run of chains with one token per word."""
     words = ("First", "we", "add", "3", "and", "4", ",", "so", "she", "has", "7", "apples", ".")
     reasoning = " ".join(words[position % len(words)] for position in range(n_tokens))
     chains = [
@@ -115,7 +115,7 @@ def plant(folder: Path, n_chains: int, n_tokens: int, scorers: list[str], rng: n
 
 
 def configuration_of(scorers: list[str]) -> Configuration:
-    """Say what is planted."""
+    """Return the configuration of the planted run."""
     model = ModelIdentity(
         id="planted", revision=None, architecture="planted", n_layers=N_LAYERS, n_heads=N_HEADS, weights="planted",
         template="planted", dtype="float32", device="cpu", quantization=None,

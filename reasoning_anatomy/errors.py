@@ -18,7 +18,7 @@ class ModelError(ReasoningAnatomyError):
 
 
 class SharingError(ModelError):
-    """Sharing prefixes gives other likelihoods with this model than whole forward passes.
+    """With this model, sharing prefixes gives other likelihoods than whole forward passes.
 
     Attributes
     ----------

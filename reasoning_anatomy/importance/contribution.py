@@ -42,7 +42,7 @@ class Contribution(AttentionScorer):
         ]
 
     def expect_model(self, loaded: LoadedModel, chain: EncodedChain) -> None:
-        """Raise `ModelError` if a token adds anything else than its value times the projection, tried on the first tokens."""
+        """Raise `ModelError` if a token adds something other than its value times the projection; tried on the first tokens."""
         expect_plain_projections(loaded, chain.ids)
 
     def score(self, chain: EncodedChain, *, loaded: LoadedModel, observed: Sequence[Float32Array] | None = None) -> TokenScores:

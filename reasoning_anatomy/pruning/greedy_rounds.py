@@ -31,7 +31,7 @@ class GreedyRounds(SearchOptions):
     ----------
     round_share
         Share of the tokens left at its beginning that a round deletes (rounded up); 0 scores all at every step, like `greedy`.
-        None takes the share that is 16 tokens of the chain, at most a quarter, which needs about a fifth of the
+        None takes 16 divided by the number of reasoning tokens, at most a quarter, which needs about a fifth of the
         token-forwards of `greedy` from 60 tokens on.
     n_candidates
         How many candidates are scored at each step within a round.

@@ -95,9 +95,7 @@ class Run:
         """Ids and spans of a chain; nothing else is read."""
         chain, path = self._chain(chain_id), self.layout.encoded(chain_id)
         if not path.exists():
-            raise RunError(
-                f"{self.folder}: nothing has been measured on chain {chain_id!r} yet; run the command that measures it again"
-            )
+            raise RunError(f"{self.folder}: nothing has been measured on chain {chain_id!r} yet; run the same command again")
         return read_encoded(path, chain, origin=origin_of(self.manifest.configuration, chain), run_folder=self.folder)
 
     def token_scores(self, chain_id: str, scorer: str, *, with_profile: bool = True) -> TokenScores | None:

@@ -65,7 +65,7 @@ class Configuration(BaseModel):
     Attributes
     ----------
     model
-        The measured model; None if the numbers were imported from a file.
+        The measured model; None if the run was imported and no model was loaded.
     encoding
         ``repr`` of the encoding options, or where the numbers were imported from.
     scorers, strategies
@@ -101,7 +101,7 @@ class Configuration(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The record of a run. How far the run is, is not recorded: `Run.status` counts the files.
+    """The record of a run. How much has been measured is not recorded: `Run.status` counts the files.
 
     Attributes
     ----------

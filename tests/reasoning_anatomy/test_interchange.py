@@ -631,7 +631,7 @@ def test_a_file_without_items_is_refused(tmp_path: Path, write: Write, content: 
         ((GREEDY, TOKENS), "line 2: has no key 'response_reason'"),
         (
             (GREEDY, GREEDY | {"strategy": "random"}),
-            "line 2: 'strategy' is 'random' after 'greedy'; put each strategy into a file",
+            "line 2: 'strategy' is 'random' after 'greedy'; put each strategy into its own file",
         ),
     ],
 )
@@ -671,7 +671,7 @@ def test_a_folder_of_other_files_or_of_another_run_is_left_alone(tmp_path: Path,
     (other / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="holds other files"):
         import_run(write(GREEDY), out=other)
-    with pytest.raises(RunError, match=r"was measured with other options \(model\.architecture: .*; encoding: "):
+    with pytest.raises(RunError, match=r"measured with other options \(model: 'planted' in the run, none .* now; encoding: "):
         import_run(write(GREEDY), out=planted.folder)
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
 

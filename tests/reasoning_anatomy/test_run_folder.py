@@ -80,9 +80,7 @@ def test_a_chain_that_the_run_does_not_have_is_named(run: Run, read: Callable[[R
 def test_a_chain_that_is_not_measured_is_named(run: Run) -> None:
     run.layout.encoded("001").unlink()
     for read in (run.measurement, run.encoded):
-        with pytest.raises(
-            RunError, match="nothing has been measured on chain '001' yet; run the command that measures it again"
-        ):
+        with pytest.raises(RunError, match="nothing has been measured on chain '001' yet; run the same command again"):
             read("001")
 
 
