@@ -81,7 +81,7 @@ class QuestionSample:
         return np.maximum(max_t(question_means(values, self.questions), signs), p_values)
 
     def spread(self, values: FloatArray, terms: Sequence[str]) -> pd.DataFrame:
-        """How far the questions differ, and the smallest mean that so many of them would show.
+        """How far the questions differ, and the smallest mean that this number of them would show.
 
         Returns
         -------

@@ -96,7 +96,7 @@ def _header(name: str) -> str:
 
 
 def _rounding(name: str, column: "pd.Series[Any]") -> Callable[[Any], str]:
-    if name.startswith("p_"):
+    if name.startswith("p_") or name.endswith("_p_adjusted"):
         return p_value
     return whole if name.startswith("n_") or pd.api.types.is_integer_dtype(column) else number
 

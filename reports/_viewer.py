@@ -85,7 +85,7 @@ def token_markup(
     spans
         Half-open character span of every token.
     categories
-        Of every token; None where there is none.
+        Of every token; None if it has none.
 
     Returns
     -------

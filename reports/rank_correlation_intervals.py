@@ -58,6 +58,16 @@ class RankCorrelationIntervals:
         parts = [estimates, chains.dropna(subset="estimate").assign(row="chain")]
         return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
 
+    def table(self, run: Run) -> pd.DataFrame:
+        """One row per scorer: every statistic with its interval and its adjusted p-value."""
+        table = result_of(run, "rank_correlation", about="scorer").table
+        shown = ["estimate", "ci_low", "ci_high", "p_adjusted"]
+        parts = []
+        for term in self.statistics:
+            of_term = table[table["term"] == term].set_index("scorer")[shown]
+            parts.append(of_term.set_axis([term, f"{term}_low", f"{term}_high", f"{term}_p_adjusted"], axis=1))
+        return pd.concat(parts, axis=1).reset_index()
+
     def draw(self, run: Run) -> "Figure":
         """Draw one panel per statistic, and in it one row per scorer."""
         from matplotlib.figure import Figure

@@ -43,7 +43,7 @@ def warnings(table: pd.DataFrame, n_questions: int) -> list[str]:
                     f"the interval of the two classes ({two['estimate']:.3f}); say which is meant"
                 )
     return said + [
-        f"{term} of {names}: only one label is used, so that agreement by chance cannot be told from any other"
+        f"{term} of {names}: only one label is used, so agreement beyond chance cannot be computed"
         for (names, term), row in rows.items()
         if np.isnan(row["estimate"])
     ]

@@ -225,9 +225,9 @@ def differences(
             step = time.argsort().argsort() + 1.0
             step[step > TOKENS - int(keep * TOKENS)] = np.nan
             found[(*index, chain)] = chain_values(relative_step(step), member, scheme)[:, n_groups:]
-    present = np.isfinite(found)
-    mean = np.divide(np.where(present, found, 0).sum(axis=2), present.sum(axis=2), where=present.any(axis=2))
-    return np.where(present.any(axis=2), mean, np.nan).transpose(0, 2, 3, 1)
+    n_chains = np.isfinite(found).sum(axis=2)
+    means = np.where(n_chains > 0, np.nansum(found, axis=2) / np.maximum(n_chains, 1), np.nan)
+    return means.transpose(0, 2, 3, 1)
 
 
 @cache

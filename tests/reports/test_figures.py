@@ -145,6 +145,9 @@ def test_intervals_show_the_table_and_every_chain(full_run, chains):
         expected = result.details["per_chain"].set_index("chain_id")[term]
         assert dots.to_dict() == expected.to_dict()
         assert len(dots) == len(chains)
+        (numbers,) = load("figure", "rank_correlation_intervals").table(full_run).to_dict("records")
+        for column, ending in (("estimate", ""), ("ci_low", "_low"), ("ci_high", "_high"), ("p_adjusted", "_p_adjusted")):
+            assert numbers[term + ending] == table.loc[term, column]
 
 
 @pytest.fixture(scope="module")
