@@ -22,6 +22,7 @@ OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
 
 _FAILED_SHOWN: Final = 50
+_AGAIN: Final = "compute it again with: python -m analyses.{name} RUN"
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def analysis_view(run: Run, name: str) -> AnalysisView:
         return AnalysisView(name, missing=plain(run, error))
     known = available("analysis")
     table = table_view(result.table, known[name].terms if name in known else {})
-    return AnalysisView(name, result.finding, table, result.config, result.warnings, result.exclusions)
+    older = () if run.is_current(name) else (f"the run has changed since; {_AGAIN.format(name=name)}",)
+    return AnalysisView(name, result.finding, table, result.config, (*older, *result.warnings), result.exclusions)
 
 
 def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:

@@ -24,6 +24,10 @@ RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar
 PluginsOption = Annotated[
     Path | None, arg(name="plugins", help="Folder with your own plugins, one per file.", metavar="FOLDER")
 ]
+OnlyOption = Annotated[
+    tuple[str, ...],
+    arg(name="only", help="Labels of scorers and strategies, names of annotators: of their kinds nothing else is shown."),
+]
 
 app = SubcommandApp()
 

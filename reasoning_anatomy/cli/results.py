@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from reasoning_anatomy.cli._app import (
+    OnlyOption,
     PluginsOption,
     RunArgument,
     analyse_and_write,
@@ -35,6 +36,7 @@ _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the
 def analyse(
     run: RunArgument,
     analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`. By default those of the report.")] = (),
+    only: OnlyOption = (),
     plugins: PluginsOption = None,
 ) -> None:
     """Run analyses on a run; those that ship are also programs: python -m analyses.KEY RUN."""
@@ -42,7 +44,7 @@ def analyse(
     from reports import needed_analyses
 
     use_plugins(plugins)
-    opened = open_run(run)
+    opened = open_run(run, only=only)
     for spec in analyses:
         print_result(analyse_and_write(opened, spec))
     for name in () if analyses else needed_analyses():
@@ -59,6 +61,7 @@ def figure(
     out: Annotated[
         Path | None, arg(help="FILE.pdf, .svg or .png; the data goes beside it as CSV. RUN/figures/KEY.pdf if left out.")
     ] = None,
+    only: OnlyOption = (),
     plugins: PluginsOption = None,
 ) -> None:
     """Draw one figure of a run, with options if needed."""
@@ -66,7 +69,7 @@ def figure(
     from reports import save_figure
 
     use_plugins(plugins)
-    for written in save_figure(open_run(run), spec, out):
+    for written in save_figure(open_run(run, only=only), spec, out):
         say(f"Wrote {written}")
 
 
@@ -74,16 +77,17 @@ def figure(
 def report(
     run: RunArgument,
     max_chains: Annotated[int, arg(help="Chains in the token viewer.")] = 50,
+    only: OnlyOption = (),
     plugins: PluginsOption = None,
 ) -> None:
-    """Write RUN/report.html, one file to send; analyses that are missing are run first."""
+    """Write RUN/report.html, one file to send; analyses that are missing, or older than the run, are run first."""
     from reasoning_anatomy.run.folder import open_run
     from reports import needed_analyses, write_report
 
     use_plugins(plugins)
-    opened = open_run(run)
+    opened = open_run(run, only=only)
     for name in needed_analyses():
-        if name not in opened.analyses:
+        if not opened.is_current(name):
             try:
                 print_result(analyse_and_write(opened, name))
             except (AnalysisError, MissingError) as error:
@@ -141,7 +145,7 @@ def analysis_main(module: str) -> None:
             analysis = plugin_class(**dataclasses.asdict(chosen.options))
         except ValueError as error:
             raise PluginError(f"{key}: {error}") from None
-        opened = _open_or_newest(chosen.run)
+        opened = _open_or_newest(chosen.run, chosen.only)
         result = analysis.analyse(opened)
         written = opened.write_analysis(result)
         print_result(result)
@@ -152,16 +156,20 @@ def _parse_analysis(module: str, plugin_class: type[Any]) -> Any:
     """Read ``run`` and ``options`` from the command line; the caller checks the options, to report a mistake in one line."""
     unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}
     options = type(plugin_class.__name__, (plugin_class,), unchecked)
-    fields: list[Any] = [("run", _RunFolder, None), ("options", options, field(default_factory=options))]
+    fields: list[Any] = [
+        ("run", _RunFolder, None),
+        ("only", OnlyOption, ()),
+        ("options", options, field(default_factory=options)),
+    ]
     arguments = make_dataclass("Arguments", fields)
     return tyro.cli(arguments, prog=f"python -m {module}", description=plugin_class.__doc__, config=(OmitArgPrefixes,))
 
 
-def _open_or_newest(folder: Path | None) -> "Run":
+def _open_or_newest(folder: Path | None, only: tuple[str, ...]) -> "Run":
     from reasoning_anatomy.run.folder import newest_run, open_run
 
     if folder is not None:
-        return open_run(folder)
-    newest = newest_run()
-    say(f"No run was named; this is the newest below runs/: {newest.folder}")
-    return newest
+        return open_run(folder, only=only)
+    newest = newest_run().folder
+    say(f"No run was named; this is the newest below runs/: {newest}")
+    return open_run(newest, only=only)

@@ -1,5 +1,6 @@
 """The run folder as a reader sees it: tidy tables, arrays per chain, annotations and analyses."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifes
 from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.run.origin import origin_of
 from reasoning_anatomy.run.paths import read_path
-from reasoning_anatomy.run.results import read_result, write_result
+from reasoning_anatomy.run.results import data_of_result, read_result, write_result
 from reasoning_anatomy.run.scores import read_scores
 from reasoning_anatomy.run.status import Inventory, Status, read_reason
 from reasoning_anatomy.steps import aggregate
@@ -267,8 +268,21 @@ class Run:
     def write_analysis(self, result: AnalysisResult) -> Path:
         """Write ``analyses/<name>/table.csv``, one CSV per detail table and ``result.json``; return the folder."""
         folder = self.folder / "analyses" / result.name
-        write_result(folder, result)
+        write_result(folder, result, data=self.data_digest())
         return folder
+
+    def is_current(self, analysis: str) -> bool:
+        """Whether the result of an analysis is here and was computed from what the run holds, and shows, now."""
+        return data_of_result(self.folder / "analyses" / analysis) == self.data_digest()
+
+    def data_digest(self) -> str:
+        """Digest of the tables and labels that analyses read, and of what is to be seen of them."""
+        digest = hashlib.sha256(repr(self.only).encode())
+        names = [TOKENS_NAME, PATHS_NAME, *(f"annotations/{name}.parquet" for name in self.annotators)]
+        for path in (self.folder / name for name in names):
+            if path.exists():
+                digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
 
     def analysis(self, name: str) -> AnalysisResult:
         """Read the result of one analysis; `RunError` says how to make it if it is not there."""

@@ -9,7 +9,7 @@ from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.types import AnalysisResult
 
 
-def write_result(folder: Path, result: AnalysisResult) -> None:
+def write_result(folder: Path, result: AnalysisResult, *, data: str) -> None:
     """Write ``table.csv``, one CSV per detail table, and ``result.json`` last, so that a result is complete if it exists."""
     write_atomic(folder / "table.csv", result.table.to_csv(index=False))
     for name, detail in result.details.items():
@@ -22,8 +22,17 @@ def write_result(folder: Path, result: AnalysisResult) -> None:
         "exclusions": dict(result.exclusions),
         "warnings": list(result.warnings),
         "provenance": dict(result.provenance),
+        "data": data,
     }
     write_atomic(folder / "result.json", json.dumps(facts, indent=2) + "\n")
+
+
+def data_of_result(folder: Path) -> str:
+    """Digest of the tables that a result was computed from; empty if there is no result that can be read."""
+    try:
+        return str(json.loads((folder / "result.json").read_text(encoding="utf-8"))["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def read_result(folder: Path) -> AnalysisResult:

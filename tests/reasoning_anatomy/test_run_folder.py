@@ -414,3 +414,17 @@ def test_a_name_that_a_reader_wants_to_see_must_be_there(run: Run) -> None:
         open_run(run.folder, only=["greedy", "nope"])
     message = "has no scorer, strategy or annotator 'nope'; it has answer_attention, greedy, words"
     assert str(refused.value) == f"{run.folder}: {message}"
+
+
+def test_a_result_is_older_than_a_run_that_has_grown(run: Run, chains: list[ReasoningChain]) -> None:
+    assert not run.is_current("rank_correlation")
+    run.write_analysis(result())
+    assert run.is_current("rank_correlation")
+    assert not open_run(run.folder, only=["greedy"]).is_current("rank_correlation")
+    annotate(run)
+    assert not run.is_current("rank_correlation")
+    run.write_analysis(result())
+    more = run.manifest.configuration.model_copy(update={"scorers": {"length": "Length()"}, "strategies": {}})
+    with begin_run(run.folder, more, chains[:1]) as writer:
+        writer.add_scores(chains[0].chain_id, "length", TokenScores(np.arange(10.0)))
+    assert not open_run(run.folder).is_current("rank_correlation")
