@@ -175,7 +175,8 @@ def test_a_chain_id_that_means_another_chain_is_refused(tmp_path: Path, name: st
     with pytest.raises(RunError) as refused:
         measure(tmp_path, CONFIGURATION, [chain("c"), chain("b", **{name: value})])
     assert str(refused.value) == (
-        f"{tmp_path}: chain 'b' has another {name!r} there {shown}; give it another chain_id, or measure it in another folder"
+        f"{tmp_path}: chain 'b' has another {name!r} in the run {shown}; give it another chain_id, or measure it in "
+        "another folder"
     )
     assert files(tmp_path) == before
 
