@@ -87,7 +87,8 @@ def _columns(table: pd.DataFrame, words: Mapping[str, str]) -> list[tuple[Cell, 
             shown = _rounding(name, table[name])
             columns.append((Cell(_header(name)), [Cell(shown(value)) for value in table[name]]))
         else:
-            columns.append((Cell(_header(name), is_name=True), [_name(value, words) for value in table[name]]))
+            cells = [_category(value) if name.startswith("category") else _name(value, words) for value in table[name]]
+            columns.append((Cell(_header(name), is_name=True), cells))
     return columns
 
 
@@ -102,10 +103,11 @@ def _rounding(name: str, column: "pd.Series[Any]") -> Callable[[Any], str]:
 
 
 def _name(value: Any, words: Mapping[str, str]) -> Cell:
-    if not isinstance(value, str):
-        return Cell(NOT_GIVEN, is_name=True)
-    shown = category_name(value)
-    return Cell(shown, words.get(value, ""), chip=category_index(value) if shown != value else None, is_name=True)
+    return Cell(value, words.get(value, ""), is_name=True) if isinstance(value, str) else Cell(NOT_GIVEN, is_name=True)
+
+
+def _category(value: str) -> Cell:
+    return Cell(category_name(value), chip=category_index(value), is_name=True)
 
 
 def _interval(low: Any, high: Any) -> Cell:

@@ -1,5 +1,6 @@
 """Groups of tokens compared at the same position of a chain."""
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ BoolArray = npt.NDArray[np.bool_]
 MOST_DEGREE: Final = 5
 _LEAST_DEGREE: Final = 2
 _TOKENS_PER_DEGREE: Final = 8
+_SINGULAR: Final = 1e-10
 
 MOST_INFLATION: Final = 5.0
 """Largest variance of a value, as a multiple of what it would be without the regression on position.
@@ -62,26 +64,29 @@ def contrasts_given_position(outcome: FloatArray, member: BoolArray, contrasts: 
     the groups of a term hardly share positions with others, so that the variance of its value is more than `MOST_INFLATION`
     times that of `contrasts_of_means`.
     """
-    values = np.full(len(contrasts), np.nan)
+    nothing = np.full(len(contrasts), np.nan)
+    steps = np.diff(outcome)
+    if (steps >= 0).all() or (steps <= 0).all():
+        return nothing
     is_used = member.any(axis=1)
     sizes = member.sum(axis=0)
     present = sizes > 0
-    design = np.column_stack([member[is_used][:, present], _position(len(outcome))[is_used]])
-    steps = np.diff(outcome)
-    if (steps >= 0).all() or (steps <= 0).all() or len(design) <= design.shape[1]:
-        return values
     n_groups = int(present.sum())
-    design[:, n_groups:] -= design[:, n_groups:].mean(axis=0)
-    solution, _, rank, _ = np.linalg.lstsq(design, outcome[is_used], rcond=None)
-    if rank < design.shape[1]:
-        return values
-    weights = contrasts[:, present]
-    covariance = np.linalg.inv(design.T @ design)[:n_groups, :n_groups]
-    variance = np.einsum("tg,gh,th->t", weights, covariance, weights)
-    is_sound = (contrasts[:, ~present] == 0).all(axis=1) & (variance <= MOST_INFLATION * (weights**2 @ (1 / sizes[present])))
-    return np.where(is_sound, weights @ solution[:n_groups], np.nan)
+    position = _position(len(outcome))[is_used]
+    design = np.column_stack([member[is_used][:, present], position - position.mean(axis=0)])
+    if len(design) <= design.shape[1]:
+        return nothing
+    q, r = np.linalg.qr(design)
+    pivots = np.abs(np.diag(r))
+    if pivots.min() <= _SINGULAR * pivots.max():
+        return nothing
+    weights = contrasts[:, present] @ np.linalg.inv(r)[:n_groups]  # (terms, columns): a value is these of q' outcome
+    without = contrasts[:, present] ** 2 @ (1 / sizes[present])
+    is_sound = (contrasts[:, ~present] == 0).all(axis=1) & ((weights**2).sum(axis=1) <= MOST_INFLATION * without)
+    return np.where(is_sound, weights @ (q.T @ outcome[is_used]), np.nan)
 
 
+@cache
 def _position(n: int) -> FloatArray:
     """Legendre polynomials of position, from -1 to 1 over the chain. -> (n, degree)."""
     degree = min(max(n // _TOKENS_PER_DEGREE, _LEAST_DEGREE), MOST_DEGREE)

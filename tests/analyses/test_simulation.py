@@ -262,3 +262,26 @@ def category_coverage(n_questions: int, samples: int, *, seed: int) -> tuple[flo
     truth = norm.cdf(np.array(effects) / np.sqrt(2)).mean() - 0.5
     found = [combine(values[:, number, 0, :, None]) for number in range(2)]
     return tuple(float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean()) for means in found)
+
+
+@pytest.mark.parametrize("trend", TRENDS)
+def test_categories_that_merely_have_their_places_do_not_differ_given_position(trend: str) -> None:
+    raw, given = category_rates(8, 120, trend=trend, early=True, seed=7)
+    assert given == pytest.approx(0.038, abs=monte_carlo_error(0.038, 120))
+    assert (raw > 0.9) == (trend in ("line", "early drop")), "without control, place is taken for kind"
+
+
+def test_many_questions_do_not_turn_what_is_left_of_position_into_a_difference() -> None:
+    raw, given = category_rates(30, 60, trend="early drop", early=True, keep=0.4, seed=8)
+    assert raw == 1
+    assert given == pytest.approx(0.05, abs=monte_carlo_error(0.05, 60))
+
+
+@pytest.mark.parametrize(("n_questions", "samples", "rate"), [(8, 120, 0.97), (30, 50, 0.95)])
+def test_intervals_hold_the_true_difference_of_the_classes(n_questions: int, samples: int, rate: float) -> None:
+    for found in category_coverage(n_questions, samples, seed=9):
+        assert found == pytest.approx(rate, abs=monte_carlo_error(rate, samples))
+
+
+def test_holm_over_pairs_of_categories_finds_no_more_than_it_says() -> None:
+    assert any_pair_found(8, 100, seed=10) <= 0.05 + monte_carlo_error(0.05, 100)
