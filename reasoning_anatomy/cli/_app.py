@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from rich.console import Console
 from tyro.conf import Positional, arg
@@ -15,7 +15,9 @@ from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import ReasoningAnatomyError
 
 if TYPE_CHECKING:
+    from analyses import Analysis
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.types import AnalysisResult
 
 EXIT_BAD_INPUT: Final = 2
 
@@ -28,7 +30,7 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_result(result: Any) -> None:
+def print_result(result: "AnalysisResult") -> None:
     say(f"\n{result.name} · {result.config}")
     say(result.table.to_string(index=False, float_format="{:.4g}".format))
     for reason, count in result.exclusions.items():
@@ -37,9 +39,10 @@ def print_result(result: Any) -> None:
         say(f"note: {warning}")
 
 
-def analyse_and_write(run: "Run", spec: str) -> Any:
+def analyse_and_write(run: "Run", spec: str) -> "AnalysisResult":
     """Run an analysis and write its result."""
-    result = plugins.load("analysis", spec).analyse(run)
+    analysis: Analysis = plugins.load("analysis", spec)
+    result = analysis.analyse(run)
     run.write_analysis(result)
     return result
 

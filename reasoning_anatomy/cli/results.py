@@ -20,6 +20,7 @@ from reasoning_anatomy.cli._app import (
 from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 
 if TYPE_CHECKING:
+    from analyses import Analysis
     from reasoning_anatomy.run import Run
 
 _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
@@ -94,7 +95,7 @@ def analysis_main(module: str) -> None:
         plugin_class = plugins.load_class("analysis", key)
         chosen = _parse_analysis(module, plugin_class)
         try:
-            analysis = plugin_class(**dataclasses.asdict(chosen.options))
+            analysis: Analysis = plugin_class(**dataclasses.asdict(chosen.options))
         except ValueError as error:
             raise PluginError(f"{key}: {error}") from None
         opened = _open_or_newest(chosen.run)
