@@ -2,10 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import pandas as pd
 
 Exclusions = Mapping[str, int]
+
+MIN_TOKENS: Final = 5
+"""Of a chain that can be analysed."""
 
 
 def most_left_out(exclusions: Sequence[Exclusions]) -> dict[str, int]:

@@ -18,6 +18,11 @@ def direction(row: Row) -> int:
     return int(row["ci_low"] > 0) - int(row["ci_high"] < 0)
 
 
+def is_clear(row: Row) -> bool:
+    """Whether the sign of an estimate may be spoken of: its interval leaves out zero, or it has none and is not zero."""
+    return direction(row) != 0 if has_interval(row) else row["estimate"] != 0
+
+
 def has_interval(row: Row) -> bool:
     """Whether a row of a result has an interval."""
     return bool(np.isfinite(row["ci_low"]))

@@ -3,18 +3,16 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
 from analyses._deletion_by_category.terms import SCHEMES, Scheme
+from analyses._exclusions import MIN_TOKENS
 from analyses._statistics.position import BoolArray, contrasts_given_position, contrasts_of_means
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import FloatArray, IntArray
-
-MIN_TOKENS: Final = 5
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from analyses._deletion_by_category.evidence import Evidence
 from analyses._deletion_by_category.terms import ENDINGS, GIVEN_POSITION, SCHEMES
-from analyses._sentences import Row, briefly, direction, has_interval, missing_intervals, small_sample, with_interval
+from analyses._sentences import Row, briefly, direction, has_interval, is_clear, missing_intervals, small_sample, with_interval
 from reasoning_anatomy.categories import LINGUISTIC_SCAFFOLDING, SYMBOLIC_COMPUTATION
 
 CLASSES = f"{SYMBOLIC_COMPUTATION} - {LINGUISTIC_SCAFFOLDING}"
@@ -74,7 +74,7 @@ def _of(table: pd.DataFrame, annotator: str, strategy: str, **more: str) -> pd.D
 
 def _claim(raw: Row, by: str) -> str:
     first, second = _NAMES
-    if direction(raw) == 0 and has_interval(raw):
+    if not is_clear(raw):
         return f"It is not clear which is deleted first by {by}, {first} or {second}"
     claim = f"{first} is deleted {'later' if raw['estimate'] > 0 else 'earlier'} than {second} by {by}"
     return f"In one question, {claim}" if int(raw["n_questions"]) == 1 else f"{claim[0].upper()}{claim[1:]}"

@@ -3,17 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from analyses._exclusions import most_left_out
+from analyses._exclusions import MIN_TOKENS, most_left_out
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import FloatArray, IntArray, PruningPath
-
-MIN_TOKENS: Final = 5
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from analyses._rank_correlation.evidence import Evidence
-from analyses._sentences import Row, briefly, direction, has_interval, missing_intervals, small_sample, with_interval
+from analyses._sentences import Row, briefly, direction, has_interval, is_clear, missing_intervals, small_sample, with_interval
 
 RAW = "spearman"
 GIVEN_POSITION = "spearman_given_position"
@@ -48,10 +48,10 @@ def warnings(evidence: Mapping[str, Evidence], table: pd.DataFrame, spread: pd.D
 
 def _of_one(raw: Row, given: Row, scorer: str, strategy: str, confidence: float) -> str:
     subject = f"Tokens with a higher {scorer} score are deleted"
-    when = _WHEN.get(direction(raw)) or ("later" if raw["estimate"] > 0 else "earlier")
+    when = "later" if raw["estimate"] > 0 else "earlier"
     if int(raw["n_questions"]) == 1:
         claim = f"In one question, {subject[0].lower()}{subject[1:]} {when} by {strategy}"
-    elif direction(raw) == 0 and has_interval(raw):
+    elif not is_clear(raw):
         claim = f"No clear relation between the {scorer} score of tokens and when {strategy} deletes them"
     else:
         claim = f"{subject} {when} by {strategy}"

@@ -15,6 +15,7 @@ from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import ReasoningAnatomyError
 
 if TYPE_CHECKING:
+    from analyses import Analysis
     from reasoning_anatomy.run import Run
     from reasoning_anatomy.types import AnalysisResult
 
@@ -54,7 +55,8 @@ def print_result(result: "AnalysisResult") -> None:
 
 def analyse_and_write(run: "Run", spec: str) -> "AnalysisResult":
     """Run an analysis and write its result."""
-    result: AnalysisResult = plugins.load("analysis", spec).analyse(run)
+    analysis: Analysis = plugins.load("analysis", spec)
+    result = analysis.analyse(run)
     run.write_analysis(result)
     return result
 

@@ -26,6 +26,7 @@ from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 from reasoning_anatomy.plugins import KINDS, available, load_class, options_of
 
 if TYPE_CHECKING:
+    from analyses import Analysis
     from reasoning_anatomy.run import Run
 
 _SECTION: Final = re.compile(r"\n\n\w+\n-+\n")
@@ -142,7 +143,7 @@ def analysis_main(module: str) -> None:
         plugin_class = load_class("analysis", key)
         chosen = _parse_analysis(module, plugin_class)
         try:
-            analysis = plugin_class(**dataclasses.asdict(chosen.options))
+            analysis: Analysis = plugin_class(**dataclasses.asdict(chosen.options))
         except ValueError as error:
             raise PluginError(f"{key}: {error}") from None
         opened = _open_or_newest(chosen.run, chosen.only)

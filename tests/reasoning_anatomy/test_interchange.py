@@ -413,7 +413,7 @@ def test_analysis_and_report_work_on_an_imported_run(tmp_path: Path, write: Writ
     assert (status.n_chains, status.n_done, status.n_left, status.failed) == (6, 6, 0, {})
     result = RankCorrelation(draws=99).analyse(run)
     assert result.config.startswith("RankCorrelation(scorer=None, strategy='greedy', ")
-    assert result.table["term"].iloc[0] == "recency: spearman"
+    assert result.table[["scorer", "term"]].iloc[0].tolist() == ["recency", "spearman"]
     assert result.provenance["model"] == "none; imported from published.jsonl"
     assert result.provenance["strategy"] == provenance
     if make is not published_tokens:  # deleted from the end: the later, the earlier
@@ -440,7 +440,7 @@ def test_an_import_needs_no_torch(tmp_path: Path, write: Write) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
     assert done.stderr == ""
-    assert done.stdout == "4\n4\n"
+    assert done.stdout == "8\n8\n"  # four terms of two scorers
 
 
 # -- with a model
