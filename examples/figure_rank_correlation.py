@@ -10,7 +10,7 @@ import sys
 import matplotlib.pyplot as plt
 
 from analyses.rank_correlation import RankCorrelation
-from reasoning_anatomy.run.folder import open_run
+from reasoning_anatomy import open_run
 
 run_folder, figure_path = sys.argv[1:]
 result = RankCorrelation(scorer="answer_attention", strategy="greedy").analyse(open_run(run_folder))
