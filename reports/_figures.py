@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.plugins import available, load
 from reports import Figure
 
 
 def all_figures() -> dict[str, Figure]:
-    """Every figure with its default options, by key."""
-    return {key: load("figure", key) for key in available("figure")}
+    """Every figure with its default options, by key; `PluginError` if one lacks a part that figures have."""
+    return {key: _expect_figure(key, load("figure", key)) for key in available("figure")}
 
 
 def needed_analyses() -> list[str]:
@@ -20,3 +21,12 @@ def needed_analyses() -> list[str]:
 def most_first(names: Iterable[str]) -> list[str]:
     """Return each name once, the most frequent first, equally frequent ones in the order of their appearance."""
     return [name for name, _ in Counter(names).most_common()]
+
+
+def _expect_figure(key: str, plugin: object) -> Figure:
+    if not isinstance(plugin, Figure):
+        raise PluginError(
+            f"figure {key!r}: needs the class variables title, caption, section and analysis and the methods data and draw; "
+            "docs/plugins.md has an example"
+        )
+    return plugin

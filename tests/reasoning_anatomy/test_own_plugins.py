@@ -158,7 +158,16 @@ def test_own_annotators_analyses_and_figures_work_on_a_run(call: Callable[..., A
     page = (planted.folder / "report.html").read_text(encoding="utf-8")
     assert "reasoning_length" in page
     assert "reasoning tokens" in page
-    assert available("figure")["length_by_question"].summary in page
+    assert "<h2>How long are the chains?</h2>" in page or "<h3>How long are the chains?</h3>" in page
+    assert "Each dot is a chain, each row a question." in page
+
+
+def test_a_figure_that_lacks_a_part_is_named(call: Callable[..., Any], folder: Path, planted: Run) -> None:
+    file = folder / "length_by_question.py"
+    file.write_text(file.read_text().replace("    title: ClassVar", "    heading: ClassVar"))
+    done = call("report", planted.folder, "--plugins", folder)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith("error: figure 'length_by_question': needs the class variables title, caption, section and ")
 
 
 def test_a_figure_is_drawn_with_options_in_the_format_of_its_file(

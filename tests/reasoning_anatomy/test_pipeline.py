@@ -375,7 +375,7 @@ def test_a_scorer_without_a_value_for_a_chain_takes_nothing_else_from_it(with_ti
     )
     assert tokens.loc[texts[1].chain_id].notna().all(axis=None)
     assert run.measurement("tiny").missing_scores == {"expected_attention": reason}
-    assert load("analysis", "rank_correlation:scorer=expected_attention").analyse(run).exclusions == {"no_score": 1}
+    assert load("analysis", "rank_correlation:scorer=expected_attention").analyse(run).exclusions == {"fewer_than_5_tokens": 1}
     run.layout.artefact(texts[1].chain_id, "score", scorers[0]).unlink()
     assert measure(texts, **options).status().missing_scores == run.status().missing_scores
 
