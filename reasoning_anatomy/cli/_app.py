@@ -34,6 +34,7 @@ app = SubcommandApp()
 
 
 def say(text: str) -> None:
+    """Write a line to standard output."""
     sys.stdout.write(text + "\n")
 
 
