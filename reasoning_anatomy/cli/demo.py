@@ -30,7 +30,7 @@ _WORK: Final = {
 @app.command
 def demo(
     out: Annotated[Path, arg(help="Folder of the run.")] = Path("runs/demo"),
-    chains: Annotated[int, arg(help="How many of the shipped example chains to measure, shortest first.")] = 8,
+    chains: Annotated[int, arg(help="How many of the shipped example chains to measure, shortest first.")] = 5,
     model: Annotated[str, arg(help="As for `run`.")] = "smollm2-135m",
 ) -> None:
     """Measure the shipped example chains with a small model and write a report: the whole job in a few minutes."""
