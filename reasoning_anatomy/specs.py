@@ -1,6 +1,6 @@
 """What a user says about a model: which one to load and how to hold it, and how chains become its sequences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 BUNDLED: Final = "smollm2-135m"
@@ -44,11 +44,21 @@ class EncodingOptions:
     Attributes
     ----------
     before_reasoning
-        Text between the prompt and the reasoning, part of the prompt; ``<think>\n`` for models that think
-        in tags.
+        Text between the prompt and the reasoning, part of the prompt. If left out it is found out from the model's chat
+        template and vocabulary: ``<think>\n`` for models that open their thinking themselves, nothing if the template opens it.
     before_answer
-        Text between the reasoning and the answer, part of the answer; ``\n</think>\n\n`` likewise.
+        Text between the reasoning and the answer, part of the answer. If left out it is found out likewise:
+        ``\n</think>\n\n`` for models that think in tags, a line break for others.
+    joints
+        ``auto`` finds out what is left out, and refuses joints that contradict the model; ``none`` does neither.
+    template_variables
+        ``NAME=VALUE`` for the chat template: ``enable_thinking=false``, ``reasoning_effort=high``.
+    date
+        What the template takes for today, as 2026-11-25. If left out it is the day on which the run was begun.
     """
 
-    before_reasoning: str = ""
-    before_answer: str = "\n"
+    before_reasoning: str | None = None
+    before_answer: str | None = None
+    joints: Literal["auto", "none"] = field(default="auto", repr=False)
+    template_variables: tuple[str, ...] = ()
+    date: str | None = None

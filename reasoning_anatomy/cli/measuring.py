@@ -31,8 +31,6 @@ class _PruningModel(_Model):
 class _Encoding(EncodingOptions):
     r"""How a chain becomes one sequence; ``\n`` is a line break. The joints are trusted: they may name special tokens."""
 
-    before_answer: str = r"\n"
-
 
 @app.command
 def run(
@@ -148,4 +146,7 @@ def _say_measured(run: "Run") -> None:
 
 def _with_line_breaks(typed: _Encoding) -> EncodingOptions:
     r"""Read ``\n`` as a line break, which no shell writes easily."""
-    return EncodingOptions(**{name: text.replace(r"\n", "\n") for name, text in asdict(typed).items()})
+    before, between = (
+        None if text is None else text.replace(r"\n", "\n") for text in (typed.before_reasoning, typed.before_answer)
+    )
+    return EncodingOptions(before, between, typed.joints, typed.template_variables, typed.date)

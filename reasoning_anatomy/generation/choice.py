@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray, ReasoningChain
 
@@ -55,7 +55,7 @@ class Chooser:
 
     def __init__(self, loaded: LoadedModel, choices: Sequence[str]) -> None:
         self._loaded = loaded
-        self._encoder = ChainEncoder(loaded.tokenizer, context_length=loaded.context_length)
+        self._encoder = ChainEncoder(loaded.tokenizer, EncodingOptions(joints="none"), context_length=loaded.context_length)
         self._replies = [self._encode("?", choice)[1] for choice in choices]
         n_common = _common_length(self._replies)
         self._joint = self._replies[0][:n_common]

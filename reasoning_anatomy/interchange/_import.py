@@ -92,7 +92,7 @@ def import_run(
     plan = _scorers(scorers, has_model=model is not None)
     records = read_records(file)
     plugin: Format = plugins.load("format", format or format_of(records))
-    encoder = None if model is None else _encoder(model, encoding)
+    encoder = None if model is None else _encoder(model, encoding, folder)
     pruned = _read(plugin, records, encoder, stages)
     needs_weights = not all(isinstance(scorer, NeedsNoModel) for scorer in plan.values())
     loaded = _load(model, pruned, stages) if model is not None and needs_weights else None
@@ -125,12 +125,13 @@ def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Scorer]:
     return {plugins.label(scorer): scorer for scorer in scorers}
 
 
-def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions | None") -> "ChainEncoder":
+def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions | None", folder: Path) -> "ChainEncoder":
     from reasoning_anatomy.models.encoding import ChainEncoder
     from reasoning_anatomy.models.loading import LoadedModel, load_tokenizer
+    from reasoning_anatomy.pipeline.identity import as_begun
 
     tokenizer = model.tokenizer if isinstance(model, LoadedModel) else load_tokenizer(model)
-    return ChainEncoder(tokenizer, encoding)
+    return ChainEncoder(tokenizer, as_begun(encoding, folder))
 
 
 def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stages: Stages) -> dict[str, PrunedChain]:

@@ -1,8 +1,12 @@
-"""Which model a run is measured with, in words and digests."""
+"""Which model a run is measured with, and on which day, in words and digests."""
+
+import dataclasses
+from pathlib import Path
 
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.run.manifest import ModelIdentity
+from reasoning_anatomy.run.manifest import ModelIdentity, date_of_prompts
+from reasoning_anatomy.specs import EncodingOptions
 
 
 def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
@@ -19,3 +23,9 @@ def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
         device=loaded.device.type,
         quantization=loaded.quantization,
     )
+
+
+def as_begun(encoding: EncodingOptions | None, folder: Path) -> EncodingOptions:
+    """Options of a run that may have been begun on another day: unless the user names a date, its prompts keep theirs."""
+    encoding = encoding or EncodingOptions()
+    return dataclasses.replace(encoding, date=encoding.date or date_of_prompts(folder))

@@ -18,7 +18,7 @@ from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, lo
 from reasoning_anatomy.pipeline.chain import ChainWork
 from reasoning_anatomy.pipeline.checks import check_model
 from reasoning_anatomy.pipeline.forecast import say_if_long
-from reasoning_anatomy.pipeline.identity import identity
+from reasoning_anatomy.pipeline.identity import as_begun, identity
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.folder import Run, open_run
@@ -80,7 +80,8 @@ def measure(
         raise RunError(f"workers is {workers}; give 1 or more")
     file, records = _read(chains)
     loaded = _load(model, stages)
-    encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
+    encoder = ChainEncoder(loaded.tokenizer, as_begun(encoding, folder), context_length=loaded.context_length)
+    stages.say(encoder.in_words)
     encoded = _encode(encoder, records, file, stages)
     configuration = Configuration(
         model=identity(loaded, encoder),

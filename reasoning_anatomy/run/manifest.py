@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -147,6 +148,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunError(f"{path}: cannot be read ({reason}); restore it or start a new run folder") from error
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}); restore it or start a new run folder") from error
+
+
+def date_of_prompts(folder: Path) -> str | None:
+    """Day that the model's chat template wrote into the prompts of a run; None if it wrote none, or there is no run."""
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    found = re.search(r"date='([0-9-]+)'", read_manifest(folder).configuration.encoding)
+    return found[1] if found else None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import kurtosis
+from tokenizers import AddedToken
 
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
 from reasoning_anatomy.attention import recording
@@ -24,6 +25,7 @@ from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
 from reasoning_anatomy.importance.exposure_normalised_attention import ExposureNormalisedAttention
 from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
 from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads, steps_of
+from reasoning_anatomy.models import text_tokenizer
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.chain import ChainWork
@@ -229,7 +231,7 @@ def test_the_tag_is_one_token_where_the_tokenizer_has_it(tiny_model_folder, enco
     tiny.tokenizer.add_tokens(["<think>", "</think>"], special_tokens=False)
     end = tiny.tokenizer.convert_tokens_to_ids("</think>")
     encoder = ChainEncoder(tiny.tokenizer)
-    assert encoder.tag_ids("</think>") == [end]
+    assert encoder.tag_ids("</think>").tolist() == [end]
     assert end not in encoder.text_ids("Stop.</think>")
     tiny.model.resize_token_embeddings(len(tiny.tokenizer), mean_resizing=False)
     profile = EndOfThinking().score(encoded, loaded=tiny).profile
@@ -326,7 +328,8 @@ def test_heads_that_are_not_there_are_refused(tiny, stepped):
 
 
 def test_what_a_probe_may_not_say_is_named(tiny, monkeypatch):
-    monkeypatch.setattr(ChainEncoder, "_markers", {tiny.tokenizer("a", add_special_tokens=False)["input_ids"][0]: "a"})
+    a = tiny.tokenizer("a", add_special_tokens=False)["input_ids"][0]
+    monkeypatch.setattr(text_tokenizer, "control_tokens", lambda _: {a: AddedToken("a", special=True)})
     with pytest.raises(EncodingError, match="read only as a special token"):
         ChainEncoder(tiny.tokenizer).text_ids("a")
 

@@ -89,8 +89,9 @@ def test_the_options_of_a_model_are_explained_by_its_dataclasses(call: Call) -> 
     for words in (
         "--model STR Hub id, local folder, GGUF file, or ``smollm2-135m`` for the bundled one. (default: smollm2-135m)",
         "--quantize {None,4bit,8bit} ``4bit`` (NF4) or ``8bit`` through bitsandbytes",
-        r"--before-answer STR Text between the reasoning and the answer, part of the answer; ``\n</think>\n\n`` likewise. "
-        r"(default: '\n')",
+        r"--before-answer {None}|STR Text between the reasoning and the answer, part of the answer. If left out it is found out"
+        r" likewise: ``\n</think>\n\n`` for models that think in tags, a line break for others. (default: None)",
+        "--joints {auto,none} ``auto`` finds out what is left out",
     ):
         assert words in text
 
@@ -102,10 +103,13 @@ def test_a_line_break_is_written_as_on_a_command_line(monkeypatch: pytest.Monkey
     monkeypatch.setattr(interchange, "import_run", lambda *_, **options: given.update(options) or exit())
     call("import", "file.jsonl", "--out", "out")
     assert (given["model"], given["encoding"]) == (None, EncodingOptions())
-    call("import", "file.jsonl", "--out", "out", "--model", "gguf", "--dtype", "float16", "--before-reasoning", r"<think>\n")
+    call("import", "file.jsonl", "--out", "out", "--model", "gguf", "--dtype", "float16", "--before-reasoning", r"<think>\n",
+         "--template-variables", "thinking=true")  # fmt: skip
     assert given["model"] == ModelSpec("gguf", dtype="float16")
-    assert given["encoding"] == EncodingOptions(before_reasoning="<think>\n")
-    assert repr(given["encoding"]) == r"EncodingOptions(before_reasoning='<think>\n', before_answer='\n')"
+    assert given["encoding"] == EncodingOptions(before_reasoning="<think>\n", template_variables=("thinking=true",))
+    assert repr(given["encoding"]) == (
+        r"EncodingOptions(before_reasoning='<think>\n', before_answer=None, template_variables=('thinking=true',), date=None)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -258,14 +258,6 @@ def test_the_end_of_turn_is_the_last_id(any_tokenizer: Any, any_encoder: ChainEn
     assert any_tokenizer.decode(encoded.answer_ids[:-1]) == "\nIt is 4."
 
 
-def test_a_template_that_shows_a_question_twice_shows_it_twice(chatty: PreTrainedTokenizerFast) -> None:
-    template = TEMPLATE.replace("{{ m['content'] }}", "{{ m['content'] }} Again: {{ m['content'] }}")
-    twice = wrapped(chatty.backend_tokenizer, template=template)
-    for question in ("what </think>", "what"):
-        text = twice.decode(ChainEncoder(twice).encode(chain(question=question)).prompt_ids)
-        assert text == f"<|bos|>user\n{question} Again: {question}<|end|>\n<|bos|>assistant\n"
-
-
 def test_a_template_without_replies_ends_with_the_end_of_text(chatty: PreTrainedTokenizerFast) -> None:
     bare = wrapped(chatty.backend_tokenizer, template="Q: {{ messages[0]['content'] }}\nA: ")
     encoded = ChainEncoder(bare).encode(chain())
@@ -281,7 +273,7 @@ def test_a_template_that_refuses_a_system_prompt_is_named(chatty: PreTrainedToke
     assert encoder.encode(chain()).n_reasoning > 0
     with pytest.raises(EncodingError) as refused:
         encoder.encode(chain(system_prompt="Be brief."))
-    assert str(refused.value) == "the model's chat template refuses the roles system, user: System role not supported"
+    assert str(refused.value) == "c: the model's chat template refuses the roles system, user: System role not supported"
 
 
 def test_the_joints_may_name_special_tokens(chatty: PreTrainedTokenizerFast) -> None:
@@ -343,10 +335,12 @@ def test_a_chain_longer_than_the_context_is_refused_with_both_lengths(chatty: Pr
     )
 
 
-def test_reasoning_that_gives_no_token_is_refused() -> None:
-    backend = byte_fallback(normalizer=normalizers.Replace("\u200b", ""))
-    with pytest.raises(EncodingError, match="c: the reasoning gives no token with this tokenizer; it needs at least one"):
-        ChainEncoder(wrapped(backend)).encode(chain(reasoning="\u200b"))
+def test_a_part_that_gives_no_token_is_refused() -> None:
+    backend = byte_fallback(normalizer=normalizers.Strip())
+    backend.post_processor = None
+    tokenizer = wrapped(backend, template="{{ messages[0]['content'] }}")
+    with pytest.raises(EncodingError, match="c: the prompt gives no token with this tokenizer; it needs at least one"):
+        ChainEncoder(tokenizer).encode(chain(question=" "))
 
 
 def test_a_tokenizer_without_offsets_is_refused() -> None:
@@ -405,7 +399,10 @@ def test_the_digest_knows_all_text_around_a_chain(chatty: PreTrainedTokenizerFas
 
 
 def test_options_are_frozen_and_stand_in_their_repr() -> None:
-    options = EncodingOptions(before_reasoning="<think>")
-    assert repr(options) == "EncodingOptions(before_reasoning='<think>', before_answer='\\n')"
+    options = EncodingOptions(before_reasoning="<think>", template_variables=("thinking=true",), date="2026-11-25")
+    assert repr(options) == (
+        "EncodingOptions(before_reasoning='<think>', before_answer=None, template_variables=('thinking=true',), "
+        "date='2026-11-25')"
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
         options.before_answer = ""  # type: ignore[misc]

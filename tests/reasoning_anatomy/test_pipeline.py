@@ -17,6 +17,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.plugins import load
+from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import write_manifest
@@ -161,6 +162,44 @@ def test_another_encoding_is_refused_and_named(finished, tiny, example_chains):
             encoding=EncodingOptions(before_answer=" "),
         )
     assert digests(finished.folder) == before
+
+
+DATED = "{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}{% if messages[1:] %}{{ messages[1].content }}</s>{% endif %}"
+
+
+@pytest.fixture
+def tiny_with_a_date(tiny_model_folder):
+    loaded = load_model(str(tiny_model_folder))
+    loaded.tokenizer.chat_template = DATED
+    return loaded
+
+
+def test_a_run_over_midnight_keeps_the_day_on_which_it_was_begun(tiny_with_a_date, example_chains, tmp_path, caplog):
+    options = {"out": tmp_path / "run", "model": tiny_with_a_date, "scorers": ["recency"], "strategies": [GREEDY]}
+    begun = measure(example_chains[:1], **options, encoding=EncodingOptions(date="2025-01-31"))
+    finished = measure(example_chains[:2], **options)
+    assert "date='2025-01-31'" in finished.manifest.configuration.encoding
+    assert begun.manifest.configuration.encoding == finished.manifest.configuration.encoding
+    for chain in example_chains[:2]:
+        ids = finished.encoded(chain.chain_id).prompt_ids
+        assert tiny_with_a_date.tokenizer.decode(ids).startswith("2025-01-31 ")
+    with pytest.raises(RunError, match=r"2025-01-31.* in the run, .*2026-01-01.* now"):
+        measure(example_chains[:2], **options, encoding=EncodingOptions(date="2026-01-01"))
+
+
+def test_the_joints_are_said_before_anything_is_measured(tiny, example_chains, tmp_path):
+    class Heard(Stages):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heard: list[str] = []
+
+        def say(self, text: str) -> None:
+            assert not self.seconds.get("score")
+            self.heard.append(text)
+
+    stages = Heard()
+    measure(example_chains[:1], out=tmp_path / "run", model=tiny, scorers=["recency"], strategies=[GREEDY], stages=stages)
+    assert "stands between reasoning and answer" in stages.heard[0]
 
 
 def test_other_weights_are_refused_and_named(finished, tiny_model_folder, example_chains):
