@@ -160,7 +160,7 @@ class AttentionProfile:
     received
         (layers, heads, n) float32, what each reasoning token receives by the scorer's definition: a mean or sum over
         the query tokens of post-softmax weights, or of what they carry; higher = more attention. Scorers of keys have
-        their own value here, higher = more important, and one row for each KV head.
+        their own value here, higher = more important, and one row for each KV head. NaN in layers without attention.
     queries
         Which tokens attend, in words.
     normalisation
@@ -180,6 +180,17 @@ class AttentionProfile:
         object.__setattr__(self, "received", _frozen(self.received, np.float32))
         if self.received.ndim != 3:
             raise ValueError(f"{self.scorer}: received has shape {self.received.shape}, expected (layers, heads, n)")
+
+    @property
+    def attending_layers(self) -> IntArray:
+        """(k,) layers that have a value, ascending; the others are NaN."""
+        return np.flatnonzero(~np.isnan(self.received).all(axis=(1, 2)))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all values of the attending layers are finite numbers, and there are some."""
+        layers = self.attending_layers
+        return len(layers) > 0 and bool(np.isfinite(self.received[layers]).all())
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from analyses._exclusions import MIN_TOKENS, most_left_out
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
@@ -29,6 +30,8 @@ class ChainEvidence:
         Of the same scores: Kendall's own coefficient, see `partial_tau`.
     layers
         (layers, 4) of the profile averaged over heads; (0, 4) if the scorer has none.
+    attends
+        (layers,) whether a layer has a profile; what has none is NaN in ``layers`` and ``heads``.
     heads
         (layers, heads, 4); (0, 0, 4) if the scorer has none.
     """
@@ -41,6 +44,7 @@ class ChainEvidence:
     partial_tau: float
     layers: FloatArray
     heads: FloatArray
+    attends: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +87,8 @@ def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evid
             else:
                 chains[scorer].append(found)
                 exclusions[scorer]["no_value_given_position"] += int(np.isnan(found.overall).any())
-                exclusions[scorer]["constant_layer"] += int(np.isnan(found.layers[..., 0]).sum())
-                exclusions[scorer]["constant_head"] += int(np.isnan(found.heads[..., 0]).sum())
+                exclusions[scorer]["constant_layer"] += int(np.isnan(found.layers[found.attends, 0]).sum())
+                exclusions[scorer]["constant_head"] += int(np.isnan(found.heads[found.attends, :, 0]).sum())
     evidence = {
         scorer: Evidence(
             tuple(chains[scorer]), {reason: count for reason, count in sorted(exclusions[scorer].items()) if count}
@@ -121,14 +125,17 @@ def _read_chain(run: Run, chain_id: str, scorer: str, path: PruningPath | None) 
         return "scorer_not_measured" if run.missing_score(chain_id, scorer) is None else "no_score"
     received = np.empty((0, 0, n)) if scores.profile is None else scores.profile.received.astype(np.float64)
     overall = scores.score
-    if not (np.isfinite(overall).all() and np.isfinite(received).all()):
+    if not (np.isfinite(overall).all() and (scores.profile is None or scores.profile.is_finite)):
         return "score_not_finite"
     if np.ptp(overall) == 0:
         return "constant_score"
     importance = importance_order(path)
     n_layers, n_heads = received.shape[:2]
     averages = received.mean(axis=1) if n_layers else np.empty((0, n))
-    found = correlations(np.concatenate([overall[None], averages, received.reshape(-1, n)]), importance)
+    rows = np.concatenate([overall[None], averages, received.reshape(-1, n)])
+    is_known = ~np.isnan(rows).any(axis=1)
+    found = np.full((len(rows), len(TERMS)), np.nan)
+    found[is_known] = correlations(rows[is_known], importance)
     return ChainEvidence(
         chain_id=chain_id,
         question_id=run.chains[chain_id].question_id,
@@ -138,4 +145,5 @@ def _read_chain(run: Run, chain_id: str, scorer: str, path: PruningPath | None) 
         partial_tau=partial_tau(overall, importance),
         layers=found[1 : 1 + n_layers],
         heads=found[1 + n_layers :].reshape(n_layers, n_heads, len(TERMS)),
+        attends=is_known[1 : 1 + n_layers],
     )

@@ -27,21 +27,22 @@ class Recorder:
         What to record.
     n_layers
         Number of layers of the model.
-
-    Attributes
-    ----------
-    start
-        Index in the sequence of the first token of the chunk that is run now; set by the caller.
     """
 
     def __init__(self, observations: Sequence[Observation], n_layers: int) -> None:
-        self.start = 0
+        self._chunk = range(0)
+        self._attended: set[int] = set()
         self._heads_by_layer: dict[int, int] = {}
         self._n_layers = n_layers
         self._accumulators = [Accumulator(observation, n_layers) for observation in observations]
         self._by_sink: dict[int, list[Accumulator]] = {}
         for accumulator in self._accumulators:
             self._by_sink.setdefault(accumulator.observation.exclude_sink, []).append(accumulator)
+
+    def begin_chunk(self, start: int, n_tokens: int) -> None:
+        """Expect one call of each attending layer for ``n_tokens`` from index ``start`` of the sequence."""
+        self._chunk = range(start, start + n_tokens)
+        self._attended.clear()
 
     def attend(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
@@ -68,20 +69,28 @@ class Recorder:
         Raises
         ------
         ModelError
-            The layer does not say which one it is, or its number of heads differs from that of earlier layers.
+            The layer does not say which one it is, its number of heads differs from that of earlier layers, or it does not
+            attend once for every token of the chunk.
         """
         if getattr(module, "layer_idx", None) is None:
             raise ModelError(
                 f"{type(module).__name__} has no layer_idx, so its attention cannot be assigned to a layer; "
                 "name scorers that record no attention: --scorers surprisal"
             )
+        if query.shape[2] != len(self._chunk) or module.layer_idx in self._attended:
+            raise ModelError(
+                f"layer {module.layer_idx} of {type(module).__name__} attends for {query.shape[2]} of {len(self._chunk)} "
+                "tokens, or more than once, so it cannot be recorded; name scorers that record no attention: "
+                "--scorers surprisal"
+            )
+        self._attended.add(module.layer_idx)
         self._heads_by_layer[module.layer_idx] = query.shape[1]
         if len(different := sorted(set(self._heads_by_layer.values()))) > 1:
             raise ModelError(
                 f"layers of {type(module).__name__} have {', '.join(map(str, different))} heads, and attention is recorded "
                 "only if all layers have the same number; name scorers that record no attention: --scorers surprisal"
             )
-        call = AttentionCall(module, query, key, value, mask, options, self.start)
+        call = AttentionCall(module, query, key, value, mask, options, self._chunk.start)
         needs_norms = any(accumulator.observation.reduction == "contribution" for accumulator in self._accumulators)
         norms = call.output_norms() if needs_norms else None
         for accumulator in self._accumulators:
@@ -91,13 +100,17 @@ class Recorder:
         return model_attention(module, query, key, value, mask, **options)
 
     @property
-    def missing_layers(self) -> list[int]:
-        """Layers that did not attend."""
-        return sorted(set(range(self._n_layers)) - set(self._heads_by_layer))
+    def layers(self) -> list[int]:
+        """Layers that attended."""
+        return sorted(self._heads_by_layer)
 
+    @torch.inference_mode()
     def results(self) -> list[Tensor]:
-        """Return one tensor per observation, see `Observation`; 0 in layers that did not attend."""
-        return [accumulator.result() for accumulator in self._accumulators]
+        """Return one tensor per observation, see `Observation`; NaN in layers that did not attend."""
+        results = [accumulator.result() for accumulator in self._accumulators]
+        for result in results:
+            result[sorted(set(range(self._n_layers)) - set(self.layers))] = torch.nan
+        return results
 
 
 def _add_call(accumulators: Sequence[Accumulator], call: AttentionCall, *, exclude_sink: int) -> None:

@@ -19,6 +19,7 @@ from reasoning_anatomy.models.attention_interface import handling, installed
 from reasoning_anatomy.models.capabilities import can_be_chunked
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import with_smaller_chunks_on_oom
+from reasoning_anatomy.models.passes import LAST_LOGITS
 from reasoning_anatomy.types import Float32Array, IntArray
 
 _TOKEN_BUDGET: Final = 4096
@@ -46,7 +47,7 @@ def record(
     Returns
     -------
     One float32 array per observation, shaped as in `Observation`; equal observations share one array. Weights are computed in
-    float32, whatever the model's dtype.
+    float32, whatever the model's dtype. Layers without attention (of hybrid models) are NaN.
 
     Raises
     ------
@@ -72,11 +73,10 @@ def _record(loaded: LoadedModel, ids: IntArray, observations: Sequence[Observati
     distinct = {observation.identity: observation for observation in observations}
     recorder = Recorder(list(distinct.values()), loaded.n_layers)
     last_logits(loaded, ids, chunk_length, recorder)
-    if missing := recorder.missing_layers:
+    if not recorder.layers:
         raise ModelError(
-            f"{loaded.id}: layer {missing[0]} of {loaded.n_layers} does not let its attention be recorded; models with "
-            "recurrent or linear-attention layers cannot be recorded; name scorers that record no attention: "
-            "--scorers surprisal"
+            f"{loaded.id}: no layer of {type(loaded.model).__name__} calls its attention through the interface of "
+            "transformers, so none can be recorded; name scorers that record no attention: --scorers surprisal"
         )
     recorded = {identity: result.cpu().numpy() for identity, result in zip(distinct, recorder.results(), strict=True)}
     return [recorded[observation.identity] for observation in observations]
@@ -94,9 +94,11 @@ def last_logits(loaded: LoadedModel, ids: IntArray, chunk_length: int, recorder:
     cache = DynamicCache(config=loaded.model.config) if len(ids) > chunk_length else None
     with installed(loaded.model) if recorder else nullcontext(), handling(recorder.attend) if recorder else nullcontext():
         for start in range(0, len(ids), chunk_length):
-            if recorder is not None:
-                recorder.start = start
             chunk = inputs[:, start : start + chunk_length]
-            output = loaded.model(input_ids=chunk, past_key_values=cache, use_cache=cache is not None, logits_to_keep=1)
+            if recorder is not None:
+                recorder.begin_chunk(start, chunk.shape[1])
+            output = loaded.model(
+                input_ids=chunk, past_key_values=cache, use_cache=cache is not None, logits_to_keep=LAST_LOGITS
+            )
     logits: Tensor = output.logits[0, -1].float()
     return logits

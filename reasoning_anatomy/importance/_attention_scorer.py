@@ -13,7 +13,7 @@ from reasoning_anatomy.errors import UndefinedScoreError
 from reasoning_anatomy.importance import Scorer
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, IntArray, TokenScores
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, Float32Array, FloatArray, IntArray, TokenScores
 
 Part = Literal["reasoning", "answer", "both"]
 
@@ -59,7 +59,13 @@ class AttentionScorer(ABC):
     def mean_over_heads(self, received: Float32Array, *, scorer: str, queries: str) -> TokenScores:
         """Scores that are the mean of ``received`` (layers, heads, n), which becomes the profile."""
         profile = AttentionProfile(scorer, received, queries, normalisation_after(self.exclude_sink))
-        return TokenScores(received.mean(axis=(0, 1), dtype=np.float64), profile)
+        return TokenScores(mean_of_heads(received), profile)
+
+
+def mean_of_heads(received: Float32Array) -> FloatArray:
+    """(n,) mean of (layers, heads, n) over the heads of all layers that attend; the others are NaN."""
+    mean: FloatArray = np.nanmean(received, axis=(0, 1), dtype=np.float64)
+    return mean
 
 
 def observe_together(

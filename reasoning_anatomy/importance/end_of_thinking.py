@@ -9,7 +9,7 @@ import numpy as np
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.attention.recording import record
 from reasoning_anatomy.errors import UndefinedScoreError
-from reasoning_anatomy.importance._attention_scorer import expect_sink_before, normalisation_after
+from reasoning_anatomy.importance._attention_scorer import expect_sink_before, mean_of_heads, normalisation_after
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
@@ -84,11 +84,11 @@ class EndOfThinking:
             scorer="end_of_thinking", received=received, normalisation=normalisation_after(self.exclude_sink),
             queries=f"{_END} after the probe, {tag}; {'prompt' if self.question else 'no prompt'} in context",
         )  # fmt: skip
-        return TokenScores(received[self._chosen(len(received))].mean(axis=(0, 1), dtype=np.float64), profile)
+        return TokenScores(mean_of_heads(received[self._chosen(profile.attending_layers)]), profile)
 
-    def _chosen(self, n_layers: int) -> slice:
-        first = n_layers - 1 if self.layers == "last" else 0
-        return slice(first, max(1, n_layers // 2) if self.layers == "first_half" else n_layers)
+    def _chosen(self, attending: IntArray) -> IntArray:
+        by_choice = {"last": attending[-1:], "first_half": attending[: max(1, len(attending) // 2)]}
+        return by_choice.get(self.layers, attending)
 
 
 @lru_cache(maxsize=8)

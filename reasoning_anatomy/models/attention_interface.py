@@ -33,8 +33,8 @@ _handler: ContextVar[Handler | None] = ContextVar("reasoning_anatomy_attention",
 
 
 def can_be_installed(model: PreTrainedModel) -> bool:
-    """Tell whether the model calls its attention through the interface of transformers."""
-    return bool(model._supports_attention_backend and model._can_set_attn_implementation())
+    """Tell whether the model's file calls attention through the interface of transformers, in some layers at least."""
+    return bool(model._can_set_attn_implementation())
 
 
 @contextmanager

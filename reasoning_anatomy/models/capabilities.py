@@ -8,7 +8,8 @@ import torch
 from reasoning_anatomy.models.attention_interface import can_be_installed
 from reasoning_anatomy.models.loading import LoadedModel
 
-_SHARING_LAYERS: Final = {"full_attention", "sliding_attention"}
+_SHARING_LAYERS: Final = frozenset({"full_attention", "sliding_attention"})
+_ATTENDING_LAYERS: Final = _SHARING_LAYERS | {"chunked_attention"}
 _ROTATIONS_BY_LENGTH: Final = {"dynamic", "longrope"}
 _CPU_BUDGET: Final = 1024
 _ACCELERATOR_BUDGET: Final = 16384
@@ -22,13 +23,18 @@ def tokens_per_pass(loaded: LoadedModel, token_budget: int | None) -> int:
 
 def can_share_prefixes(loaded: LoadedModel) -> bool:
     """Tell whether a token reaches later ones only by attention, of a kind whose keys and values sequences can share."""
-    layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
-    return loaded.may_share and can_be_installed(loaded.model) and _SHARING_LAYERS.issuperset(layer_types)
+    return loaded.may_share and can_be_installed(loaded.model) and _attends_everywhere(loaded, _SHARING_LAYERS)
 
 
 def can_be_chunked(loaded: LoadedModel, n_tokens: int) -> bool:
     """Tell whether the keys of a sequence of ``n_tokens`` are the same if it is run in chunks with a cache."""
-    return n_tokens <= longest_of_one_rotation(loaded)
+    return n_tokens <= longest_of_one_rotation(loaded) and _attends_everywhere(loaded, _ATTENDING_LAYERS)
+
+
+def _attends_everywhere(loaded: LoadedModel, kinds: frozenset[str]) -> bool:
+    """Tell whether all layers attend in one of these ways, as far as the model says: hybrids are not made for a backend."""
+    layer_types = getattr(loaded.text_config, "layer_types", None) or ["full_attention"]
+    return bool(loaded.model._supports_attention_backend) and kinds.issuperset(layer_types)
 
 
 def shares_prefixes(loaded: LoadedModel, n_tokens: int) -> bool:

@@ -18,6 +18,8 @@ from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray
 
 Result = TypeVar("Result")
 
+LAST_LOGITS: Final = torch.tensor([-1])
+"""``logits_to_keep`` for those of the last token. The integer 1 would let Gemma 4 run some layers for that token alone."""
 _LOGIT_BYTES: Final = 2**28
 
 
@@ -119,7 +121,7 @@ def by_layer(
     inputs = torch.from_numpy(ids)[None].to(loaded.device)
     position_ids = torch.arange(first_position, first_position + len(ids), device=loaded.device)[None]
     with installed(loaded.model), handling(reader.attend):
-        loaded.model(input_ids=inputs, position_ids=position_ids, use_cache=False, logits_to_keep=1)
+        loaded.model(input_ids=inputs, position_ids=position_ids, use_cache=False, logits_to_keep=LAST_LOGITS)
     if sorted(reader.results) != list(range(loaded.n_layers)):
         raise ModelError(
             f"{loaded.id}: only {len(reader.results)} of {loaded.n_layers} layers have keys; models with recurrent or "

@@ -129,6 +129,5 @@ class ChainWork:
 
 
 def _expect_finite(scores: TokenScores, chain_id: str, label: str) -> None:
-    received = np.empty(0) if scores.profile is None else scores.profile.received
-    if not (np.isfinite(scores.score).all() and np.isfinite(received).all()):
+    if not (np.isfinite(scores.score).all() and (scores.profile is None or scores.profile.is_finite)):
         raise MeasurementError(chain_id, f"the scores of {label} are not all finite numbers")

@@ -170,10 +170,41 @@ _OF_FAMILY = {
     "gemma2": {"sliding_window": 6, "attn_logit_softcapping": 5.0},
     "gemma3_text": {"sliding_window": 6},
     "gpt_oss": {"sliding_window": 6},
+    "gemma4_text": {
+        "num_hidden_layers": 4, "num_kv_shared_layers": 2, "sliding_window": 7, "global_head_dim": 8,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "vocab_size_per_layer_input": 97, "hidden_size_per_layer_input": 8,
+    },
+    "gemma3n_text": {
+        "num_hidden_layers": 4, "num_kv_shared_layers": 2, "sliding_window": 7, "activation_sparsity_pattern": [0.0] * 4,
+        "layer_types": ["sliding_attention", "full_attention"] * 2, "laurel_rank": 4,
+        "vocab_size_per_layer_input": 97, "hidden_size_per_layer_input": 8,
+    },
+    "qwen3_5_text": {
+        "num_hidden_layers": 4, "linear_num_key_heads": 2, "linear_num_value_heads": 2,
+        "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+    },
+    "qwen3_next": {
+        "num_hidden_layers": 4, "linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8, "num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+    },
+    "granitemoehybrid": {
+        "layer_types": ["mamba", "attention", "mamba"], "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8,
+        "mamba_n_groups": 1, "num_local_experts": 0, "shared_intermediate_size": 16,
+    },
+    "falcon_h1": {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1},
+    "nemotron_h": {
+        "layers_block_type": ["mamba", "attention", "mlp"], "mamba_num_heads": 4, "mamba_head_dim": 8, "ssm_state_size": 8,
+        "n_groups": 1,
+    },
+    "jamba": {
+        "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False, "num_experts": 2, "num_experts_per_tok": 1,
+    },
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"]},
     "llama4_text": {"attention_chunk_size": 5},
     "afmoe": {"num_experts": 2, "num_experts_per_tok": 1, "num_dense_layers": 1, "moe_intermediate_size": 16},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -187,7 +218,7 @@ def make_random_model() -> "Callable[[str], LoadedModel]":
     @cache
     def make(family: str) -> LoadedModel:
         torch.manual_seed(0)
-        config = AutoConfig.for_model(family, **_SHAPE, **_OF_FAMILY.get(family, {}))
+        config = AutoConfig.for_model(family, **(_SHAPE | _OF_FAMILY.get(family, {})))
         implementation = {"gemma2": "eager", "gpt_oss": "eager", "mamba": None, "bloom": None}.get(family, "sdpa")
         model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()
         return LoadedModel(model, None, family)

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from reasoning_anatomy.attention import recorder, recording
+from reasoning_anatomy.attention import recorder, recording, weights
 from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.own_weights import own_weights
 from reasoning_anatomy.attention.projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.attention.recording import longest_chunk, record
@@ -25,7 +26,8 @@ from reasoning_anatomy.models import attention_interface
 from reasoning_anatomy.models.capabilities import can_be_chunked
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
-from reasoning_anatomy.pipeline.checks import largest_chunking_change, largest_logit_change
+from reasoning_anatomy.pipeline import checks
+from reasoning_anatomy.pipeline.checks import largest_chunking_change, largest_logit_change, largest_weight_difference
 
 FAMILIES = (
     "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",
@@ -422,9 +424,92 @@ def test_model_outside_the_attention_interface_is_refused(family, shape):
         record(LoadedModel(model, None, family), IDS, [observe("sum")])
 
 
-def test_a_model_with_layers_that_do_not_attend_is_refused(make_random_model):
-    with pytest.raises(ModelError, match="lfm2: layer 0 of 3 does not let its attention be recorded"):
-        record(make_random_model("lfm2"), IDS, [observe("sum")])
+HYBRIDS = {
+    "lfm2": [1],
+    "qwen3_5_text": [3],
+    "qwen3_next": [3],
+    "granitemoehybrid": [1],
+    "nemotron_h": [1],
+    "jamba": [1],
+    "falcon_h1": [0, 1, 2],
+    "stablelm": [0, 1, 2],
+    "gemma3n_text": [0, 1, 2, 3],
+    "gemma4_text": [0, 1, 2, 3],
+}
+"""Layers that attend. By the files of transformers: every fourth of Qwen3.5 and Qwen3-Next, all of Falcon-H1, beside Mamba."""
+
+
+@pytest.mark.parametrize("token_budget", [None, 8])
+@pytest.mark.parametrize("family", HYBRIDS)
+def test_layers_that_attend_are_recorded_and_the_others_are_nan(make_random_model, family, token_budget):
+    loaded = make_random_model(family)
+    rows = Observation(reduction="rows", queries=QUERIES, keys=KEYS)
+    (recorded,) = record(loaded, IDS, [rows], token_budget=token_budget)
+    expected = own_weights(loaded, IDS)
+    assert np.flatnonzero(~np.isnan(recorded).any(axis=(1, 2, 3))).tolist() == HYBRIDS[family] == sorted(expected)
+    assert np.isnan(recorded).all(axis=(1, 2, 3)).sum() == loaded.n_layers - len(HYBRIDS[family])
+    for layer, own in expected.items():
+        np.testing.assert_allclose(recorded[layer], own[:, QUERIES][:, :, list(KEYS)], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("family", ["lfm2", "qwen3_5_text", "jamba"])
+def test_a_score_is_the_mean_over_the_layers_that_attend(make_random_model, make_random_chain, family):
+    loaded, chain = make_random_model(family), make_random_chain(6, 14, 5)
+    scores = AnswerAttention().score(chain, loaded=loaded)
+    assert scores.profile.attending_layers.tolist() == HYBRIDS[family]
+    assert scores.profile.is_finite
+    own = np.stack([of_layer.numpy() for _, of_layer in sorted(own_weights(loaded, chain.ids).items())])
+    np.testing.assert_allclose(scores.score, own[:, :, 20:, 6:20].mean(axis=(0, 1, 2)), atol=TOLERANCE)
+
+
+def test_weights_of_eager_attention_are_those_that_transformers_gives(make_random_model):
+    loaded = make_random_model("gemma3_text")
+    own = own_weights(loaded, IDS)
+    np.testing.assert_array_equal(torch.stack([own[layer] for layer in range(3)]), eager_weights(loaded))
+    assert loaded.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *HYBRIDS])
+def test_recorded_weights_are_compared_with_eager_ones(make_random_model, make_random_chain, family):
+    assert largest_weight_difference(make_random_model(family), make_random_chain(8, 20, 9)) < TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_in_half_precision_recorded_weights_differ_by_rounding(make_random_model, make_random_chain, dtype):
+    loaded = in_dtype(make_random_model("qwen3"), dtype)
+    assert 0 < largest_weight_difference(loaded, make_random_chain(8, 20, 9)) < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_weights_that_are_recorded_wrongly_are_refused(make_random_model, make_random_chain, monkeypatch, dtype):
+    # as if every layer looked one key too far back, which no logit shows
+    loaded, of_block = in_dtype(make_random_model("llama"), dtype), weights.QueryBlock.weights
+    monkeypatch.setattr(weights.QueryBlock, "weights", lambda *arguments: of_block(*arguments).roll(-1, dims=2))
+    assert largest_logit_change(loaded, make_random_chain(8, 20, 9)) <= 1e-6
+    with pytest.raises(ModelError, match=r"llama: recorded attention differs from eager attention by (0\.\d+|1) in layer 0"):
+        largest_weight_difference(loaded, make_random_chain(8, 20, 9))
+
+
+def test_a_layer_that_runs_only_some_tokens_is_refused(make_random_model, monkeypatch):
+    # given the integer 1, Gemma 4 runs the layers that share keys for the last token only
+    monkeypatch.setattr(recording, "LAST_LOGITS", 1)
+    with pytest.raises(ModelError, match="layer 2 of Gemma4TextAttention attends for 1 of 31 tokens"):
+        record(make_random_model("gemma4_text"), IDS, [observe("sum")])
+
+
+def test_a_layer_that_attends_twice_is_refused(make_random_model, monkeypatch):
+    loaded = make_random_model("llama")
+    monkeypatch.setattr(loaded.model.model.layers[2].self_attn, "layer_idx", 1)
+    with pytest.raises(ModelError, match="layer 1 of LlamaAttention attends for 31 of 31 tokens, or more than once"):
+        record(loaded, IDS, [observe("sum")])
+
+
+def test_eager_attention_that_gives_no_weights_is_refused(make_random_model, make_random_chain, monkeypatch):
+    loaded = make_random_model("llama")
+    own = {0: own_weights(loaded, (chain := make_random_chain(8, 20, 9)).ids)[0]}
+    monkeypatch.setattr(checks, "own_weights", lambda *_: own)
+    with pytest.raises(ModelError, match="the eager attention of layer 1 gives no weights"):
+        largest_weight_difference(loaded, chain)
 
 
 def test_a_layer_without_a_number_is_refused(make_random_model, monkeypatch):
@@ -436,6 +521,7 @@ def test_a_layer_without_a_number_is_refused(make_random_model, monkeypatch):
 
 def test_layers_that_differ_in_heads_are_refused():
     recorder = Recorder([observe("sum")], n_layers=2)
+    recorder.begin_chunk(0, len(IDS))
     for layer, n_heads in enumerate((4, 2)):
         vectors = torch.ones(1, n_heads, len(IDS), 8)
         with pytest.raises(ModelError, match="have 2, 4 heads") if layer else nullcontext():

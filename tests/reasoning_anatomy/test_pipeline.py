@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.cli._app import named_scorers
@@ -162,6 +163,23 @@ def test_another_encoding_is_refused_and_named(finished, tiny, example_chains):
             encoding=EncodingOptions(before_answer=" "),
         )
     assert digests(finished.folder) == before
+
+
+def test_the_layers_of_a_hybrid_that_attend_are_named_and_analysed(make_random_model, tokenizer, example_chains, tmp_path):
+    config = copy.deepcopy(make_random_model("lfm2").model.config)
+    config.vocab_size, config.max_position_embeddings = len(tokenizer), 1024
+    torch.manual_seed(0)
+    hybrid = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), tokenizer, "hybrid")
+    short = sorted(example_chains, key=lambda chain: len(chain.reasoning))[:3]
+    with pytest.warns(UserWarning, match="hybrid: of its 3 layers, 1 attend and are recorded; the others"):
+        run = measure(short, out=tmp_path / "run", model=hybrid, strategies=["random_tokens"])
+    assert run.manifest.checks["recorded_weights_differ_from_eager_by"] < 1e-5
+    profile = run.token_scores(short[0].chain_id, "answer_attention").profile
+    assert profile.attending_layers.tolist() == [1]
+    result = load("analysis", "rank_correlation:draws=200").analyse(run)
+    assert not {"constant_head", "constant_layer"} & result.exclusions.keys()
+    heads = result.details["per_head"]
+    assert heads.groupby("layer")["estimate"].count().tolist() == [0, 4 * heads["term"].nunique(), 0]
 
 
 DATED = "{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}{% if messages[1:] %}{{ messages[1].content }}</s>{% endif %}"
