@@ -58,7 +58,7 @@ def chain_of(loaded: LoadedModel, *, p: int, n: int, m: int | None = None) -> En
     If the model has no tokenizer, the ids are random.
     """
     if loaded.tokenizer is None:
-        return _random_chain(p, n, m or 16, int(loaded.text_config.vocab_size))
+        return random_chain(p, n, m or 16, int(loaded.text_config.vocab_size))
     encoder = ChainEncoder(loaded.tokenizer)
     encoded = [encoder.encode(chain) for chain in example_chains()]
     chain = min((chain for chain in encoded if chain.n_reasoning >= n), key=lambda chain: chain.n_reasoning, default=None)
@@ -68,7 +68,8 @@ def chain_of(loaded: LoadedModel, *, p: int, n: int, m: int | None = None) -> En
     return EncodedChain(chain.chain, prompt, chain.reasoning_ids[:n], chain.answer_ids[:m], chain.spans[:n])
 
 
-def _random_chain(p: int, n: int, m: int, vocab_size: int) -> EncodedChain:
+def random_chain(p: int, n: int, m: int, vocab_size: int) -> EncodedChain:
+    """Draw a chain of p prompt, n reasoning and m answer tokens."""
     rng = np.random.default_rng(0)
     text = ReasoningChain(chain_id="random", question_id="random", question="?", reasoning="x" * n, answer="x")
     prompt, reasoning, answer = (rng.integers(3, vocab_size, size) for size in (p, n, m))

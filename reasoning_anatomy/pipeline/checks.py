@@ -161,8 +161,8 @@ def largest_weight_difference(loaded: LoadedModel, chain: EncodedChain) -> float
                 largest = max(largest, in_layer)
         if len(attending) < loaded.n_layers:
             warnings.warn(
-                f"{loaded.id}: of its {loaded.n_layers} layers, {', '.join(map(str, attending))} attend and are recorded; the "
-                "others (recurrent, linear attention, convolution) have no attention to record and are left out of every mean",
+                f"{loaded.id}: only layer {', '.join(map(str, attending))} of 0..{loaded.n_layers - 1} can be recorded; the "
+                "others (recurrent, linear attention, convolution) have no attention and are left out of every mean",
                 UserWarning, stacklevel=2,
             )  # fmt: skip
         return largest

@@ -2,13 +2,15 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.importance import Scorer
 from reasoning_anatomy.pruning import FollowsAnother, Strategy
 from reasoning_anatomy.run.writer import Missing
+
+NONE: Final = "none"
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,19 @@ class Plan:
         Parameters
         ----------
         scorers, strategies
-            Specs.
+            Specs; ``none`` alone names no plugin.
         measured
             Labels of the strategies that the run has already.
 
         Raises
         ------
         PluginError
-            A plugin is unknown or wrong, or follows a strategy that is neither measured nor listed before it.
+            A plugin is unknown or wrong, or follows a strategy that is neither measured nor listed before it; or there is
+            nothing to measure.
         """
         plan = cls(_by_label("scorer", scorers), _by_label("strategy", strategies))
+        if not plan.scorers and not plan.strategies:
+            raise PluginError("there is nothing to measure: name a scorer or a strategy")
         for number, (label, strategy) in enumerate(plan.strategies.items()):
             earlier = {*measured, *list(plan.strategies)[:number]}
             if isinstance(strategy, FollowsAnother) and strategy.reference not in earlier:
@@ -62,5 +67,5 @@ class Plan:
 
 
 def _by_label(kind: str, specs: Sequence[str]) -> dict[str, Any]:
-    configured = [plugins.load(kind, spec) for spec in specs]
+    configured = [plugins.load(kind, spec) for spec in specs] if list(specs) != [NONE] else []
     return {plugins.label(plugin): plugin for plugin in configured}

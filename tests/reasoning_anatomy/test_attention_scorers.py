@@ -65,6 +65,7 @@ def attend(scorer: Any) -> np.ndarray:
     weights[7, 1:7], weights[7, [0, 7]] = FROM_ANSWER, 0.1
     chain, recorder = steps_chain(), Recorder(scorer.observe(steps_chain()), n_layers=1)
     query, key = torch.tensor(weights, dtype=torch.float32).log()[None, None], torch.eye(8)[None, None]
+    recorder.begin_chunk(0, query.shape[2])
     recorder.attend(SimpleNamespace(layer_idx=0, is_causal=True), query, key, key, None, scaling=1.0)
     observed = [result.numpy() for result in recorder.results()]
     return scorer.score(chain, loaded=None, observed=observed).score

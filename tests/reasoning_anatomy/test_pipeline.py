@@ -171,7 +171,7 @@ def test_the_layers_of_a_hybrid_that_attend_are_named_and_analysed(make_random_m
     torch.manual_seed(0)
     hybrid = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), tokenizer, "hybrid")
     short = sorted(example_chains, key=lambda chain: len(chain.reasoning))[:3]
-    with pytest.warns(UserWarning, match="hybrid: of its 3 layers, 1 attend and are recorded; the others"):
+    with pytest.warns(UserWarning, match="hybrid: only layer 1 of 0\.\.2 can be recorded; the others"):
         run = measure(short, out=tmp_path / "run", model=hybrid, strategies=["random_tokens"])
     assert run.manifest.checks["recorded_weights_differ_from_eager_by"] < 1e-5
     profile = run.token_scores(short[0].chain_id, "answer_attention").profile
@@ -180,6 +180,31 @@ def test_the_layers_of_a_hybrid_that_attend_are_named_and_analysed(make_random_m
     assert not {"constant_head", "constant_layer"} & result.exclusions.keys()
     heads = result.details["per_head"]
     assert heads.groupby("layer")["estimate"].count().tolist() == [0, 4 * heads["term"].nunique(), 0]
+
+
+@pytest.mark.parametrize("strategies", [["none"], []])
+def test_attention_is_measured_without_pruning(tiny, example_chains, tmp_path, strategies):
+    folder = tmp_path / "run"
+    run = measure(example_chains[:2], out=folder, model=tiny, strategies=strategies)
+    status = run.status()
+    assert (status.n_done, status.left, status.failed) == (2, {}, {})
+    assert run.tokens()["score_answer_attention"].notna().all()
+    with pytest.raises(RunError, match=r"add one: reasoning-anatomy run .* --strategies KEY"):
+        load("analysis", "rank_correlation").analyse(run)
+    later = measure(example_chains[:2], out=folder, model=tiny, strategies=[GREEDY])
+    assert later.status().n_done == 2
+
+
+def test_paths_are_measured_without_scores(tiny, example_chains, tmp_path):
+    run = measure(example_chains[:1], out=tmp_path / "run", model=tiny, scorers=["none"], strategies=[GREEDY])
+    assert list(run.manifest.configuration.scorers) == []
+    assert run.path(example_chains[0].chain_id, "greedy:keep_ratio=0.8") is not None
+
+
+@pytest.mark.parametrize("nothing", [[], ["none"]])
+def test_nothing_to_measure_is_said(tiny, example_chains, tmp_path, nothing):
+    with pytest.raises(PluginError, match="there is nothing to measure: name a scorer or a strategy"):
+        measure(example_chains[:1], out=tmp_path / "run", model=tiny, scorers=nothing, strategies=nothing)
 
 
 DATED = "{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}{% if messages[1:] %}{{ messages[1].content }}</s>{% endif %}"
