@@ -117,16 +117,17 @@ class _Work:
             for sample in samples:
                 part = f"-{sample.part}" if sample.part else ""
                 try:
-                    self._add(_chain(sample, row, f"{name}-{number}{part}", {"file": file.name, "row": number, "format": key}))
+                    chain = _chain(sample, row, f"{name}-{number}{part}", {"file": file.name, "row": number, "format": key})
+                    self._expect_new(chain)
                 except UnusableError as error:
                     self._leave_out(file, number, sample.part, error)
                 else:
-                    self.did.append(f"{file}, row {number}: {_in_words(sample, list(self.chains.values())[-1])}")
+                    self.chains[chain.chain_id] = chain
+                    self.did.append(f"{file}, row {number}: {_in_words(sample, chain)}")
 
-    def _add(self, chain: ReasoningChain) -> None:
+    def _expect_new(self, chain: ReasoningChain) -> None:
         if chain.chain_id in self.chains:
             raise UnusableError("its chain_id is that of an earlier chain")
-        self.chains[chain.chain_id] = chain
 
     def _leave_out(self, file: Path, number: int, part: str, error: UnusableError) -> None:
         message = f"{file}, row {number}{f' ({part})' if part else ''}: {error}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.chains import read_bytes
-from reasoning_anatomy.errors import EncodingError, PluginError, UndefinedScoreError
+from reasoning_anatomy.errors import ChainFileError, EncodingError, PluginError, UndefinedScoreError
 from reasoning_anatomy.importance import NeedsNoModel, Scorer
 from reasoning_anatomy.interchange._pruned import Format, Place, PrunedChain
 from reasoning_anatomy.interchange._records import Records, format_of, read_records
@@ -140,8 +140,15 @@ def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stag
     """Read all records; refuse chains with the same id, or with paths of different strategies."""
     pruned: dict[str, PrunedChain] = {}
     places: dict[str, Place] = {}
+    items = []
+    faults: list[ChainFileError | EncodingError] = []
     for place, record in stages.add("read", len(records)).each(records):
-        item = plugin.read(record, place=place, encoder=encoder)
+        try:
+            items.append((place, plugin.read(record, place=place, encoder=encoder)))
+        except (ChainFileError, EncodingError) as error:
+            faults.append(error)
+    _expect_none(faults, records)
+    for place, item in items:
         chain_id = item.encoded.chain_id
         if chain_id in places:
             first = places[chain_id]
@@ -151,6 +158,15 @@ def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stag
         if item.label != first_label:
             raise place.error(f"'strategy' is {item.label!r} after {first_label!r}; put each strategy into its own file")
     return pruned
+
+
+def _expect_none(faults: Sequence[ChainFileError | EncodingError], records: Records) -> None:
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        place = records[0][0]
+        named = [Unusable(place.file.name, None, None, "", str(fault).removeprefix(f"{place.file}, ")) for fault in faults]
+        raise ChainFileError(f"{place.file}: {len(faults)} of {len(records)} {place.unit}s cannot be imported:{listed(named)}")
 
 
 def _strategy(file: Path, content: bytes, key: str, pruned: Mapping[str, PrunedChain]) -> ImportedPath:
