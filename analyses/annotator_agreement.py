@@ -14,6 +14,7 @@ from analyses._annotator_agreement.sample import LabelSample, Measure
 from analyses._annotator_agreement.tables import confusion_table, per_annotator, per_chain
 from analyses._annotator_agreement.words import finding, warnings
 from analyses._provenance import provenance
+from analyses._questions import question_warnings
 from analyses._statistics.agreement import cohen_kappa, f1, krippendorff_alpha, merged, observed_agreement
 from analyses._statistics.bootstrap import check_options
 from reasoning_anatomy.categories import CATEGORIES, SCHEMES
@@ -119,7 +120,7 @@ class AnnotatorAgreement:
                 "per_annotator": per_annotator(labels),
             },
             exclusions=labels.exclusions,
-            warnings=tuple(warnings(table, everyone.n_questions)),
+            warnings=(*question_warnings(run), *warnings(table, everyone.n_questions)),
             config=repr(dataclasses.replace(self, annotators=labels.annotators)),
             provenance=provenance(
                 run, packages=("numpy", "pandas"), annotators={name: run.annotator(name) for name in labels.annotators}

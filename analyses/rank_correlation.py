@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from analyses._exclusions import most_left_out
 from analyses._provenance import provenance
+from analyses._questions import question_warnings
 from analyses._rank_correlation.evidence import gather
 from analyses._rank_correlation.tables import MAIN, tables_by_scorer
 from analyses._rank_correlation.words import finding, warnings
@@ -99,7 +100,7 @@ class RankCorrelation:
             table=table,
             details=details,
             exclusions=most_left_out([found.exclusions for found in evidence.values()]),
-            warnings=tuple(warnings(evidence, table, details["between_questions"])),
+            warnings=(*question_warnings(run), *warnings(evidence, table, details["between_questions"])),
             config=repr(dataclasses.replace(self, scorer=scorers[0] if len(scorers) == 1 else None, strategy=strategy)),
             provenance=provenance(
                 run,

@@ -1,7 +1,9 @@
 """Read and write chains: one JSON object a line."""
 
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,9 +11,46 @@ from pydantic import ValidationError
 
 from reasoning_anatomy.errors import ChainFileError
 from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.thinking import tag_in
 from reasoning_anatomy.types import ReasoningChain
+from reasoning_anatomy.unusable import Unusable, listed
 
 _FIELDS: Final = tuple(ReasoningChain.model_fields)
+STANDARD_INPUT: Final = "-"
+"""Stands for standard input in place of a file."""
+
+
+@dataclass(frozen=True)
+class ChainFile:
+    """What a file of chains holds, read once.
+
+    Attributes
+    ----------
+    path
+        The file; None if the chains did not come from one.
+    chains
+        Those that can be used, in order.
+    lines
+        Line of each in the file, by chain_id.
+    unusable
+        The lines that cannot be used.
+    """
+
+    path: Path | None
+    chains: tuple[ReasoningChain, ...]
+    lines: Mapping[str, int]
+    unusable: tuple[Unusable, ...] = ()
+
+    def expect_usable(self) -> None:
+        """Raise `ChainFileError` if any line cannot be used; the message names them all, up to the first twenty."""
+        if len(self.unusable) == 1:
+            raise ChainFileError(f"{self.path}, {self.unusable[0].message}", reason=self.unusable[0].reason)
+        if self.unusable:
+            n_chains = len(self.unusable) + len(self.chains)
+            raise ChainFileError(
+                f"{self.path}: {len(self.unusable)} of {n_chains} chains cannot be used; repair them, or go on without them: "
+                f"--skip-unusable{listed(self.unusable)}"
+            )
 
 
 def read_chains(path: str | Path) -> list[ReasoningChain]:
@@ -20,26 +59,71 @@ def read_chains(path: str | Path) -> list[ReasoningChain]:
     Every line is an object with the fields of `ReasoningChain`; further fields are kept in ``source``. Empty
     lines are skipped.
 
+    Parameters
+    ----------
+    path
+        The file, or ``-`` for standard input. It is read once, so a pipe will do.
+
     Raises
     ------
     ChainFileError
-        The file is absent or empty, or a line is wrong: the message names file, line, field, value and remedy.
+        The file is absent or empty, or lines are wrong: the message names file, line, field, value and remedy of each. A chain
+        whose thinking was not taken apart is wrong, too.
+    """
+    file = read_chain_file(path)
+    file.expect_usable()
+    return list(file.chains)
+
+
+def read_chain_file(path: str | Path, *, may_hold_tags: bool = False) -> ChainFile:
+    """Read a JSONL file of chains, and what is wrong with each line that cannot be used.
+
+    Parameters
+    ----------
+    path
+        As for `read_chains`.
+    may_hold_tags
+        Whether thinking that was not taken apart is accepted, as in a run that measured it before it was refused.
+
+    Raises
+    ------
+    ChainFileError
+        The file is absent, or no line of it holds anything.
     """
     path = Path(path)
-    chains: list[ReasoningChain] = []
-    first_line: dict[str, int] = {}
-    for number, line in lines(path):
-        chain = _parse(path, number, line)
-        if chain.chain_id in first_line:
-            raise ChainFileError(
-                f"{path}, line {number}: chain_id {chain.chain_id!r} is also on line {first_line[chain.chain_id]}; "
-                "give each chain its own"
-            )
-        first_line[chain.chain_id] = number
-        chains.append(chain)
-    if not chains:
+    chains: dict[str, ReasoningChain] = {}
+    line_of: dict[str, int] = {}
+    unusable = []
+    for number, raw in lines(read_bytes(path)):
+        record: Mapping[str, Any] = {}
+        try:
+            record = _record(path, number, raw)
+            chain = _chain(path, number, record)
+            _expect_new(path, number, chain, line_of)
+            if not may_hold_tags:
+                expect_taken_apart(chain, place=f"{path}, line {number}: ", file=path)
+        except ChainFileError as error:
+            message, chain_id = str(error).removeprefix(f"{path}, "), record.get("chain_id")
+            is_named = isinstance(chain_id, str) and chain_id not in line_of
+            unusable.append(Unusable(path.name, number, chain_id if is_named else None, error.reason, message))
+        else:
+            chains[chain.chain_id], line_of[chain.chain_id] = chain, number
+    if not chains and not unusable:
         raise ChainFileError(f"{path}: holds no chain; expected one JSON object a line with {', '.join(_FIELDS[:5])}")
-    return chains
+    return ChainFile(path, tuple(chains.values()), line_of, tuple(unusable))
+
+
+def expect_taken_apart(chain: ReasoningChain, *, place: str = "", file: Path | str = "FILE") -> None:
+    """Raise `ChainFileError` if reasoning or answer hold a tag of thinking, with the command that takes them apart."""
+    for field in ("reasoning", "answer"):
+        text = getattr(chain, field)
+        if tag := tag_in(text):
+            raise ChainFileError(
+                f"{place}{field!r} of chain {chain.chain_id!r} holds {tag!r} at character {text.index(tag)}: its thinking was "
+                f"not taken apart; do it with: reasoning-anatomy chains {file} --out chains.jsonl (if the text only speaks of "
+                "the tag, spell it another way)",
+                reason=f"{field!r} holds {tag!r}: its thinking was not taken apart",
+            )
 
 
 def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
@@ -47,26 +131,30 @@ def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
     write_atomic(Path(path), "".join(chain.model_dump_json(exclude_none=True) + "\n" for chain in chains))
 
 
-def line_of_chain(path: Path, chain_id: str) -> int:
-    """Line number of a chain in a file that `read_chains` accepts."""
-    return next(number for number, line in lines(path) if json.loads(line)["chain_id"] == chain_id)
-
-
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of every line that is not blank; `ChainFileError` if the file cannot be read."""
+def read_bytes(path: Path) -> bytes:
+    """Read a file, or standard input if it is called ``-``, once; `ChainFileError` if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise ChainFileError(
-                        f"{path}, line {number}: is not UTF-8 ({error.reason} at byte {error.start}); convert it"
-                    ) from error
-                if line.strip():
-                    yield number, line.rstrip("\r\n")
+        return sys.stdin.buffer.read() if str(path) == STANDARD_INPUT else path.read_bytes()
     except OSError as error:
         raise ChainFileError(f"{path}: {error.strerror}; give a JSONL file of chains") from error
+
+
+def lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of every line of a file's content that is not blank."""
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if line.strip():
+            yield number, line
+
+
+def text_of(path: Path, number: int, line: bytes) -> str:
+    """Decode a line; `ChainFileError` if it is not UTF-8."""
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ChainFileError(
+            f"{path}, line {number}: is not UTF-8 ({error.reason} at byte {error.start}); convert it", reason="is not UTF-8"
+        ) from error
 
 
 def decode(path: Path, number: int, text: str) -> Any:
@@ -76,11 +164,13 @@ def decode(path: Path, number: int, text: str) -> Any:
         return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         where = f"{path}, line {number + error.lineno - 1}"
-        raise ChainFileError(f"{where}, column {error.colno}: is not JSON ({error.msg}); expected one object a line") from error
+        raise ChainFileError(
+            f"{where}, column {error.colno}: is not JSON ({error.msg}); expected one object a line", reason="is not JSON"
+        ) from error
     except RecursionError:
-        raise ChainFileError(f"{where}: is nested too deeply to be a chain") from None
+        raise ChainFileError(f"{where}: is nested too deeply to be a chain", reason="is nested too deeply") from None
     except ValueError as error:
-        raise ChainFileError(f"{where}: {error}") from None
+        raise ChainFileError(f"{where}: {error}", reason="is not JSON") from None
 
 
 def shown(value: Any) -> str:
@@ -90,36 +180,57 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _parse(path: Path, number: int, line: str) -> ReasoningChain:
-    where = f"{path}, line {number}"
-    record = decode(path, number, line)
+def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    record = decode(path, number, text_of(path, number, line))
     if not isinstance(record, dict):
-        raise ChainFileError(f"{where}: is {shown(record)}, expected a JSON object with {', '.join(_FIELDS[:5])}")
+        raise ChainFileError(
+            f"{path}, line {number}: is {shown(record)}, expected a JSON object with {', '.join(_FIELDS[:5])}",
+            reason="is not a JSON object",
+        )
+    return record
+
+
+def _chain(path: Path, number: int, record: Mapping[str, Any]) -> ReasoningChain:
+    where = f"{path}, line {number}"
     try:
         return ReasoningChain.model_validate(_with_further_fields_in_source(where, record))
     except ValidationError as error:
-        raise ChainFileError(f"{where}: {_explain(error)}") from None
+        message, reason = explained(error)
+        raise ChainFileError(f"{where}: {message}", reason=reason) from None
+
+
+def _expect_new(path: Path, number: int, chain: ReasoningChain, line_of: Mapping[str, int]) -> None:
+    if chain.chain_id in line_of:
+        raise ChainFileError(
+            f"{path}, line {number}: chain_id {chain.chain_id!r} is also on line {line_of[chain.chain_id]}; give each chain "
+            "its own",
+            reason="its chain_id is that of an earlier chain",
+        )
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"holds {name}, which is not JSON; write null or leave it out")
 
 
-def _with_further_fields_in_source(where: str, record: dict[str, Any]) -> dict[str, Any]:
+def _with_further_fields_in_source(where: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
     further = {name: value for name, value in record.items() if name not in _FIELDS}
     source = record.get("source")
     if not further or not isinstance(source, dict | None):
         return record
     if clash := sorted(further.keys() & (source or {}).keys()):
-        raise ChainFileError(f"{where}: {clash[0]!r} is given both beside and inside 'source'; keep one")
+        message = f"{clash[0]!r} is given both beside and inside 'source'; keep one"
+        raise ChainFileError(f"{where}: {message}", reason=message)
     fields = {name: value for name, value in record.items() if name in _FIELDS}
     return fields | {"source": (source or {}) | further}
 
 
-def _explain(error: ValidationError) -> str:
+def explained(error: ValidationError) -> tuple[str, str]:
+    """Say what is wrong with the fields of a chain: with the value, and without it."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
-        return f"has no field {name!r}; every chain needs {', '.join(_FIELDS[:5])}"
+        return f"has no field {name!r}; every chain needs {', '.join(_FIELDS[:5])}", f"has no field {name!r}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{name!r} is {shown(first['input'])}: {message}"
+    if first["type"] == "string_type" and isinstance(first["input"], float):
+        message += "; write the number in quotes"
+    return f"{name!r} is {shown(first['input'])}: {message}", f"{name!r}: {message.partition(';')[0]}"

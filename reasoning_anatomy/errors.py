@@ -6,7 +6,21 @@ class ReasoningAnatomyError(Exception):
 
 
 class ChainFileError(ReasoningAnatomyError):
-    """A file of chains cannot be read: the message names the file, the line and the remedy."""
+    """A file of chains cannot be read: the message names the file, the line and the remedy.
+
+    Attributes
+    ----------
+    reason
+        What is wrong, without anything particular to one line, so that lines can be counted by it; empty if no line is wrong.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UnusableError(ReasoningAnatomyError):
+    """A row cannot become a chain; the message is the same for all rows with this fault, so that they can be counted."""
 
 
 class EncodingError(ReasoningAnatomyError):

@@ -28,6 +28,7 @@ from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.plugin_files import PluginInfo, read_plugins
 
 if TYPE_CHECKING:
+    from reasoning_anatomy.conversion import Converter
     from reasoning_anatomy.importance import Scorer
     from reasoning_anatomy.interchange import Format
     from reasoning_anatomy.pruning import Strategy
@@ -69,6 +70,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "figure": Kind("reports", "draw", "figures"),
     "format": Kind("reasoning_anatomy.interchange", "read", "formats"),
     "segmenter": Kind("reasoning_anatomy.steps", "segment", "segmenters"),
+    "converter": Kind("reasoning_anatomy.conversion", "convert", "converters"),
 }
 
 _BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
@@ -92,7 +94,8 @@ def available(kind: str) -> dict[str, PluginInfo]:
     Parameters
     ----------
     kind
-        ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"``, ``"figure"``, ``"format"`` or ``"segmenter"``.
+        ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"``, ``"figure"``, ``"format"``,
+        ``"segmenter"`` or ``"converter"``.
 
     Raises
     ------
@@ -145,6 +148,8 @@ def load(kind: Literal["strategy"], spec: str) -> "Strategy": ...
 def load(kind: Literal["format"], spec: str) -> "Format": ...
 @overload
 def load(kind: Literal["segmenter"], spec: str) -> "Segmenter": ...
+@overload
+def load(kind: Literal["converter"], spec: str) -> "Converter": ...
 @overload
 def load(kind: str, spec: str) -> Any: ...
 def load(kind: str, spec: str) -> Any:

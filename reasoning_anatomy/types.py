@@ -5,19 +5,22 @@ Every type is frozen and checked when it is made; its arrays are read-only.
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import to_json
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
+
+_HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 RESULT_COLUMNS: Final = (
     "term",
@@ -32,21 +35,35 @@ RESULT_COLUMNS: Final = (
 )
 
 
+def _whole_number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _zero_or_one_as_truth(value: Any) -> Any:
+    return bool(value) if isinstance(value, int | float) and value in (0, 1) else value
+
+
+Text = Annotated[str, BeforeValidator(_whole_number_as_text)]
+"""Text, or a whole number, which is read as text."""
+Truth = Annotated[bool, BeforeValidator(_zero_or_one_as_truth)]
+"""True or false, or 1 or 0."""
+
+
 class ReasoningChain(BaseModel):
     """Question, reasoning and answer of one sample. Text only, and none of it is trusted.
 
     Attributes
     ----------
     chain_id
-        Unique within a file.
+        Unique within a file. A whole number is read as text.
     question_id
-        The unit of statistics: chains on the same question share it.
+        The unit of statistics: chains on the same question share it. A whole number is read as text.
     question, reasoning, answer
         The three parts of the sample; none may be empty.
     gold_answer
-        The correct answer, if known.
+        The correct answer, if known. A whole number is read as text.
     is_correct
-        Whether ``answer`` is the correct one, if known.
+        Whether ``answer`` is the correct one, if known; 1 and 0 are read as true and false.
     system_prompt
         Goes before the question; the model's own default if absent.
     source
@@ -55,13 +72,13 @@ class ReasoningChain(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    chain_id: str = Field(min_length=1)
-    question_id: str = Field(min_length=1)
+    chain_id: Text = Field(min_length=1)
+    question_id: Text = Field(min_length=1)
     question: str = Field(min_length=1)
     reasoning: str
     answer: str
-    gold_answer: str | None = None
-    is_correct: bool | None = None
+    gold_answer: Text | None = None
+    is_correct: Truth | None = None
     system_prompt: str | None = None
     source: Mapping[str, Any] = Field(default_factory=dict)
 
@@ -77,7 +94,7 @@ class ReasoningChain(BaseModel):
     )
     @classmethod
     def _is_unicode(cls, text: Any) -> Any:
-        if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+        if isinstance(text, str) and _HALF_A_PAIR.search(text):
             raise ValueError("holds half of a surrogate pair, which no tokenizer can read; repair the text")
         return text
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, named_scorers, say, use_plugins
+from reasoning_anatomy.run.layout import UNUSABLE_NAME
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class _Encoding(EncodingOptions):
 
 @app.command
 def run(
-    chains: Annotated[Positional[Path], arg(help="JSONL file, one chain a line.", metavar="CHAINS.jsonl")],
+    chains: Annotated[Positional[Path], arg(help="JSONL file, one chain a line; - is standard input.", metavar="CHAINS.jsonl")],
     out: Annotated[Path, arg(help="Folder of the run; an existing run is finished, or added to.")],
     scorers: Annotated[
         tuple[str, ...], arg(help="KEY or KEY:option=value, see `list scorers`; all = every one that needs nothing else.")
@@ -43,27 +44,33 @@ def run(
         "greedy",
     ),
     workers: Annotated[int | None, arg(help="Chains measured at the same time; up to 4 on a CPU if left out.")] = None,
+    skip_unusable: Annotated[
+        bool, arg(help="Go on without what cannot be used: lines with mistakes, chains beyond the model's context.")
+    ] = False,
     plugins: PluginsOption = None,
     model: Annotated[_Model, OmitArgPrefixes] = _Model(),
     encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
 ) -> None:
     """Measure chains with a model: attention scores and pruning paths, into a run folder."""
-    from reasoning_anatomy.chains import read_chains
+    from reasoning_anatomy.chains import read_chain_file
 
     use_plugins(plugins)
-    read_chains(chains)  # a mistake in the file is found before anything heavy is imported
+    file = read_chain_file(chains)
+    if not skip_unusable:
+        file.expect_usable()  # a mistake in the file is found before anything heavy is imported
     from reasoning_anatomy.pipeline.measuring import measure
     from reasoning_anatomy.progress import Stages
 
     with Stages(show=True) as stages:
         measured = measure(
-            chains,
+            file,
             out=out,
             model=ModelSpec(**asdict(model)),
             scorers=named_scorers(scorers),
             strategies=strategies,
             encoding=_with_line_breaks(encoding),
             workers=workers,
+            skip_unusable=skip_unusable,
             stages=stages,
         )
     _say_measured(measured)
@@ -130,7 +137,13 @@ def export_run(
 
 def _say_measured(run: "Run") -> None:
     """Say what a run holds, and what to do with it."""
+    from reasoning_anatomy.unusable import counted
+
     status = run.status()
+    if run.unusable:
+        say(f"Left out: {len(run.unusable)}, named in {run.folder / UNUSABLE_NAME}")
+        for reason, count in counted(run.unusable).items():
+            say(f"  {count}  {reason}")
     for chain_id, reasons in status.failed.items():
         for plugin, reason in reasons.items():
             say(f"Failed: {chain_id}, {plugin}: {reason}")

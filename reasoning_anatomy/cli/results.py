@@ -99,9 +99,12 @@ def report(
 @app.command(name="list")
 def list_plugins(
     kind: Annotated[
-        Positional[Literal["scorers", "strategies", "annotators", "analyses", "figures", "formats", "segmenters"] | None],
+        Positional[
+            Literal["scorers", "strategies", "annotators", "analyses", "figures", "formats", "segmenters", "converters"] | None
+        ],
         arg(
-            help="scorers, strategies, annotators, analyses, figures, formats or segmenters; all, if left out.", metavar="KIND"
+            help="scorers, strategies, annotators, analyses, figures, formats, segmenters or converters; all, if left out.",
+            metavar="KIND",
         ),
     ] = None,
     key: Annotated[Positional[str | None], arg(help="Show this one, with its options.", metavar="KEY")] = None,

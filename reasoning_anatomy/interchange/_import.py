@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.errors import EncodingError, PluginError, UndefinedScoreError
+from reasoning_anatomy.chains import read_bytes
+from reasoning_anatomy.errors import ChainFileError, EncodingError, PluginError, UndefinedScoreError
 from reasoning_anatomy.importance import NeedsNoModel, Scorer
 from reasoning_anatomy.interchange._pruned import Format, Place, PrunedChain
 from reasoning_anatomy.interchange._records import Records, format_of, read_records
@@ -16,6 +17,7 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
 from reasoning_anatomy.run.writer import RunWriter, begin_run, expect_run_folder
 from reasoning_anatomy.types import Annotation
+from reasoning_anatomy.unusable import Unusable, listed
 
 if TYPE_CHECKING:
     from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
@@ -90,7 +92,8 @@ def import_run(
     file, folder, stages = Path(file), Path(out), stages or Stages()
     expect_run_folder(folder)
     plan = _scorers(scorers, has_model=model is not None)
-    records = read_records(file)
+    content = read_bytes(file)
+    records = read_records(file, content)
     plugin: Format = plugins.load("format", format or format_of(records))
     encoder = None if model is None else _encoder(model, encoding, folder)
     pruned = _read(plugin, records, encoder, stages)
@@ -101,7 +104,7 @@ def import_run(
         model=_identity(loaded, encoder),
         encoding=_origin(file, model, encoder),
         scorers={label: repr(scorer) for label, scorer in plan.items()},
-        strategies={label: repr(_strategy(file, plugins.key_of(plugin), pruned))},
+        strategies={label: repr(_strategy(file, content, plugins.key_of(plugin), pruned))},
     )
     with begin_run(folder, configuration, [item.encoded.chain for item in pruned.values()], stages=stages) as writer:
         _add_paths(writer, pruned)
@@ -138,8 +141,15 @@ def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stag
     """Read all records; refuse chains with the same id, or with paths of different strategies."""
     pruned: dict[str, PrunedChain] = {}
     places: dict[str, Place] = {}
+    items = []
+    faults: list[ChainFileError | EncodingError] = []
     for place, record in stages.add("read", len(records)).each(records):
-        item = plugin.read(record, place=place, encoder=encoder)
+        try:
+            items.append((place, plugin.read(record, place=place, encoder=encoder)))
+        except (ChainFileError, EncodingError) as error:
+            faults.append(error)
+    _expect_none(faults, records)
+    for place, item in items:
         chain_id = item.encoded.chain_id
         if chain_id in places:
             first = places[chain_id]
@@ -151,26 +161,52 @@ def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stag
     return pruned
 
 
-def _strategy(file: Path, key: str, pruned: Mapping[str, PrunedChain]) -> ImportedPath:
+def _expect_none(faults: Sequence[ChainFileError | EncodingError], records: Records) -> None:
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        place = records[0][0]
+        named = [Unusable(place.file.name, None, None, "", str(fault).removeprefix(f"{place.file}, ")) for fault in faults]
+        raise ChainFileError(f"{place.file}: {len(faults)} of {len(records)} {place.unit}s cannot be imported:{listed(named)}")
+
+
+def _strategy(file: Path, content: bytes, key: str, pruned: Mapping[str, PrunedChain]) -> ImportedPath:
     strategies = "; ".join(dict.fromkeys(item.path.strategy for item in pruned.values()))
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256(content).hexdigest()[:16]
     return ImportedPath(_name(file), digest, key, strategies)
 
 
 def _load(model: "str | ModelSpec | LoadedModel", pruned: Mapping[str, PrunedChain], stages: Stages) -> "LoadedModel":
-    """Load the weights, and check that every chain fits into the model's context."""
-    from reasoning_anatomy.models.loading import LoadedModel, load_model
+    """Load the weights, after it is known that every chain fits into the model's context."""
+    from reasoning_anatomy.models.loading import LoadedModel, context_length, load_config, load_model
 
+    if isinstance(model, LoadedModel):
+        _expect_to_fit(pruned, model.context_length)
+        return model
     with stages.add("load", 1) as stage:
-        loaded = model if isinstance(model, LoadedModel) else load_model(model)
+        config = load_config(model)
+        _expect_to_fit(pruned, context_length(config))
+        loaded = load_model(model, config=config)
         stage.advance()
-    for chain_id, item in pruned.items():
-        if loaded.context_length is not None and len(item.encoded.ids) > loaded.context_length:
-            raise EncodingError(
-                f"{chain_id}: has {len(item.encoded.ids)} tokens, but the model's context holds {loaded.context_length}; leave "
-                "the chain out or use a model with a longer context"
-            )
     return loaded
+
+
+def _expect_to_fit(pruned: Mapping[str, PrunedChain], context: int | None) -> None:
+    too_long = [
+        Unusable(None, None, chain_id, "is too long", f"{chain_id}: has {len(item.encoded.ids)} tokens")
+        for chain_id, item in pruned.items()
+        if context is not None and len(item.encoded.ids) > context
+    ]
+    if len(too_long) == 1:
+        raise EncodingError(
+            f"{too_long[0].message}, but the model's context holds {context}; leave the chain out or use a model with a longer "
+            "context"
+        )
+    if too_long:
+        raise EncodingError(
+            f"{len(too_long)} of {len(pruned)} chains are longer than the model's context, which holds {context}; leave them "
+            f"out or use a model with a longer context:{listed(too_long)}"
+        )
 
 
 def _identity(loaded: "LoadedModel | None", encoder: "ChainEncoder | None") -> ModelIdentity | None:

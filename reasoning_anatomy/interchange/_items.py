@@ -3,26 +3,21 @@
 They are not in the published files. The library writes them, so that its own files can be read back without loss.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning_anatomy.chains import shown
 from reasoning_anatomy.interchange._pruned import Place, PrunedChain
-from reasoning_anatomy.types import IntArray, ReasoningChain
+from reasoning_anatomy.questions import question_id_of
+from reasoning_anatomy.types import IntArray, ReasoningChain, Text, Truth
 
 _SMALL: Final = 200
 _LARGEST: Final = 2**31
 
 
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Id = Annotated[str, BeforeValidator(_as_text)]
 Index = Annotated[int, Field(ge=0, lt=_LARGEST)]
 Span = Annotated[list[Index], Field(min_length=2, max_length=2)]
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,10 +39,10 @@ class Item(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
-    chain_id: Id | None = Field(default=None, validation_alias=AliasChoices("chain_id", "id"))
-    question_id: Id | None = None
-    gold_answer: str | None = None
-    is_correct: bool | None = None
+    chain_id: Text | None = Field(default=None, validation_alias=AliasChoices("chain_id", "id"))
+    question_id: Text | None = None
+    gold_answer: Text | None = None
+    is_correct: Truth | None = None
     system_prompt: str | None = None
     source: dict[str, Any] | None = None
     spans: list[Span] | None = None
@@ -56,10 +51,9 @@ class Item(BaseModel):
 
     def chain(self, place: Place, *, question: str, reasoning: str, answer: str) -> ReasoningChain:
         """Make the chain; without ids of its own it is named after its place, and the question after its text."""
-        digest = hashlib.sha256(question.encode(errors="surrogatepass")).hexdigest()[:12]
         facts = {
             "chain_id": self.chain_id or f"{place.file.stem}-{place.number}",
-            "question_id": self.question_id or f"question-{digest}",
+            "question_id": self.question_id or question_id_of(question),
             "question": question,
             "reasoning": reasoning,
             "answer": answer,

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.chains import decode, lines, shown
+from reasoning_anatomy.chains import decode, lines, shown, text_of
 from reasoning_anatomy.errors import ChainFileError
 from reasoning_anatomy.interchange._pruned import Place
 
 Records = Sequence[tuple[Place, Mapping[str, Any]]]
 
 
-def read_records(file: Path) -> Records:
+def read_records(file: Path, content: bytes) -> Records:
     """Read the objects of a file: one a line, or a list; what the published pruner says about its own run is skipped."""
-    records = [(place, value) for place, value in _values(file) if not _is_metadata(value)]
+    records = [(place, value) for place, value in _values(file, content) if not _is_metadata(value)]
     for place, value in records:
         if not isinstance(value, dict):
             raise place.error(f"is {shown(value)}, expected a JSON object")
@@ -33,10 +33,10 @@ def format_of(records: Records) -> str:
     return formats[0]
 
 
-def _values(file: Path) -> Iterator[tuple[Place, Any]]:
-    texts = list(lines(file))
+def _values(file: Path, content: bytes) -> Iterator[tuple[Place, Any]]:
+    texts = [(number, text_of(file, number, line)) for number, line in lines(content)]
     if texts and texts[0][1].lstrip().startswith("["):
-        values = decode(file, 1, file.read_text(encoding="utf-8-sig"))
+        values = decode(file, 1, content.decode("utf-8-sig"))
         return ((Place(file, "item", number), value) for number, value in enumerate(values, start=1))
     return ((Place(file, "line", number), decode(file, number, text)) for number, text in texts)
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.progress_bars import without_progress_bars
@@ -68,8 +76,7 @@ class LoadedModel:
     @property
     def context_length(self) -> int | None:
         """Longest sequence in tokens; None if the configuration states none."""
-        length = getattr(self.text_config, "max_position_embeddings", None)
-        return None if length is None else int(length)
+        return context_length(self.model.config)
 
     def weights_digest(self) -> str:
         """Digest of the name, the shape and a sample of every parameter: two checkpoints never share it by accident."""
@@ -82,13 +89,17 @@ class LoadedModel:
         return digest.hexdigest()[:16]
 
 
-def load_model(spec: ModelSpec | str) -> LoadedModel:
+def load_model(
+    spec: ModelSpec | str, *, tokenizer: PreTrainedTokenizerBase | None = None, config: PreTrainedConfig | None = None
+) -> LoadedModel:
     """Load a model and its tokenizer.
 
     Parameters
     ----------
     spec
         What to load; a string is its ``id`` with defaults for the rest.
+    tokenizer, config
+        What `load_tokenizer` and `load_config` returned for it, if they were called before.
 
     Raises
     ------
@@ -96,10 +107,10 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
         There is no such model, or it cannot be loaded in this way; the message says what to do.
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
-    tokenizer = load_tokenizer(spec)
+    tokenizer = load_tokenizer(spec) if tokenizer is None else tokenizer
     folder, source = _source(spec)
     with _as_model_error(spec), _without_collector(), without_progress_bars():
-        model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
+        model = AutoModelForCausalLM.from_pretrained(folder, config=config, **source, **_holding(spec))
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, spec.id, spec.quantize)
 
@@ -111,6 +122,21 @@ def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
     with _as_model_error(spec), _without_collector(), without_progress_bars():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **source)
     return tokenizer
+
+
+def load_config(spec: ModelSpec | str) -> PreTrainedConfig:
+    """Load the configuration of a model without its weights; `ModelError` as in `load_model`."""
+    spec = ModelSpec(spec) if isinstance(spec, str) else spec
+    folder, source = _source(spec)
+    with _as_model_error(spec), _without_collector(), without_progress_bars():
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **source)
+    return config
+
+
+def context_length(config: PreTrainedConfig) -> int | None:
+    """Longest sequence in tokens; None if the configuration states none."""
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if length is None else int(length)
 
 
 def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:

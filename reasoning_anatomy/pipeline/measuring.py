@@ -1,5 +1,6 @@
 """Chains through encode -> scores -> paths into a run folder; what was measured before is kept."""
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
@@ -7,30 +8,41 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from transformers import PreTrainedConfig
 
-from reasoning_anatomy.chains import line_of_chain, read_chains
+from reasoning_anatomy.chains import ChainFile, expect_taken_apart, read_chain_file
 from reasoning_anatomy.errors import ChainFileError, EncodingError, RunError
 from reasoning_anatomy.importance import LooksAtAllChains, Scorer
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.capabilities import can_share_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
-from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.models.loading import (
+    BUNDLED,
+    LoadedModel,
+    ModelSpec,
+    context_length,
+    load_config,
+    load_model,
+    load_tokenizer,
+)
 from reasoning_anatomy.pipeline.chain import ChainWork
 from reasoning_anatomy.pipeline.checks import check_model
 from reasoning_anatomy.pipeline.forecast import say_if_long
 from reasoning_anatomy.pipeline.identity import as_begun, identity
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.questions import question_notes
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration
 from reasoning_anatomy.run.writer import Missing, RunWriter, begin_run, expect_run_folder
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
+from reasoning_anatomy.unusable import Unusable, listed
 
 _MOST_WORKERS: Final = 4
 
 
 def measure(
-    chains: str | Path | Sequence[ReasoningChain],
+    chains: str | Path | ChainFile | Sequence[ReasoningChain],
     *,
     out: str | Path,
     model: str | ModelSpec | LoadedModel = BUNDLED,
@@ -38,6 +50,7 @@ def measure(
     strategies: Sequence[str] = ("greedy",),
     encoding: EncodingOptions | None = None,
     workers: int | None = None,
+    skip_unusable: bool = False,
     stages: Stages | None = None,
 ) -> Run:
     """Measure chains with a model and write a run folder; finish it, or add to it, if it was begun.
@@ -45,7 +58,7 @@ def measure(
     Parameters
     ----------
     chains
-        JSONL file, or chains.
+        JSONL file, ``-`` for standard input, what `read_chain_file` returned, or chains.
     out
         The run folder. Only what these chains lack of these scorers and strategies is measured; chains, scorers and
         strategies that the run does not have yet are added to it.
@@ -58,6 +71,9 @@ def measure(
     workers
         Chains that are measured at the same time, which share the processor cores; None takes up to 4 on a
         CPU and 1 on an accelerator. Changes speed, and numbers in the last digits.
+    skip_unusable
+        Go on without the lines that are not chains and the chains that cannot be encoded, such as those beyond the model's
+        context; ``run.unusable`` has them with their reasons. Otherwise any of them is an error that names all.
     stages
         Shows progress and collects the time of each stage; silent if None.
 
@@ -78,18 +94,31 @@ def measure(
     plan = Plan.of(scorers, strategies, measured=measured)
     if workers is not None and workers < 1:
         raise RunError(f"workers is {workers}; give 1 or more")
-    file, records = _read(chains)
-    loaded = _load(model, stages)
-    encoder = ChainEncoder(loaded.tokenizer, as_begun(encoding, folder), context_length=loaded.context_length)
+    file = _read(chains)
+    if not skip_unusable:
+        file.expect_usable()
+    before = open_run(folder).chains.values() if (folder / MANIFEST_NAME).exists() else ()
+    for note in question_notes([*before, *file.chains]):
+        stages.say(f"note: {note}")
+    encoder, config = _encoder(model, as_begun(encoding, folder), stages)
     stages.say(encoder.in_words)
-    encoded = _encode(encoder, records, file, stages)
+    encoded, unusable = _encode(encoder, file, stages)
+    if unusable and not skip_unusable:
+        raise EncodingError(_all_that_cannot_be_encoded(file, unusable))
+    if not encoded:
+        raise ChainFileError(
+            f"none of the {len(file.unusable) + len(unusable)} chains can be used:{listed([*file.unusable, *unusable])}"
+        )
+    loaded = model if isinstance(model, LoadedModel) else _load(model, encoder, config, stages)
     configuration = Configuration(
         model=identity(loaded, encoder),
         encoding=repr(encoder.options),
         scorers={label: repr(scorer) for label, scorer in plan.scorers.items()},
         strategies={label: repr(strategy) for label, strategy in plan.strategies.items()},
     )
+    records = [chain for chain in file.chains if chain.chain_id in encoded]
     with begin_run(folder, configuration, records, stages=stages) as writer:
+        writer.add_unusable([*file.unusable, *unusable])
         measure_missing(writer, encoded, plan, loaded=loaded, workers=workers)
     return Run(folder)
 
@@ -122,41 +151,64 @@ def measure_missing(
             work.measure(encoded[chain_id], left[chain_id], wait=True)
 
 
-def _read(chains: str | Path | Sequence[ReasoningChain]) -> tuple[Path | None, list[ReasoningChain]]:
+def _read(chains: str | Path | ChainFile | Sequence[ReasoningChain]) -> ChainFile:
+    if isinstance(chains, ChainFile):
+        return chains
     if isinstance(chains, str | Path):
-        return Path(chains), read_chains(chains)
-    return None, _distinct(chains)
-
-
-def _distinct(chains: Sequence[ReasoningChain]) -> list[ReasoningChain]:
+        return read_chain_file(chains)
     seen: set[str] = set()
     for chain in chains:
         if chain.chain_id in seen:
             raise ChainFileError(f"chain_id {chain.chain_id!r} names two chains; give each its own")
+        expect_taken_apart(chain)
         seen.add(chain.chain_id)
     if not seen:
         raise ChainFileError("there is no chain to measure; give at least one")
-    return list(chains)
+    return ChainFile(None, tuple(chains), {})
 
 
-def _load(model: str | ModelSpec | LoadedModel, stages: Stages) -> LoadedModel:
+def _encoder(
+    model: str | ModelSpec | LoadedModel, encoding: EncodingOptions | None, stages: Stages
+) -> tuple[ChainEncoder, PreTrainedConfig]:
+    """Make the encoder without the weights, so that chains that cannot be encoded are named before they are loaded."""
     if isinstance(model, LoadedModel):
-        return model
-    with stages.add("load", 1) as stage:
-        loaded = load_model(model)
+        tokenizer, config = model.tokenizer, model.model.config
+    else:
+        with stages.add("load", 1):
+            tokenizer, config = load_tokenizer(model), load_config(model)
+    return ChainEncoder(tokenizer, encoding, context_length=context_length(config)), config
+
+
+def _load(model: str | ModelSpec, encoder: ChainEncoder, config: PreTrainedConfig, stages: Stages) -> LoadedModel:
+    with stages.add("load", 0) as stage:
+        loaded = load_model(model, tokenizer=encoder.tokenizer, config=config)
         stage.advance()
     return loaded
 
 
-def _encode(encoder: ChainEncoder, chains: list[ReasoningChain], file: Path | None, stages: Stages) -> dict[str, EncodedChain]:
-    encoded = {}
-    for chain in stages.add("encode", len(chains)).each(chains):
+def _encode(encoder: ChainEncoder, file: ChainFile, stages: Stages) -> tuple[dict[str, EncodedChain], list[Unusable]]:
+    """Encode all chains, and say what is wrong with those that cannot be."""
+    encoded, unusable = {}, []
+    for chain in stages.add("encode", len(file.chains)).each(file.chains):
         try:
             encoded[chain.chain_id] = encoder.encode(chain)
         except EncodingError as error:
-            where = f"{file}, line {line_of_chain(file, chain.chain_id)}: " if file else ""
-            raise EncodingError(f"{where}{error}") from error
-    return encoded
+            row = file.lines.get(chain.chain_id)
+            reason = re.sub(r"\d+", "N", str(error).removeprefix(f"{chain.chain_id}: "))
+            name = file.path.name if file.path else None
+            message = f"line {row}: {error}" if row else str(error)
+            unusable.append(Unusable(name, row, chain.chain_id, reason, message))
+    return encoded, unusable
+
+
+def _all_that_cannot_be_encoded(file: ChainFile, unusable: Sequence[Unusable]) -> str:
+    if len(unusable) == 1:
+        return f"{file.path}, {unusable[0].message}" if file.path else unusable[0].message
+    where = f"{file.path}: " if file.path else ""
+    return (
+        f"{where}{len(unusable)} of {len(file.chains)} chains cannot be encoded; leave them out, or go on without them: "
+        f"--skip-unusable{listed(unusable)}"
+    )
 
 
 def _fitted(plan: Plan, writer: RunWriter, encoded: Mapping[str, EncodedChain], loaded: LoadedModel) -> Mapping[str, Scorer]:

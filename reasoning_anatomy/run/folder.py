@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
-from reasoning_anatomy.chains import read_chains
+from reasoning_anatomy.chains import read_chain_file
 from reasoning_anatomy.errors import MissingError, RunError
 from reasoning_anatomy.run.encoded import read_encoded
 from reasoning_anatomy.run.fit import read_fit
@@ -21,7 +21,7 @@ from reasoning_anatomy.run.labels import (
     write_labels,
     write_roles,
 )
-from reasoning_anatomy.run.layout import CHAINS_NAME, PATHS_NAME, TOKEN_ROLES_NAME, TOKENS_NAME, Layout
+from reasoning_anatomy.run.layout import CHAINS_NAME, PATHS_NAME, TOKEN_ROLES_NAME, TOKENS_NAME, UNUSABLE_NAME, Layout
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifest
 from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.run.origin import origin_of
@@ -31,6 +31,7 @@ from reasoning_anatomy.run.scores import read_scores
 from reasoning_anatomy.run.status import Inventory, Status, read_reason
 from reasoning_anatomy.steps import aggregate
 from reasoning_anatomy.types import AnalysisResult, Annotation, EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.unusable import Unusable, read_unusable
 
 _AGGREGATES: Final[tuple[Literal["mean", "sum"], ...]] = ("mean", "sum")
 
@@ -72,7 +73,14 @@ class Run:
     @cached_property
     def chains(self) -> Mapping[str, ReasoningChain]:
         """Every chain of the run by chain_id, in the order of the input."""
-        return {chain.chain_id: chain for chain in read_chains(self.folder / CHAINS_NAME)}
+        file = read_chain_file(self.folder / CHAINS_NAME, may_hold_tags=True)
+        file.expect_usable()
+        return {chain.chain_id: chain for chain in file.chains}
+
+    @property
+    def unusable(self) -> list[Unusable]:
+        """Rows and chains that were left out on request, with the reason of each."""
+        return read_unusable(self.folder / UNUSABLE_NAME)
 
     @property
     def layout(self) -> Layout:

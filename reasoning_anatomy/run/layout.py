@@ -10,6 +10,7 @@ Stage = Literal["score", "path"]
 """What is measured on a chain: a score by a scorer, a path by a strategy."""
 
 CHAINS_NAME: Final = "chains.jsonl"
+UNUSABLE_NAME: Final = "unusable.jsonl"
 TOKENS_NAME: Final = "tokens.parquet"
 PATHS_NAME: Final = "paths.parquet"
 TOKEN_ROLES_NAME: Final = "token_roles.parquet"

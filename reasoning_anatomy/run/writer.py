@@ -11,7 +11,7 @@ from typing import Final
 
 from filelock import FileLock
 
-from reasoning_anatomy.chains import read_chains, write_chains
+from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary, write_atomic
 from reasoning_anatomy.progress import Stages
@@ -19,7 +19,7 @@ from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.encoded import write_encoded
 from reasoning_anatomy.run.fit import read_fit, write_fit
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.run.layout import CHAINS_NAME, LOCK_NAME, PATHS_NAME, TOKENS_NAME, Stage
+from reasoning_anatomy.run.layout import CHAINS_NAME, LOCK_NAME, PATHS_NAME, TOKENS_NAME, UNUSABLE_NAME, Stage
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration, Manifest, read_manifest, write_manifest
 from reasoning_anatomy.run.origin import Origin, chain_digest, origin_of, with_need
 from reasoning_anatomy.run.paths import read_path, write_path
@@ -27,6 +27,7 @@ from reasoning_anatomy.run.scores import write_scores
 from reasoning_anatomy.run.status import Inventory
 from reasoning_anatomy.run.tables import tables_are_current, write_tables
 from reasoning_anatomy.types import EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.unusable import Unusable, read_unusable, write_unusable
 from reasoning_anatomy.version import __version__
 
 _MEASURED_FIELDS: Final = ("question_id", "system_prompt", "question", "reasoning", "answer")
@@ -188,6 +189,15 @@ class RunWriter:
             larger = {name: max(value, manifest.checks.get(name, value)) for name, value in checks.items()}
             self._update(manifest, manifest.model_copy(update={"checks": {**manifest.checks, **larger}}))
 
+    def add_unusable(self, unusable: Sequence[Unusable]) -> None:
+        """Record what was left out, beside what was left out before; chains that the run has by now are forgotten."""
+        path = self.run.folder / UNUSABLE_NAME
+        with FileLock(self.run.folder / LOCK_NAME):
+            known = {(each.file, each.row, each.chain_id): each for each in [*read_unusable(path), *unusable]}
+            left_out = [each for each in known.values() if each.chain_id not in self.run.chains]
+            if left_out or path.exists():
+                write_unusable(path, left_out)
+
     def fit(self, label: str) -> Fit | None:
         """Read what a scorer found in all chains; None if it has not looked at them yet."""
         path = self.run.layout.fit(label)
@@ -267,7 +277,7 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
         write_chains(folder / CHAINS_NAME, chains)
         write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions=_versions()))
         return
-    manifest, before = read_manifest(folder), {chain.chain_id: chain for chain in read_chains(folder / CHAINS_NAME)}
+    manifest, before = read_manifest(folder), Run(folder).chains
     try:
         grown = manifest.configuration.grown(configuration)
     except ValueError as error:

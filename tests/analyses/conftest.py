@@ -19,7 +19,7 @@ def make_chains() -> Callable[..., list[ReasoningChain]]:
     def make(n_questions: int, per_question: int = 1, n_tokens: int = 30) -> list[ReasoningChain]:
         return [
             ReasoningChain(
-                chain_id=f"q{question}-{chain}", question_id=f"q{question}", question="How many?",
+                chain_id=f"q{question}-{chain}", question_id=f"q{question}", question=f"How many in {question}?",
                 reasoning=" ".join(f"w{word}" for word in range(n_tokens)), answer="5",
             )
             for question in range(n_questions)
@@ -37,7 +37,9 @@ def make_run() -> Callable[..., Run]:
         folder: Path, content: Sequence[tuple[str, np.ndarray | None, Sequence[int]]], *, imported_from: str | None = None
     ) -> Run:
         chains = [
-            ReasoningChain(chain_id=f"c{number}", question_id=question, question="Q", reasoning="text", answer="A")
+            ReasoningChain(
+                chain_id=f"c{number}", question_id=question, question=f"Q of {question}", reasoning="text", answer="A"
+            )
             for number, (question, _, _) in enumerate(content)
         ]
         model = ModelIdentity(

@@ -17,6 +17,7 @@ from analyses import Analysis
 from annotations import Annotator
 from reasoning_anatomy import cli
 from reasoning_anatomy.chains import read_chains
+from reasoning_anatomy.conversion import Converter
 from reasoning_anatomy.importance import Scorer
 from reasoning_anatomy.interchange import Format
 from reasoning_anatomy.plugins import KINDS, available, key_of, label, load, load_class, options_of
@@ -43,6 +44,12 @@ def smollm2() -> "LoadedModel":
 def example_chains() -> list[ReasoningChain]:
     """The chains that ship with the package, in the order of their file."""
     return read_chains(Path(str(files("reasoning_anatomy") / "data" / "example_chains.jsonl")))
+
+
+@pytest.fixture(scope="session")
+def field_files() -> Path:
+    """Small files as people in this field have them."""
+    return Path(__file__).parents[1] / "data" / "field"
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 PROTOCOLS = {
     "scorer": Scorer, "strategy": Strategy, "annotator": Annotator, "analysis": Analysis, "figure": Figure,
-    "format": Format, "segmenter": Segmenter,
+    "format": Format, "segmenter": Segmenter, "converter": Converter,
 }  # fmt: skip
 
 

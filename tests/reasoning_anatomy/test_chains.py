@@ -1,6 +1,7 @@
 """Chain files: what is read, what is refused and in which words, and that writing loses nothing."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning_anatomy.chains import line_of_chain, read_chains, write_chains
+from reasoning_anatomy.chains import read_chain_file, read_chains, write_chains
 from reasoning_anatomy.errors import ChainFileError
+from reasoning_anatomy.thinking import THINKING_TAGS
 from reasoning_anatomy.types import ReasoningChain
 
 RECORD = {"chain_id": "c1", "question_id": "q1", "question": "2 + 2?", "reasoning": "2 + 2 = 4", "answer": "4"}
@@ -88,14 +90,15 @@ def test_a_duplicate_chain_id_names_both_lines(write_lines: WriteLines) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "shown"),
     [
-        ("chain_id", 3, "3"),
+        ("chain_id", 3.5, "3.5"),
         ("chain_id", None, "null"),
         ("question", ["a"], '["a"]'),
         ("reasoning", {"text": "a"}, '{"text": "a"}'),
         ("answer", 4.5, "4.5"),
-        ("gold_answer", 4, "4"),
+        ("gold_answer", 4.5, "4.5"),
+        ("gold_answer", True, "true"),
         ("is_correct", "yes", '"yes"'),
-        ("is_correct", 1, "1"),
+        ("is_correct", 2, "2"),
         ("system_prompt", False, "false"),
         ("source", [1], "[1]"),
         ("source", "teacher", '"teacher"'),
@@ -215,9 +218,118 @@ def test_a_line_of_ten_million_characters_is_read(write_lines: WriteLines) -> No
     assert read_chains(write_lines(RECORD | {"reasoning": text}))[0].reasoning == text
 
 
-def test_line_of_chain_counts_blank_lines(write_lines: WriteLines) -> None:
+def test_the_line_of_a_chain_counts_blank_lines(write_lines: WriteLines) -> None:
     path = write_lines("", RECORD, "", RECORD | {"chain_id": "c2"}, start=b"\xef\xbb\xbf")
-    assert [line_of_chain(path, chain_id) for chain_id in ("c1", "c2")] == [2, 4]
+    assert read_chain_file(path).lines == {"c1": 2, "c2": 4}
+
+
+@pytest.mark.parametrize(
+    ("field", "number", "read"),
+    [
+        ("chain_id", 17, "17"),
+        ("question_id", -3, "-3"),
+        ("gold_answer", 12, "12"),
+        ("gold_answer", 0, "0"),
+        ("is_correct", 1, True),
+        ("is_correct", 0, False),
+        ("is_correct", 1.0, True),
+    ],
+)
+def test_whole_numbers_are_read_where_text_or_truth_is_meant(
+    write_lines: WriteLines, field: str, number: float, read: str | bool
+) -> None:
+    value = getattr(read_chains(write_lines(RECORD | {field: number}))[0], field)
+    assert (value, type(value)) == (read, type(read))
+
+
+@pytest.mark.parametrize("name", ["int_ids", "int_gold", "correct_as_number"])
+def test_files_with_numbers_for_text_are_read(field_files: Path, name: str) -> None:
+    (chain,) = read_chains(field_files / f"{name}.jsonl")
+    facts = (chain.chain_id, chain.question_id, chain.gold_answer, chain.is_correct)
+    assert (
+        facts
+        == {
+            "int_ids": ("17", "17", "12", None),
+            "int_gold": ("c1", "q1", "12", None),
+            "correct_as_number": ("c1", "q1", None, True),
+        }[name]
+    )
+
+
+def test_a_number_with_a_fraction_is_to_be_written_as_text(write_lines: WriteLines) -> None:
+    # 4.50 and 4.5 are the same number and two texts
+    assert refusal(write_lines(RECORD | {"gold_answer": 4.5})).endswith("; write the number in quotes")
+
+
+def test_all_lines_with_mistakes_are_named_at_once(field_files: Path) -> None:
+    path = field_files / "some_unusable.jsonl"
+    with pytest.raises(ChainFileError) as refused:
+        read_chains(path)
+    empty = "is empty; a chain needs reasoning and an answer to be measured"
+    assert str(refused.value).splitlines() == [
+        f"{path}: 3 of 6 chains cannot be used; repair them, or go on without them: --skip-unusable",
+        f"  line 2: 'answer' is \"\": {empty}",
+        f"  line 4: 'reasoning' is \"\": {empty}",
+        "  line 5: 'answer' is null: Input should be a valid string",
+    ]
+
+
+def test_twenty_mistakes_are_named_and_the_others_counted(write_lines: WriteLines) -> None:
+    with pytest.raises(ChainFileError) as refused:
+        read_chains(write_lines(RECORD, *["{"] * 23))
+    lines = str(refused.value).splitlines()
+    assert lines[0].split(": ")[1].startswith("23 of 24 chains ")
+    assert [line.split(",")[0] for line in lines[1:-1]] == [f"  line {number}" for number in range(2, 22)]
+    assert lines[-1] == "  and 3 more"
+
+
+def test_mistakes_are_kept_with_their_reason_and_id(field_files: Path) -> None:
+    file = read_chain_file(field_files / "some_unusable.jsonl")
+    assert [chain.chain_id for chain in file.chains] == ["ok0", "ok1", "ok2"]
+    assert [(each.row, each.chain_id, each.reason) for each in file.unusable] == [
+        (2, "cut-off", "'answer': is empty"),
+        (4, "no-thinking", "'reasoning': is empty"),
+        (5, "null-answer", "'answer': Input should be a valid string"),
+    ]
+
+
+def test_a_pipe_is_read_once() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as pipe:
+        pipe.write(json.dumps(RECORD))
+    assert read_chains(f"/dev/fd/{reading}")[0].chain_id == "c1"
+    os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "tag", "character"),
+    [
+        ("with_think_tags", "reasoning", "<think>", 0),
+        ("closing_tag_only", "reasoning", "</think>", 24),  # after "3 * 4 = 12, so 12 jars." and a line break
+        ("answer_has_thinking", "answer", "<think>", 0),
+    ],
+)
+def test_thinking_that_was_not_taken_apart_is_refused_with_the_remedy(
+    field_files: Path, name: str, where: str, tag: str, character: int
+) -> None:
+    path = field_files / f"{name}.jsonl"
+    assert refusal(path) == (
+        f", line 1: {where!r} of chain 'c1' holds {tag!r} at character {character}: its thinking was not taken apart; do it "
+        f"with: reasoning-anatomy chains {path} --out chains.jsonl (if the text only speaks of the tag, spell it another way)"
+    )
+
+
+@pytest.mark.parametrize("tag", sorted({tag for tags in THINKING_TAGS for tag in tags} - {"<|end|>"}))
+@pytest.mark.parametrize("where", ["reasoning", "answer"])
+def test_every_tag_of_the_table_is_recognised(write_lines: WriteLines, where: str, tag: str) -> None:
+    assert "its thinking was not taken apart" in refusal(write_lines(RECORD | {where: f"so\n{tag}\n12"}))
+
+
+@pytest.mark.parametrize(
+    "text", ["I think: 3 < 4 > 2", "<b>12</b>", "[think] of 12", "analysis of the final answer", "<|end|>"]
+)
+def test_ordinary_text_is_not_taken_for_thinking(write_lines: WriteLines, text: str) -> None:
+    assert read_chains(write_lines(RECORD | {"reasoning": text}))[0].reasoning == text
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)

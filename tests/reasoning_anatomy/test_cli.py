@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_anatomy.cli import demo, labels, measuring, results
+from reasoning_anatomy.cli import conversion, demo, labels, measuring, results
 from reasoning_anatomy.cli._app import named_scorers
 from reasoning_anatomy.plugins import KINDS, available, options_of
 from reasoning_anatomy.run.folder import Run, open_run
@@ -19,7 +19,20 @@ from reasoning_anatomy.run.manifest import write_manifest
 from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 from reasoning_anatomy.types import ReasoningChain
 
-COMMANDS = ("demo", "run", "import", "status", "export", "annotate", "annotations", "analyse", "figure", "report", "list")
+COMMANDS = (
+    "demo",
+    "chains",
+    "run",
+    "import",
+    "status",
+    "export",
+    "annotate",
+    "annotations",
+    "analyse",
+    "figure",
+    "report",
+    "list",
+)
 
 
 Call = Callable[..., Any]
@@ -66,7 +79,12 @@ MODEL_FLAGS = [
     ("command", "function", "words"),
     [
         ("demo", demo.demo, ["--out", "--chains", "--model"]),
-        ("run", measuring.run, ["CHAINS.jsonl", "--out", "--scorers", "--strategies", "--workers", "--plugins", *MODEL_FLAGS]),
+        ("chains", conversion.chains, ["FILE", "--out", "--format", "--map", "--verbose", "--plugins"]),
+        (
+            "run",
+            measuring.run,
+            ["CHAINS.jsonl", "--out", "--scorers", "--strategies", "--workers", "--skip-unusable", "--plugins", *MODEL_FLAGS],
+        ),
         ("import", measuring.import_run, ["FILE", "--out", "--format", "--scorers", "--plugins", *MODEL_FLAGS]),
         ("status", measuring.status, ["RUN"]),
         ("export", measuring.export_run, ["RUN", "--format", "--out", "--strategy", "--annotator", "--plugins"]),

@@ -17,7 +17,7 @@ TREES = {
 }
 MODEL_SIDE = ("torch", "transformers", "tokenizers", "accelerate", "bitsandbytes", "gguf")
 
-ROOMS_WITHOUT_TORCH = ("hallway", "steps", "run", "interchange", "cli")
+ROOMS_WITHOUT_TORCH = ("hallway", "steps", "run", "conversion", "interchange", "cli")
 MODEL_ROOMS = ("models", "attention", "likelihood", "generation", "importance", "pruning", "pipeline")
 EDGES = {
     "hallway": (),
@@ -30,8 +30,9 @@ EDGES = {
     "importance": ("attention", "likelihood", "models", "steps"),
     "pruning": ("likelihood", "models", "steps"),
     "pipeline": (*MODEL_ROOMS, "run", "steps"),
+    "conversion": (),
     "interchange": ("run", "pipeline", "models", "importance"),
-    "cli": (*MODEL_ROOMS, "run", "steps", "interchange"),
+    "cli": (*MODEL_ROOMS, "run", "steps", "conversion", "interchange"),
 }
 """Which rooms of the core a room may import, beside the hallway and itself."""
 

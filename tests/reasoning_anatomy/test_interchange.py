@@ -1,7 +1,9 @@
 """Published files to runs and back: nothing is lost, nothing is guessed, every mistake is named."""
 
+import hashlib
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -615,6 +617,45 @@ def test_a_mistake_is_named_with_its_line_and_nothing_is_written(
     assert words in message
     assert "\n" not in message
     assert not (tmp_path / "run").exists()
+
+
+def test_all_items_with_mistakes_are_named_at_once(tmp_path: Path, write: Write) -> None:
+    wrong = changed(GREEDY, "response_reason", 3)
+    file = write(wrong, GREEDY, without(GREEDY, "user_prompt"))
+    with pytest.raises(ChainFileError) as refused:
+        import_run(file, out=tmp_path / "run")
+    assert str(refused.value).splitlines() == [
+        f"{file}: 2 of 3 lines cannot be imported:",
+        "  line 1: 'response_reason' is 3: Input should be a valid string",
+        "  line 3: has no key 'user_prompt', which every item of this format has",
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+def test_whole_numbers_are_read_as_chains_read_them(tmp_path: Path, write: Write) -> None:
+    item = GREEDY | {"chain_id": 3, "question_id": 4, "gold_answer": 12, "is_correct": 0}
+    (chain,) = import_run(write(item), out=tmp_path / "run").chains.values()
+    assert (chain.chain_id, chain.question_id, chain.gold_answer, chain.is_correct) == ("3", "4", "12", False)
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_pipe_is_imported_like_the_file(tmp_path: Path, write: Write, as_list: bool) -> None:
+    file = write(json.dumps([GREEDY]) if as_list else GREEDY)
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(file.read_bytes())
+    piped = import_run(f"/dev/fd/{reading}", out=tmp_path / "piped")
+    os.close(reading)
+    (strategy,) = piped.manifest.configuration.strategies.values()
+    assert hashlib.sha256(file.read_bytes()).hexdigest()[:16] in strategy
+    from_file = import_run(file, out=tmp_path / "run")
+    assert (
+        piped.tokens()
+        .drop(columns=["chain_id", "score_random"])
+        .equals(
+            from_file.tokens().drop(columns=["chain_id", "score_random"])  # random numbers belong to the id
+        )
+    )
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "[]", '{"model_name": "m"}'])

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import re
 import sys
 import warnings
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from reasoning_anatomy import plugins
+from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import load_model
@@ -227,9 +229,23 @@ def test_an_option_without_a_default_is_asked_for(tmp_path: Path) -> None:
     assert [option.name for option in options_of("scorer", "mine")] == ["length"]
 
 
+def test_a_converter_of_ones_own_tells_its_format(call: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    rows = [
+        {"asked": "3 * 4?", "transcripts": ["<think>a</think>12", "b</think>13"], "right": 12},
+        {"asked": "?", "withdrawn": 1},
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    done = call("chains", "rows.json", "--out", "chains.jsonl", "--plugins", folder)
+    assert (done.code, done.err) == (0, "")
+    assert "rows.json: interviews\n" in done.out
+    assert "  1  was withdrawn\n" in done.out
+    chains = read_chains(tmp_path / "chains.jsonl")
+    assert [(chain.reasoning, chain.answer, chain.gold_answer) for chain in chains] == [("a", "12", "12"), ("b", "13", "12")]
+
+
 NO_PLUGIN = (
     "holds no plugin, a public class under @dataclass(frozen=True, kw_only=True) with a method score or prune or annotate or "
-    "analyse or draw or read or segment; write one, or begin the name of the file with _"
+    "analyse or draw or read or segment or convert; write one, or begin the name of the file with _"
 )
 SEVERAL = "holds several plugins (Mine.score, Mine.read); give each a file of its own"
 
