@@ -171,7 +171,7 @@ def test_the_layers_of_a_hybrid_that_attend_are_named_and_analysed(make_random_m
     torch.manual_seed(0)
     hybrid = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), tokenizer, "hybrid")
     short = sorted(example_chains, key=lambda chain: len(chain.reasoning))[:3]
-    with pytest.warns(UserWarning, match="hybrid: only layer 1 of 0\.\.2 can be recorded; the others"):
+    with pytest.warns(UserWarning, match=r"hybrid: only layer 1 of 0\.\.2 can be recorded; the others"):
         run = measure(short, out=tmp_path / "run", model=hybrid, strategies=["random_tokens"])
     assert run.manifest.checks["recorded_weights_differ_from_eager_by"] < 1e-5
     profile = run.token_scores(short[0].chain_id, "answer_attention").profile
