@@ -29,7 +29,7 @@ def read_rows(file: Path) -> Iterator[Numbered]:
     start = content.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
         raise ChainFileError(f"{file}: is empty; give a file with rows")
-    if start[:1] == b"[" or (start[:1] == b"{" and not any(map(_is_json, start.splitlines()[:2]))):
+    if start[:1] == b"[" or (start[:1] == b"{" and not any(map(_is_json, start.split(b"\n", 2)[:2]))):
         return _document(file, content)
     if start[:1] == b"{":
         return _json_lines(file, content)
@@ -86,7 +86,7 @@ def _csv(file: Path, content: bytes) -> Iterator[Numbered]:
     except UnicodeDecodeError as error:
         raise ChainFileError(f"{file}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from error
     csv.field_size_limit(_LONGEST_FIELD)
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in text.splitlines()[0] else ",")
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
     try:
         for number, row in enumerate(table, start=1):
             if None in row or None in row.values():

@@ -13,7 +13,12 @@ from reasoning_anatomy.errors import UnusableError
 class ChatCompletions:
     """Responses of vLLM and other servers in the form of OpenAI, with the question or the messages beside them."""
 
-    keys: ClassVar[tuple[tuple[str, ...], ...]] = (("choices",), ("messages", "choices"), ("request", "response"))
+    keys: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("choices",),
+        ("messages", "choices"),
+        ("request", "response"),
+        ("custom_id", "response"),
+    )
 
     def convert(self, row: Row) -> Iterator[Sample]:
         """Make a chain of each choice."""

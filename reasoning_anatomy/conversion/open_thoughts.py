@@ -17,10 +17,18 @@ class OpenThoughts:
     Guha et al., OpenThoughts: Data Recipes for Reasoning Models, arXiv:2506.04178.
     """
 
-    keys: ClassVar[tuple[tuple[str, ...], ...]] = (("conversations",),)
+    keys: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("conversations",),
+        ("problem", "deepseek_reasoning", "deepseek_solution"),
+    )
 
     def convert(self, row: Row) -> Iterator[Sample]:
-        """Read the conversation; the system prompt may stand beside it."""
+        """Read the conversation, beside which the system prompt may stand, or the metadata that it was made of."""
+        if row.get("conversations") is None:
+            yield Sample(
+                question=row.text("problem"), reasoning=row.text("deepseek_reasoning"), answer=row.text("deepseek_solution")
+            )
+            return
         chat = read_chat(row.items("conversations"))
         reply = reply_of(chat)
         yield Sample(

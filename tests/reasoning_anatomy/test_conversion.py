@@ -16,6 +16,7 @@ import pytest
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.conversion import convert_files
 from reasoning_anatomy.errors import ChainFileError, PluginError
+from reasoning_anatomy.plugins import available
 from reasoning_anatomy.types import ReasoningChain
 
 Call = Callable[..., Any]
@@ -142,6 +143,11 @@ def test_the_format_of_a_file_is_told_and_converted(field_files: Path, name: str
             (ASK, "a", "12", None, None),
         ),
         ("chat_completions", {"question": ASK, "choices": [{"text": THOUGHT}]}, (ASK, "3 * 4 = 12.", "12", None, None)),
+        (
+            "open_thoughts",
+            {"problem": ASK, "deepseek_reasoning": "3 * 4 = 12.", "deepseek_solution": "12", "domain": "math"},
+            (ASK, "3 * 4 = 12.", "12", None, None),
+        ),
         ("chains", {"question": ASK, "reasoning": "", "answer": THOUGHT}, (ASK, "3 * 4 = 12.", "12", None, None)),
         ("chains", {"question": ASK, "reasoning": THOUGHT, "answer": None}, (ASK, "3 * 4 = 12.", "12", None, None)),
     ],
@@ -171,6 +177,10 @@ def test_a_row_with_the_keys_of_a_format_is_converted(write: Write, format: str,
         (
             {"messages": [*ASKED, {"role": "assistant", "content": "<think>b</think>12", "reasoning_content": "a"}]},
             "the thinking in the answer is not the reasoning",
+        ),
+        (
+            {"custom_id": "r-1", "response": {"body": {"choices": [{"message": {"content": THOUGHT}}]}}},
+            "has no question: a response does not hold it; put 'messages' ",
         ),
         ({"choices": [{"message": {"content": THOUGHT}}]}, "has no question: a response does not hold it; put 'messages' "),
         (
@@ -365,6 +375,11 @@ def test_files_of_one_name_give_different_ids(write: Write, tmp_path: Path) -> N
 def test_an_id_that_occurs_twice_is_left_out(write: Write) -> None:
     conversion = convert_files([write("rows.jsonl", *[{**row, "chain_id": "c"} for row in ROWS])])
     assert [(each.row, each.reason) for each in conversion.unusable] == [(2, "its chain_id is that of an earlier chain")]
+
+
+def test_the_page_on_chains_names_every_format() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "chains.md").read_text(encoding="utf-8")
+    assert [key for key in available("converter") if f"`{key}`" not in page] == []
 
 
 def test_an_unknown_format_lists_those_that_exist(write: Write) -> None:
