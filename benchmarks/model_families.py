@@ -154,7 +154,7 @@ def about(family: str) -> dict[str, str]:
     return {
         "family": family,
         "layers recorded": recorded,
-        "eager within": "" if recorded == "no" else f"{largest_weight_difference(loaded, chain):.0e}",
+        "eager within": "" if recorded == "no" else f"{largest_weight_difference(loaded, chain, in_pieces=True):.0e}",
         "pruned by": _pruned_by(loaded, chain),
         "scorers that refuse": "; ".join(f"{', '.join(labels)}: {reason}" for reason, labels in by_reason.items()),
     }

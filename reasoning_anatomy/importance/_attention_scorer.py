@@ -63,8 +63,9 @@ class AttentionScorer(ABC):
 
 
 def mean_of_heads(received: Float32Array) -> FloatArray:
-    """(n,) mean of (layers, heads, n) over the heads of all layers that attend; the others are NaN."""
-    mean: FloatArray = np.nanmean(received, axis=(0, 1), dtype=np.float64)
+    """(n,) mean of (layers, heads, n) over the heads of all layers that attend; the others are NaN. NaN if none does."""
+    attends = ~np.isnan(received).all(axis=(1, 2))
+    mean: FloatArray = received[attends if attends.any() else ...].mean(axis=(0, 1), dtype=np.float64)
     return mean
 
 

@@ -70,9 +70,10 @@ def _checks_of_recording(
     shortest = min(tokens_per_chunk(scorer.token_budget) for scorer in recording)
     checks: dict[str, Callable[[LoadedModel, EncodedChain], float]] = {
         "recording_changes_logits_by": partial(largest_logit_change, token_budget=shortest),
-        "recorded_weights_differ_from_eager_by": largest_weight_difference,
     }
-    if any(len(chain.ids) > longest_chunk(loaded, len(chain.ids), shortest) for chain in chains):
+    runs_in_pieces = any(len(chain.ids) > longest_chunk(loaded, len(chain.ids), shortest) for chain in chains)
+    checks["recorded_weights_differ_from_eager_by"] = partial(largest_weight_difference, in_pieces=runs_in_pieces)
+    if runs_in_pieces:
         checks["running_in_pieces_changes_logits_by"] = partial(largest_chunking_change, token_budget=shortest)
     return checks
 
@@ -121,10 +122,10 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budg
     return with_smaller_chunks_on_oom(change, len(chain.ids), least=LEAST_CHUNK)
 
 
-def largest_weight_difference(loaded: LoadedModel, chain: EncodedChain) -> float:
+def largest_weight_difference(loaded: LoadedModel, chain: EncodedChain, *, in_pieces: bool = False) -> float:
     """Largest difference between recorded attention and the model's own eager attention, over all layers, heads and queries.
 
-    The beginning of the chain is compared, at most 256 tokens: run as a whole and, if the model can be run in chunks, in two.
+    The beginning of the chain is compared, at most 256 tokens: run as a whole and, with ``in_pieces``, in two chunks.
     The difference of a query is the total variation distance of its row of weights: the part of its attention that lies
     elsewhere, 0..1.
 
@@ -141,7 +142,8 @@ def largest_weight_difference(loaded: LoadedModel, chain: EncodedChain) -> float
         ids = chain.ids[:n_tokens]
         rows = Observation(reduction="rows", queries=np.arange(n_tokens), keys=range(n_tokens))
         own, largest = own_weights(loaded, ids), 0.0
-        for length in {n_tokens, longest_chunk(loaded, n_tokens, (n_tokens + 1) // 2)}:
+        half = longest_chunk(loaded, n_tokens, (n_tokens + 1) // 2)
+        for length in {n_tokens, half} if in_pieces else {n_tokens}:
             (recorded,) = record(loaded, ids, [rows], token_budget=length)
             attending = np.flatnonzero(~np.isnan(recorded).all(axis=(1, 2, 3))).tolist()
             for layer in attending:
