@@ -45,7 +45,7 @@ def _found(template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> tuple[
     """Joints of a model that thinks between tags; None for one that does not, as far as template and vocabulary tell."""
     prompt = template.generation_prompt
     source, added = str(tokenizer.chat_template or ""), {token.content for token in tokenizer.added_tokens_decoder.values()}
-    known = [tags for tags in THINKING_TAGS if tags.opening in added or tags.opening in prompt]
+    known = [tags for tags in THINKING_TAGS if tags.opening in added or tags.opening in source]
     if any(prompt.rstrip().endswith(tags.closing) for tags in known):
         return _PLAIN  # thinking is switched off
     if template.around_reasoning is not None:
@@ -54,8 +54,18 @@ def _found(template: ChatTemplate, tokenizer: PreTrainedTokenizerBase) -> tuple[
         return "", _closing(prompt, opened)
     for tags in known:
         if tags.closing in added and tags.closing in source:
-            return f"{tags.opening}\n", f"\n{tags.closing}\n\n"
+            return _around(tags, source)
     return None
+
+
+def _around(tags: ThinkingTags, source: str) -> tuple[str, str]:
+    """Write the tags as a template writes a thinking that is empty, if it does; else on lines of their own."""
+    line = r"(?:\\n|\n)"  # as it stands in a string of the template, or as it is
+    empty = re.search(f"{re.escape(tags.opening)}({line}*){re.escape(tags.closing)}({line}*)", source)
+    if empty is None:
+        return f"{tags.opening}\n", f"\n{tags.closing}\n\n"
+    within, behind = (len(re.findall(line, found)) for found in empty.groups())
+    return tags.opening + "\n" * min(within, 1), "\n" * (within - 1) + tags.closing + "\n" * behind
 
 
 def _open_tags(text: str) -> ThinkingTags | None:

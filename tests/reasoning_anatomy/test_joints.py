@@ -28,6 +28,18 @@ SHOWS = (
 """As Qwen3: shows the reasoning of earlier turns, and can be told not to think."""
 SWITCHED = USER + REPLY + "{% if add_generation_prompt %}<|assistant|>{{ '<think>' if thinking else '</think>' }}{% endif %}"
 """As DeepSeek-V3.1: thinks only if it is told to."""
+HIDES = USER + (
+    "{% for m in messages if m.role == 'assistant' %}<|assistant|>"
+    "<think></think>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""As Kimi-K2-Thinking: shows the reasoning of earlier turns as empty."""
+SWITCHES = (
+    USER
+    + "{% for m in messages if m.role == 'assistant' %}<|assistant|>{{ m.content }}<|end|>{% endfor %}"
+    + "{% if add_generation_prompt %}<|assistant|>"
+    + "{% if not enable_thinking %}{{ '<|channel>thought\\n<channel|>' }}{% endif %}{% endif %}"
+)
+"""As Gemma 4: a thinking that is off is empty."""
 CHANNELS = (
     "<|start|>system<|message|>Current date: {{ strftime_now('%Y-%m-%d') }}\n"
     + "Reasoning: {{ reasoning_effort or 'medium' }}<|end|>"
@@ -43,7 +55,7 @@ PLAIN = (
     + "{% for m in messages if m.role == 'assistant' %}<|assistant|>{{ m.content }}<|end|>{% endfor %}"
     + ("{% if add_generation_prompt %}<|assistant|>\n{% endif %}")
 )
-TAGS = ["<think>", "</think>"]
+TAGS = ["<think>", "</think>", "<|channel>", "<channel|>"]
 
 
 def tokenizer(template: str | None, *, added: list[str] = TAGS) -> Any:
@@ -77,6 +89,12 @@ def sequence(template: str | None, options: EncodingOptions | None = None, **cha
     [
         (OPENS, (), "<|user|>How many?<|end|><|assistant|><think>\n3 * 4 = 12.\n</think>\n\n12<|end|>"),
         (DROPS, (), "<|user|>How many?<|end|><|assistant|><think>\n3 * 4 = 12.\n</think>\n\n12<|end|>"),
+        (HIDES, (), "<|user|>How many?<|end|><|assistant|><think>3 * 4 = 12.</think>12<|end|>"),
+        (SWITCHES, (), "<|user|>How many?<|end|><|assistant|><|channel>thought\n<channel|>3 * 4 = 12.\n12<|end|>"),
+        (
+            SWITCHES, ("enable_thinking=true",),
+            "<|user|>How many?<|end|><|assistant|><|channel>thought\n3 * 4 = 12.<channel|>12<|end|>",
+        ),
         (SHOWS, (), "<|user|>How many?<|end|><|assistant|>\n<think>\n3 * 4 = 12.\n</think>\n\n12<|end|>"),
         (
             SHOWS, ("enable_thinking=false",),
@@ -93,7 +111,7 @@ def sequence(template: str | None, options: EncodingOptions | None = None, **cha
         (PLAIN, (), "<|user|>How many?<|end|><|assistant|>\n3 * 4 = 12.\n12<|end|>"),
         (None, (), "How many?\n3 * 4 = 12.\n12</s>"),
     ],
-    ids=["opens", "drops", "shows", "shows, off", "switched on", "switched off", "channels", "plain", "no template"],
+    ids=["opens", "drops", "hides", "switches", "switches, on", "shows", "shows, off", "switched on", "switched off", "channels", "plain", "no template"],
 )  # fmt: skip
 def test_a_chain_becomes_the_sequence_that_the_model_would_see(
     template: str | None, variables: tuple[str, ...], expected: str
@@ -105,7 +123,7 @@ def test_a_chain_becomes_the_sequence_that_the_model_would_see(
 def test_the_tags_of_the_thinking_are_tokens_once_each() -> None:
     made = tokenizer(OPENS)
     encoded = ChainEncoder(made).encode(chain())
-    think, stop = (made.convert_tokens_to_ids(tag) for tag in TAGS)
+    think, stop = (made.convert_tokens_to_ids(tag) for tag in TAGS[:2])
     assert encoded.prompt_ids.tolist().count(think) == 1
     assert encoded.answer_ids.tolist().count(stop) == 1
 
