@@ -111,7 +111,10 @@ def sequence(template: str | None, options: EncodingOptions | None = None, **cha
         (PLAIN, (), "<|user|>How many?<|end|><|assistant|>\n3 * 4 = 12.\n12<|end|>"),
         (None, (), "How many?\n3 * 4 = 12.\n12</s>"),
     ],
-    ids=["opens", "drops", "hides", "switches", "switches, on", "shows", "shows, off", "switched on", "switched off", "channels", "plain", "no template"],
+    ids=[
+        "opens", "drops", "hides", "switches", "switches, on", "shows", "shows, off", "switched on", "switched off", "channels",
+        "plain", "no template",
+    ],
 )  # fmt: skip
 def test_a_chain_becomes_the_sequence_that_the_model_would_see(
     template: str | None, variables: tuple[str, ...], expected: str
