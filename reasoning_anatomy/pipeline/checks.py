@@ -35,6 +35,31 @@ _COMPARED_TOKENS: Final = 256
 _COMPARED_WEIGHTS: Final = 2**26  # 256 MiB in float32
 
 
+def refusals(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> dict[str, Exception]:
+    """Ask the scorers of a plan whether they are valid for a model, on the first of the chains that each can read.
+
+    Returns
+    -------
+    label -> why the scorer refuses the model, or cannot tell because it crashed.
+    """
+    asked = {label: scorer for label, scorer in plan.scorers.items() if isinstance(scorer, RefusesModels)}
+    refused = {label: _refusal(scorer, loaded, chains) for label, scorer in asked.items()}
+    return {label: error for label, error in refused.items() if error is not None}
+
+
+def _refusal(scorer: RefusesModels, loaded: LoadedModel, chains: Sequence[EncodedChain]) -> Exception | None:
+    for chain in chains:
+        try:
+            with naming_chain(chain.chain_id):
+                scorer.expect_model(loaded, chain)
+        except MeasurementError:
+            continue
+        except Exception as error:
+            return error
+        return None
+    return None
+
+
 def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> tuple[LoadedModel, dict[str, float]]:
     """Verify a model, as far as a plan uses it, on the first of the chains that it can read.
 
@@ -46,14 +71,11 @@ def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain])
     Raises
     ------
     ModelError
-        Its attention cannot be recorded, or a scorer refuses it.
+        Its attention cannot be recorded.
     """
     for chain in chains:
         try:
             with naming_chain(chain.chain_id):
-                for scorer in plan.scorers.values():
-                    if isinstance(scorer, RefusesModels):
-                        scorer.expect_model(loaded, chain)
                 results = {name: check(loaded, chain) for name, check in _checks_of_recording(loaded, plan, chains).items()}
                 return _check_sharing(loaded, chain, results) if _asks_to_share(loaded, plan, chains) else (loaded, results)
         except MeasurementError:
