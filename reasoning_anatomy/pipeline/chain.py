@@ -8,9 +8,11 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from reasoning_anatomy.errors import MeasurementError, RunError
 from reasoning_anatomy.importance import Scorer, observe_together
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.pipeline.plan import Plan
@@ -84,7 +86,7 @@ class ChainWork:
             try:
                 with stage, naming_chain(chain.chain_id):
                     scores = scorer.score(chain, loaded=self.loaded, **observed.get(label, {}))
-                _expect_finite(scores, chain, label)
+                _expect_finite(scores, chain, label, self.loaded.model.dtype)
             except ENDS_THE_RUN:
                 raise
             except Exception as error:
@@ -137,10 +139,10 @@ class ChainWork:
             raise CancelledError
 
 
-def _expect_finite(scores: TokenScores, chain: EncodedChain, label: str) -> None:
+def _expect_finite(scores: TokenScores, chain: EncodedChain, label: str, dtype: torch.dtype) -> None:
     if len(scores.score) != chain.n_reasoning:
         raise MeasurementError(
             chain.chain_id, f"{label} gives {len(scores.score)} scores for {chain.n_reasoning} reasoning tokens"
         )
     if not (np.isfinite(scores.score).all() and (scores.profile is None or scores.profile.is_finite)):
-        raise MeasurementError(chain.chain_id, f"the scores of {label} are not all finite numbers")
+        raise MeasurementError(chain.chain_id, not_finite(f"the scores of {label} are not all finite numbers", dtype))

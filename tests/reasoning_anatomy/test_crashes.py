@@ -1,16 +1,21 @@
 """Scorers and strategies that crash or refuse take nothing else from a run, and stay visible."""
 
 import json
+import shutil
 from concurrent.futures import CancelledError
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from reasoning_anatomy import plugins
+from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import ModelError, RunError
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.plugins import add_folder
+from reasoning_anatomy.run.folder import open_run
 from reasoning_anatomy.types import ReasoningChain
 
 HEAD = """
@@ -174,3 +179,32 @@ def test_a_scorer_that_refuses_the_model_is_missing_with_its_reason(tiny, texts,
 def test_failures_of_one_kind_are_one_line(call, tiny_model_folder, texts, tmp_path):
     run = measure(texts, out=tmp_path / "run", model=str(tiny_model_folder), scorers=["observing", "recency"], strategies=[])
     assert "Failed: 2 chains, such as a, scorer observing: KeyError: 'key'\n" in call("status", run.folder).out
+
+
+@pytest.fixture
+def overflowing(tiny_model_folder: Path, tmp_path: Path) -> Path:
+    """A model whose hidden states exceed what float16 can hold, 65,504, and are ordinary numbers in bfloat16 and float32."""
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "large"))
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"] *= 1e6
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_numbers_that_overflow_in_float16_name_the_dtype_and_the_remedy(call, overflowing, texts, tmp_path, dtype):
+    write_chains(tmp_path / "chains.jsonl", texts)
+    arguments = ["--out", "run", "--model", overflowing, "--dtype", dtype, "--strategies", "greedy:keep_ratio=0.95"]
+    unreadable = "could be checked on none of 2 chains; .: the model gives logits that are not finite numbers in float16; "
+    with pytest.warns(UserWarning, match=unreadable) if dtype == "float16" else nullcontext():
+        done = call("run", "chains.jsonl", *arguments)
+    if dtype == "bfloat16":
+        assert (done.code, open_run(tmp_path / "run").status().n_done) == (0, 2)
+        return
+    says = "not all finite numbers in float16; numbers beyond 65,504 overflow there: use --dtype bfloat16 or --dtype float32"
+    assert done.code == 2
+    assert "nothing to tabulate; scorer answer_attention failed on 2 of 2 chains: " in done.err
+    assert says in done.err
+    assert says in call("status", "run").out
+    assert says in open_run(tmp_path / "run").status().failed["a"]["scorer answer_attention"]
+    assert "a likelihood that is not a finite number in float16; numbers beyond 65,504" in call("status", "run").out
