@@ -81,3 +81,11 @@ class AnnotationError(ReasoningAnatomyError):
 
 class AnalysisError(ReasoningAnatomyError):
     """The tables of a run do not hold what an analysis needs."""
+
+
+def reason_of(error: Exception) -> str:
+    """Say in one line why something failed: what an error of ours says, the type and the first line of any other."""
+    if isinstance(error, ReasoningAnatomyError):
+        return error.reason if isinstance(error, MeasurementError) else str(error)
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__

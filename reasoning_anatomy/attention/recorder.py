@@ -106,9 +106,13 @@ class Recorder:
 
     @torch.inference_mode()
     def results(self) -> list[Tensor]:
-        """Return one tensor per observation, see `Observation`; NaN in layers that did not attend."""
+        """Return one tensor per observation, see `Observation`; NaN in layers that did not attend.
+
+        What is not a number in a layer that attended becomes infinite, so that it is not taken for a layer that did not.
+        """
         results = [accumulator.result() for accumulator in self._accumulators]
         for result in results:
+            result[result.isnan()] = torch.inf
             result[sorted(set(range(self._n_layers)) - set(self.layers))] = torch.nan
         return results
 

@@ -144,9 +144,13 @@ def _say_measured(run: "Run") -> None:
         say(f"Left out: {len(run.unusable)}, named in {run.folder / UNUSABLE_NAME}")
         for reason, count in counted(run.unusable).items():
             say(f"  {count}  {reason}")
+    by_reason: dict[tuple[str, str], list[str]] = {}
     for chain_id, reasons in status.failed.items():
-        for plugin, reason in reasons.items():
-            say(f"Failed: {chain_id}, {plugin}: {reason}")
+        for failure in reasons.items():
+            by_reason.setdefault(failure, []).append(chain_id)
+    for (plugin, reason), chain_ids in by_reason.items():
+        which = chain_ids[0] if len(chain_ids) == 1 else f"{len(chain_ids)} chains, such as {chain_ids[0]}"
+        say(f"Failed: {which}, {plugin}: {reason}")
     for label, missing in status.missing_scores.items():
         chain_id, reason = next(iter(missing.items()))
         say(f"No score by {label} for {len(missing)} chains, such as {chain_id}: {reason}")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from reasoning_anatomy.errors import MeasurementError, ModelError
 from reasoning_anatomy.models.activation_checkpoints import checkpointed
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import EncodedChain, TokenScores
 
@@ -51,7 +52,7 @@ class GradientXInput:
         if not torch.isfinite(product).all():
             raise MeasurementError(
                 chain.chain_id,
-                f"the answer has a gradient that is not a finite number ({loaded.model.dtype}); try --dtype float32",
+                not_finite("the answer has a gradient that is not a finite number", loaded.model.dtype),
             )
         if self.reading == "norm":
             return TokenScores(product.norm(dim=1).cpu().numpy())

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Encoding, Tokenizer
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
 
-from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.models.progress_bars import without_progress_bars
 from reasoning_anatomy.types import EncodedChain, FloatArray, TokenScores
 
@@ -57,7 +57,7 @@ class Llmlingua2:
 
         Raises
         ------
-        ModelError
+        PluginError
             The classifier cannot be loaded, or is not one of LLMLingua-2.
         MeasurementError
             It reads no token in the reasoning.
@@ -148,12 +148,12 @@ def _load(model: str, revision: str | None, device: torch.device) -> _Classifier
             classifier = AutoModelForTokenClassification.from_pretrained(model, revision=revision, dtype=torch.float32)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
+        raise PluginError(
             f"llmlingua2: the classifier {model} cannot be loaded ({reason}); give a hub id or a folder: "
             "--scorers llmlingua2:model=FOLDER"
         ) from error
     if not tokenizer.is_fast or classifier.config.num_labels != 2:
-        raise ModelError(
+        raise PluginError(
             f"llmlingua2: {model} is not a classifier of LLMLingua-2: it needs a fast tokenizer and two labels, and has "
             f"{classifier.config.num_labels}"
         )

@@ -15,6 +15,7 @@ from reasoning_anatomy.importance._attention_scorer import (
     places_of,
     reasoning_keys,
 )
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.options import expect_at_least
@@ -167,9 +168,10 @@ class ReceiverHeads(AttentionScorer):
         received = self._vertical(chain, self.recorded(chain, loaded, None))
         starts = np.searchsorted(step, np.arange(n_steps + 1))
         by_step = np.add.reduceat(received[..., : starts[-1]], starts[:-1], axis=2, dtype=np.float64) / np.diff(starts)
-        values = excess_kurtosis(by_step)
+        with np.errstate(invalid="ignore"):  # what is not finite is refused next
+            values = excess_kurtosis(by_step)
         if not np.isfinite(values).all():
-            raise MeasurementError(chain.chain_id, "its attention is not finite in all heads")
+            raise MeasurementError(chain.chain_id, not_finite("its attention is not finite in all heads", loaded.model.dtype))
         return values
 
 

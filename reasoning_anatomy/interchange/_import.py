@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.chains import read_bytes
-from reasoning_anatomy.errors import ChainFileError, EncodingError, PluginError, UndefinedScoreError
+from reasoning_anatomy.errors import ChainFileError, EncodingError, PluginError
 from reasoning_anatomy.importance import NeedsNoModel, Scorer
 from reasoning_anatomy.interchange._pruned import Format, Place, PrunedChain
 from reasoning_anatomy.interchange._records import Records, format_of, read_records
@@ -246,9 +246,11 @@ def _add_scores(writer: RunWriter, pruned: Mapping[str, PrunedChain], scorers: M
                 scorer = scorers[label]
                 if isinstance(scorer, NeedsNoModel):
                     try:
-                        writer.add_scores(chain_id, label, scorer.score(pruned[chain_id].encoded, loaded=None))
-                    except UndefinedScoreError as error:
-                        writer.add_missing_score(chain_id, label, error.reason)
+                        scores = scorer.score(pruned[chain_id].encoded, loaded=None)
+                    except Exception as error:
+                        writer.add_error(chain_id, "score", label, error)
+                    else:
+                        writer.add_scores(chain_id, label, scores)
 
 
 def _measure_scores(

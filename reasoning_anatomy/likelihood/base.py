@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import OUT_OF_MEMORY
 from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, FloatArray, IntArray
@@ -93,11 +94,8 @@ class ChainLikelihood(ABC):
 
     def _expect_finite(self, logp: FloatArray, what: str) -> None:
         if not np.isfinite(logp).all():
-            raise MeasurementError(
-                self._chain.chain_id,
-                f"the model gives {what} a likelihood that is not a finite number ({self._loaded.model.dtype}); "
-                "try --dtype float32",
-            )
+            what = f"the model gives {what} a likelihood that is not a finite number"
+            raise MeasurementError(self._chain.chain_id, not_finite(what, self._loaded.model.dtype))
 
     def _out_of_memory(self) -> MeasurementError:
         return MeasurementError(self._chain.chain_id, OUT_OF_MEMORY)

@@ -75,10 +75,11 @@ class Rotation:
 
         Cosines and sines are (1, T or 1, rotated dimensions), half as many in the last axis if ``in_halves``.
         """
-        apply: Callable[..., tuple[Tensor, Tensor]] = vars(sys.modules[type(module).__module__])[_FUNCTION]
+        apply: Callable[..., Any] = vars(sys.modules[type(module).__module__])[_FUNCTION]
         n_rotated = cosines.shape[-1] * (2 if self.in_halves else 1)
         unrotated = states[None, ..., :n_rotated]
-        rotated, _ = apply(unrotated, unrotated, cosines, sines)
+        takes_keys_too = "k" in inspect.signature(apply).parameters  # most do; Gemma 3n's and 4's take one tensor
+        rotated = apply(unrotated, unrotated, cosines, sines)[0] if takes_keys_too else apply(unrotated, cosines, sines)
         return torch.cat([rotated[0], states[..., n_rotated:]], dim=-1)
 
 
@@ -141,7 +142,7 @@ def _is_undone(rotation: Rotation, module: Any, queries: list[Tensor], *, tolera
         return False
     try:
         undone = [rotation.undo(module, query, at) for query, at in zip(queries, _PROBE_POSITIONS, strict=True)]
-    except RuntimeError:  # the dimensions do not fit together
+    except (RuntimeError, TypeError, ValueError):  # the dimensions do not fit together, or the function wants something else
         return False
     return _difference(*undone) <= tolerance
 

@@ -3,15 +3,16 @@
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import torch
 
-from reasoning_anatomy.errors import MeasurementError, UndefinedScoreError
+from reasoning_anatomy.errors import MeasurementError, RunError
 from reasoning_anatomy.importance import Scorer, observe_together
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.pipeline.plan import Plan
@@ -19,6 +20,9 @@ from reasoning_anatomy.progress import Stage
 from reasoning_anatomy.pruning import FollowsAnother, PruningJob, Strategy
 from reasoning_anatomy.run.writer import Missing, RunWriter
 from reasoning_anatomy.types import EncodedChain, PruningPath, TokenScores
+
+ENDS_THE_RUN: Final = (CancelledError, RunError)
+"""Errors that no scorer or strategy is to blame for: the work was stopped, or the run folder cannot be read or written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +49,8 @@ class ChainWork:
     def measure(self, chain: EncodedChain, missing: Missing, *, wait: bool = False) -> None:
         """Measure and write what a chain lacks. What another process is working on is left to it, or waited for.
 
-        If a number is not finite, or memory runs out, that is recorded as a failure of this chain; nothing else is lost.
+        If a number is not finite, memory runs out, or a scorer or strategy crashes, that is recorded for this chain and this
+        plugin; nothing else is lost.
         """
         self.writer.add_encoded(chain)
         if missing.scorers:
@@ -72,7 +77,8 @@ class ChainWork:
 
     def _score(self, chain: EncodedChain) -> None:
         stage = self.writer.stages.add("score", 0)
-        scorers = {label: self.plan.scorers[label] for label in self._missing(chain).scorers}
+        missing = self._missing(chain).scorers
+        scorers = {label: scorer for label, scorer in self.plan.scorers.items() if label in missing}
         with stage:
             observed = self._observed(chain, scorers)
         for label, scorer in scorers.items():
@@ -80,20 +86,23 @@ class ChainWork:
             try:
                 with stage, naming_chain(chain.chain_id):
                     scores = scorer.score(chain, loaded=self.loaded, **observed.get(label, {}))
-                _expect_finite(scores, chain.chain_id, label)
-            except UndefinedScoreError as error:
-                self.writer.add_missing_score(chain.chain_id, label, error.reason)
-            except MeasurementError as error:
-                self.writer.add_failure(chain.chain_id, "score", label, error.reason)
+                _expect_finite(scores, chain, label, self.loaded.model.dtype)
+            except ENDS_THE_RUN:
+                raise
+            except Exception as error:
+                self.writer.add_error(chain.chain_id, "score", label, error)
             else:
                 self.writer.add_scores(chain.chain_id, label, scores)
             self._advance(stage)
 
     def _observed(self, chain: EncodedChain, scorers: Mapping[str, Scorer]) -> Mapping[str, Mapping[str, Any]]:
-        """Record what the scorers share; if memory runs out, each records on its own, and fails on its own."""
-        with suppress(MeasurementError), naming_chain(chain.chain_id):
+        """Record what the scorers share; if that fails, each records on its own, and fails on its own."""
+        try:
             return observe_together(scorers, chain, loaded=self.loaded)
-        return {}
+        except ENDS_THE_RUN:
+            raise
+        except Exception:
+            return {}
 
     def _prune(self, chain: EncodedChain, label: str, strategy: Strategy) -> None:
         stage = self.writer.stages.add("prune", 0)
@@ -103,10 +112,12 @@ class ChainWork:
             job = self._job(chain, label, follows, partial(self._advance, stage))
             if job.begun is not None:
                 stage.advance(len(job.begun.deleted))
-            with stage:
+            with stage, naming_chain(chain.chain_id):
                 path = strategy.prune(chain, loaded=self.loaded, job=job)
-        except MeasurementError as error:
-            self.writer.add_failure(chain.chain_id, "path", label, error.reason)
+        except ENDS_THE_RUN:
+            raise
+        except Exception as error:
+            self.writer.add_error(chain.chain_id, "path", label, error)
         else:
             self.writer.add_path(chain.chain_id, label, path, follows=follows)
 
@@ -128,6 +139,10 @@ class ChainWork:
             raise CancelledError
 
 
-def _expect_finite(scores: TokenScores, chain_id: str, label: str) -> None:
+def _expect_finite(scores: TokenScores, chain: EncodedChain, label: str, dtype: torch.dtype) -> None:
+    if len(scores.score) != chain.n_reasoning:
+        raise MeasurementError(
+            chain.chain_id, f"{label} gives {len(scores.score)} scores for {chain.n_reasoning} reasoning tokens"
+        )
     if not (np.isfinite(scores.score).all() and (scores.profile is None or scores.profile.is_finite)):
-        raise MeasurementError(chain_id, f"the scores of {label} are not all finite numbers")
+        raise MeasurementError(chain.chain_id, not_finite(f"the scores of {label} are not all finite numbers", dtype))

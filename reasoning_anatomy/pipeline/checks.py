@@ -21,6 +21,7 @@ from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.attention_interface import IMPLEMENTATION
 from reasoning_anatomy.models.capabilities import shares_prefixes
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain, with_smaller_chunks_on_oom
 from reasoning_anatomy.pipeline.plan import Plan
@@ -35,29 +36,54 @@ _COMPARED_TOKENS: Final = 256
 _COMPARED_WEIGHTS: Final = 2**26  # 256 MiB in float32
 
 
+def refusals(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> dict[str, Exception]:
+    """Ask the scorers of a plan whether they are valid for a model, on the first of the chains that each can read.
+
+    Returns
+    -------
+    label -> why the scorer refuses the model, or cannot tell because it crashed.
+    """
+    asked = {label: scorer for label, scorer in plan.scorers.items() if isinstance(scorer, RefusesModels)}
+    refused = {label: _refusal(scorer, loaded, chains) for label, scorer in asked.items()}
+    return {label: error for label, error in refused.items() if error is not None}
+
+
+def _refusal(scorer: RefusesModels, loaded: LoadedModel, chains: Sequence[EncodedChain]) -> Exception | None:
+    for chain in chains:
+        try:
+            with naming_chain(chain.chain_id):
+                scorer.expect_model(loaded, chain)
+        except MeasurementError:
+            continue
+        except Exception as error:
+            return error
+        return None
+    return None
+
+
 def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> tuple[LoadedModel, dict[str, float]]:
     """Verify a model, as far as a plan uses it, on the first of the chains that it can read.
 
     Returns
     -------
     The model, restricted to whole forward passes if sharing prefixes changes its likelihoods, and the results of the checks
-    by their names in the manifest; no results if the model can read none of the chains.
+    by their names in the manifest; no results, and a warning, if the model can read none of the chains.
 
     Raises
     ------
     ModelError
-        Its attention cannot be recorded, or a scorer refuses it.
+        Its attention cannot be recorded.
     """
+    unread: list[MeasurementError] = []
     for chain in chains:
         try:
             with naming_chain(chain.chain_id):
-                for scorer in plan.scorers.values():
-                    if isinstance(scorer, RefusesModels):
-                        scorer.expect_model(loaded, chain)
                 results = {name: check(loaded, chain) for name, check in _checks_of_recording(loaded, plan, chains).items()}
                 return _check_sharing(loaded, chain, results) if _asks_to_share(loaded, plan, chains) else (loaded, results)
-        except MeasurementError:
-            continue
+        except MeasurementError as error:
+            unread.append(error)
+    if unread:
+        warnings.warn(f"{loaded.id}: could be checked on none of {len(unread)} chains; {unread[0]}", UserWarning, stacklevel=2)
     return loaded, {}
 
 
@@ -201,7 +227,8 @@ def _expect_rounding(
     loaded: LoadedModel, chain: EncodedChain, plain: Tensor, changed: Tensor, tolerance: float, what: str
 ) -> float:
     if not plain.isfinite().all():
-        raise MeasurementError(chain.chain_id, "the model gives logits that are not finite numbers; try --dtype float32")
+        reason = not_finite("the model gives logits that are not finite numbers", loaded.model.dtype)
+        raise MeasurementError(chain.chain_id, reason)
     change = float((plain - changed).abs().max() / plain.abs().max().clamp_min(torch.finfo(plain.dtype).tiny))
     if not change <= tolerance:
         raise ModelError(

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from reasoning_anatomy.chains import ChainFile, expect_taken_apart, read_chain_file
-from reasoning_anatomy.errors import ChainFileError, EncodingError, RunError
+from reasoning_anatomy.errors import ChainFileError, EncodingError, RunError, reason_of
 from reasoning_anatomy.importance import LooksAtAllChains, Scorer
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.capabilities import can_share_prefixes
@@ -25,8 +25,8 @@ from reasoning_anatomy.models.loading import (
     load_model,
     load_tokenizer,
 )
-from reasoning_anatomy.pipeline.chain import ChainWork
-from reasoning_anatomy.pipeline.checks import check_model
+from reasoning_anatomy.pipeline.chain import ENDS_THE_RUN, ChainWork
+from reasoning_anatomy.pipeline.checks import check_model, refusals
 from reasoning_anatomy.pipeline.forecast import say_if_long
 from reasoning_anatomy.pipeline.identity import as_begun, identity
 from reasoning_anatomy.pipeline.plan import Plan
@@ -101,7 +101,6 @@ def measure(
     for note in question_notes([*before, *file.chains]):
         stages.say(f"note: {note}")
     encoder, config = _encoder(model, as_begun(encoding, folder), stages)
-    stages.say(encoder.in_words)
     encoded, unusable = _encode(encoder, file, stages)
     if unusable and not skip_unusable:
         raise EncodingError(_all_that_cannot_be_encoded(file, unusable))
@@ -109,6 +108,7 @@ def measure(
         raise ChainFileError(
             f"none of the {len(file.unusable) + len(unusable)} chains can be used:{listed([*file.unusable, *unusable])}"
         )
+    stages.say(encoder.in_words)
     loaded = model if isinstance(model, LoadedModel) else _load(model, encoder, config, stages)
     configuration = Configuration(
         model=identity(loaded, encoder),
@@ -140,11 +140,14 @@ def measure_missing(
     missing = writer.missing(list(encoded))
     if not missing:
         return
-    plan = plan.restricted_to(missing.values())
-    loaded, checks = check_model(loaded, plan, [encoded[chain_id] for chain_id in missing])
+    plan, to_measure = plan.restricted_to(missing.values()), [encoded[chain_id] for chain_id in missing]
+    plan, missing = _going_on_without(refusals(loaded, plan, to_measure), plan, missing, writer)
+    loaded, checks = check_model(loaded, plan, to_measure)
     writer.add_checks(checks)
     say_if_long(plan, encoded, missing, loaded=loaded, stages=writer.stages)
-    work = ChainWork(writer, Plan(_fitted(plan, writer, encoded, loaded), plan.strategies), loaded)
+    fitted, unfit = _fitted(plan, writer, encoded, loaded)
+    plan, missing = _going_on_without(unfit, Plan(fitted, plan.strategies), missing, writer)
+    work = ChainWork(writer, plan, loaded)
     _measure_all(work, encoded, missing, workers or _suitable_workers(loaded))
     if left := _left_to_others(writer, list(missing)):
         for chain_id in writer.stages.add("wait", len(left)).each(left):
@@ -211,21 +214,55 @@ def _all_that_cannot_be_encoded(file: ChainFile, unusable: Sequence[Unusable]) -
     )
 
 
-def _fitted(plan: Plan, writer: RunWriter, encoded: Mapping[str, EncodedChain], loaded: LoadedModel) -> Mapping[str, Scorer]:
-    """Let the scorers that depend on the other chains look at them, once in a run: what they found is kept."""
-    scorers = dict(plan.scorers)
+def _going_on_without(
+    refused: Mapping[str, Exception], plan: Plan, missing: Mapping[str, Missing], writer: RunWriter
+) -> tuple[Plan, dict[str, Missing]]:
+    """Leave out the scorers that are of no use, and write why for every chain; raise the reason if nothing else is left."""
+    scorers = {label: scorer for label, scorer in plan.scorers.items() if label not in refused}
+    if refused and not scorers and not plan.strategies:
+        raise next(iter(refused.values()))
+    for label, error in refused.items():
+        writer.stages.say(f"No scores by {label}: {reason_of(error)}")
+        for chain_id in [chain_id for chain_id, lacking in missing.items() if label in lacking.scorers]:
+            writer.add_error(chain_id, "score", label, error)
+    left = {
+        chain_id: Missing(tuple(label for label in lacking.scorers if label in scorers), lacking.strategies)
+        for chain_id, lacking in missing.items()
+    }
+    return Plan(scorers, plan.strategies), left
+
+
+def _fitted(
+    plan: Plan, writer: RunWriter, encoded: Mapping[str, EncodedChain], loaded: LoadedModel
+) -> tuple[dict[str, Scorer], dict[str, Exception]]:
+    """Let the scorers that depend on the other chains look at them, once in a run: what they found is kept.
+
+    -> all scorers by label, and why some of them found nothing.
+    """
+    scorers, unfit = dict(plan.scorers), dict[str, Exception]()
     for label, scorer in plan.scorers.items():
         if isinstance(scorer, LooksAtAllChains):
-            with writer.claim_fit(label):
-                fit = writer.fit(label)
-                if fit is None:
-                    stage = writer.stages.add("fit", len(encoded))
-                    fit = scorer.fit(stage.each(list(encoded.values())), loaded=loaded)
-                    if fit is None:
-                        continue
-                    writer.add_fit(label, fit, list(encoded))
-            scorers[label] = scorer.fitted(fit)
-    return scorers
+            try:
+                scorers[label] = _fitted_once(scorer, label, writer, encoded, loaded)
+            except ENDS_THE_RUN:
+                raise
+            except Exception as error:
+                unfit[label] = error
+    return scorers, unfit
+
+
+def _fitted_once(
+    scorer: LooksAtAllChains, label: str, writer: RunWriter, encoded: Mapping[str, EncodedChain], loaded: LoadedModel
+) -> Scorer:
+    with writer.claim_fit(label):
+        fit = writer.fit(label)
+        if fit is None:
+            stage = writer.stages.add("fit", len(encoded))
+            fit = scorer.fit(stage.each(list(encoded.values())), loaded=loaded)
+            if fit is None:
+                return scorer
+            writer.add_fit(label, fit, list(encoded))
+    return scorer.fitted(fit)
 
 
 def _installed_once(loaded: LoadedModel) -> AbstractContextManager[None]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning._curve import FixedOrder, follow, until
@@ -43,7 +44,8 @@ class AscendingScore(FixedOrder):
         """Delete tokens of one chain; see `Strategy.prune`."""
         score = plugins.load("scorer", self.scorer).score(chain, loaded=loaded).score
         if not np.isfinite(score).all():
-            raise MeasurementError(chain.chain_id, f"the scores of {self.scorer} are not all finite numbers")
+            what = f"the scores of {self.scorer} are not all finite numbers"
+            raise MeasurementError(chain.chain_id, not_finite(what, loaded.model.dtype))
         order = np.argsort(score, kind="stable")
         deleted = until(self.keep_ratio, order)
         return follow(self, deleted, chain, loaded=loaded, job=job, n_ties=_n_ties(score[order], len(deleted)))

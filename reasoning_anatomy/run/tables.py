@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -40,10 +41,20 @@ def write_tables(run: Run, inventory: Inventory | None = None) -> None:
     inventory = inventory or run.inventory()
     measured = inventory.measured(run.manifest.configuration)
     if not measured:
-        raise RunError(f"{run.folder}: no chain was measured, so there is nothing to tabulate; see the reasons in failed/")
+        why = _most_common_failure(run, inventory)
+        raise RunError(f"{run.folder}: no chain was measured, so there is nothing to tabulate{why}")
     listing = _listing(run, inventory)
     for name, table_of_chain in ((TOKENS_NAME, token_table), (PATHS_NAME, path_table)):
         _write_table(run, run.folder / name, measured, table_of_chain, listing)
+
+
+def _most_common_failure(run: Run, inventory: Inventory) -> str:
+    failed = inventory.status(run.manifest.configuration).failed
+    reasons = Counter(failure for of_chain in failed.values() for failure in of_chain.items())
+    if not reasons:
+        return ""
+    (plugin, reason), n_chains = reasons.most_common(1)[0]
+    return f"; {plugin} failed on {n_chains} of {len(run.chains)} chains: {reason} (all reasons are in failed/)"
 
 
 def tables_are_current(run: Run, inventory: Inventory, *, made_after: Sequence[Path] = ()) -> bool:

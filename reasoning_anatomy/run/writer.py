@@ -2,6 +2,7 @@
 
 import json
 import platform
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Final
 from filelock import FileLock
 
 from reasoning_anatomy.chains import write_chains
-from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.errors import ModelError, ReasoningAnatomyError, RunError, UndefinedScoreError, reason_of
 from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary, write_atomic
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.claims import claimed
@@ -182,6 +183,21 @@ class RunWriter:
         """Write why a chain could not be measured; the next run tries again."""
         _write_reason(self.run.layout.failure(chain_id, stage, label), chain_id, label, reason)
 
+    def add_error(self, chain_id: str, stage: Stage, label: str, error: Exception) -> None:
+        """Write why a plugin gave nothing for a chain, from the error that it raised.
+
+        A scorer that has no value for the chain, or refuses the model, has a missing score. All else is a failure, which the
+        next run tries again; if the error was not raised on purpose, its traceback is kept beside its type and first line.
+        """
+        reason = reason_of(error)
+        if stage == "score" and isinstance(error, UndefinedScoreError | ModelError):
+            self.add_missing_score(chain_id, label, reason)
+        elif isinstance(error, ReasoningAnatomyError):
+            self.add_failure(chain_id, stage, label, reason)
+        else:
+            trace = "".join(traceback.format_exception(error))
+            _write_reason(self.run.layout.failure(chain_id, stage, label), chain_id, label, reason, traceback=trace)
+
     def add_checks(self, checks: Mapping[str, float]) -> None:
         """Record what was verified on the model; if a check was made before, the larger value is kept."""
         with FileLock(self.run.folder / LOCK_NAME):
@@ -308,8 +324,8 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _write_reason(path: Path, chain_id: str, label: str, reason: str) -> None:
-    write_atomic(path, json.dumps({"chain_id": chain_id, "label": label, "reason": reason}, indent=2) + "\n")
+def _write_reason(path: Path, chain_id: str, label: str, reason: str, **more: str) -> None:
+    write_atomic(path, json.dumps({"chain_id": chain_id, "label": label, "reason": reason, **more}, indent=2) + "\n")
 
 
 def _versions() -> dict[str, str]:

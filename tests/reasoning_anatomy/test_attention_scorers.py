@@ -518,11 +518,12 @@ def test_checks_of_an_earlier_process_stay_when_the_run_is_finished(tiny, texts,
     assert finished.manifest.checks.keys() == before.keys()
 
 
-def test_an_attention_that_is_no_number_fails_its_scorers_and_no_other(tiny_model_folder, texts, tmp_path):
+@pytest.mark.parametrize("broken_rows", [slice(1), slice(None)])  # of one head; of all heads of a layer
+def test_an_attention_that_is_no_number_fails_its_scorers_and_no_other(tiny_model_folder, texts, tmp_path, broken_rows):
     broken = load_model(str(tiny_model_folder))
     chain = ChainEncoder(broken.tokenizer).encode(texts[0])
     with torch.no_grad():
-        broken.model.model.layers[1].self_attn.k_proj.weight[0] = torch.nan
+        broken.model.model.layers[1].self_attn.k_proj.weight[broken_rows] = torch.nan
     plan = Plan.of(["answer_attention", "recency"], [])
     configuration = Configuration(
         model=None, encoding="ids", scorers={label: repr(scorer) for label, scorer in plan.scorers.items()}
@@ -530,7 +531,7 @@ def test_an_attention_that_is_no_number_fails_its_scorers_and_no_other(tiny_mode
     with begin_run(tmp_path / "run", configuration, texts[:1]) as writer:
         ChainWork(writer, plan, broken).measure(chain, Missing(tuple(plan.scorers), ()))
     run = open_run(tmp_path / "run")
-    reason = "the scores of answer_attention are not all finite numbers"
+    reason = "the scores of answer_attention are not all finite numbers in float32; check the weights of the model"
     assert run.status().failed == {chain.chain_id: {"scorer answer_attention": reason}}
     assert run.token_scores(chain.chain_id, "recency") is not None
     assert run.token_scores(chain.chain_id, "answer_attention") is None

@@ -1,5 +1,7 @@
 """Scorers by the keys of the cache, and the rank that they share."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,8 @@ from reasoning_anatomy.run.scores import read_scores, write_scores
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "phi3", "gemma2", "gemma3_text")
 WITH_KEYS = (*FAMILIES, "gpt_oss", "gpt2")
-ROTATION_BY_HALVES = (*FAMILIES, "smollm3")
+REUSING_KEYS = ("gemma3n_text", "gemma4_text")  # their rotation takes one tensor, their scores are not scaled
+ROTATION_BY_HALVES = (*FAMILIES, "smollm3", *REUSING_KEYS)
 P, N = 6, 11  # prompt and reasoning, longer together than the sliding windows
 
 
@@ -38,8 +41,11 @@ def cached(loaded, chain):
     loaded.model(input_ids=torch.from_numpy(chain.ids[: P + N])[None], past_key_values=cache, use_cache=True)
     for handle in handles:
         handle.remove()
+    n_layers, n_own = loaded.n_layers, len(cache.layers)
+    types = getattr(loaded.model.config, "layer_types", None) or [""] * n_layers
+    own = [*range(n_own), *(max(i for i in range(n_own) if types[i] == types[layer]) for layer in range(n_own, n_layers))]
     keys, values = (
-        np.stack([getattr(layer, name)[0].double().numpy() for layer in cache.layers]) for name in ("keys", "values")
+        np.stack([getattr(cache.layers[layer], name)[0].double().numpy() for layer in own]) for name in ("keys", "values")
     )
     return keys, values, [queries[layer].double().numpy() for layer in range(len(queries))]
 
@@ -93,6 +99,7 @@ def rotations(config, layer, positions, d):
     if not getattr(config, "no_rope_layers", [1] * 99)[layer]:
         return np.broadcast_to(np.eye(d), (len(positions), d, d))
     angle = np.array(positions)[:, None] * parameters["rope_theta"] ** (-np.arange(0, d, 2) / d)
+    angle[:, int(parameters.get("partial_rotary_factor", 1) * d / 2) :] = 0
     matrices = np.zeros((len(positions), d, d))
     for i in range(d // 2):
         j = i + d // 2
@@ -107,7 +114,7 @@ def expected_by_definition(loaded, chain, *, n_future, n_sink):
     keys, values, queries = cached(loaded, chain)
     layers, kv_heads, length, d = keys.shape
     heads = config.num_attention_heads
-    scaling = getattr(config, "query_pre_attn_scalar", d) ** -0.5
+    scaling = 1 if config.model_type in REUSING_KEYS else getattr(config, "query_pre_attn_scalar", d) ** -0.5
     found = np.zeros((layers, kv_heads, length))
     for layer in range(layers):
         ahead = rotations(config, layer, range(length, length + n_future), d).mean(axis=0)
@@ -149,7 +156,7 @@ def test_expected_attention_equals_its_definition(make_rotating_model, make_rand
     loaded, chain = make_rotating_model(family), make_random_chain(P, N, 3)
     expected = expected_by_definition(loaded, chain, **{"n_future": 512, "n_sink": 4} | options)
     found = ExpectedAttention(**options).score(chain, loaded=loaded)
-    assert found.profile.received.shape == (3, 2, N)
+    assert found.profile.received.shape == (loaded.n_layers, 2, N)
     assert deviation("expected_attention", found.profile.received, expected) < 2e-5
     np.testing.assert_allclose(found.score, ranks(found.profile.received).mean(axis=(0, 1)), atol=1e-12)
 
@@ -230,6 +237,16 @@ def test_a_rotation_of_its_own_is_refused(make_random_chain):
         return truth(x, position_ids * (2 if len(calls) <= 2 else 1))
 
     decoder.rotary_emb.forward = twice_at_first
+    with pytest.raises(ModelError, match="rotates its queries in a way that this version cannot undo"):
+        ExpectedAttention().score(make_random_chain(P, N, 3), loaded=LoadedModel(model, None, "own"))
+
+
+def test_a_rotation_function_of_another_signature_is_refused(make_random_chain, monkeypatch):
+    config = AutoConfig.for_model("llama", vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    modeling = sys.modules[type(model.get_decoder().layers[0].self_attn).__module__]
+    truth = modeling.apply_rotary_pos_emb
+    monkeypatch.setattr(modeling, "apply_rotary_pos_emb", lambda one, other, cos, sin: truth(one, other, cos, sin))
     with pytest.raises(ModelError, match="rotates its queries in a way that this version cannot undo"):
         ExpectedAttention().score(make_random_chain(P, N, 3), loaded=LoadedModel(model, None, "own"))
 

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForTokenClassification
 
-from reasoning_anatomy.errors import MeasurementError, ModelError
+from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.importance.llmlingua2 import Llmlingua2, _chunks, _reading_all_as_text
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.plugins import available
@@ -139,7 +139,7 @@ def test_the_question_does_not_matter(classifier_folder, tokenizer, example_chai
 
 
 def test_a_classifier_that_is_not_there_is_named_with_the_remedy(tokenizer, tmp_path):
-    with pytest.raises(ModelError, match=r"the classifier .*nope cannot be loaded .*--scorers llmlingua2:model=FOLDER"):
+    with pytest.raises(PluginError, match=r"the classifier .*nope cannot be loaded .*--scorers llmlingua2:model=FOLDER"):
         Llmlingua2(model=str(tmp_path / "nope")).score(encoded(tokenizer, "So 3."), loaded=None)
 
 
@@ -148,7 +148,7 @@ def test_another_kind_of_model_is_refused(classifier_folder, tokenizer, tmp_path
     model = XLMRobertaForTokenClassification.from_pretrained(classifier_folder, num_labels=3, ignore_mismatched_sizes=True)
     model.save_pretrained(folder)
     PreTrainedTokenizerFast.from_pretrained(classifier_folder).save_pretrained(folder)
-    with pytest.raises(ModelError, match=r"is not a classifier of LLMLingua-2: .* two labels, and has 3"):
+    with pytest.raises(PluginError, match=r"is not a classifier of LLMLingua-2: .* two labels, and has 3"):
         Llmlingua2(model=str(folder)).score(encoded(tokenizer, "So 3."), loaded=None)
 
 

@@ -1,5 +1,6 @@
 """Tidy tables are what the files of the chains say, and are made again if and only if these are others."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX
+from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.tables import write_tables
@@ -116,9 +118,20 @@ def test_nothing_measured_is_nothing_to_tabulate(tmp_path: Path, make_planted_ru
     for chain_id in IDS:
         run.layout.encoded(chain_id).unlink()
     before = contents(run)
-    with pytest.raises(RunError, match=r"no chain was measured, so there is nothing to tabulate; see the reasons in failed/"):
+    with pytest.raises(RunError, match=r"no chain was measured, so there is nothing to tabulate$"):
         write_tables(run)
     assert contents(run) == before
+
+
+def test_the_reason_why_nothing_was_measured_is_said(tmp_path: Path, make_planted_run: Make) -> None:
+    writer = RunWriter(make_planted_run(tmp_path, CHAINS), CONFIGURATION, Stages())
+    for chain_id, reason in zip(IDS, ["no luck", "overflow", "overflow"], strict=True):
+        shutil.rmtree(writer.run.layout.chain(chain_id))
+        label = next(iter(writer.run.manifest.configuration.scorers))
+        writer.add_failure(chain_id, "score", label, reason)
+    says = rf"nothing to tabulate; scorer {label} failed on 2 of 3 chains: overflow \(all reasons are in failed/\)$"
+    with pytest.raises(RunError, match=says):
+        write_tables(Run(tmp_path))
 
 
 def test_a_damaged_file_leaves_the_tables_that_are_there(tmp_path: Path, make_planted_run: Make) -> None:
