@@ -9,6 +9,7 @@ from analyses._deletion_by_category.evidence import gather
 from analyses._deletion_by_category.tables import MAIN, tables_by_labels
 from analyses._deletion_by_category.words import finding, warnings
 from analyses._exclusions import most_left_out
+from analyses._language import caveats_of_language
 from analyses._provenance import provenance
 from analyses._statistics.bootstrap import check_options
 from reasoning_anatomy.errors import AnalysisError
@@ -105,7 +106,10 @@ class DeletionByCategory:
             table=table,
             details=details,
             exclusions=exclusions,
-            warnings=tuple(warnings(evidence, table, details["between_questions"], n_unmeasured=n_unmeasured)),
+            warnings=(
+                *caveats_of_language(run, {chain.chain_id for found in evidence.values() for chain in found.chains}),
+                *warnings(evidence, table, details["between_questions"], n_unmeasured=n_unmeasured),
+            ),
             config=repr(dataclasses.replace(self, annotator=_only(annotators), strategy=_only(strategies))),
             provenance=provenance(
                 run,
