@@ -33,6 +33,11 @@ def number(value: float) -> str:
     return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
 
 
+def differ(count: int) -> str:
+    """Verb of a sentence about ``count`` of several."""
+    return "differs" if count == 1 else "differ"
+
+
 def with_interval(row: Row, *, confidence: float) -> str:
     """Estimate, interval and number of questions of a row: ``0.31 (95 % interval 0.12 to 0.50, 25 questions)``."""
     n_questions = int(row["n_questions"])

@@ -13,6 +13,7 @@ from analyses._annotator_agreement.labels import Labels, gather_labels
 from analyses._annotator_agreement.sample import LabelSample, Measure
 from analyses._annotator_agreement.tables import confusion_table, per_annotator, per_chain
 from analyses._annotator_agreement.words import finding, warnings
+from analyses._language import caveats_of_language
 from analyses._provenance import provenance
 from analyses._questions import question_warnings
 from analyses._statistics.agreement import cohen_kappa, f1, krippendorff_alpha, merged, observed_agreement
@@ -120,7 +121,11 @@ class AnnotatorAgreement:
                 "per_annotator": per_annotator(labels),
             },
             exclusions=labels.exclusions,
-            warnings=(*question_warnings(run), *warnings(table, everyone.n_questions)),
+            warnings=(
+                *question_warnings(run),
+                *caveats_of_language(run, set(labels.chain_ids)),
+                *warnings(table, everyone.n_questions),
+            ),
             config=repr(dataclasses.replace(self, annotators=labels.annotators)),
             provenance=provenance(
                 run, packages=("numpy", "pandas"), annotators={name: run.annotator(name) for name in labels.annotators}

@@ -9,6 +9,7 @@ from analyses._deletion_by_category.evidence import gather
 from analyses._deletion_by_category.tables import MAIN, tables_by_labels
 from analyses._deletion_by_category.words import finding, warnings
 from analyses._exclusions import most_left_out
+from analyses._language import caveats_of_language
 from analyses._provenance import provenance
 from analyses._questions import question_warnings
 from analyses._statistics.bootstrap import check_options
@@ -108,6 +109,7 @@ class DeletionByCategory:
             exclusions=exclusions,
             warnings=(
                 *question_warnings(run),
+                *caveats_of_language(run, {chain.chain_id for found in evidence.values() for chain in found.chains}),
                 *warnings(evidence, table, details["between_questions"], n_unmeasured=n_unmeasured),
             ),
             config=repr(dataclasses.replace(self, annotator=_only(annotators), strategy=_only(strategies))),

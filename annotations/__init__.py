@@ -1,6 +1,7 @@
 """From tokens to functional categories: one annotator per file, the guidelines, the gold labels, agreement."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -8,9 +9,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from annotations.token_roles import write_token_roles
+from annotations.token_roles import TokenRoles
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import AnnotationError
+from reasoning_anatomy.language import language_caveat
 from reasoning_anatomy.plugins import Plugin
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.labels import expect_annotator_name
@@ -104,6 +106,8 @@ def annotate_run(
 ) -> Path:
     """Label every measured chain of a run and write the labels, and the roles of its tokens, into it.
 
+    If chains are not in English, it warns once and says how many.
+
     Parameters
     ----------
     run
@@ -134,14 +138,17 @@ def annotate_run(
     kept_as = name or _own_name(plugin)
     expect_annotator_name(kept_as)
     _expect_own(run, kept_as, plugins.key_of(plugin))
-    labels = {}
+    if caveat := language_caveat([run.chains[chain_id].reasoning for chain_id in measured]):
+        warnings.warn(caveat, UserWarning, stacklevel=2)
+    labels, roles = {}, {}
     for chain_id in progress(measured) if progress else measured:
         chain, encoded = run.chains[chain_id], run.encoded(chain_id)
         try:
             labels[chain_id] = plugin.annotate(chain.reasoning, encoded.spans, question=chain.question)
+            roles[chain_id] = TokenRoles().roles(chain, encoded.spans)
         except AnnotationError as error:
             raise AnnotationError(f"chain {chain_id!r}: {error}") from error
-    write_token_roles(run)
+    run.write_token_roles(roles)
     return run.write_annotations(kept_as, labels)
 
 

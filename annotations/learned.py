@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from annotations._features import read_features
 from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._text.english import without_confidence
 from annotations._text.parse import name_of, pipeline_for
 from reasoning_anatomy.categories import CATEGORIES, FUNCTION
 from reasoning_anatomy.errors import AnnotationError
@@ -91,7 +92,8 @@ class Learned:
 
         Returns
         -------
-        One category per span, in the order of the spans; its confidence is the probability of the category.
+        One category per span, in the order of the spans; its confidence is the probability of the category, or NaN as for
+        ``rules``, because the classifier learned from English alone.
 
         Raises
         ------
@@ -105,12 +107,13 @@ class Learned:
         probabilities = weights.probabilities(features)
         best = probabilities.argmax(axis=1) if len(features) else np.zeros(0, dtype=np.int64)
         category = [CATEGORIES[index] for index in best]
+        confidence = np.where(without_confidence(layout), np.nan, probabilities.max(axis=1)) if len(features) else np.zeros(0)
         units = [(unit.start, unit.end) for unit in layout.units]
         owners = deciding_units(checked, units, category, in_formula=layout.formula, text=text)
         return Annotation(
             self._provenance(weights, pipeline),
             tuple(FUNCTION if index == NO_UNIT else category[index] for index in owners),
-            np.array([1.0 if index == NO_UNIT else probabilities[index].max() for index in owners], np.float64),
+            np.array([1.0 if index == NO_UNIT else confidence[index] for index in owners], np.float64),
         )
 
     def _provenance(self, weights: Weights, pipeline: "Language | None") -> str:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from annotations._rules.decide import label_text
 from annotations._text.alignment import NO_UNIT, check_spans, deciding_units
+from annotations._text.english import without_confidence
 from annotations._text.parse import has_parser, name_of, pipeline_for
 from reasoning_anatomy.categories import FUNCTION
 from reasoning_anatomy.types import Annotation
@@ -62,7 +63,8 @@ class Rules:
         Returns
         -------
         One category per span, in the order of the spans. The confidence is that of the level of rules that decided
-        (`CONFIDENCE`): how often it was correct on chains that it had not seen.
+        (`CONFIDENCE`): how often it was correct on chains that it had not seen. They were English, so a word has none (NaN) if
+        its script is another, or if the prose of the text is not English.
 
         Raises
         ------
@@ -74,10 +76,14 @@ class Rules:
         labelled = label_text(text, question, pipeline)
         units = [(unit.start, unit.end) for unit in labelled.layout.units]
         owners = deciding_units(checked, units, labelled.category, in_formula=labelled.layout.formula, text=text)
-        confidence = CONFIDENCE[has_parser(pipeline)]
+        levels, unsure_of = CONFIDENCE[has_parser(pipeline)], without_confidence(labelled.layout)
+        confidence = [
+            np.nan if unsure and level != "symbol" else levels[level]
+            for level, unsure in zip(labelled.level, unsure_of, strict=True)
+        ]
         name, _, version = name_of(pipeline).partition(" ")  # of the pipeline that was loaded, whatever was asked for
         return Annotation(
             f"{Rules(model=name)!r} {version}".rstrip(),
             tuple(FUNCTION if index == NO_UNIT else labelled.category[index] for index in owners),
-            np.array([confidence["symbol" if index == NO_UNIT else labelled.level[index]] for index in owners], np.float64),
+            np.array([levels["symbol"] if index == NO_UNIT else confidence[index] for index in owners], np.float64),
         )

@@ -20,7 +20,7 @@ from benchmarks._models import example_chains, model_of
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
-from reasoning_anatomy.importance.receiver_heads import steps_of
+from reasoning_anatomy.importance.receiver_heads import ReceiverHeads
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import EncodedChain, FloatArray
@@ -106,7 +106,7 @@ def deviations(loaded: LoadedModel, chain: EncodedChain, token_budget: int | Non
     rows = {}
     for label, reference in references(loaded, chain, p, end, seen).items():
         rows[label] = _deviation(profile_of(label, loaded, chain, token_budget), reference(weights))
-    step = steps_of(chain)
+    step = ReceiverHeads().steps_of(chain)
     received = profile_of("receiver_heads:proximity=1,heads=0.0", loaded, chain, token_budget)
     by_step = np.stack([received[..., step == index].mean(axis=2) for index in range(step.max())], axis=2)
     vertical = vertical_scores(weights[:, :, p:end, p:end], step, 1)[..., :-1]

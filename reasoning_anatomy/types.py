@@ -398,7 +398,7 @@ class AnalysisResult:
     provenance
         Where the numbers come from: run, model, versions.
     finding
-        What was found, in one sentence with its interval and its caveat: what a reader sees before any table.
+        What was found, in a sentence or two with intervals and caveats: what a reader sees before any table.
     """
 
     name: str

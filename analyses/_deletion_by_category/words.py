@@ -6,7 +6,17 @@ import pandas as pd
 
 from analyses._deletion_by_category.evidence import Evidence
 from analyses._deletion_by_category.terms import ENDINGS, GIVEN_POSITION, SCHEMES
-from analyses._sentences import Row, briefly, direction, has_interval, is_clear, missing_intervals, small_sample, with_interval
+from analyses._sentences import (
+    Row,
+    briefly,
+    differ,
+    direction,
+    has_interval,
+    is_clear,
+    missing_intervals,
+    small_sample,
+    with_interval,
+)
 from reasoning_anatomy.categories import LINGUISTIC_SCAFFOLDING, SYMBOLIC_COMPUTATION
 
 CLASSES = f"{SYMBOLIC_COMPUTATION} - {LINGUISTIC_SCAFFOLDING}"
@@ -38,11 +48,13 @@ def finding(table: pd.DataFrame, pairs: pd.DataFrame, *, confidence: float) -> s
     of_pairs = _of(pairs, annotator, strategy)
     tested = of_pairs.loc[of_pairs["term"].isin(_PAIRS_GIVEN_POSITION), "p_adjusted"].dropna()
     n_different = int((tested <= 1 - confidence + 1e-12).sum())
-    differ = f"; {n_different} of {len(tested)} pairs of categories differ then, corrected for their number"
+    of_pairs_said = (
+        f"; {n_different} of {len(tested)} pairs of categories {differ(n_different)} then, corrected for their number"
+    )
     estimates = (
         f"difference in relative deletion step {with_interval(raw, confidence=confidence)}, {_held_constant(raw, given)}"
     )
-    return f"{_claim(raw, by)}: {estimates}{differ if len(tested) else ''}."
+    return f"{_claim(raw, by)}: {estimates}{of_pairs_said if len(tested) else ''}."
 
 
 def warnings(

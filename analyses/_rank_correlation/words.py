@@ -1,29 +1,46 @@
-"""The finding of rank correlation in one sentence, and what a reader must know before believing the table."""
+"""The finding of rank correlation in words, and what a reader must know before believing the table."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
 from analyses._rank_correlation.evidence import Evidence
-from analyses._sentences import Row, briefly, direction, has_interval, is_clear, missing_intervals, small_sample, with_interval
+from analyses._sentences import (
+    Row,
+    briefly,
+    differ,
+    direction,
+    has_interval,
+    is_clear,
+    missing_intervals,
+    small_sample,
+    with_interval,
+)
 
 RAW = "spearman"
 GIVEN_POSITION = "spearman_given_position"
-"""The terms that the finding is about; they are named here, before there is a result."""
+ANSWER_ATTENTION = "answer_attention"
+"""The terms that the finding is about, and the scorer that it speaks of first; named here, before there is a result."""
 
 _WHEN = {1: "later", -1: "earlier"}
 
 
 def finding(table: pd.DataFrame, *, strategy: str, confidence: float) -> str:
-    """Say in one sentence what was found, from the main table."""
+    """Say what was found, from the main table.
+
+    Of one scorer in a sentence. Of several, what the attention of the answer does, if it is among them, and then which scorer
+    is the strongest.
+    """
     rows = {
         term: {str(row["scorer"]): row for row in table[table["term"] == term].to_dict("records")}
         for term in (RAW, GIVEN_POSITION)
     }
-    if len(rows[RAW]) > 1:
-        return _of_several(rows[RAW], rows[GIVEN_POSITION], strategy, confidence)
-    (scorer,) = rows[RAW]
-    return _of_one(rows[RAW][scorer], rows[GIVEN_POSITION][scorer], scorer, strategy, confidence)
+    raw, given = rows[RAW], rows[GIVEN_POSITION]
+    alone = [scorer for scorer, row in raw.items() if len(raw) == 1 or (scorer == ANSWER_ATTENTION and row["n_questions"])]
+    said = [_of_one(raw[scorer], given[scorer], scorer, strategy, confidence) for scorer in alone]
+    if len(raw) > 1:
+        said.append(_of_several(raw, given, strategy, confidence))
+    return " ".join(said)
 
 
 def warnings(evidence: Mapping[str, Evidence], table: pd.DataFrame, spread: pd.DataFrame) -> list[str]:
@@ -75,7 +92,8 @@ def _of_several(raw: Mapping[str, Row], given: Mapping[str, Row], strategy: str,
     judged = known or raw
     largest = max(judged, key=lambda scorer: abs(judged[scorer]["estimate"]))
     control, beside = " once position is held constant", f", {briefly(raw[largest])} without that"
-    survivors = f"{_survivors(raw, confidence)} of {len(raw)} scorers differ from zero"
+    n_survivors = _survivors(raw, confidence)
+    survivors = f"{n_survivors} of {len(raw)} scorers {differ(n_survivors)} from zero"
     held = f", and {_survivors(known, confidence)} of {len(known)} with position held constant"
     return (
         f"Of {len(raw)} scorers, {largest} has the largest rank correlation with the deletion order of {strategy}"

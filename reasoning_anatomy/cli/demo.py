@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from tyro.conf import arg
 
-from reasoning_anatomy import plugins
 from reasoning_anatomy.cli._app import analyse_and_write, app, named_scorers, say
 
 if TYPE_CHECKING:
@@ -51,26 +50,20 @@ def demo(
         annotations.annotate_run(run, progress=stage.each)
         with stages.add("analyse", 1) as stage:
             results = {name: analyse_and_write(run, name) for name in needed_analyses()}
-            findings = [_of_attention(run).finding, *(result.finding for result in results.values())]
             stage.advance()
         with stages.add("report", 1) as stage:
             report = write_report(run)
             stage.advance()
-    _say_findings(findings, results)
+    _say_findings(results)
     _say_minutes(run, stages.seconds)
     say(f"All rows, and what a reader must know before believing them: {run.folder / 'analyses'}")
     say(f"Open the report: {report}")
 
 
-def _of_attention(run: "Run") -> "AnalysisResult":
-    """Look at the attention of the answer alone."""
-    return plugins.load("analysis", f"rank_correlation:scorer={_SCORER}").analyse(run)  # type: ignore[no-any-return]
-
-
-def _say_findings(findings: list[str], results: "Mapping[str, AnalysisResult]") -> None:
+def _say_findings(results: "Mapping[str, AnalysisResult]") -> None:
     say("")
-    for number, finding in enumerate(findings, start=1):
-        say(f"{number}. {finding}")
+    for number, result in enumerate(results.values(), start=1):
+        say(f"{number}. {result.finding}")
     say("")
     correlations, categories = results["rank_correlation"].table, results["deletion_by_category"].table
     for what, rows in (

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 import numpy as np
 from scipy.stats import kurtosis
 
+from reasoning_anatomy import plugins
 from reasoning_anatomy.attention.observation import Observation
 from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.importance._attention_scorer import (
@@ -19,7 +20,6 @@ from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.options import expect_at_least
-from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, Fit, Float32Array, FloatArray, IntArray, TokenScores
 
 _LEAST_STEPS: Final = 4
@@ -48,6 +48,8 @@ class ReceiverHeads(AttentionScorer):
         How many heads are chosen.
     heads
         The heads to use instead, for every chain: layer and head, 0-based, ``"3.2 11.0"``.
+    steps
+        Key of the segmenter that cuts the steps, such as ``"thought_anchors"``, the published one.
 
     References
     ----------
@@ -59,11 +61,13 @@ class ReceiverHeads(AttentionScorer):
     proximity: int = 4
     n_heads: int = 20
     heads: str = ""
+    steps: str = "sentences"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expect_at_least(self, proximity=1, n_heads=1)
         named_heads(self.heads)
+        plugins.load("segmenter", self.steps)
 
     def fit(self, chains: Iterable[EncodedChain], *, loaded: LoadedModel) -> Fit | None:
         """Find the kurtosis (layers, heads) of every question; None if heads are named.
@@ -101,7 +105,7 @@ class ReceiverHeads(AttentionScorer):
 
     def observe(self, chain: EncodedChain) -> list[Observation]:
         """Mean over the queries of each step, of keys that are far enough before it; and mean over the answer tokens."""
-        step, queries, keys = steps_of(chain), places_of(chain, "reasoning"), reasoning_keys(chain)
+        step, queries, keys = self.steps_of(chain), places_of(chain, "reasoning"), reasoning_keys(chain)
         starts = np.searchsorted(step, np.arange(step[-1] + 1))
         answer = places_of(chain, "answer")
         observations = [
@@ -144,6 +148,12 @@ class ReceiverHeads(AttentionScorer):
         )  # fmt: skip
         return TokenScores(chosen.mean(axis=0, dtype=np.float64), profile)
 
+    def steps_of(self, chain: EncodedChain) -> IntArray:
+        """(n,) step of every reasoning token, 0-based, without gaps."""
+        step = plugins.load("segmenter", self.steps).segment(chain.chain.reasoning, chain.spans)
+        without_gaps: IntArray = np.unique(step, return_inverse=True)[1]
+        return without_gaps
+
     def _heads_for(self, chain: EncodedChain) -> list[tuple[int, int]]:
         if not self.heads:
             raise PluginError("receiver_heads has no heads yet; make it with `fitted` from other questions, or name heads")
@@ -154,14 +164,14 @@ class ReceiverHeads(AttentionScorer):
         from_answer, *from_steps = observed
         if not from_steps:
             return from_answer
-        step = steps_of(chain)
+        step = self.steps_of(chain)
         n_behind = step[-1] + 1 - step - self.proximity
         received: Float32Array = np.where(n_behind > 0, from_steps[0] / np.maximum(n_behind, 1), from_answer)
         return received.astype(np.float32, copy=False)
 
     def _kurtosis(self, chain: EncodedChain, loaded: LoadedModel) -> FloatArray:
         """(layers, heads) excess kurtosis over the steps that have one far enough behind; `MeasurementError` without."""
-        step = steps_of(chain)
+        step = self.steps_of(chain)
         n_steps = int(step[-1]) + 1 - self.proximity
         if n_steps < _LEAST_STEPS:
             raise MeasurementError(chain.chain_id, f"has fewer than {self.proximity + _LEAST_STEPS} steps")
@@ -206,9 +216,3 @@ def named_heads(heads: str) -> list[tuple[int, int]]:
     if not all(len(pair) == 2 and all(part.isdecimal() for part in pair) for pair in pairs):
         raise ValueError(f"heads is {heads!r}, expected layer.head with a space between two, such as 3.2 11.0")
     return [(int(layer), int(head)) for layer, head in pairs]
-
-
-def steps_of(chain: EncodedChain) -> IntArray:
-    """(n,) step of every reasoning token, 0-based, without gaps."""
-    step: IntArray = np.unique(step_of_token(chain.chain.reasoning, chain.spans), return_inverse=True)[1]
-    return step

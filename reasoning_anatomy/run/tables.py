@@ -17,7 +17,7 @@ from reasoning_anatomy.files import atomic_path
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.layout import PATHS_NAME, TOKENS_NAME
 from reasoning_anatomy.run.status import Inventory, plugins_of
-from reasoning_anatomy.steps import step_of_token
+from reasoning_anatomy.steps import Sentences, step_of_token
 from reasoning_anatomy.types import PruningPath, ReasoningChain
 
 _CHAINS_PER_ROW_GROUP: Final = 64
@@ -140,10 +140,10 @@ def _typed(schema: pa.Schema) -> pa.Schema:
 
 
 def _listing(run: Run, inventory: Inventory) -> bytes:
-    """Digest of which artefacts of which chains exist."""
+    """Digest of which artefacts of which chains exist, and of the rule that cuts the steps."""
     configuration = run.manifest.configuration
     artefacts = [
         [chain_id, *(plugin for plugin in plugins_of(configuration) if inventory.has(chain_id, *plugin))]
         for chain_id in inventory.measured(configuration)
     ]
-    return hashlib.sha256(json.dumps([plugins_of(configuration), artefacts]).encode()).hexdigest().encode()
+    return hashlib.sha256(json.dumps([repr(Sentences()), plugins_of(configuration), artefacts]).encode()).hexdigest().encode()

@@ -7,12 +7,12 @@ from reasoning_anatomy.plugins import Plugin
 
 if TYPE_CHECKING:
     from reasoning_anatomy.steps._aggregate import aggregate
-    from reasoning_anatomy.steps.sentences import step_of_token
+    from reasoning_anatomy.steps.sentences import Sentences, step_of_token
     from reasoning_anatomy.types import IntArray
 
-__all__ = ["Segmenter", "aggregate", "step_of_token"]
+__all__ = ["Segmenter", "Sentences", "aggregate", "step_of_token"]
 
-__getattr__ = lazy_names(__name__, {"_aggregate": ["aggregate"], "sentences": ["step_of_token"]})
+__getattr__ = lazy_names(__name__, {"_aggregate": ["aggregate"], "sentences": ["Sentences", "step_of_token"]})
 
 
 class Segmenter(Plugin, Protocol):

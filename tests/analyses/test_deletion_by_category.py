@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
+from analyses import Analysis
 from analyses._deletion_by_category.evidence import chain_values, relative_step
 from analyses._deletion_by_category.terms import SCHEMES as ALL_SCHEMES
+from analyses.annotator_agreement import AnnotatorAgreement
 from analyses.deletion_by_category import DeletionByCategory
 from reasoning_anatomy.categories import CATEGORIES, LINGUISTIC_SCAFFOLDING, PROBLEM_CONTENT, SCHEMES, SYMBOLIC_COMPUTATION
 from reasoning_anatomy.errors import AnalysisError, MissingError
@@ -251,6 +253,20 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path: Path, make_planted_r
     assert any(warning.startswith("1 chains of the run are not measured") for warning in result.warnings)
     left_out = result.details["left_out"].set_index("reason")["count"].to_dict()
     assert left_out == {"fewer_than_5_tokens": 1, "no_deletion": 1, "not_annotated": 1, "tokens_without_category": 9}
+
+
+@pytest.mark.parametrize("analysis", [FAST, AnnotatorAgreement(draws=99)], ids=lambda one: type(one).__name__)
+def test_chains_in_other_languages_are_a_caveat_of_every_analysis_by_category(
+    tmp_path: Path, make_planted_run: Make, make_chains: Make, analysis: Analysis
+) -> None:
+    chains = make_chains(6, 1, 30)
+    caveat = "2 of 6 chains (33\N{NO-BREAK SPACE}%) are not in English; the categories are made for English"
+    for name, foreign in (("all", False), ("some", True)):
+        chinese = [chain.model_copy(update={"reasoning": " ".join(["四个"] * 30)}) for chain in chains[:2]]
+        run = make_planted_run(tmp_path / name, [*chinese, *chains[2:]] if foreign else chains)
+        result = analysis.analyse(annotate(annotate(run, name="anna", seed=1), name="bert", seed=2))
+        assert [warning.startswith(caveat) for warning in result.warnings].count(True) == foreign
+        assert [" English" in warning for warning in result.warnings].count(True) == foreign
 
 
 def test_categories_of_another_scheme_are_not_guessed(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:

@@ -102,6 +102,37 @@ def test_of_several_scorers_the_largest_with_position_held_constant_is_named_and
     )
 
 
+def test_the_attention_of_the_answer_speaks_first_and_then_the_strongest_scorer() -> None:
+    answer: tuple[Row, Row] = ((0.3, 0.1, 0.5, 25), (0.05, -0.1, 0.2, 25))
+    surprisal: tuple[Row, Row] = ((0.4, 0.3, 0.5, 25), (0.3, 0.2, 0.4, 25))
+    alone = correlation({"answer_attention": answer})
+    assert correlation({"surprisal": surprisal, "answer_attention": answer}) == (
+        f"{alone} Of 2 scorers, surprisal has the largest rank correlation with the deletion order of greedy once position is "
+        "held constant: rho 0.30 (95 % interval 0.20 to 0.40, 25 questions), 0.40 (0.30 to 0.50) without that; corrected for "
+        "their number, 2 of 2 scorers differ from zero, and 0 of 2 with position held constant."
+    )
+    unknown = (NAN, NAN, NAN, 0)
+    assert correlation({"surprisal": surprisal, "answer_attention": (unknown, unknown)}).startswith("Of 2 scorers, surprisal")
+
+
+def test_one_differs_and_several_differ() -> None:
+    one = pd.DataFrame(
+        {
+            "scorer": ["a", "b"] * 2,
+            "term": ["spearman", "spearman", SECOND, SECOND],
+            "estimate": 0.3,
+            "ci_low": 0.1,
+            "ci_high": 0.5,
+            "n_questions": 25,
+            "p_adjusted": [0.01, 0.2, 0.2, 0.2],
+        }
+    )
+    assert "1 of 2 scorers differs from zero, and 0 of 2 with" in correlation_finding(one, strategy="greedy", confidence=0.95)
+    rows = (0.1, 0.05, 0.2, 25), (0.1, 0.05, 0.2, 25)
+    assert "; 1 of 3 pairs of categories differs then, " in difference(*rows, p_adjusted=(0.01, 0.2, 0.3))
+    assert "; 2 of 3 pairs of categories differ then, " in difference(*rows)
+
+
 def difference(raw: Row, given: Row, *, p_adjusted: tuple[float, ...] = (0.001, 0.03, 0.6)) -> str:
     """Write the finding of the two classes, and of three pairs of categories with these p-values."""
     name = "symbolic_computation - linguistic_scaffolding"

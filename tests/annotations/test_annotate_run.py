@@ -1,5 +1,7 @@
 """Labels of a whole run, written into its folder."""
 
+import warnings
+
 import pytest
 
 from annotations import annotate_run, label_spans
@@ -99,3 +101,35 @@ def test_a_run_without_measured_chains_is_refused(run):
         run.layout.encoded(chain.chain_id).unlink()
     with pytest.raises(AnnotationError, match="no measured chain"):
         annotate_run(run, annotator=BLANK)
+
+
+CHINESE = "每排四个罐子。所以 12 个。"
+
+
+@pytest.fixture
+def mixed_run(tmp_path, make_planted_run) -> Run:
+    chinese = [
+        ReasoningChain(chain_id=f"zh{n}", question_id="q", question="几个", reasoning=CHINESE, answer="12") for n in range(2)
+    ]
+    return make_planted_run(tmp_path / "mixed", [*CHAINS, *chinese])
+
+
+def test_chains_in_other_languages_get_one_warning_with_their_share(mixed_run):
+    with pytest.warns(UserWarning, match=r"^2 of 4 chains \(50\W%\) are not in English; the categories") as said:
+        annotate_run(mixed_run, annotator=BLANK)
+    assert len(said) == 1
+
+
+def test_english_chains_get_no_warning(run):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        annotate_run(run, annotator=BLANK)
+
+
+def test_ids_and_spans_of_a_chain_are_read_once(run, monkeypatch):
+    read = []
+    encoded = Run.encoded
+    monkeypatch.setattr(Run, "encoded", lambda self, chain_id: read.append(chain_id) or encoded(self, chain_id))
+    annotate_run(run, annotator=BLANK)
+    assert read == ["a", "b"]
+    assert open_run(run.folder).tokens()["role_numeric"].sum() == 4  # 5, 3 and 8; 8

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 
 from annotations import label_spans
@@ -115,3 +116,17 @@ def test_labels_are_the_same_twice():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # if no model is installed
         assert label_spans(TEXT, SPANS) == label_spans(TEXT, SPANS)
+
+
+@pytest.mark.parametrize("annotator", ["rules:model=blank", "learned:model=blank"])
+def test_words_outside_english_have_no_confidence(annotator):
+    chinese, german = "每排 3 个", "also " * 20 + "= 5"
+    for text, spans, unsure in (
+        (chinese, [(0, 2), (2, 4), (4, 6)], [True, False, True]),
+        (german, [(0, 4), (100, 101), (102, 103)], [True, False, False]),
+        ("Ольга has 3 of the pens", [(0, 5), (6, 9), (10, 11)], [True, False, False]),
+        (TEXT, SPANS, [False] * 4),
+    ):
+        annotation = plugins.load("annotator", annotator).annotate(text, spans)
+        assert np.isnan(annotation.confidence).tolist() == unsure
+        assert None not in annotation.category

@@ -367,7 +367,10 @@ def test_the_file_of_another_stage_is_refused(written: dict[str, Path], kind: st
 @of_a_chain
 def test_where_a_model_lies_is_not_what_a_file_is_made_from(written: dict[str, Path], kind: str) -> None:
     elsewhere = CONFIGURATION.model_copy(update={"model": MODEL.model_copy(update={"id": "/models/m", "revision": "abc"})})
-    READ[kind](written[kind], origin=origin_of(elsewhere, text(), None if kind == "encoded" else "P()"))
+    found = READ[kind](written[kind], origin=origin_of(elsewhere, text(), None if kind == "encoded" else "P()"))
+    numbers = {"encoded": (ENCODED, "reasoning_ids"), "score": (SCORES, "score"), "path": (PATH, "deleted")}
+    expected, name = numbers[kind]
+    same(getattr(found, name), getattr(expected, name))
 
 
 @pytest.fixture
@@ -382,7 +385,8 @@ def test_what_a_file_needs_is_found_by_its_place_in_the_run(tmp_path: Path, foll
     needs = facts_of(following.read_bytes())["origin"]["needs"]
     assert list(needs) == ["chains/c/path.safetensors"]
     moved = tmp_path.rename(tmp_path.with_name("moved"))
-    read_path(moved / "chains" / "c" / "following.safetensors", origin=origin(), run_folder=moved)
+    found = read_path(moved / "chains" / "c" / "following.safetensors", origin=origin(), run_folder=moved)
+    same(found.deleted, PATH.deleted)
 
 
 def test_a_file_is_refused_if_what_it_needs_has_other_numbers(written: dict[str, Path], following: Path) -> None:

@@ -24,7 +24,7 @@ from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
 from reasoning_anatomy.importance.exposure_normalised_attention import ExposureNormalisedAttention
 from reasoning_anatomy.importance.last_token_attention import LastTokenAttention
-from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads, steps_of
+from reasoning_anatomy.importance.receiver_heads import ReceiverHeads, excess_kurtosis, largest_heads
 from reasoning_anatomy.models import text_tokenizer
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
@@ -268,7 +268,7 @@ def stepped(tiny, texts) -> list[tuple[EncodedChain, np.ndarray]]:
     """The same, encoded, and the step of each of their tokens."""
     encoder = ChainEncoder(tiny.tokenizer)
     chains = [encoder.encode(text) for text in texts]
-    return [(chain, steps_of(chain)) for chain in chains]
+    return [(chain, ReceiverHeads().steps_of(chain)) for chain in chains]
 
 
 @pytest.mark.parametrize("proximity", [1, 2])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run.manifest import Configuration, Manifest, ModelIdentity, read_manifest, write_manifest
 
 MODEL = ModelIdentity(
@@ -51,6 +52,13 @@ def test_what_has_another_meaning_is_refused_and_named(difference: str, other: C
     with pytest.raises(ValueError, match="now") as refused:
         CONFIGURATION.grown(other)
     assert str(refused.value) == difference
+
+
+def test_receiver_heads_of_the_former_rule_for_steps_are_not_mixed_with_those_of_today() -> None:
+    before = "ReceiverHeads(exclude_sink=0, token_budget=None, proximity=4, n_heads=20, heads='')"
+    today = repr(load("scorer", "receiver_heads"))
+    with pytest.raises(ValueError, match=r"^scorer 'r', steps: None in the run, \"'sentences'\" now$"):
+        changed(scorers={"r": before}).grown(changed(scorers={"r": today}))
 
 
 def test_every_fact_of_a_model_pins_it_but_its_name_and_place() -> None:

@@ -408,3 +408,4 @@ def test_listing_a_folder_warns_of_nothing(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         add_folder(folder)
+        assert [key for kind, key in EXAMPLES if key not in available(kind)] == []

@@ -24,7 +24,10 @@ REPRS = {
         ("last_token_attention", "LastTokenAttention(exclude_sink=0, token_budget=None, last_of='chain')"),
         ("llmlingua2", f"Llmlingua2(model='{LLMLINGUA2}', revision=None)"),
         ("random", "Random(seed=0)"),
-        ("receiver_heads", "ReceiverHeads(exclude_sink=0, token_budget=None, proximity=4, n_heads=20, heads='')"),
+        (
+            "receiver_heads",
+            "ReceiverHeads(exclude_sink=0, token_budget=None, proximity=4, n_heads=20, heads='', steps='sentences')",
+        ),
         ("recency", "Recency()"),
         ("sink_recency", "SinkRecency(n_sink=4)"),
         ("surprisal", "Surprisal(token_budget=None)"),

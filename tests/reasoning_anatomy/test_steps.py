@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - full stops of many scripts are the subject
 """Reasoning to steps."""
 
 import re
@@ -86,6 +87,47 @@ def test_characters_of_one_visible_run_share_a_step() -> None:
     steps = step_of_token(text, spans)
     pieces = ["".join(text[i] for i in np.flatnonzero(steps == step)) for step in range(steps.max() + 1)]
     assert pieces == ["First, x = 3. ", "Then y = 4!\n", "So 7."]
+
+
+def pieces(text: str, key: str = "sentences") -> list[str]:
+    """Steps of a text as a reader sees them, with one token a character."""
+    steps = load("segmenter", key).segment(text, np.array([(i, i + 1) for i in range(len(text))]).reshape(-1, 2))
+    return ["".join(text[i] for i in np.flatnonzero(steps == step)).strip() for step in np.unique(steps)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [  # | stands where a reader sees a sentence end
+        "每排四个罐子，共三排。|所以 3×4＝12。|答案是十二。|等等，再检查一遍：12 除以 4 等于 3。|对。",
+        "他说：“好。”|然后走了！？|「はい。」と答えた。|『終わり！』|（以上。）|よし",
+        "半径は3．5です．|次に１．５です",
+        "好。。\n|对。",
+        "यह पाँच है। |अब छह।|كم هذا؟ |هذا ٣. |نعم۔ |ہاں",
+        "1. Multiply 3 by 4. |E.g. Dr. Lee has approx. 3.5 kg.",
+        "1. Multiply 3 by 4.\n|2. Add 5. |3. Stop. |Step 4. Check it. |**5.** Done.",
+        "A. Two\n|B. Three",
+        "Fig. 3 and Eq. (2), i.e. no. 5 vs. No. 6 on Jan. 7, say. |No. |That is wrong.",
+        "Pens, pencils etc. cost 5. |Pens, pencils, etc. |Then go at 5 p.m. by train. |At 6 p.m. |Sue left.",
+        "J. R. Smith and Dr. A. Lee met. |The answer is B. |So it is.",
+        "It takes 5 ms. |The 1st. |Then 3.75 and .5 more.",
+        "The total is 3. |5 of them are red.",
+        'He said "Stop." |Then (at 5.) |Now “go!” |“Why?” she asks. |[Yes.] |**Bold.** |It is $x=5.$ |So',
+        r"\(x = 5.\) |So a\! b",
+        "So 5! = 120 and (3!) = 6. |Then n! - 1 too. |Stop! |- no",
+        "1 + 2 + ... + 10 and 1, 2, ... 10. |Wait... |what?! |No… |ok",
+    ],
+)
+def test_a_step_ends_where_a_sentence_does(text: str) -> None:
+    expected = [piece.strip() for piece in text.split("|")]
+    assert pieces(text.replace("|", "")) == expected
+
+
+def test_the_published_steps_of_thought_anchors() -> None:
+    # by hand from the publication's rule: a lone line break ends nothing, abbreviations do, pieces below 10 characters go on
+    text = "Wait. So Dr. Lee buys 12 pens.\nHe has 3\nmore.\n\nSo it is 15 in all. Ok? And that is it"
+    steps = ["Wait. So Dr.", "Lee buys 12 pens.", "He has 3\nmore.", "So it is 15 in all. Ok?", "And that is it"]
+    assert pieces(text, "thought_anchors") == steps
+    assert pieces("No. Yes", "thought_anchors") == ["No.", "Yes"]
 
 
 def test_scores_of_steps_by_hand() -> None:
