@@ -16,7 +16,7 @@ class ModelSpec:
     Attributes
     ----------
     id
-        Hub id, local folder, GGUF file, or ``smollm2-135m`` for the bundled one.
+        Hub id, local folder, LoRA folder (loaded with its base), GGUF file, or ``smollm2-135m`` for the bundled one.
     dtype
         Of weights and activations. Orders are exact in float32.
     device

@@ -1,4 +1,4 @@
-"""A causal language model, ready to be measured: from a hub id, a local folder, a GGUF file, or the bundled SmolLM2."""
+"""A causal language model, ready to be measured: from a hub id, a local folder, a LoRA, a GGUF file, or the bundled SmolLM2."""
 
 import gc
 import hashlib
@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.errors import ModelError, reason_of
+from reasoning_anatomy.models.adapter import base_of, has_tokenizer, merged
 from reasoning_anatomy.models.progress_bars import without_progress_bars
 from reasoning_anatomy.specs import BUNDLED as BUNDLED
 from reasoning_anatomy.specs import ModelSpec as ModelSpec
@@ -68,8 +77,7 @@ class LoadedModel:
     @property
     def context_length(self) -> int | None:
         """Longest sequence in tokens; None if the configuration states none."""
-        length = getattr(self.text_config, "max_position_embeddings", None)
-        return None if length is None else int(length)
+        return context_length(self.model.config)
 
     def weights_digest(self) -> str:
         """Digest of the name, the shape and a sample of every parameter: two checkpoints never share it by accident."""
@@ -82,13 +90,17 @@ class LoadedModel:
         return digest.hexdigest()[:16]
 
 
-def load_model(spec: ModelSpec | str) -> LoadedModel:
+def load_model(
+    spec: ModelSpec | str, *, tokenizer: PreTrainedTokenizerBase | None = None, config: PreTrainedConfig | None = None
+) -> LoadedModel:
     """Load a model and its tokenizer.
 
     Parameters
     ----------
     spec
         What to load; a string is its ``id`` with defaults for the rest.
+    tokenizer, config
+        What `load_tokenizer` and `load_config` returned for it, if they were called before.
 
     Raises
     ------
@@ -96,21 +108,71 @@ def load_model(spec: ModelSpec | str) -> LoadedModel:
         There is no such model, or it cannot be loaded in this way; the message says what to do.
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
-    tokenizer = load_tokenizer(spec)
-    folder, source = _source(spec)
-    with _as_model_error(spec), _without_collector(), without_progress_bars():
-        model = AutoModelForCausalLM.from_pretrained(folder, **source, **_holding(spec))
+    tokenizer = load_tokenizer(spec) if tokenizer is None else tokenizer
+    base = _base_of(spec)
+    model = _whole_model(base or spec, config)
+    if base is not None:
+        with _as_model_error(spec, "adapter"), without_progress_bars():
+            model = merged(model, spec)
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, spec.id, spec.quantize)
+
+
+def _whole_model(spec: ModelSpec, config: PreTrainedConfig | None) -> PreTrainedModel:
+    folder, source = _source(spec)
+    with _as_model_error(spec, "model"), _without_collector(), without_progress_bars():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **source, **_holding(spec)
+        )
+    model: PreTrainedModel
+    model, loading = loaded
+    wrong = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
+    if wrong:
+        raise ModelError(
+            f"{spec.id}: {len(wrong)} weights are missing or do not have the shape that config.json says ({_named(wrong)}), so "
+            "they would be random numbers; give the folder with all weights of the model"
+        )
+    return model
+
+
+def _named(weights: list[str]) -> str:
+    return ", ".join([*weights[:3], *(["..."] if len(weights) > 3 else [])])
 
 
 def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model without its weights; `ModelError` as in `load_model`."""
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
-    folder, source = _source(spec)
-    with _as_model_error(spec), _without_collector(), without_progress_bars():
+    base = _base_of(spec)
+    folder, source = _source(spec if base is None or has_tokenizer(spec) else base)
+    with _as_model_error(spec, "tokenizer"), _without_collector(), without_progress_bars():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **source)
     return tokenizer
+
+
+def load_config(spec: ModelSpec | str) -> PreTrainedConfig:
+    """Load the configuration of a model without its weights; `ModelError` as in `load_model`."""
+    spec = ModelSpec(spec) if isinstance(spec, str) else spec
+    folder, source = _source(_base_of(spec) or spec)
+    with _as_model_error(spec, "configuration"), _without_collector(), without_progress_bars():
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **source)
+    return config
+
+
+def context_length(config: PreTrainedConfig) -> int | None:
+    """Longest sequence in tokens; None if the configuration states none."""
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if length is None else int(length)
+
+
+def _base_of(spec: ModelSpec) -> ModelSpec | None:
+    """Return what the model is an adapter of; None if it is whole."""
+    if _locate(spec.id)[1] is not None:
+        return None
+    with _as_model_error(spec, "adapter"):
+        base = base_of(spec)
+        if base is not None and _locate(base.id)[1] is None and base_of(base) is not None:
+            raise ModelError(f"{spec.id}: is an adapter of {base.id}, which is an adapter too; merge that into its base first")
+    return base
 
 
 def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
@@ -123,13 +185,16 @@ def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def _as_model_error(spec: ModelSpec) -> Iterator[None]:
+def _as_model_error(spec: ModelSpec, what: str) -> Iterator[None]:
+    """Say in one line that files of a model cannot be used: a mistake in one can raise any error at all."""
     try:
         yield
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:
         raise ModelError(
-            f"{spec.id}: cannot be loaded ({_first_line(error)}); check the name and the options, or give a local folder, "
-            f"a .gguf file, or {BUNDLED}"
+            f"{spec.id}: cannot be loaded ({what}: {_in_one_line(error)}); check the name, the files and the options, or "
+            f"give a local folder, a .gguf file, or {BUNDLED}"
         ) from error
 
 
@@ -157,7 +222,7 @@ def _locate(model_id: str) -> tuple[str, str | None]:
         if not path.is_file():
             raise ModelError(f"{model_id}: no such GGUF file; check the path")
         return str(path.parent), path.name
-    if path.is_dir() and not (path / "config.json").is_file():
+    if path.is_dir() and not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise ModelError(
             f"{model_id}: the folder has no config.json; give a folder that save_pretrained wrote, or a .gguf file"
         )
@@ -190,5 +255,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def _in_one_line(error: Exception) -> str:
+    """Type and first line, and the second if the first only announces it."""
+    first, lines = reason_of(error), str(error).strip().splitlines()
+    return f"{first} {lines[1].strip()}" if first.endswith(":") and len(lines) > 1 else first
