@@ -20,7 +20,7 @@ class ModelSpec:
     dtype
         Of weights and activations. Orders are exact in float32.
     device
-        ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+        ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ...
     quantize
         ``4bit`` (NF4) or ``8bit`` through bitsandbytes, on CPU too; not together with GGUF.
     revision

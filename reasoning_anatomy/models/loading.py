@@ -245,13 +245,15 @@ def _holding(spec: ModelSpec) -> dict[str, Any]:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ModelError(f"device {name!r}: torch knows no such device; give auto, cpu, cuda or cuda:N") from None
+        raise ModelError(f"device {name!r}: torch knows no such device; give auto, cpu, cuda, cuda:N or mps") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; give another or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(f"device {name!r}: this machine has no Apple GPU that torch can use; give cpu")
     return device
 
 

@@ -17,8 +17,10 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.models import loading
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import ModelSpec, load_model, load_tokenizer
+from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pruning.greedy import Greedy
 
 
@@ -250,3 +252,27 @@ def test_file_that_is_not_gguf_is_named(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"model\.gguf: cannot be loaded"):
         load_model(str(tmp_path / "model.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_takes_the_accelerator_that_is_there(monkeypatch, cuda, mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert loading._device("auto").type == expected
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="device 'mps': this machine has no Apple GPU that torch can use; give cpu"):
+        load_model(ModelSpec(device="mps"))
+
+
+def test_weights_on_several_devices_are_refused_in_one_sentence(tiny_model_folder, example_chains, tmp_path):
+    loaded = load_model(str(tiny_model_folder))
+    loaded.model.lm_head.to("meta")
+    with pytest.raises(ModelError, match="its weights are spread over cpu, meta, and this version measures a model on one"):
+        measure(example_chains[:1], out=tmp_path / "run", model=loaded)
