@@ -16,7 +16,7 @@ from reasoning_anatomy.models.capabilities import can_share_prefixes
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import BUNDLED, LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.chain import ENDS_THE_RUN, ChainWork
-from reasoning_anatomy.pipeline.checks import check_model, expect_one_device, refusals
+from reasoning_anatomy.pipeline.checks import check_model, refusals
 from reasoning_anatomy.pipeline.forecast import say_if_long
 from reasoning_anatomy.pipeline.identity import as_begun, identity
 from reasoning_anatomy.pipeline.plan import Plan
@@ -111,7 +111,6 @@ def measure_missing(
     missing = writer.missing(list(encoded))
     if not missing:
         return
-    expect_one_device(loaded)
     plan, to_measure = plan.restricted_to(missing.values()), [encoded[chain_id] for chain_id in missing]
     plan, missing = _going_on_without(refusals(loaded, plan, to_measure), plan, missing, writer)
     loaded, checks = check_model(loaded, plan, to_measure)
