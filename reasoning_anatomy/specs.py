@@ -16,11 +16,11 @@ class ModelSpec:
     Attributes
     ----------
     id
-        Hub id, local folder, GGUF file, or ``smollm2-135m`` for the bundled one.
+        Hub id, local folder, LoRA folder (loaded with its base), GGUF file, or ``smollm2-135m`` for the bundled one.
     dtype
         Of weights and activations. Orders are exact in float32.
     device
-        ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ...
+        ``auto`` (an accelerator if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ...
     quantize
         ``4bit`` (NF4) or ``8bit`` through bitsandbytes, on CPU too; not together with GGUF.
     revision

@@ -99,13 +99,14 @@ class AttentionCall:
         because squares need twice the digits.
         """
         n_heads, n_kv_heads = self.query.shape[1], self.value.shape[1]
-        values = self.value[0, :, -self.n_queries :].double()
+        device = torch.device("cpu") if self.value.device.type == "mps" else self.value.device  # mps has no float64
+        values = self.value[0, :, -self.n_queries :].to(device).double()
         n_inputs = n_heads * values.shape[2]
         norms = values.new_empty(n_heads, self.n_queries, dtype=torch.float32)
         for head, matrix in enumerate(output_matrix(self.module, n_inputs, self.value).view(n_heads, values.shape[2], -1)):
-            of_head, squared = values[head * n_kv_heads // n_heads], matrix.double() @ matrix.double().T
+            of_head, squared = values[head * n_kv_heads // n_heads], matrix.to(device).double() @ matrix.to(device).double().T
             norms[head] = ((of_head @ squared) * of_head).sum(dim=1).clamp_min(0).sqrt()
-        return norms
+        return norms.to(self.value.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ class Chooser:
 
     def _choose(self, prompt: IntArray, cache: DynamicCache, go_on: str | None) -> Choice:
         logits = self._run(prompt, cache)
-        probabilities = torch.softmax(logits[self._first].double(), dim=0).cpu().numpy()
+        probabilities = torch.softmax(logits[self._first].cpu().double(), dim=0).numpy()
         best = int(np.argmax(probabilities))
         line = None
         if go_on is not None:

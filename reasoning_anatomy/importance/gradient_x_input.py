@@ -48,7 +48,7 @@ class GradientXInput:
             A gradient is not a finite number.
         """
         embedding, gradient = _gradient(loaded, chain)
-        product = embedding.double() * gradient.double()
+        product = embedding.cpu().double() * gradient.cpu().double()
         if not torch.isfinite(product).all():
             raise MeasurementError(
                 chain.chain_id,

@@ -112,7 +112,7 @@ class _Classifier:
         """(pieces,) probability that each is preserved."""
         inputs = torch.tensor([[self.ends[0], *ids, self.ends[1]]], device=self.model.device)
         logits = self.model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits[0, 1:-1]
-        probability: FloatArray = torch.softmax(logits.double(), dim=-1)[:, _PRESERVE].cpu().numpy()
+        probability: FloatArray = torch.softmax(logits.cpu().double(), dim=-1)[:, _PRESERVE].numpy()
         return probability
 
 

@@ -54,7 +54,7 @@ class TokenEntropy:
         if self.top_k is not None:
             logits = logits.topk(min(self.top_k, logits.shape[1]), dim=1).values
         logp = torch.log_softmax(logits, dim=1)
-        entropy = torch.special.entr(logp.exp()).sum(dim=1).double()
+        entropy = torch.special.entr(logp.exp()).sum(dim=1).cpu().double()
         score = 1 - entropy / math.log(logits.shape[1]) if self.as_confidence else entropy
-        values: np.ndarray = score.cpu().numpy()
+        values: np.ndarray = score.numpy()
         return values

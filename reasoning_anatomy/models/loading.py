@@ -1,4 +1,4 @@
-"""A causal language model, ready to be measured: from a hub id, a local folder, a GGUF file, or the bundled SmolLM2."""
+"""A causal language model, ready to be measured: from a hub id, a local folder, a LoRA, a GGUF file, or the bundled SmolLM2."""
 
 import gc
 import hashlib
@@ -20,7 +20,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.errors import ModelError, reason_of
+from reasoning_anatomy.models.adapter import base_of, has_tokenizer, merged
 from reasoning_anatomy.models.progress_bars import without_progress_bars
 from reasoning_anatomy.specs import BUNDLED as BUNDLED
 from reasoning_anatomy.specs import ModelSpec as ModelSpec
@@ -108,18 +109,42 @@ def load_model(
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     tokenizer = load_tokenizer(spec) if tokenizer is None else tokenizer
-    folder, source = _source(spec)
-    with _as_model_error(spec), _without_collector(), without_progress_bars():
-        model = AutoModelForCausalLM.from_pretrained(folder, config=config, **source, **_holding(spec))
+    base = _base_of(spec)
+    model = _whole_model(base or spec, config)
+    if base is not None:
+        with _as_model_error(spec, "adapter"), without_progress_bars():
+            model = merged(model, spec)
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(model, tokenizer, spec.id, spec.quantize)
+
+
+def _whole_model(spec: ModelSpec, config: PreTrainedConfig | None) -> PreTrainedModel:
+    folder, source = _source(spec)
+    with _as_model_error(spec, "model"), _without_collector(), without_progress_bars():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **source, **_holding(spec)
+        )
+    model: PreTrainedModel
+    model, loading = loaded
+    wrong = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
+    if wrong:
+        raise ModelError(
+            f"{spec.id}: {len(wrong)} weights are missing or do not have the shape that config.json says ({_named(wrong)}), so "
+            "they would be random numbers; give the folder with all weights of the model"
+        )
+    return model
+
+
+def _named(weights: list[str]) -> str:
+    return ", ".join([*weights[:3], *(["..."] if len(weights) > 3 else [])])
 
 
 def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model without its weights; `ModelError` as in `load_model`."""
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
-    folder, source = _source(spec)
-    with _as_model_error(spec), _without_collector(), without_progress_bars():
+    base = _base_of(spec)
+    folder, source = _source(spec if base is None or has_tokenizer(spec) else base)
+    with _as_model_error(spec, "tokenizer"), _without_collector(), without_progress_bars():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, **source)
     return tokenizer
 
@@ -127,8 +152,8 @@ def load_tokenizer(spec: ModelSpec | str) -> PreTrainedTokenizerBase:
 def load_config(spec: ModelSpec | str) -> PreTrainedConfig:
     """Load the configuration of a model without its weights; `ModelError` as in `load_model`."""
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
-    folder, source = _source(spec)
-    with _as_model_error(spec), _without_collector(), without_progress_bars():
+    folder, source = _source(_base_of(spec) or spec)
+    with _as_model_error(spec, "configuration"), _without_collector(), without_progress_bars():
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, **source)
     return config
 
@@ -137,6 +162,17 @@ def context_length(config: PreTrainedConfig) -> int | None:
     """Longest sequence in tokens; None if the configuration states none."""
     length = getattr(config.get_text_config(), "max_position_embeddings", None)
     return None if length is None else int(length)
+
+
+def _base_of(spec: ModelSpec) -> ModelSpec | None:
+    """Return what the model is an adapter of; None if it is whole."""
+    if _locate(spec.id)[1] is not None:
+        return None
+    with _as_model_error(spec, "adapter"):
+        base = base_of(spec)
+        if base is not None and _locate(base.id)[1] is None and base_of(base) is not None:
+            raise ModelError(f"{spec.id}: is an adapter of {base.id}, which is an adapter too; merge that into its base first")
+    return base
 
 
 def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
@@ -149,13 +185,16 @@ def _source(spec: ModelSpec) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def _as_model_error(spec: ModelSpec) -> Iterator[None]:
+def _as_model_error(spec: ModelSpec, what: str) -> Iterator[None]:
+    """Say in one line that files of a model cannot be used: a mistake in one can raise any error at all."""
     try:
         yield
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:
         raise ModelError(
-            f"{spec.id}: cannot be loaded ({_first_line(error)}); check the name and the options, or give a local folder, "
-            f"a .gguf file, or {BUNDLED}"
+            f"{spec.id}: cannot be loaded ({what}: {_in_one_line(error)}); check the name, the files and the options, or "
+            f"give a local folder, a .gguf file, or {BUNDLED}"
         ) from error
 
 
@@ -183,7 +222,7 @@ def _locate(model_id: str) -> tuple[str, str | None]:
         if not path.is_file():
             raise ModelError(f"{model_id}: no such GGUF file; check the path")
         return str(path.parent), path.name
-    if path.is_dir() and not (path / "config.json").is_file():
+    if path.is_dir() and not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise ModelError(
             f"{model_id}: the folder has no config.json; give a folder that save_pretrained wrote, or a .gguf file"
         )
@@ -206,15 +245,19 @@ def _holding(spec: ModelSpec) -> dict[str, Any]:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ModelError(f"device {name!r}: torch knows no such device; give auto, cpu, cuda or cuda:N") from None
+        raise ModelError(f"device {name!r}: torch knows no such device; give auto, cpu, cuda, cuda:N or mps") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; give another or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError(f"device {name!r}: this machine has no Apple GPU that torch can use; give cpu")
     return device
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def _in_one_line(error: Exception) -> str:
+    """Type and first line, and the second if the first only announces it."""
+    first, lines = reason_of(error), str(error).strip().splitlines()
+    return f"{first} {lines[1].strip()}" if first.endswith(":") and len(lines) > 1 else first

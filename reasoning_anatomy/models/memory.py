@@ -27,6 +27,8 @@ def release_memory() -> None:
     """Free the memory of an accelerator that torch holds and does not use."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def with_smaller_chunks_on_oom(compute: Callable[[int], Result], n_tokens: int, *, least: int) -> Result:

@@ -87,6 +87,16 @@ def check_model(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain])
     return loaded, {}
 
 
+def expect_one_device(loaded: LoadedModel) -> None:
+    """Raise `ModelError` if the weights of a model are spread over several devices."""
+    devices = sorted({str(parameter.device) for parameter in loaded.model.parameters()})
+    if len(devices) > 1:
+        raise ModelError(
+            f"{loaded.id}: its weights are spread over {', '.join(devices)}, and this version measures a model on one device; "
+            "hold it in fewer bits (--dtype bfloat16, --quantize 4bit), or take a device with more memory"
+        )
+
+
 def _checks_of_recording(
     loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]
 ) -> dict[str, Callable[[LoadedModel, EncodedChain], float]]:

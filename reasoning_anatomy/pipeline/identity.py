@@ -5,12 +5,14 @@ from pathlib import Path
 
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.pipeline.checks import expect_one_device
 from reasoning_anatomy.run.manifest import ModelIdentity, date_of_prompts
 from reasoning_anatomy.specs import EncodingOptions
 
 
 def identity(loaded: LoadedModel, encoder: ChainEncoder) -> ModelIdentity:
     """Say which weights and which text format a run is measured with."""
+    expect_one_device(loaded)
     return ModelIdentity(
         id=loaded.id,
         revision=getattr(loaded.model.config, "_commit_hash", None),

@@ -1,7 +1,10 @@
 """Models from a folder, a GGUF file or the bundle, whole and quantised."""
 
 import dataclasses
+import json
 import logging
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,8 +17,10 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.models import loading
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import ModelSpec, load_model, load_tokenizer
+from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pruning.greedy import Greedy
 
 
@@ -112,11 +117,18 @@ def test_settings_of_other_bars_are_the_users_again(tiny_model_folder, tmp_path,
         transformers_logging.enable_progress_bar()
 
 
-def test_warnings_of_loading_still_come(tiny_model_folder, tmp_path):
-    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "model"))
+def changed_weights(source, folder, change):
+    """Copy a folder and change its weights."""
+    folder = Path(shutil.copytree(source, folder))
     weights = load_file(folder / "model.safetensors")
-    del weights["model.layers.1.mlp.up_proj.weight"]
+    change(weights)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_warnings_of_loading_still_come(tiny_model_folder, tmp_path):
+    name = "model.layers.9.mlp.up_proj.weight"
+    folder = changed_weights(tiny_model_folder, tmp_path / "model", lambda weights: weights.update({name: torch.ones(2, 2)}))
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append
@@ -125,7 +137,62 @@ def test_warnings_of_loading_still_come(tiny_model_folder, tmp_path):
         load_model(str(folder))
     finally:
         transformers_logging.remove_handler(handler)
-    assert any("model.layers.1.mlp.up_proj.weight" in record.getMessage() for record in records)
+    assert any("layers.9.mlp.up_proj.weight" in record.getMessage() for record in records)
+
+
+@pytest.mark.parametrize("how", ["missing", "of another shape"])
+def test_weights_that_would_be_random_are_refused_by_name(tiny_model_folder, tmp_path, how):
+    name = "model.layers.1.mlp.up_proj.weight"
+
+    def change(weights):
+        weights.pop(name) if how == "missing" else weights.update({name: torch.ones(3, 3)})
+
+    folder = changed_weights(tiny_model_folder, tmp_path / "model", change)
+    with pytest.raises(
+        ModelError, match=rf"^{folder}: 1 weights .*\({name}\), so they would be random numbers; give the folder"
+    ):
+        load_model(str(folder))
+
+
+def edited(name, edit):
+    """Edit a JSON file of a folder."""
+
+    def change(folder):
+        content = json.loads((folder / name).read_text())
+        edit(content)
+        (folder / name).write_text(json.dumps(content))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda folder: (folder / "config.json").write_text('{"model_type": '), r"config\.json' is not a valid JSON file"),
+        (lambda folder: (folder / "config.json").write_text("[]"), "must be a mapping, not list"),
+        (edited("config.json", lambda config: config.update(model_type="xyz")), "model type `xyz`"),
+        (edited("config.json", lambda config: config.pop("model_type")), "Should have a `model_type` key in its config.json"),
+        (edited("config.json", lambda config: config.update(hidden_size="many")), "'hidden_size' expected int, got str"),
+        (edited("config.json", lambda config: config.update(num_attention_heads=5)), "is not a multiple of the number of"),
+        (edited("config.json", lambda config: config.update(hidden_act="nope")), "KeyError: 'nope'"),
+        (lambda folder: (folder / "tokenizer.json").write_text('{"version": '), "tokenizer: .* line 1 column 13"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer: "),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("{"), "tokenizer: .* line 1 column 2"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 5000), "model: SafetensorError: .*not fully covered"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 0), "model: SafetensorError: .*header too small"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_of_the_model_is_one_line(call, tiny_model_folder, tmp_path, change, says):
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "model"))
+    change(folder)
+    chain = {"chain_id": "a", "question_id": "a", "question": "2?", "reasoning": "1 + 1", "answer": "2"}
+    (tmp_path / "chains.jsonl").write_text(json.dumps(chain))
+    done = call("run", "chains.jsonl", "--out", "run", "--model", folder)
+    (said,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert said.startswith(f"error: {folder}: cannot be loaded (")
+    assert re.search(says, said)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -185,3 +252,27 @@ def test_file_that_is_not_gguf_is_named(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"model\.gguf: cannot be loaded"):
         load_model(str(tmp_path / "model.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_takes_the_accelerator_that_is_there(monkeypatch, cuda, mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert loading._device("auto").type == expected
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="device 'mps': this machine has no Apple GPU that torch can use; give cpu"):
+        load_model(ModelSpec(device="mps"))
+
+
+def test_weights_on_several_devices_are_refused_in_one_sentence(tiny_model_folder, example_chains, tmp_path):
+    loaded = load_model(str(tiny_model_folder))
+    loaded.model.lm_head.to("meta")
+    with pytest.raises(ModelError, match="its weights are spread over cpu, meta, and this version measures a model on one"):
+        measure(example_chains[:1], out=tmp_path / "run", model=loaded)
