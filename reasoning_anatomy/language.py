@@ -58,8 +58,8 @@ def language_caveat(reasonings: Collection[str]) -> str | None:
         return None
     share = f"{100 * n_foreign / len(reasonings):.0f}\N{NO-BREAK SPACE}%"
     return (
-        f"{n_foreign} of {len(reasonings)} chains ({share}) are not in English; the categories are made for English, so those "
-        "of other words are guesses, and results by category say nothing about these chains"
+        f"{n_foreign} of {len(reasonings)} chains ({share}) are not in English; the categories are made for English, so labels "
+        "of words in these chains are not reliable, nor are results by category that rest on them"
     )
 
 

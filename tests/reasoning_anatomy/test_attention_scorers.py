@@ -271,6 +271,15 @@ def stepped(tiny, texts) -> list[tuple[EncodedChain, np.ndarray]]:
     return [(chain, ReceiverHeads().steps_of(chain)) for chain in chains]
 
 
+def test_receiver_heads_take_the_steps_of_the_segmenter_that_is_named(stepped):
+    chain, _ = stepped[0]
+    for key, scorer in (("sentences", ReceiverHeads()), ("thought_anchors", ReceiverHeads(steps="thought_anchors"))):
+        step = load("segmenter", key).segment(chain.chain.reasoning, chain.spans)
+        assert scorer.steps_of(chain).tolist() == np.unique(step, return_inverse=True)[1].tolist()
+    with pytest.raises(PluginError, match=r"unknown segmenter 'nope'; available: .*sentences"):
+        ReceiverHeads(steps="nope")
+
+
 @pytest.mark.parametrize("proximity", [1, 2])
 def test_receiver_heads_score_as_the_whole_matrix_says(tiny, stepped, deviation, proximity):
     chain, step = stepped[0]

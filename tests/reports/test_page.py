@@ -18,7 +18,7 @@ from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run import open_run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.writer import begin_run
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, EncodedChain, ReasoningChain
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, EncodedChain, ReasoningChain, TokenScores
 from reports import _viewer, needed_analyses, write_report
 from reports._style import LOOKS, category_name, cividis, contrast, number, p_value, whole
 from reports._viewer import page_json, token_markup
@@ -135,6 +135,20 @@ def test_findings_come_first_and_again_before_their_table(html, full_run):
         finding = full_run.analysis(name).finding
         first, second = (match.start() for match in re.finditer(re.escape(finding), text))
         assert first < places[0] < second < text.index(f"Table of {name.replace('_', ' ')}")
+
+
+def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer_does(make_planted_run, chains, tmp_path):
+    run = make_planted_run(tmp_path / "run", chains, strength=0.5)
+    more = run.manifest.configuration.model_copy(update={"scorers": {"another": "Another()"}, "strategies": {}})
+    with begin_run(run.folder, more, chains) as writer:
+        for chain_id in run.measured:
+            order = run.path(chain_id, "greedy").deletion_step
+            writer.add_scores(chain_id, "another", TokenScores(order))
+    run = open_run(run.folder)
+    run.write_analysis(load("analysis", "rank_correlation:draws=99").analyse(run))
+    alone = load("analysis", "rank_correlation:draws=99,scorer=answer_attention").analyse(run).finding
+    text = "".join(Page(write_report(run).read_text(encoding="utf-8")).text)
+    assert text.index(alone) < text.index("Of 2 scorers, another has the largest rank correlation") < text.index("What was run")
 
 
 def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
