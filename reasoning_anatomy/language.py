@@ -22,8 +22,10 @@ LEAST_WORDS: Final = 20
 """Fewer words in Latin letters are too few to tell."""
 
 _NOT_PROSE: Final = re.compile(
-    r"```.*?(?:```|\Z)|\$\$.*?\$\$|\$[^$\n]*\$|\\\(.*?\\\)|\\\[.*?\\\]|\\[A-Za-z]+|\w*[\d_]\w*", re.DOTALL
+    r"```.*?(?:```|\Z)|\$\$.{0,999}?\$\$|\$[^$\n]{0,999}\$|\\\(.{0,999}?\\\)|\\\[.{0,999}?\\\]|\\[A-Za-z]+|\b\w*[\d_]\w*",
+    re.DOTALL,
 )
+"""No formula is longer: the search stays linear in the text, whatever is left open."""
 _FUNCTIONS: Final = frozenset(["sin", "cos", "tan", "log", "exp", "mod", "lim", "max", "min", "gcd", "lcm", "sqrt"])
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
 
