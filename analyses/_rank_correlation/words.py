@@ -28,8 +28,8 @@ _WHEN = {1: "later", -1: "earlier"}
 def finding(table: pd.DataFrame, *, strategy: str, confidence: float) -> str:
     """Say what was found, from the main table.
 
-    Of one scorer in a sentence. Of several, what the attention of the answer does, if it is among them, and then which scorer
-    is the strongest.
+    Of one scorer in a sentence. Of several, on a line each, what the attention of the answer does, if it is among them, and
+    which scorer is the strongest.
     """
     rows = {
         term: {str(row["scorer"]): row for row in table[table["term"] == term].to_dict("records")}
@@ -40,7 +40,7 @@ def finding(table: pd.DataFrame, *, strategy: str, confidence: float) -> str:
     said = [_of_one(raw[scorer], given[scorer], scorer, strategy, confidence) for scorer in alone]
     if len(raw) > 1:
         said.append(_of_several(raw, given, strategy, confidence))
-    return " ".join(said)
+    return "\n".join(said)
 
 
 def warnings(evidence: Mapping[str, Evidence], table: pd.DataFrame, spread: pd.DataFrame) -> list[str]:

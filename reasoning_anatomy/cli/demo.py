@@ -62,8 +62,9 @@ def demo(
 
 def _say_findings(results: "Mapping[str, AnalysisResult]") -> None:
     say("")
-    for number, result in enumerate(results.values(), start=1):
-        say(f"{number}. {result.finding}")
+    findings = [line for result in results.values() for line in result.finding.splitlines()]
+    for number, finding in enumerate(findings, start=1):
+        say(f"{number}. {finding}")
     say("")
     correlations, categories = results["rank_correlation"].table, results["deletion_by_category"].table
     for what, rows in (

@@ -3,7 +3,8 @@
 import gc
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ class LoadedModel:
 
     @property
     def n_heads(self) -> int:
-        """Number of query heads of a layer."""
-        return int(self.text_config.num_attention_heads)
+        """Number of query heads of a layer; 0 if the model has no attention."""
+        return int(getattr(self.text_config, "num_attention_heads", 0))
 
     @property
     def context_length(self) -> int | None:
@@ -126,6 +127,7 @@ def _whole_model(spec: ModelSpec, config: PreTrainedConfig | None) -> PreTrained
         )
     model: PreTrainedModel
     model, loading = loaded
+    _expect_no_layer_too_many(spec, model, loading["unexpected_keys"])
     wrong = sorted([*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])])
     if wrong:
         raise ModelError(
@@ -133,6 +135,21 @@ def _whole_model(spec: ModelSpec, config: PreTrainedConfig | None) -> PreTrained
             "they would be random numbers; give the folder with all weights of the model"
         )
     return model
+
+
+def _expect_no_layer_too_many(spec: ModelSpec, model: PreTrainedModel, unexpected: Collection[str]) -> None:
+    """Refuse weights of layers that the configuration does not have: a shorter model than was trained would be run."""
+    known = {_without_numbers(name) for name, _ in model.named_parameters()}
+    too_many = sorted(name for name in unexpected if _without_numbers(name) in known)
+    if too_many:
+        raise ModelError(
+            f"{spec.id}: {len(too_many)} weights belong to layers that config.json does not have ({_named(too_many)}), so a "
+            "shorter model would be run; correct its number of layers"
+        )
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "N", name)
 
 
 def _named(weights: list[str]) -> str:

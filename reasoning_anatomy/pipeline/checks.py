@@ -121,11 +121,12 @@ def _asks_to_share(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChai
 def _check_sharing(loaded: LoadedModel, chain: EncodedChain, results: dict[str, float]) -> tuple[LoadedModel, dict[str, float]]:
     try:
         return loaded, {**results, "prefix_sharing_changes_nll_by": largest_likelihood_change(loaded, chain)}
-    except SharingError as error:
+    except ModelError as error:
         warnings.warn(
             f"{error}. Chains are pruned by whole forward passes instead, which is exact but slower", UserWarning, stacklevel=2
         )
-        return replace(loaded, may_share=False), {**results, "prefix_sharing_would_change_nll_by": error.change}
+        change = {"prefix_sharing_would_change_nll_by": error.change} if isinstance(error, SharingError) else {}
+        return replace(loaded, may_share=False), {**results, **change}
 
 
 def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:
@@ -205,7 +206,7 @@ def largest_weight_difference(loaded: LoadedModel, chain: EncodedChain, *, in_pi
             )  # fmt: skip
         return largest
 
-    n_most = math.isqrt(_COMPARED_WEIGHTS // (loaded.n_layers * loaded.n_heads))
+    n_most = math.isqrt(_COMPARED_WEIGHTS // max(1, loaded.n_layers * loaded.n_heads))
     return with_smaller_chunks_on_oom(difference, min(len(chain.ids), _COMPARED_TOKENS, n_most), least=LEAST_CHUNK)
 
 

@@ -64,8 +64,8 @@ class Sentences:
     - the number of an item or step (``1. Multiply``, ``Step 2. Add``), and a decimal point;
     - abbreviations: ``e.g.``, ``Dr.``, ``Fig.``, ``vs.``; ``No.``, ``p.`` and months before a number; ``etc.``, ``approx.``,
       ``a.m.`` and units, unless a capital follows;
-    - initials at the beginning of a step, in a row, or within a name (``J. R. Smith``, ``John F. Kennedy``). A single letter
-      elsewhere names a point or a choice and may end a sentence (``The answer is B. So``);
+    - initials at the beginning of a step or in a row (``J. R. Smith``). A single letter elsewhere names a point or a choice
+      and may end a sentence (``The answer is B. So``);
     - a factorial or an ellipsis in a formula (``5! = 120``, ``1 + ... + 10``), and a closed quote or bracket before a
       lower-case letter (``"Why?" she asks``).
 

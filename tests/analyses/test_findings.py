@@ -107,7 +107,7 @@ def test_the_attention_of_the_answer_speaks_first_and_then_the_strongest_scorer(
     surprisal: tuple[Row, Row] = ((0.4, 0.3, 0.5, 25), (0.3, 0.2, 0.4, 25))
     alone = correlation({"answer_attention": answer})
     assert correlation({"surprisal": surprisal, "answer_attention": answer}) == (
-        f"{alone} Of 2 scorers, surprisal has the largest rank correlation with the deletion order of greedy once position is "
+        f"{alone}\nOf 2 scorers, surprisal has the largest rank correlation with the deletion order of greedy once position is "
         "held constant: rho 0.30 (95 % interval 0.20 to 0.40, 25 questions), 0.40 (0.30 to 0.50) without that; corrected for "
         "their number, 2 of 2 scorers differ from zero, and 0 of 2 with position held constant."
     )

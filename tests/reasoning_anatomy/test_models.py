@@ -14,12 +14,13 @@ import pytest
 import torch
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models import loading
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.loading import ModelSpec, load_model, load_tokenizer
+from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model, load_tokenizer
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pruning.greedy import Greedy
 
@@ -127,7 +128,7 @@ def changed_weights(source, folder, change):
 
 
 def test_warnings_of_loading_still_come(tiny_model_folder, tmp_path):
-    name = "model.layers.9.mlp.up_proj.weight"
+    name = "model.vision.up_proj.weight"
     folder = changed_weights(tiny_model_folder, tmp_path / "model", lambda weights: weights.update({name: torch.ones(2, 2)}))
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
@@ -137,7 +138,7 @@ def test_warnings_of_loading_still_come(tiny_model_folder, tmp_path):
         load_model(str(folder))
     finally:
         transformers_logging.remove_handler(handler)
-    assert any("layers.9.mlp.up_proj.weight" in record.getMessage() for record in records)
+    assert any("vision.up_proj.weight" in record.getMessage() for record in records)
 
 
 @pytest.mark.parametrize("how", ["missing", "of another shape"])
@@ -152,6 +153,21 @@ def test_weights_that_would_be_random_are_refused_by_name(tiny_model_folder, tmp
         ModelError, match=rf"^{folder}: 1 weights .*\({name}\), so they would be random numbers; give the folder"
     ):
         load_model(str(folder))
+
+
+def test_a_model_with_more_layers_than_its_configuration_is_refused_by_name(tiny_model_folder, tmp_path):
+    name = "model.layers.9.mlp.up_proj.weight"
+    folder = changed_weights(tiny_model_folder, tmp_path / "model", lambda weights: weights.update({name: torch.ones(2, 2)}))
+    with pytest.raises(
+        ModelError,
+        match=rf"^{folder}: 1 weights belong to layers that config.json does not have \({name}\), so a shorter model",
+    ):
+        load_model(str(folder))
+
+
+def test_a_model_without_attention_has_no_heads():
+    config = AutoConfig.for_model("mamba", hidden_size=16, num_hidden_layers=2, vocab_size=97)
+    assert LoadedModel(AutoModelForCausalLM.from_config(config), None, "mamba").n_heads == 0
 
 
 def edited(name, edit):
