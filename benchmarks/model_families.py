@@ -25,7 +25,8 @@ from reasoning_anatomy.errors import ReasoningAnatomyError, SharingError
 from reasoning_anatomy.importance import RefusesModels, Scorer
 from reasoning_anatomy.models.capabilities import shares_prefixes
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.pipeline.checks import largest_likelihood_change, largest_weight_difference
+from reasoning_anatomy.pipeline.checks import largest_likelihood_change
+from reasoning_anatomy.pipeline.recorded_weights import largest_weight_difference
 from reasoning_anatomy.types import EncodedChain, IntArray
 
 _VOCABULARY: Final = 300

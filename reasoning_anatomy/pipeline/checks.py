@@ -1,6 +1,5 @@
 """Checks, on the first chain to be measured, that measuring does not change what the model computes."""
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,9 +11,8 @@ import torch
 from torch import Tensor
 
 from reasoning_anatomy.attention.observation import Observation
-from reasoning_anatomy.attention.own_weights import own_weights
 from reasoning_anatomy.attention.recorder import Recorder
-from reasoning_anatomy.attention.recording import LEAST_CHUNK, last_logits, longest_chunk, record, tokens_per_chunk
+from reasoning_anatomy.attention.recording import LEAST_CHUNK, last_logits, longest_chunk, tokens_per_chunk
 from reasoning_anatomy.errors import MeasurementError, ModelError, SharingError
 from reasoning_anatomy.importance import RecordsAttention, RefusesModels
 from reasoning_anatomy.likelihood.full import FullLikelihood
@@ -25,15 +23,13 @@ from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain, with_smaller_chunks_on_oom
 from reasoning_anatomy.pipeline.plan import Plan
+from reasoning_anatomy.pipeline.recorded_weights import largest_weight_difference
 from reasoning_anatomy.types import EncodedChain
 
 _RECORDING_TOLERANCE: Final = 1e-6  # of the largest logit, in float32
 _OTHER_FUNCTION_TOLERANCE: Final = 1e-5
 _PIECES_TOLERANCE: Final = 1e-4
 _ROUNDING_OF_HALF_PRECISION: Final = 0.1
-_WEIGHTS_TOLERANCE: Final = 1e-4  # of a whole row of attention, in float32
-_COMPARED_TOKENS: Final = 256
-_COMPARED_WEIGHTS: Final = 2**26  # 256 MiB in float32
 
 
 def refusals(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> dict[str, Exception]:
@@ -157,57 +153,6 @@ def largest_logit_change(loaded: LoadedModel, chain: EncodedChain, *, token_budg
         return _expect_rounding(loaded, chain, plain, recorded, tolerance, "recording its attention")
 
     return with_smaller_chunks_on_oom(change, len(chain.ids), least=LEAST_CHUNK)
-
-
-def largest_weight_difference(loaded: LoadedModel, chain: EncodedChain, *, in_pieces: bool = False) -> float:
-    """Largest difference between recorded attention and the model's own eager attention, over all layers, heads and queries.
-
-    The beginning of the chain is compared, at most 256 tokens: run as a whole and, with ``in_pieces``, in two chunks.
-    The difference of a query is the total variation distance of its row of weights: the part of its attention that lies
-    elsewhere, 0..1.
-
-    Raises
-    ------
-    ModelError
-        A row differs by more than 1e-4 in float32. In half precision and in 4 or 8 bits, hidden states differ by rounding
-        between the two functions, and a layer may differ by a tenth on average. Or eager attention gives no weights.
-    """
-    is_exact = loaded.model.dtype == torch.float32 and loaded.quantization is None
-    tolerance = _WEIGHTS_TOLERANCE if is_exact else _ROUNDING_OF_HALF_PRECISION
-
-    def difference(n_tokens: int) -> float:
-        ids = chain.ids[:n_tokens]
-        rows = Observation(reduction="rows", queries=np.arange(n_tokens), keys=range(n_tokens))
-        own, largest = own_weights(loaded, ids), 0.0
-        half = longest_chunk(loaded, n_tokens, (n_tokens + 1) // 2)
-        for length in {n_tokens, half} if in_pieces else {n_tokens}:
-            (recorded,) = record(loaded, ids, [rows], token_budget=length)
-            attending = np.flatnonzero(~np.isnan(recorded).all(axis=(1, 2, 3))).tolist()
-            for layer in attending:
-                if layer not in own:
-                    raise ModelError(
-                        f"{loaded.id}: the eager attention of layer {layer} gives no weights with which recorded ones could be "
-                        "compared; name scorers that record no attention: --scorers surprisal"
-                    )
-                by_row = np.abs(recorded[layer] - own[layer].cpu().numpy()).sum(axis=-1) / 2
-                in_layer = float(by_row.max() if is_exact else by_row.mean())
-                if not in_layer <= tolerance:
-                    raise ModelError(
-                        f"{loaded.id}: recorded attention differs from eager attention by {in_layer:.2g} in layer {layer}, but "
-                        f"rounding explains at most {tolerance:.2g}; the attention of {type(loaded.model).__name__} cannot be "
-                        "recorded by this version; name scorers that record no attention: --scorers surprisal"
-                    )
-                largest = max(largest, in_layer)
-        if len(attending) < loaded.n_layers:
-            warnings.warn(
-                f"{loaded.id}: only layer {', '.join(map(str, attending))} of 0..{loaded.n_layers - 1} can be recorded; the "
-                "others (recurrent, linear attention, convolution) have no attention and are left out of every mean",
-                UserWarning, stacklevel=2,
-            )  # fmt: skip
-        return largest
-
-    n_most = math.isqrt(_COMPARED_WEIGHTS // max(1, loaded.n_layers * loaded.n_heads))
-    return with_smaller_chunks_on_oom(difference, min(len(chain.ids), _COMPARED_TOKENS, n_most), least=LEAST_CHUNK)
 
 
 def largest_chunking_change(loaded: LoadedModel, chain: EncodedChain, *, token_budget: int | None = None) -> float:

@@ -26,8 +26,9 @@ from reasoning_anatomy.models import attention_interface
 from reasoning_anatomy.models.capabilities import can_be_chunked
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
-from reasoning_anatomy.pipeline import checks
-from reasoning_anatomy.pipeline.checks import largest_chunking_change, largest_logit_change, largest_weight_difference
+from reasoning_anatomy.pipeline import recorded_weights
+from reasoning_anatomy.pipeline.checks import largest_chunking_change, largest_logit_change
+from reasoning_anatomy.pipeline.recorded_weights import largest_weight_difference
 
 FAMILIES = (
     "llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma2", "gemma3_text", "gpt_oss", "llama4_text", "gpt2", "gpt_neox",
@@ -508,7 +509,7 @@ def test_a_layer_that_attends_twice_is_refused(make_random_model, monkeypatch):
 def test_eager_attention_that_gives_no_weights_is_refused(make_random_model, make_random_chain, monkeypatch):
     loaded = make_random_model("llama")
     own = {0: own_weights(loaded, (chain := make_random_chain(8, 20, 9)).ids)[0]}
-    monkeypatch.setattr(checks, "own_weights", lambda *_: own)
+    monkeypatch.setattr(recorded_weights, "own_weights", lambda *_: own)
     with pytest.raises(ModelError, match="the eager attention of layer 1 gives no weights"):
         largest_weight_difference(loaded, chain)
 
