@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from reasoning_anatomy.errors import ChainFileError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.thinking import tag_in
+from reasoning_anatomy.thinking import end_of_turn_in, tag_in
 from reasoning_anatomy.types import ReasoningChain
 from reasoning_anatomy.unusable import Unusable, listed
 
@@ -114,7 +114,7 @@ def read_chain_file(path: str | Path, *, may_hold_tags: bool = False) -> ChainFi
 
 
 def expect_taken_apart(chain: ReasoningChain, *, place: str = "", file: Path | str = "FILE") -> None:
-    """Raise `ChainFileError` if reasoning or answer hold a tag of thinking, with the command that takes them apart."""
+    """Raise `ChainFileError` for tags of thinking, or for the end of a turn, with the command that takes them away."""
     for field in ("reasoning", "answer"):
         text = getattr(chain, field)
         if tag := tag_in(text):
@@ -124,6 +124,12 @@ def expect_taken_apart(chain: ReasoningChain, *, place: str = "", file: Path | s
                 "the tag, spell it another way)",
                 reason=f"{field!r} holds {tag!r}: its thinking was not taken apart",
             )
+    if end := end_of_turn_in(chain.answer):
+        raise ChainFileError(
+            f"{place}'answer' of chain {chain.chain_id!r} ends in {end!r}, which the chat template writes itself; take it away "
+            f"with: reasoning-anatomy chains {file} --out chains.jsonl",
+            reason=f"'answer' ends in {end!r}, which the chat template writes itself",
+        )
 
 
 def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
@@ -229,7 +235,8 @@ def explained(error: ValidationError) -> tuple[str, str]:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
-        return f"has no field {name!r}; every chain needs {', '.join(_FIELDS[:5])}", f"has no field {name!r}"
+        needed = f"every chain needs {', '.join(_FIELDS[:5])}; if the file has another format: reasoning-anatomy chains FILE"
+        return f"has no field {name!r}; {needed}", f"has no field {name!r}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "string_type" and isinstance(first["input"], float):
         message += "; write the number in quotes"

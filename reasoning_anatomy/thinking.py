@@ -20,13 +20,14 @@ THINKING_TAGS: Final = (
     ThinkingTags("<reasoning>", "</reasoning>"),
     ThinkingTags("<seed:think>", "</seed:think>"),
     ThinkingTags("[THINK]", "[/THINK]"),
+    ThinkingTags("◁think▷", "◁/think▷"),
     ThinkingTags("<|begin_of_thought|>", "<|end_of_thought|>"),
     ThinkingTags("<|START_THINKING|>", "<|END_THINKING|>"),
     ThinkingTags("<|channel>thought", "<channel|>"),
     ThinkingTags("<|channel|>analysis<|message|>", "<|end|>"),
 )
 """By the models that use them: DeepSeek-R1, QwQ and Qwen3; Granite and others; Gemma and others in text; Nemotron and others in
-text; Seed-OSS; Magistral; OpenThoughts and Sky-T1; Command A Reasoning; Gemma 4; gpt-oss."""
+text; Seed-OSS; Magistral; Kimi-VL-Thinking; OpenThoughts and Sky-T1; Command A Reasoning; Gemma 4; gpt-oss."""
 
 _CHANNEL: Final = "<|channel|>"
 _ANSWER_TAGS: Final = (
@@ -39,6 +40,13 @@ _ANSWER_TAGS: Final = (
 _IN_TEXT: Final = tuple(tags for tags in THINKING_TAGS if _CHANNEL not in tags.opening)
 _TELLING: Final = (*(tag for tags in (*_IN_TEXT, *_ANSWER_TAGS[:2]) for tag in tags), _CHANNEL)
 """Tags that stand in a text only if its thinking was not taken apart, or if it speaks of them."""
+
+_ENDS_OF_TURN: Final = (
+    "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>", "<end_of_turn>", "<turn|>", "<|return|>", "<|end|>",
+    "<\uff5cend▁of▁sentence\uff5c>",
+)  # fmt: skip
+"""What stands behind an answer if its ids were decoded with their special tokens: ChatML, Llama 3, GPT-2 and others, Llama 2,
+Gemma, DeepSeek, Phi and gpt-oss."""
 
 _CHANNELS: Final = re.compile(
     r"(?:<\|start\|>assistant)?<\|channel\|>(\w+)<\|message\|>(.*?)(?:<\|end\|>|<\|return\|>|\Z)\s*", re.DOTALL
@@ -60,6 +68,12 @@ def tag_in(text: str) -> str | None:
     if not found and _CHANNELS_WITHOUT_TAGS.fullmatch(text):
         return "assistantfinal"
     return min(found)[1] if found else None
+
+
+def end_of_turn_in(text: str) -> str | None:
+    """Return the token that ends a turn, if it is spelled behind a text; None if there is none."""
+    text = text.strip()
+    return next((end for end in _ENDS_OF_TURN if text.endswith(end) and text != end), None)
 
 
 def take_apart(answer: str, *, reasoning: str | None = None) -> Transcript:
@@ -144,6 +158,8 @@ def _finished(cut: tuple[str, str | None]) -> tuple[str, str]:
 
 def _without_tags(answer: str) -> str:
     text = answer.strip()
+    for end in _ENDS_OF_TURN:
+        text = text.removesuffix(end).rstrip()
     for tags in _ANSWER_TAGS:
         if text.startswith(tags.opening):
             if not text.endswith(tags.closing):

@@ -78,9 +78,10 @@ class Recorder:
                 "name scorers that record no attention: --scorers surprisal"
             )
         if query.shape[2] != len(self._chunk) or module.layer_idx in self._attended:
+            how_often = "more than once" if module.layer_idx in self._attended else "once"
             raise ModelError(
-                f"layer {module.layer_idx} of {type(module).__name__} attends for {query.shape[2]} of {len(self._chunk)} "
-                "tokens, or more than once, so it cannot be recorded; name scorers that record no attention: "
+                f"layer {module.layer_idx} of {type(module).__name__} attends {how_often} for {query.shape[2]} of "
+                f"{len(self._chunk)} tokens, so it cannot be recorded; name scorers that record no attention: "
                 "--scorers surprisal"
             )
         self._attended.add(module.layer_idx)

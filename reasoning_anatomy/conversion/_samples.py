@@ -128,10 +128,16 @@ class Converter(Plugin, Protocol):
 
 
 def as_text(value: Any, key: str) -> str | None:
-    """Read text, or a number as text; None stays None."""
+    """Read text, or a whole number as text; None stays None, and so does NaN, which tables have for it."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        if not value.is_integer():
+            raise UnusableError(f"{key!r} is a number with a fraction: write it as text")
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise UnusableError(f"{key!r} is not text")
 

@@ -14,15 +14,22 @@ from reasoning_anatomy.types import ReasoningChain
 class Chains:
     """Question, reasoning and answer by these names: chains of this library, with or without ids."""
 
-    keys: ClassVar[tuple[tuple[str, ...], ...]] = (("question", "reasoning", "answer"),)
+    keys: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("question", "reasoning", "answer"),
+        ("question", "reasoning_content", "content"),
+    )
 
     def convert(self, row: Row) -> Iterator[Sample]:
         """Keep every field; further fields go into the source."""
         source = row.get("source") or {}
-        further = {name: value for name, value in row.record.items() if name not in ReasoningChain.model_fields}
+        read = {*ReasoningChain.model_fields, "reasoning_content", "content"}
+        further = {name: value for name, value in row.record.items() if name not in read}
         if not isinstance(source, Mapping) or further.keys() & source.keys():
             raise UnusableError("'source' is not an object, or has a key that stands beside it too")
-        reasoning, answer = row.optional("reasoning"), row.optional("answer")
+        reasoning, answer = (
+            row.optional(ours) if row.optional(ours) is not None else row.optional(theirs)
+            for ours, theirs in (("reasoning", "reasoning_content"), ("answer", "content"))
+        )
         if answer is None and reasoning is not None and tag_in(reasoning):
             reasoning, answer = None, reasoning  # the whole transcript
         if answer is None:

@@ -18,7 +18,7 @@ _SYSTEM: Final = "SYSTEMPLACEHOLDER"
 _REASONING: Final = "REASONINGPLACEHOLDER"
 _REPLY: Final = "REPLYPLACEHOLDER"
 _KEYS_OF_REASONING: Final = ("reasoning_content", "reasoning", "thinking")
-_FORMS_OF_DATES: Final = tuple(f"%{form}" for form in [*"aAbBcdeFHIjmMpSuUVwWxXyYG", "-d", "-m"])
+_NOT_JSON: Final = frozenset(["True", "False", "None", "yes", "no", "on", "off"])
 _ANOTHER_DAY: Final = datetime.date(2001, 2, 3)
 
 Messages = Sequence[Mapping[str, str]]
@@ -46,6 +46,8 @@ class ChatTemplate:
         self._tokenizer: Any = tokenizer
         self._date = _parsed(date)
         self._variables = dict(map(self._variable, variables))
+        if len(self._variables) < len(variables):
+            raise EncodingError(f"template variables {' '.join(variables)}: one is given twice; keep one value")
         self._frame = cache(self._verified_frame)
 
     @cached_property
@@ -53,8 +55,8 @@ class ChatTemplate:
         """The date that the template writes into a prompt, as ``2026-11-25``; None if it writes none."""
         if not self._has_template:
             return None
-        prompts = {self._apply(self._in_form(_messages(_QUESTION, None)), date=date) for date in (self._date, _ANOTHER_DAY)}
-        return self._date.isoformat() if len(prompts) > 1 else None
+        is_dated = any(self._is_dated(system) for system in (None, _SYSTEM))
+        return self._date.isoformat() if is_dated else None
 
     def prompt(self, question: str, system: str | None) -> list[Piece]:
         """Prompt of a question as the template renders it: its own text is trusted, question and system prompt are not.
@@ -74,8 +76,12 @@ class ChatTemplate:
                 pieces = _filled(frame, {_QUESTION: of_question, _SYSTEM: of_system})
                 if "".join(piece.text for piece in pieces) == rendered:
                     return pieces
+        texts = [question, system] if has_text and system is not None else [question]
+        if all(rendered.count(text) == 1 for text in texts):  # a word in a text may change what stands around it
+            return _filled(rendered, {text: text for text in texts})
         raise EncodingError(
-            "the model's chat template changes the text of the question or of the system prompt; use another model"
+            "the model's chat template changes the text of the question or of the system prompt, or writes it more than once; "
+            "use another model"
         )
 
     @cached_property
@@ -105,6 +111,15 @@ class ChatTemplate:
             if has_reply:
                 return end.strip()
         return self._tokenizer.eos_token or ""
+
+    def _is_dated(self, system: str | None) -> bool:
+        messages = self._in_form(_messages(_QUESTION, system))
+        try:
+            return self._apply(messages, date=self._date) != self._apply(messages, date=_ANOTHER_DAY)
+        except EncodingError:
+            if system is None:
+                raise
+            return False  # the template takes no system prompt, and a chain that has one is refused
 
     @property
     def _has_template(self) -> bool:
@@ -138,7 +153,11 @@ class ChatTemplate:
 
     @cached_property
     def _takes_parts(self) -> bool:
-        return _QUESTION not in self._apply([dict(message) for message in _messages(_QUESTION, None)], date=self._date)
+        try:
+            as_text = self._apply([dict(message) for message in _messages(_QUESTION, None)], date=self._date)
+        except EncodingError:
+            return True  # if it fails on parts, too, the prompt says so
+        return _QUESTION not in as_text
 
     def _apply(self, messages: list[dict[str, Any]], *, date: datetime.date, generation_prompt: bool = True) -> str:
         try:
@@ -160,6 +179,8 @@ class ChatTemplate:
             raise EncodingError(f"template variable {typed!r}: expected NAME=VALUE, such as enable_thinking=false")
         if not re.search(rf"\b{name}\b", str(self._tokenizer.chat_template or "")):
             raise EncodingError(f"template variable {name!r}: the model's chat template does not use it; leave it out")
+        if value in _NOT_JSON:
+            raise EncodingError(f"template variable {typed!r}: write true, false or null for {value!r}")
         try:
             return name, json.loads(value)
         except json.JSONDecodeError:
@@ -175,7 +196,7 @@ def _messages(question: str, system: str | None) -> Messages:
 
 def _filled(frame: str, texts: Mapping[str, str]) -> list[Piece]:
     """Cut a frame at its placeholders: text of the template, trusted, and the texts, which are not."""
-    pattern = "|".join(texts)
+    pattern = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
     return [Piece(texts[part]) if part in texts else Piece(part, True) for part in re.split(f"({pattern})", frame) if part]
 
 
@@ -183,7 +204,8 @@ def _at(date: datetime.date, source: str) -> str:
     """Stop the clock of a template at the beginning of a day: a macro hides the function that transformers gives it."""
     if "strftime_now" not in source:
         return source
-    of_day = "".join(f"|replace({form!r}, {date.strftime(form)!r})" for form in _FORMS_OF_DATES)
+    forms = sorted(set(re.findall(r"%-?[A-Za-z]", source)))
+    of_day = "".join(f"|replace({form!r}, {date.strftime(form)!r})" for form in forms)
     # the line break ends with the block: the template still begins on a line of its own
     return f"{{% macro strftime_now(form) %}}{{{{ form{of_day} }}}}{{% endmacro %}}\n{source}"
 

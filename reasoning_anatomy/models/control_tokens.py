@@ -6,6 +6,7 @@ text that has them gets their ids, as in training.
 
 from typing import Any
 
+from jinja2 import Environment, TemplateError
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerBase
 
@@ -13,13 +14,23 @@ from reasoning_anatomy.thinking import THINKING_TAGS
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, AddedToken]:
-    """Control tokens by id: special ones, what the chat template names (roles, ends of turns, tools), and thinking tags."""
-    template = str(tokenizer.chat_template or "")
-    named = set(getattr(tokenizer, "chat_control_tokens", None) or ())
-    tags = {text for pair in THINKING_TAGS for text in pair}
+    """Control tokens by id: special ones, what the chat template writes (roles, ends of turns, tools), and thinking tags.
+
+    A plain word is none, even if the template writes it.
+    """
+    written = _written_by(str(tokenizer.chat_template or ""))
+    tags = {text for pair in THINKING_TAGS for text in pair} | set(getattr(tokenizer, "chat_control_tokens", None) or ())
     added: dict[int, Any] = tokenizer.added_tokens_decoder
-    return {
-        token_id: token
-        for token_id, token in added.items()
-        if token.special or (token.content.strip(" \n\t▁") and (token.content in template or token.content in tags | named))
-    }
+
+    def is_control(content: str) -> bool:
+        return bool(content.strip(" \n\t▁")) and not content.isalnum() and (content in written or content in tags)
+
+    return {token_id: token for token_id, token in added.items() if token.special or is_control(token.content)}
+
+
+def _written_by(template: str) -> str:
+    """Text and strings of a template, without its program; all of it if it cannot be read."""
+    try:
+        return "".join(value for _, kind, value in Environment().lex(template) if kind in ("data", "string"))
+    except TemplateError:
+        return template

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reasoning_anatomy.errors import EncodingError
 from reasoning_anatomy.models.chat_template import ChatTemplate
-from reasoning_anatomy.models.joints import joints
+from reasoning_anatomy.models.joints import joints, tags_in
 from reasoning_anatomy.models.sequence_tokenizer import Piece, SequenceTokenizer
 from reasoning_anatomy.specs import EncodingOptions as EncodingOptions
 from reasoning_anatomy.types import EncodedChain, IntArray, ReasoningChain
@@ -55,7 +55,11 @@ class ChainEncoder:
         self._template = ChatTemplate(tokenizer, variables=options.template_variables, date=options.date)
         before_reasoning, before_answer = joints(options, self._template, tokenizer)
         self.options = dataclasses.replace(
-            options, before_reasoning=before_reasoning, before_answer=before_answer, date=self._template.date
+            options,
+            before_reasoning=before_reasoning,
+            before_answer=before_answer,
+            template_variables=tuple(sorted(options.template_variables)),
+            date=self._template.date,
         )
 
     def encode(self, chain: ReasoningChain) -> EncodedChain:
@@ -116,9 +120,16 @@ class ChainEncoder:
 
     def _prompt(self, chain: ReasoningChain) -> list[Piece]:
         try:
-            return self._template.prompt(chain.question, chain.system_prompt)
+            pieces = self._template.prompt(chain.question, chain.system_prompt)
         except EncodingError as error:
             raise EncodingError(f"{chain.chain_id}: {error}") from error
+        end, of_others = pieces[-1].text, self._template.generation_prompt
+        if self.options.joints == "auto" and tags_in(end) != tags_in(of_others):
+            raise EncodingError(
+                f"{chain.chain_id}: the model's chat template ends this prompt in {end[-60:]!r}, but without its system "
+                f"prompt in {of_others!r}, for which the joints were found out; give the joints with --joints none"
+            )
+        return pieces
 
     @cached_property
     def _beginning(self) -> IntArray:

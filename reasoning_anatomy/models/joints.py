@@ -32,7 +32,7 @@ def joints(options: EncodingOptions, template: ChatTemplate, tokenizer: PreTrain
         opened = _open_tags(template.generation_prompt + before)
         found = before, _closing(before, opened) if opened else _PLAIN[1]
     for own, models, option in zip(given, found, _OPTIONS.values(), strict=True):
-        if own is not None and _tags_in(own) != _tags_in(models):
+        if own is not None and tags_in(own) != tags_in(models):
             raise EncodingError(
                 f"{option} {own!r} contradicts this model, whose prompt ends in {template.generation_prompt!r}: expected "
                 f"{models!r}; leave the option out, or turn the check off with --joints none"
@@ -79,7 +79,7 @@ def _closing(text: str, tags: ThinkingTags) -> str:
     return f"\n{tags.closing}\n\n" if text.rpartition(tags.opening)[2].startswith("\n") else tags.closing
 
 
-def _tags_in(text: str) -> list[str]:
-    """Thinking tags of a text in order."""
+def tags_in(text: str) -> list[str]:
+    """List the thinking tags of a text in order."""
     every = sorted({tag for tags in THINKING_TAGS for tag in tags}, key=len, reverse=True)
     return re.findall("|".join(map(re.escape, every)), text)

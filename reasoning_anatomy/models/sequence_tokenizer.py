@@ -185,7 +185,8 @@ class SequenceTokenizer:
     def _expect_all_characters(self, text: str, where: str) -> None:
         """Refuse text of which a character gives no token, unless it is a blank, or an accent, as some drop by design."""
         for character in sorted(set(text)):
-            is_optional = character.isspace() or unicodedata.category(character).startswith("M")
+            kind = unicodedata.category(character)
+            is_optional = character in "\t\n\r" or (character.isspace() and kind != "Cc") or kind.startswith("M")
             if not is_optional and self._is_dropped(character):
                 raise EncodingError(
                     f"{where} holds {character!r} (U+{ord(character):04X}) at character {text.index(character)}, which this "

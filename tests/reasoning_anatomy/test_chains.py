@@ -65,8 +65,14 @@ def test_a_missing_field_is_named_with_all_that_are_needed(write_lines: WriteLin
     record = {name: value for name, value in RECORD.items() if name != field}
     message = refusal(write_lines(RECORD | {"chain_id": "c0"}, record))
     assert message == (
-        f", line 2: has no field {field!r}; every chain needs chain_id, question_id, question, reasoning, answer"
+        f", line 2: has no field {field!r}; every chain needs chain_id, question_id, question, reasoning, answer; "
+        "if the file has another format: reasoning-anatomy chains FILE"
     )
+
+
+def test_the_end_of_a_turn_behind_the_answer_is_refused_with_the_remedy(write_lines: WriteLines) -> None:
+    message = refusal(write_lines(RECORD | {"answer": "It is 4.<|im_end|>"}))
+    assert "ends in '<|im_end|>', which the chat template writes itself; take it away with: reasoning-anatomy chains" in message
 
 
 @pytest.mark.parametrize("field", ["reasoning", "answer"])

@@ -323,6 +323,25 @@ def test_broken_rows_among_others_are_left_out(tmp_path: Path, content: bytes) -
     )
 
 
+def test_whole_numbers_of_a_table_with_gaps_are_whole(tmp_path: Path) -> None:
+    # a column of whole numbers with a gap is one of floats in pandas and in many files
+    table = pa.table({"question": ["a", "b", "c"], "solution": ["x = 204.", "y", "z"], "answer": [204.0, float("nan"), 0.5]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    converted = convert_files([tmp_path / "rows.parquet"], format="limo")
+    assert [(chain.answer, chain.gold_answer) for chain in converted.chains] == [("204", "204")]
+    assert [unusable.reason for unusable in converted.unusable][1] == "'answer' is a number with a fraction: write it as text"
+
+
+def test_reasoning_in_a_field_of_its_own_beside_the_content_is_a_chain(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"question": ASK, "reasoning_content": "3 * 4 = 12", "content": "12"}) + "\n")
+    refused = call("run", file, "--out", tmp_path / "run")
+    assert refused.code == 2
+    assert "reasoning-anatomy chains FILE" in refused.err
+    (made,) = convert_files([file]).chains
+    assert (made.reasoning, made.answer) == ("3 * 4 = 12", "12")
+
+
 def test_a_row_that_several_formats_fit_is_not_guessed(write: Write) -> None:
     path = write("rows.jsonl", {"question": ASK, "reasoning": "r", "solution": "s", "answer": "12"})
     with pytest.raises(ChainFileError, match="row 1: can be chains or limo; say which: --format chains"):

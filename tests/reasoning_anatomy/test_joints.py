@@ -231,6 +231,8 @@ def test_a_template_that_trims_is_followed(question: str, shown: str) -> None:
         ("enable_thinking", "expected NAME=VALUE"),
         ("no name=1", "expected NAME=VALUE"),
         ("enable_thinkin=false", "the model's chat template does not use it"),
+        ("enable_thinking=False", "write true, false or null for 'False'"),
+        ("enable_thinking=no", "write true, false or null for 'no'"),
     ],
 )
 def test_a_variable_that_the_template_does_not_use_is_refused(variable: str, reason: str) -> None:
@@ -241,6 +243,62 @@ def test_a_variable_that_the_template_does_not_use_is_refused(variable: str, rea
 def test_a_date_that_is_none_is_refused() -> None:
     with pytest.raises(EncodingError, match="date 'today': expected YYYY-MM-DD"):
         ChainEncoder(tokenizer(CHANNELS), EncodingOptions(date="today"))
+
+
+def test_a_variable_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(EncodingError, match="one is given twice"):
+        ChainEncoder(tokenizer(SHOWS), EncodingOptions(template_variables=("enable_thinking=true", "enable_thinking=false")))
+
+
+def test_the_order_of_variables_means_nothing() -> None:
+    made = tokenizer(SHOWS + "{{ unused }}")
+    one, other = (("enable_thinking=true", "unused=1"), ("unused=1", "enable_thinking=true"))
+    assert (
+        ChainEncoder(made, EncodingOptions(template_variables=one)).options
+        == ChainEncoder(made, EncodingOptions(template_variables=other)).options
+    )
+
+
+BY_SYSTEM = PLAIN.replace(
+    "<|assistant|>\n{% endif %}", "<|assistant|>\n{{ '<think>\\n' if messages[0].role == 'system' }}{% endif %}"
+).replace("{% for m in messages if m.role == 'user' %}", "{% for m in messages if m.role != 'assistant' %}", 1)
+"""Thinks only if it has a system prompt."""
+
+
+def test_a_prompt_that_ends_otherwise_with_a_system_prompt_is_refused() -> None:
+    assert "<think>" not in sequence(BY_SYSTEM)
+    with pytest.raises(EncodingError, match=r"c: the model's chat template ends this prompt in .*<think>.*--joints none"):
+        sequence(BY_SYSTEM, system_prompt="Think.")
+    own = EncodingOptions(joints="none", before_answer="\n</think>\n\n")
+    assert sequence(BY_SYSTEM, own, system_prompt="Think.").endswith("<think>\n3 * 4 = 12.\n</think>\n\n12<|end|>")
+
+
+def test_a_word_in_a_text_may_change_what_stands_around_it() -> None:
+    template = PLAIN.replace(
+        "<|assistant|>\n{% endif %}", "{{ 'Hint. ' if 'jars' in messages[0].content }}<|assistant|>\n{% endif %}"
+    )
+    assert "Hint. <|assistant|>" in sequence(template, question="How many jars?")
+    assert "Hint. <|assistant|>" not in sequence(template)
+
+
+@pytest.mark.parametrize("content", ["m.content[0]['text'] + '!'", "m.content[0].text.strip()"])
+def test_a_template_that_fails_on_text_gets_parts(content: str) -> None:
+    template = "{% for m in messages %}<|user|>{{ " + content + " }}<|end|>{% endfor %}<|assistant|>"
+    assert sequence(template).startswith("<|user|>How many?")
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [("%D", "01/31/25"), ("%Y-%m-%d", "2025-01-31"), ("%-H h", "0 h"), ("%h %d", "Jan 31"), ("%T", "00:00:00")],
+)
+def test_a_date_is_written_in_any_form(form: str, shown: str) -> None:
+    template = "{{ strftime_now('" + form + "') }} " + PLAIN
+    assert sequence(template, EncodingOptions(date="2025-01-31")).startswith(f"{shown} <|user|>")
+
+
+def test_a_date_beside_a_system_prompt_is_stored_too() -> None:
+    template = "{% for m in messages if m.role == 'system' %}{{ strftime_now('%Y') }} {{ m.content }}{% endfor %}" + PLAIN
+    assert ChainEncoder(tokenizer(template), EncodingOptions(date="2025-01-31")).options.date == "2025-01-31"
 
 
 DATES: dict[str, Callable[[], str]] = {

@@ -3,7 +3,7 @@
 import pytest
 
 from reasoning_anatomy.errors import UnusableError
-from reasoning_anatomy.thinking import THINKING_TAGS, tag_in, take_apart
+from reasoning_anatomy.thinking import THINKING_TAGS, end_of_turn_in, tag_in, take_apart
 
 PAIRS = [tags for tags in THINKING_TAGS if "<|channel|>" not in tags.opening]
 
@@ -78,3 +78,10 @@ def test_what_cannot_be_cut_in_one_way_alone_is_refused(reasoning: str | None, a
 def test_the_first_tag_of_a_text_is_named() -> None:
     assert tag_in("a [/THINK] b </think>") == "[/THINK]"
     assert tag_in("analysis of a final answer") is None
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "<|eot_id|>\n", "<\uff5cend▁of▁sentence\uff5c>", "<|end|><|return|>"])
+def test_the_end_of_the_turn_is_no_part_of_the_answer(end: str) -> None:
+    assert take_apart(f"<think>3 * 4 = 12</think>\n\n12{end}") == ("3 * 4 = 12", "12")
+    assert end_of_turn_in(f"12{end}") == end.strip().removeprefix("<|end|>")
+    assert take_apart(f"12{end}", reasoning="3 * 4 = 12") == ("3 * 4 = 12", "12")

@@ -283,6 +283,15 @@ def test_symbols_of_the_vocabulary_are_read_as_such() -> None:
     assert pieces == tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def test_plain_words_of_the_vocabulary_are_no_control_tokens_even_if_the_template_has_them() -> None:
+    backend = byte_level()
+    backend.add_tokens([AddedToken(text, normalized=False) for text in ("for", "content", "user", "<tool>")])
+    tokenizer = wrapped(backend, template=TEMPLATE + "{# <tool> #}")
+    text = "Look for the content of <tool>."
+    encoded = ChainEncoder(tokenizer).encode(chain(text))
+    assert encoded.reasoning_ids.tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
 @pytest.mark.parametrize(
     ("text", "n_characters"), [("e\u0301", 2), (unicodedata.normalize("NFD", "한"), 3), ("a\u0323\u0302", 3)]
 )
@@ -292,7 +301,10 @@ def test_what_a_normaliser_composes_shares_one_span(text: str, n_characters: int
     assert inside == {(1, 1 + n_characters)}
 
 
-@pytest.mark.parametrize(("character", "code"), [("\x07", "U+0007"), ("\u200b", "U+200B"), ("\x00", "U+0000")])
+@pytest.mark.parametrize(
+    ("character", "code"),
+    [("\x07", "U+0007"), ("\u200b", "U+200B"), ("\x00", "U+0000"), ("\x1f", "U+001F"), ("\x0b", "U+000B")],
+)
 def test_a_character_that_the_tokenizer_drops_is_refused(character: str, code: str) -> None:
     with pytest.raises(EncodingError, match="which this tokenizer drops; remove it") as refused:
         ChainEncoder(wrapped(word_piece())).encode(chain(f"12{character} jars"))
