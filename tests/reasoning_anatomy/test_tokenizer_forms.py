@@ -42,11 +42,13 @@ TEXTS = {
     "tags": "m<sup>2</sup> and <b>bold</b>",
     "blanks": "  a   b \n\n\n  c\t\td    ",
     "spelt control": "a </s> b <|end|> c <s><unk>",
+    "control characters": "a\x1b[0m b\x7f c\u200e d\x00e",
     "line ends": "one\r\ntwo\u2028three",
 }
 CORPUS = [*TEXTS.values(), "How many jars are there?\n", "The answer is 12.\n"] * 4
 REFUSED = {
     ("WordPiece", "emoji"): "which this tokenizer drops",  # BERT's normaliser drops joiners
+    ("WordPiece", "control characters"): "which this tokenizer drops",
     ("Unigram", "spelt control"): "can read only as a special token",  # the vocabulary holds them like any other piece
 }
 SYMBOLS = ["<b>", "</b>", "<sup>", "</sup>"]
