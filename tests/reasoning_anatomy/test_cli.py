@@ -105,7 +105,8 @@ def test_every_command_has_help(call: Call, command: str, function: Callable[...
 def test_the_options_of_a_model_are_explained_by_its_dataclasses(call: Call) -> None:
     text = " ".join(call("run", "--help").out.replace("│", " ").split())
     for words in (
-        "--model STR Hub id, local folder, GGUF file, or ``smollm2-135m`` for the bundled one. (default: smollm2-135m)",
+        "--model STR Hub id, local folder, LoRA folder (loaded with its base), GGUF file, or ``smollm2-135m`` for the bundled "
+        "one. (default: smollm2-135m)",
         "--quantize {None,4bit,8bit} ``4bit`` (NF4) or ``8bit`` through bitsandbytes",
         r"--before-answer {None}|STR Text between the reasoning and the answer, part of the answer. If left out it is found out"
         r" likewise: ``\n</think>\n\n`` for models that think in tags, a line break for others. (default: None)",
