@@ -128,9 +128,9 @@ class ChatTemplate:
     def _verified_frame(self, system: str | None) -> str:
         """Prompt with placeholders, each of which stands in it once."""
         frame = self._render(_messages(_QUESTION, system))
-        for placeholder, name in {_QUESTION: "question", **({_SYSTEM: "system prompt"} if system == _SYSTEM else {})}.items():
+        for placeholder, name in ((_QUESTION, "question"), (_SYSTEM, "system prompt")):
             n_found = frame.count(placeholder)
-            if n_found != 1:
+            if placeholder in (_QUESTION, system) and n_found != 1:
                 raise EncodingError(
                     f"the model's chat template shows the {name} {n_found} times, expected once; use a model whose template "
                     "shows it, or repair the template"

@@ -123,7 +123,7 @@ class ChainEncoder:
             pieces = self._template.prompt(chain.question, chain.system_prompt)
         except EncodingError as error:
             raise EncodingError(f"{chain.chain_id}: {error}") from error
-        end, of_others = pieces[-1].text, self._template.generation_prompt
+        end, of_others = pieces[-1].text if pieces[-1].is_trusted else "", self._template.generation_prompt
         if self.options.joints == "auto" and tags_in(end) != tags_in(of_others):
             raise EncodingError(
                 f"{chain.chain_id}: the model's chat template ends this prompt in {end[-60:]!r}, but without its system "

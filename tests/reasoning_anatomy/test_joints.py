@@ -273,6 +273,13 @@ def test_a_prompt_that_ends_otherwise_with_a_system_prompt_is_refused() -> None:
     assert sequence(BY_SYSTEM, own, system_prompt="Think.").endswith("<think>\n3 * 4 = 12.\n</think>\n\n12<|end|>")
 
 
+def test_a_question_at_the_end_of_a_prompt_may_speak_of_tags() -> None:
+    made = tokenizer("Q: {{ messages[0].content }}")
+    encoded = ChainEncoder(made).encode(chain(question="What is <think>?"))
+    assert made.decode(encoded.prompt_ids) == "Q: What is <think>?"
+    assert made.convert_tokens_to_ids("<think>") not in encoded.prompt_ids
+
+
 def test_a_word_in_a_text_may_change_what_stands_around_it() -> None:
     template = PLAIN.replace(
         "<|assistant|>\n{% endif %}", "{{ 'Hint. ' if 'jars' in messages[0].content }}<|assistant|>\n{% endif %}"
