@@ -310,6 +310,11 @@ class PruningPath:
     token_budget
         Tokens of one forward pass at the end: the strategy's own, halved as often as memory ran out. None
         if the strategy has no budget.
+    unit
+        (k,) number of the piece of reasoning, such as a step, that each deleted token is part of, 0 = deleted first; they
+        never decrease. None if tokens are deleted one by one.
+    unit_score
+        (u,) importance of every such piece in the order of deletion, higher = more important; None if pieces have none.
     """
 
     strategy: str
@@ -322,6 +327,8 @@ class PruningPath:
     nll_reasoning: FloatArray
     token_forwards: int = 0
     token_budget: int | None = None
+    unit: IntArray | None = None
+    unit_score: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deleted", _frozen(self.deleted, np.int64))
@@ -333,6 +340,18 @@ class PruningPath:
         _expect_shape(self.strategy, "margin", self.margin, (k,))
         for name in ("nll_answer", "nll_joint", "nll_reasoning"):
             _expect_shape(self.strategy, name, getattr(self, name), (k + 1,))
+        self._check_units()
+
+    def _check_units(self) -> None:
+        if self.unit is not None:
+            object.__setattr__(self, "unit", _frozen(self.unit, np.int64))
+            _expect_shape(self.strategy, "unit", self.unit, (len(self.deleted),))
+            if not np.isin(np.diff(self.unit, prepend=-1), (0, 1)).all() or (len(self.unit) and self.unit[0] != 0):
+                raise ValueError(f"{self.strategy}: units must be numbered from 0 in the order of deletion")
+        if self.unit_score is not None:
+            object.__setattr__(self, "unit_score", _frozen(self.unit_score, np.float64))
+            n_units = 0 if self.unit is None or not len(self.unit) else int(self.unit[-1]) + 1
+            _expect_shape(self.strategy, "unit_score", self.unit_score, (n_units,))
 
     @property
     def deletion_step(self) -> FloatArray:

@@ -150,7 +150,7 @@ class ReceiverHeads(AttentionScorer):
 
     def steps_of(self, chain: EncodedChain) -> IntArray:
         """(n,) step of every reasoning token, 0-based, without gaps."""
-        step = plugins.load("segmenter", self.steps).segment(chain.chain.reasoning, chain.spans)
+        step = plugins.load("segmenter", self.steps).segment(chain.chain, chain.spans)
         without_gaps: IntArray = np.unique(step, return_inverse=True)[1]
         return without_gaps
 

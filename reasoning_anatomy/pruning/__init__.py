@@ -11,10 +11,22 @@ from reasoning_anatomy.types import EncodedChain, PruningPath
 if TYPE_CHECKING:
     from reasoning_anatomy.models.loading import LoadedModel
     from reasoning_anatomy.pruning._curve import CurveOptions, FixedOrder, follow, until
+    from reasoning_anatomy.pruning._threshold import kept_at
 
-__all__ = ["CurveOptions", "FixedOrder", "FollowsAnother", "ForeseesCost", "PruningJob", "Strategy", "follow", "until"]
+__all__ = [
+    "CurveOptions",
+    "FixedOrder",
+    "FollowsAnother",
+    "ForeseesCost",
+    "HasThresholdRule",
+    "PruningJob",
+    "Strategy",
+    "follow",
+    "kept_at",
+    "until",
+]
 
-__getattr__ = lazy_names(__name__, {"_curve": ["CurveOptions", "FixedOrder", "follow", "until"]})
+__getattr__ = lazy_names(__name__, {"_curve": ["CurveOptions", "FixedOrder", "follow", "until"], "_threshold": ["kept_at"]})
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +92,26 @@ class ForeseesCost(Strategy, Protocol):
 
     def token_forwards(self, chain: EncodedChain, *, shares_prefixes: bool) -> int:
         """Tokens that a path of the chain runs through the model at most; fewer if candidates can share prefixes."""
+
+
+@runtime_checkable
+class HasThresholdRule(Strategy, Protocol):
+    """A strategy whose thresholds mean something else than the largest share of the tokens to delete; see `kept_at`."""
+
+    def n_units_deleted(self, path: PruningPath, threshold: float, *, pass_rate: float | None = None) -> int:
+        """Say how many units of its path are deleted at a threshold.
+
+        Parameters
+        ----------
+        path
+            Its path of the chain: units and their scores in the order of deletion.
+        threshold
+            In 0..1, and above 0.
+        pass_rate
+            Share of the samples of the chain's question that are correct; None if it is not known.
+
+        Raises
+        ------
+        PluginError
+            The rule needs something that is not known, such as the pass rate.
+        """

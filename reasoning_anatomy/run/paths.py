@@ -8,14 +8,14 @@ from reasoning_anatomy.run.encoded import REMEDY
 from reasoning_anatomy.run.origin import Origin, expect_origin
 from reasoning_anatomy.types import PruningPath
 
-_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning")
+_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning", "unit", "unit_score")
 _FACTS: Final = ("strategy", "n_reasoning", "n_ties", "token_forwards", "token_budget")
 
 
 def write_path(path: Path, pruning: PruningPath, *, chain_id: str, origin: Origin) -> None:
     """Write a path atomically."""
     about = {name: getattr(pruning, name) for name in _FACTS}
-    arrays = {name: getattr(pruning, name) for name in _ARRAYS}
+    arrays = {name: array for name in _ARRAYS if (array := getattr(pruning, name)) is not None}
     write_arrays(path, arrays, {"chain_id": chain_id, "origin": origin, "path": about})
 
 

@@ -8,7 +8,7 @@ from reasoning_anatomy.plugins import Plugin
 if TYPE_CHECKING:
     from reasoning_anatomy.steps._aggregate import aggregate
     from reasoning_anatomy.steps.sentences import Sentences, step_of_token
-    from reasoning_anatomy.types import IntArray
+    from reasoning_anatomy.types import IntArray, ReasoningChain
 
 __all__ = ["Segmenter", "Sentences", "aggregate", "step_of_token"]
 
@@ -18,15 +18,15 @@ __getattr__ = lazy_names(__name__, {"_aggregate": ["aggregate"], "sentences": ["
 class Segmenter(Plugin, Protocol):
     """What a plugin of the kind ``segmenter`` is: a frozen dataclass with this method."""
 
-    def segment(self, reasoning: str, spans: "IntArray") -> "IntArray":
+    def segment(self, chain: "ReasoningChain", spans: "IntArray") -> "IntArray":
         """Find the step of every reasoning token.
 
         Parameters
         ----------
-        reasoning
-            Text of the reasoning.
+        chain
+            The chain; its reasoning is cut.
         spans
-            (n, 2) half-open character spans of its tokens, which never go backwards.
+            (n, 2) half-open character spans of the reasoning's tokens, which never go backwards.
 
         Returns
         -------

@@ -15,7 +15,7 @@ def cut_at(starts: Iterable[int], reasoning: str, spans: IntArray) -> IntArray:
     starts
         First character of every step but the first, ascending.
     reasoning, spans
-        As in `Segmenter.segment`.
+        The text, and (n, 2) half-open character spans of its tokens.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reasoning_anatomy.steps._cut import cut_at
-from reasoning_anatomy.types import IntArray
+from reasoning_anatomy.types import IntArray, ReasoningChain
 
 _WIDE: Final = "。！？｡．।॥؟۔።"
 """Stops of scripts that need no white space after them."""
@@ -72,14 +72,14 @@ class Sentences:
     White space belongs to the step before it.
     """
 
-    def segment(self, reasoning: str, spans: IntArray) -> IntArray:
+    def segment(self, chain: ReasoningChain, spans: IntArray) -> IntArray:
         """Find the step of every token; see `Segmenter.segment`."""
-        return cut_at(_starts(reasoning), reasoning, spans)
+        return step_of_token(chain.reasoning, spans)
 
 
 def step_of_token(reasoning: str, spans: IntArray) -> IntArray:
     """Find the step of every token by `Sentences`, the segmenter of every table: (n, 2) spans -> (n,) steps."""
-    return Sentences().segment(reasoning, spans)
+    return cut_at(_starts(reasoning), reasoning, spans)
 
 
 def _starts(text: str) -> Iterator[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reasoning_anatomy.steps._cut import cut_at
-from reasoning_anatomy.types import IntArray
+from reasoning_anatomy.types import IntArray, ReasoningChain
 
 _STEP_END: Final = re.compile(r"[.?!](?=[ \n])|\n\n")
 _LEAST_CHARACTERS: Final = 10
@@ -25,9 +25,9 @@ class ThoughtAnchors:
     Bogdan et al., Thought Anchors: Which LLM Reasoning Steps Matter?, arXiv:2506.19143.
     """
 
-    def segment(self, reasoning: str, spans: IntArray) -> IntArray:
+    def segment(self, chain: ReasoningChain, spans: IntArray) -> IntArray:
         """Find the step of every token; see `Segmenter.segment`."""
-        return cut_at(_starts(reasoning), reasoning, spans)
+        return cut_at(_starts(chain.reasoning), chain.reasoning, spans)
 
 
 def _starts(text: str) -> Iterator[int]:

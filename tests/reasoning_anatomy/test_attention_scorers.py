@@ -274,7 +274,7 @@ def stepped(tiny, texts) -> list[tuple[EncodedChain, np.ndarray]]:
 def test_receiver_heads_take_the_steps_of_the_segmenter_that_is_named(stepped):
     chain, _ = stepped[0]
     for key, scorer in (("sentences", ReceiverHeads()), ("thought_anchors", ReceiverHeads(steps="thought_anchors"))):
-        step = load("segmenter", key).segment(chain.chain.reasoning, chain.spans)
+        step = load("segmenter", key).segment(chain.chain, chain.spans)
         assert scorer.steps_of(chain).tolist() == np.unique(step, return_inverse=True)[1].tolist()
     with pytest.raises(PluginError, match=r"unknown segmenter 'nope'; available: .*sentences"):
         ReceiverHeads(steps="nope")
