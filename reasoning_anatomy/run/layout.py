@@ -13,6 +13,7 @@ CHAINS_NAME: Final = "chains.jsonl"
 UNUSABLE_NAME: Final = "unusable.jsonl"
 TOKENS_NAME: Final = "tokens.parquet"
 PATHS_NAME: Final = "paths.parquet"
+EVALUATIONS_NAME: Final = "evaluations.parquet"
 TOKEN_ROLES_NAME: Final = "token_roles.parquet"
 REPORT_NAME: Final = "report.html"
 LOCK_NAME: Final = ".lock"
@@ -60,6 +61,26 @@ class Layout:
     def failure(self, chain_id: str, stage: Stage, label: str) -> Path:
         """File that says why a chain could not be scored or pruned."""
         return self.folder / "failed" / file_stem(chain_id) / f"{stage}-{file_stem(label)}.json"
+
+    def evaluations(self, chain_id: str) -> Path:
+        """Folder of what was kept of a chain at thresholds, and of what the model answered from that."""
+        return self.folder / "evaluations" / file_stem(chain_id)
+
+    def kept(self, chain_id: str, selection: str) -> Path:
+        """File of the positions that a selection keeps of a chain."""
+        return self.evaluations(chain_id) / f"kept-{file_stem(selection)}.safetensors"
+
+    def answers(self, chain_id: str, context: str, first: int) -> Path:
+        """File of the answers from one context, from the sample number ``first`` on."""
+        return self.evaluations(chain_id) / f"answers-{context}-{first}.json"
+
+    def gold(self, chain_id: str, context: str) -> Path:
+        """File of the likelihood of the gold answer from one context."""
+        return self.evaluations(chain_id) / f"gold-{context}.json"
+
+    def evaluation_failure(self, chain_id: str) -> Path:
+        """File that says why the model could not answer from what is left of a chain."""
+        return self.folder / "failed" / file_stem(chain_id) / "sweep.json"
 
     def fit(self, label: str) -> Path:
         """File of what a scorer found in all chains before it scored one."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.run.selection import Reading, Restatements, Selection
 
 MANIFEST_NAME: Final = "run.json"
 FORMAT: Final = 2
@@ -60,8 +61,45 @@ class ModelIdentity(BaseModel):
         return hashlib.sha256(json.dumps(self.pinned(), sort_keys=True).encode()).hexdigest()
 
 
+class Condition(BaseModel):
+    """One condition of a sweep: what is kept of every chain, how the model reads it, and how often it answers.
+
+    Attributes
+    ----------
+    strategy, threshold, reference, restatements
+        As in `reasoning_anatomy.run.selection.Selection`.
+    reading
+        ``"closed_up"``: a new forward pass over the ids that are left. ``"evicted"``: keys and values are removed from the
+        cache of the whole chain, and positions stay as they were.
+    samples
+        Answers for each chain.
+    plugins
+        ``repr`` of the strategy, and of the reference if there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategy: str
+    threshold: float
+    reference: str = ""
+    restatements: Restatements = "kept"
+    reading: Reading = "closed_up"
+    samples: int = Field(ge=1)
+    plugins: tuple[str, ...]
+
+    @property
+    def selection(self) -> Selection:
+        """What is kept."""
+        return Selection(self.strategy, self.threshold, self.reference, self.restatements)
+
+    @property
+    def label(self) -> str:
+        """By which the record of the run knows it."""
+        return f"{self.selection.label}, {self.reading}"
+
+
 class Configuration(BaseModel):
-    """What a run measures, and with what. Model and encoding never change; scorers and strategies can be added.
+    """What a run measures, and with what. Model and encoding never change; scorers, strategies and conditions can be added.
 
     Attributes
     ----------
@@ -71,6 +109,10 @@ class Configuration(BaseModel):
         ``repr`` of the encoding options, or where the numbers were imported from.
     scorers, strategies
         ``repr`` by label.
+    answering
+        ``repr`` of how the model answers in a sweep; None if there was none.
+    conditions
+        Of sweeps, by label.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,14 +121,17 @@ class Configuration(BaseModel):
     encoding: str
     scorers: Mapping[str, str] = Field(default_factory=dict)
     strategies: Mapping[str, str] = Field(default_factory=dict)
+    answering: str | None = None
+    conditions: Mapping[str, Condition] = Field(default_factory=dict)
 
     def grown(self, other: "Configuration") -> "Configuration":
-        """Add the scorers and strategies of another configuration.
+        """Add the scorers, strategies and conditions of another configuration; a condition keeps its larger number of samples.
 
         Raises
         ------
         ValueError
-            It has another model or encoding, or gives a label another meaning; the message says what differs.
+            It has another model or encoding, answers otherwise, or gives a label another meaning; the message says what
+            differs.
         """
         differences = [
             *_differences_of_models(self.model, other.model),
@@ -95,10 +140,24 @@ class Configuration(BaseModel):
         for kind, own, added in (("scorer", self.scorers, other.scorers), ("strategy", self.strategies, other.strategies)):
             for label in sorted(own.keys() & added.keys()):
                 differences += _differences_of_plugins(f"{kind} {label!r}, ", own[label], added[label])
+        if self.answering is not None and other.answering is not None:
+            differences += _differences_of_plugins("answering, ", self.answering, other.answering)
+        conditions = {**self.conditions, **other.conditions}
+        for label in self.conditions.keys() & other.conditions.keys():
+            both = self.conditions[label], other.conditions[label]
+            for before, now in zip(both[0].plugins, both[1].plugins, strict=True):
+                differences += _differences_of_plugins(f"condition {label!r}, ", before, now)
+            conditions[label] = max(both, key=lambda condition: condition.samples)
         if differences:
             raise ValueError("; ".join(differences))
-        scorers, strategies = {**self.scorers, **other.scorers}, {**self.strategies, **other.strategies}
-        return self.model_copy(update={"scorers": scorers, "strategies": strategies})
+        return self.model_copy(
+            update={
+                "scorers": {**self.scorers, **other.scorers},
+                "strategies": {**self.strategies, **other.strategies},
+                "answering": other.answering or self.answering,
+                "conditions": conditions,
+            }
+        )
 
 
 class Manifest(BaseModel):

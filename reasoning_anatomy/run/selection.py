@@ -1,0 +1,40 @@
+"""Which tokens of a chain are kept, in words."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Reading = Literal["closed_up", "evicted"]
+Restatements = Literal["kept", "stripped"]
+
+READINGS: Final[tuple[Reading, ...]] = ("closed_up", "evicted")
+RESTATEMENTS: Final[tuple[Restatements, ...]] = ("kept", "stripped")
+
+
+@dataclass(frozen=True, order=True)
+class Selection:
+    """What is kept of every chain: by a strategy, at a threshold.
+
+    Attributes
+    ----------
+    strategy
+        Label of the strategy.
+    threshold
+        What it is told, 0..1; at 0 everything is kept.
+    reference
+        Label of the strategy that keeps as many tokens at this threshold, if this one is its baseline; empty if the threshold
+        is its own.
+    restatements
+        ``"kept"``, or ``"stripped"`` of what states the answer already.
+    """
+
+    strategy: str
+    threshold: float
+    reference: str = ""
+    restatements: Restatements = "kept"
+
+    @property
+    def label(self) -> str:
+        """By which files and the record of the run know it."""
+        matched = f" as {self.reference}" if self.reference else ""
+        stripped = " without restatements" if self.restatements == "stripped" else ""
+        return f"{self.strategy} at {self.threshold!r}{matched}{stripped}"

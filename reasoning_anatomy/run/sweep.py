@@ -1,0 +1,145 @@
+"""What a sweep has put into a run folder, chain by chain, and what it still lacks."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.run.claims import claimed
+from reasoning_anatomy.run.evaluations import (
+    Answer,
+    GoldLikelihood,
+    context_digest,
+    read_answers,
+    read_gold,
+    read_kept,
+    write_answers,
+    write_gold,
+    write_kept,
+)
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.manifest import Condition, Configuration
+from reasoning_anatomy.run.origin import Origin, origin_of
+from reasoning_anatomy.run.selection import Reading
+from reasoning_anatomy.run.status import read_reason
+from reasoning_anatomy.types import IntArray
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """The files of a run's sweep. Every method may be called from any thread.
+
+    Attributes
+    ----------
+    run
+        The run.
+    configuration
+        With ``answering`` and the conditions of the sweep.
+    """
+
+    run: Run
+    configuration: Configuration
+
+    def kept(self, chain_id: str, condition: Condition) -> IntArray | None:
+        """(k,) positions that a condition keeps of a chain; None if that is not known yet."""
+        path = self.run.layout.kept(chain_id, condition.selection.label)
+        origin = self._origin_of_kept(chain_id, condition)
+        return read_kept(path, origin=origin, run_folder=self.run.folder) if path.exists() else None
+
+    def add_kept(self, chain_id: str, condition: Condition, kept: IntArray) -> None:
+        """Write which positions (k,) a condition keeps of a chain."""
+        path = self.run.layout.kept(chain_id, condition.selection.label)
+        write_kept(path, kept, condition.selection, chain_id=chain_id, origin=self._origin_of_kept(chain_id, condition))
+
+    def answers(self, chain_id: str, reading: Reading, kept: IntArray) -> list[Answer]:
+        """Answers from what is kept of a chain, ordered by sample."""
+        digest = context_digest(reading, kept)
+        paths = sorted(self.run.layout.evaluations(chain_id).glob(f"answers-{digest}-*.json"))
+        return read_answers(paths, origin=self._origin(chain_id), run_folder=self.run.folder)
+
+    def add_answers(self, chain_id: str, reading: Reading, kept: IntArray, answers: Sequence[Answer]) -> None:
+        """Write answers from what is kept of a chain."""
+        path = self.run.layout.answers(chain_id, context_digest(reading, kept), answers[0].sample)
+        write_answers(path, answers, chain_id=chain_id, origin=self._origin(chain_id))
+
+    def gold(self, chain_id: str, reading: Reading, kept: IntArray) -> GoldLikelihood | None:
+        """Likelihood of the gold answer from what is kept of a chain; None if it is not known yet."""
+        path = self._gold_path(chain_id, reading, kept)
+        return read_gold(path, origin=self._origin(chain_id), run_folder=self.run.folder) if path.exists() else None
+
+    def add_gold(self, chain_id: str, reading: Reading, kept: IntArray, likelihood: GoldLikelihood) -> None:
+        """Write the likelihood of the gold answer from what is kept of a chain."""
+        path = self._gold_path(chain_id, reading, kept)
+        write_gold(path, likelihood, chain_id=chain_id, origin=self._origin(chain_id))
+
+    def add_failure(self, chain_id: str, reason: str) -> None:
+        """Write why the model could not answer from what is left of a chain; the next sweep tries again."""
+        path = self.run.layout.evaluation_failure(chain_id)
+        write_atomic(path, json.dumps({"chain_id": chain_id, "reason": reason}, indent=2) + "\n")
+
+    def forget_failure(self, chain_id: str) -> None:
+        """Remove the record of an earlier failure."""
+        self.run.layout.evaluation_failure(chain_id).unlink(missing_ok=True)
+
+    def claim(self, chain_id: str) -> AbstractContextManager[bool]:
+        """Claim the answers of a chain, see `claimed`."""
+        return claimed(self.run.layout.claim(chain_id, "sweep"), [])
+
+    def status(self) -> "SweepStatus":
+        """Count the chains of which all conditions are answered."""
+        n_done, failed = 0, {}
+        for chain_id in self.run.chains:
+            path = self.run.layout.evaluation_failure(chain_id)
+            if not self.lacking(chain_id, self.configuration.conditions.values()):
+                n_done += 1
+            elif path.exists():
+                failed[chain_id] = read_reason(path)
+        return SweepStatus(len(self.run.chains), n_done, failed)
+
+    def lacking(self, chain_id: str, conditions: Iterable[Condition]) -> list[Condition]:
+        """List the conditions that lack an answer, or the likelihood of the gold answer, for a chain."""
+        has_gold = self.run.chains[chain_id].gold_answer is not None
+        lacking = []
+        for condition in conditions:
+            kept = self.kept(chain_id, condition)
+            if (
+                kept is None
+                or len(self.answers(chain_id, condition.reading, kept)) < condition.samples
+                or (has_gold and self.gold(chain_id, condition.reading, kept) is None)
+            ):
+                lacking.append(condition)
+        return lacking
+
+    def _origin(self, chain_id: str) -> Origin:
+        origin = origin_of(self.configuration, self.run.chains[chain_id])
+        return {**origin, "answering": self.configuration.answering}
+
+    def _gold_path(self, chain_id: str, reading: Reading, kept: IntArray) -> Path:
+        gold = self.run.chains[chain_id].gold_answer or ""
+        return self.run.layout.gold(chain_id, context_digest(reading, kept, gold=gold))
+
+    def _origin_of_kept(self, chain_id: str, condition: Condition) -> Origin:
+        origin = origin_of(self.configuration, self.run.chains[chain_id])
+        stripped = {"gold_answer": self.run.chains[chain_id].gold_answer} if condition.restatements == "stripped" else {}
+        return {**origin, "plugins": list(condition.plugins), **stripped}
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep has come.
+
+    Attributes
+    ----------
+    n_chains
+        Chains of the run.
+    n_done
+        Chains of which every condition is answered.
+    failed
+        Reason by chain_id, for chains that could not be answered.
+    """
+
+    n_chains: int
+    n_done: int
+    failed: Mapping[str, str]
