@@ -35,6 +35,8 @@ class Sample(Generic[Key]):
         By which the caller knows it.
     seed
         Of its random numbers.
+    max_tokens
+        Largest number of tokens.
     ids
         What it has written.
     finish_reason
@@ -43,8 +45,23 @@ class Sample(Generic[Key]):
 
     key: Key
     seed: int
+    max_tokens: int
     ids: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+
+
+Chooser = Callable[[Tensor, Sequence[Sample[Key]]], IntArray]
+
+
+def sampler(sampling: Sampling) -> Chooser[Any]:
+    """Make what chooses the next tokens as ``sampling`` says, with the random numbers of each sample."""
+
+    def next_ids(logits: Tensor, samples: Sequence[Sample[Any]]) -> IntArray:
+        seeds = np.array([sample.seed for sample in samples], dtype=np.int64)
+        steps = np.array([len(sample.ids) for sample in samples], dtype=np.int64)
+        return choose(logits, seeds=seeds, steps=steps, sampling=sampling)
+
+    return next_ids
 
 
 class Decoder(Generic[Key]):
@@ -54,8 +71,9 @@ class Decoder(Generic[Key]):
     ----------
     loaded
         The model.
-    sampling
-        How tokens are drawn.
+    choose
+        Takes logits (rows, vocabulary) float32 and the sample of every row, and gives the next id of every row (rows,); see
+        `sampler`.
     rules
         When a sample ends.
     n_rows
@@ -68,10 +86,10 @@ class Decoder(Generic[Key]):
         Tokens that have been run through the model so far, rows that had ended already included.
     """
 
-    def __init__(self, loaded: LoadedModel, *, sampling: Sampling, rules: StopRules, n_rows: int) -> None:
+    def __init__(self, loaded: LoadedModel, *, choose: "Chooser[Key]", rules: StopRules, n_rows: int) -> None:
         self.row_forwards = 0
         self._loaded = loaded
-        self._sampling = sampling
+        self._choose = choose
         self._rules = rules
         self._n_rows = n_rows
 
@@ -149,12 +167,9 @@ class Decoder(Generic[Key]):
             raise ModelError(
                 f"{self._loaded.id}: {not_finite('the model gives logits that are not numbers', self._loaded.model.dtype)}"
             )
-        seeds = np.array([sample.seed for sample in samples], dtype=np.int64)
-        steps = np.array([len(sample.ids) for sample in samples], dtype=np.int64)
-        ids: IntArray = choose(logits, seeds=seeds, steps=steps, sampling=self._sampling)
-        for sample, token in zip(samples, ids.tolist(), strict=True):
+        for sample, token in zip(samples, self._choose(logits, samples).tolist(), strict=True):
             sample.ids.append(token)
-            sample.finish_reason = self._rules.reason(sample.ids, partial(self._text, sample.ids))
+            sample.finish_reason = self._rules.reason(sample.ids, partial(self._text, sample.ids), max_tokens=sample.max_tokens)
 
     def _text(self, ids: list[int]) -> str:
         tokenizer: Any = self._loaded.tokenizer
@@ -255,3 +270,10 @@ def _together(caches: list[DynamicCache], loaded: LoadedModel, change: Callable[
             keys, values = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pairs, strict=True))
             fill(whole, layer, keys, values)
     return whole
+
+
+def ends_of_turn(loaded: LoadedModel) -> frozenset[int]:
+    """Ids that end a turn, as the files of a model name them."""
+    configurations = [loaded.model.generation_config, loaded.model.config, loaded.text_config]
+    named = [getattr(configuration, "eos_token_id", None) for configuration in configurations]
+    return frozenset(int(token) for ids in named if ids is not None for token in (ids if isinstance(ids, list) else [ids]))

@@ -20,8 +20,6 @@ class StopRules:
     ----------
     ends_of_turn
         Ids each of which ends the model's turn.
-    max_tokens
-        Largest number of tokens.
     strings
         Texts behind which a sample ends, wherever in a token they end.
     closing
@@ -31,12 +29,11 @@ class StopRules:
     """
 
     ends_of_turn: frozenset[int]
-    max_tokens: int
     strings: tuple[str, ...] = ()
     closing: tuple[int, ...] = ()
     loop_tokens: int = 512
 
-    def reason(self, ids: Sequence[int], text: Callable[[], str]) -> FinishReason | None:
+    def reason(self, ids: Sequence[int], text: Callable[[], str], *, max_tokens: int) -> FinishReason | None:
         """Say why a sample ends with the last of its ids; None if it goes on.
 
         Parameters
@@ -45,6 +42,8 @@ class StopRules:
             All that has been written, one or more.
         text
             Gives it as text; called only if there are stop strings.
+        max_tokens
+            Largest number of them.
         """
         if ids[-1] in self.ends_of_turn:
             return "eos"
@@ -52,7 +51,7 @@ class StopRules:
             return "think_closed"
         if self.strings and any(string in text() for string in self.strings):
             return "stop_string"
-        if len(ids) >= self.max_tokens:
+        if len(ids) >= max_tokens:
             return "length"
         if self.loop_tokens and len(ids) % _LOOKED_FOR_EVERY == 0 and is_loop(ids, self.loop_tokens):
             return "loop"

@@ -6,6 +6,7 @@ Text from a chain never becomes a control token: if it spells ``<|im_end|>`` or 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -93,6 +94,35 @@ class ChainEncoder:
             )
         return EncodedChain(chain, prompt, reasoning.ids, answer, reasoning.spans)
 
+    def behind_reasoning(self, chain: ReasoningChain, parts: Mapping[str, Sequence[Piece]]) -> dict[str, IntArray]:
+        """Encode what stands behind the reasoning of a chain in place of its answer.
+
+        Parameters
+        ----------
+        chain
+            The chain.
+        parts
+            Pieces of every part by name, in order; the joint before the answer comes before them, in the first.
+
+        Returns
+        -------
+        Ids by name, as the tokenizer gives them in this place.
+
+        Raises
+        ------
+        EncodingError
+            A part cannot be encoded.
+        """
+        names = list(parts)
+        joint = Piece(str(self.options.before_answer), is_trusted=True)
+        before = {
+            "prompt": [*self._prompt(chain), Piece(str(self.options.before_reasoning), is_trusted=True)],
+            "reasoning": [Piece(chain.reasoning)],
+        }
+        behind = {name: [*([joint] if name == names[0] else []), *pieces] for name, pieces in parts.items()}
+        tokens = self._sequences.encode({**before, **behind}, owner=chain.chain_id)
+        return {name: tokens[name].ids for name in names}
+
     def text_ids(self, text: str) -> IntArray:
         """(n,) ids of untrusted text that follows other text; `EncodingError` if it can be read only as a special token."""
         return self._sequences.text_ids(text)
@@ -100,6 +130,14 @@ class ChainEncoder:
     def tag_ids(self, tag: str) -> IntArray:
         """(n,) ids of a tag such as ``</think>``: the token that is this tag if the tokenizer has one, else its characters."""
         return self._sequences.tag_ids(tag)
+
+    @cached_property
+    def ends_of_turn(self) -> frozenset[int]:
+        """Ids each of which ends the model's turn: those that its files name, and the one with which its template does."""
+        tokenizer = self.tokenizer
+        of_template = self.tag_ids(self._template.end_of_turn).tolist() if self._template.end_of_turn else []
+        named = [tokenizer.eos_token_id, *(of_template if len(of_template) == 1 else [])]
+        return frozenset(int(token) for token in named if token is not None)
 
     @cached_property
     def in_words(self) -> str:

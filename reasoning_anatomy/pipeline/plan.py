@@ -40,12 +40,9 @@ class Plan:
         Raises
         ------
         PluginError
-            A plugin is unknown or wrong, or follows a strategy that is neither measured nor listed before it; or there is
-            nothing to measure.
+            A plugin is unknown or wrong, or follows a strategy that is neither measured nor listed before it.
         """
         plan = cls(_by_label("scorer", scorers), _by_label("strategy", strategies))
-        if not plan.scorers and not plan.strategies:
-            raise PluginError("there is nothing to measure: name a scorer or a strategy")
         for number, (label, strategy) in enumerate(plan.strategies.items()):
             earlier = {*measured, *list(plan.strategies)[:number]}
             if isinstance(strategy, FollowsAnother) and strategy.reference not in earlier:

@@ -11,7 +11,7 @@ from reasoning_anatomy.types import EncodedChain, PruningPath
 if TYPE_CHECKING:
     from reasoning_anatomy.models.loading import LoadedModel
     from reasoning_anatomy.pruning._curve import CurveOptions, FixedOrder, follow, until
-    from reasoning_anatomy.pruning._threshold import kept_at
+    from reasoning_anatomy.pruning._threshold import kept_at, kept_without
 
 __all__ = [
     "CurveOptions",
@@ -19,14 +19,18 @@ __all__ = [
     "FollowsAnother",
     "ForeseesCost",
     "HasThresholdRule",
+    "OrdersBeforehand",
     "PruningJob",
     "Strategy",
     "follow",
     "kept_at",
+    "kept_without",
     "until",
 ]
 
-__getattr__ = lazy_names(__name__, {"_curve": ["CurveOptions", "FixedOrder", "follow", "until"], "_threshold": ["kept_at"]})
+__getattr__ = lazy_names(
+    __name__, {"_curve": ["CurveOptions", "FixedOrder", "follow", "until"], "_threshold": ["kept_at", "kept_without"]}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,3 +119,11 @@ class HasThresholdRule(Strategy, Protocol):
         PluginError
             The rule needs something that is not known, such as the pass rate.
         """
+
+
+@runtime_checkable
+class OrdersBeforehand(Strategy, Protocol):
+    """A strategy that finds its order without the likelihood of what is left, so that a sweep need not compute that."""
+
+    def order(self, chain: EncodedChain, *, loaded: "LoadedModel") -> PruningPath:
+        """Find the deletions that `prune` would make, with NaN for every likelihood."""

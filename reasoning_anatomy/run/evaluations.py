@@ -12,8 +12,7 @@ import numpy as np
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.arrays import read_arrays, refusing_damage, write_arrays
 from reasoning_anatomy.run.origin import Origin, expect_origin
-from reasoning_anatomy.run.selection import Reading, Selection
-from reasoning_anatomy.types import IntArray
+from reasoning_anatomy.run.selection import Kept, Reading, Selection
 
 _REMEDY: Final = "delete the file and run the same sweep again"
 
@@ -59,22 +58,27 @@ class GoldLikelihood:
     n_tokens: int
 
 
-def context_digest(reading: Reading, kept: IntArray, *, gold: str = "") -> str:
-    """Name what the model reads of a chain: strategies and thresholds that keep the same tokens share its answers."""
-    return hashlib.sha256(f"{reading} {gold} ".encode() + kept.astype("<i8").tobytes()).hexdigest()[:20]
+def context_digest(reading: Reading, kept: Kept, *, gold: str = "") -> str:
+    """Name what the model reads of a chain: strategies and thresholds that keep the same tokens share its answers.
+
+    If everything is kept, both readings are one.
+    """
+    reading = "closed_up" if kept.is_everything else reading
+    return hashlib.sha256(f"{reading} {gold} ".encode() + kept.positions.astype("<i8").tobytes()).hexdigest()[:20]
 
 
-def write_kept(path: Path, kept: IntArray, selection: Selection, *, chain_id: str, origin: Origin) -> None:
-    """Write the positions (k,) that are kept."""
-    write_arrays(path, {"kept": kept}, {"chain_id": chain_id, "selection": asdict(selection), "origin": origin})
+def write_kept(path: Path, kept: Kept, selection: Selection, *, chain_id: str, origin: Origin) -> None:
+    """Write what is kept of a chain."""
+    facts = {"chain_id": chain_id, "selection": asdict(selection), "n_reasoning": kept.n_reasoning, "origin": origin}
+    write_arrays(path, {"kept": kept.positions}, facts)
 
 
-def read_kept(path: Path, *, origin: Origin, run_folder: Path) -> IntArray:
-    """(k,) positions that are kept, ascending; `RunError` if the file is damaged or was made from something else."""
+def read_kept(path: Path, *, origin: Origin, run_folder: Path) -> Kept:
+    """Read what is kept of a chain; `RunError` if the file is damaged or was made from something else."""
     with refusing_damage(path, remedy=_REMEDY):
         arrays, facts = read_arrays(path)
         expect_origin(path, facts, origin, run_folder=run_folder)
-        return np.asarray(arrays["kept"], dtype=np.int64)
+        return Kept(np.asarray(arrays["kept"], dtype=np.int64), facts["n_reasoning"])
 
 
 def write_answers(path: Path, answers: Sequence[Answer], *, chain_id: str, origin: Origin) -> None:

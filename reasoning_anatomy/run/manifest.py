@@ -124,6 +124,11 @@ class Configuration(BaseModel):
     answering: str | None = None
     conditions: Mapping[str, Condition] = Field(default_factory=dict)
 
+    @property
+    def counts_steps_by(self) -> str:
+        """Spec of the segmenter by which a sweep counts steps."""
+        return str(ast.literal_eval(_options(self.answering or "").get("segmenter", "'sentences'")))
+
     def grown(self, other: "Configuration") -> "Configuration":
         """Add the scorers, strategies and conditions of another configuration; a condition keeps its larger number of samples.
 

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import numpy as np
+
+from reasoning_anatomy.types import IntArray
+
 Reading = Literal["closed_up", "evicted"]
 Restatements = Literal["kept", "stripped"]
 
@@ -38,3 +42,29 @@ class Selection:
         matched = f" as {self.reference}" if self.reference else ""
         stripped = " without restatements" if self.restatements == "stripped" else ""
         return f"{self.strategy} at {self.threshold!r}{matched}{stripped}"
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What is kept of one chain.
+
+    Attributes
+    ----------
+    positions
+        (k,) ascending.
+    n_reasoning
+        Number of reasoning tokens of the whole chain.
+    """
+
+    positions: IntArray
+    n_reasoning: int
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is deleted."""
+        return len(self.positions) == self.n_reasoning
+
+    @property
+    def deleted(self) -> IntArray:
+        """(n - k,) the other positions, ascending."""
+        return np.setdiff1d(np.arange(self.n_reasoning), self.positions)

@@ -22,9 +22,8 @@ from reasoning_anatomy.run.evaluations import (
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Condition, Configuration
 from reasoning_anatomy.run.origin import Origin, origin_of
-from reasoning_anatomy.run.selection import Reading
+from reasoning_anatomy.run.selection import Kept, Reading
 from reasoning_anatomy.run.status import read_reason
-from reasoning_anatomy.types import IntArray
 
 
 @dataclass(frozen=True)
@@ -42,34 +41,34 @@ class SweepFolder:
     run: Run
     configuration: Configuration
 
-    def kept(self, chain_id: str, condition: Condition) -> IntArray | None:
-        """(k,) positions that a condition keeps of a chain; None if that is not known yet."""
+    def kept(self, chain_id: str, condition: Condition) -> Kept | None:
+        """Read what a condition keeps of a chain; None if that is not known yet."""
         path = self.run.layout.kept(chain_id, condition.selection.label)
         origin = self._origin_of_kept(chain_id, condition)
         return read_kept(path, origin=origin, run_folder=self.run.folder) if path.exists() else None
 
-    def add_kept(self, chain_id: str, condition: Condition, kept: IntArray) -> None:
-        """Write which positions (k,) a condition keeps of a chain."""
+    def add_kept(self, chain_id: str, condition: Condition, kept: Kept) -> None:
+        """Write what a condition keeps of a chain."""
         path = self.run.layout.kept(chain_id, condition.selection.label)
         write_kept(path, kept, condition.selection, chain_id=chain_id, origin=self._origin_of_kept(chain_id, condition))
 
-    def answers(self, chain_id: str, reading: Reading, kept: IntArray) -> list[Answer]:
+    def answers(self, chain_id: str, reading: Reading, kept: Kept) -> list[Answer]:
         """Answers from what is kept of a chain, ordered by sample."""
         digest = context_digest(reading, kept)
         paths = sorted(self.run.layout.evaluations(chain_id).glob(f"answers-{digest}-*.json"))
         return read_answers(paths, origin=self._origin(chain_id), run_folder=self.run.folder)
 
-    def add_answers(self, chain_id: str, reading: Reading, kept: IntArray, answers: Sequence[Answer]) -> None:
+    def add_answers(self, chain_id: str, reading: Reading, kept: Kept, answers: Sequence[Answer]) -> None:
         """Write answers from what is kept of a chain."""
         path = self.run.layout.answers(chain_id, context_digest(reading, kept), answers[0].sample)
         write_answers(path, answers, chain_id=chain_id, origin=self._origin(chain_id))
 
-    def gold(self, chain_id: str, reading: Reading, kept: IntArray) -> GoldLikelihood | None:
+    def gold(self, chain_id: str, reading: Reading, kept: Kept) -> GoldLikelihood | None:
         """Likelihood of the gold answer from what is kept of a chain; None if it is not known yet."""
         path = self._gold_path(chain_id, reading, kept)
         return read_gold(path, origin=self._origin(chain_id), run_folder=self.run.folder) if path.exists() else None
 
-    def add_gold(self, chain_id: str, reading: Reading, kept: IntArray, likelihood: GoldLikelihood) -> None:
+    def add_gold(self, chain_id: str, reading: Reading, kept: Kept, likelihood: GoldLikelihood) -> None:
         """Write the likelihood of the gold answer from what is kept of a chain."""
         path = self._gold_path(chain_id, reading, kept)
         write_gold(path, likelihood, chain_id=chain_id, origin=self._origin(chain_id))
@@ -116,7 +115,7 @@ class SweepFolder:
         origin = origin_of(self.configuration, self.run.chains[chain_id])
         return {**origin, "answering": self.configuration.answering}
 
-    def _gold_path(self, chain_id: str, reading: Reading, kept: IntArray) -> Path:
+    def _gold_path(self, chain_id: str, reading: Reading, kept: Kept) -> Path:
         gold = self.run.chains[chain_id].gold_answer or ""
         return self.run.layout.gold(chain_id, context_digest(reading, kept, gold=gold))
 

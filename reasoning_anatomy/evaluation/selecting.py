@@ -1,0 +1,109 @@
+"""What is kept of a chain under a condition of a sweep."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.answers import answer_values, restatements
+from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, kept_at, kept_without
+from reasoning_anatomy.run.manifest import Condition
+from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.steps import step_of_token
+from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath, ReasoningChain
+
+_UNMEASURED: Final = "has no path of {label}; its reason is in failed/, run the same sweep again"
+
+
+@dataclass(frozen=True, eq=False)
+class Selector:
+    """Finds out what the conditions of a sweep keep of one chain, each path and order once.
+
+    Attributes
+    ----------
+    chain
+        Encoded for the model.
+    folder
+        Of the sweep.
+    loaded
+        The model.
+    pass_rate
+        Share of the samples of the chain's question that are correct; None if it is not known.
+    """
+
+    chain: EncodedChain
+    folder: SweepFolder
+    loaded: LoadedModel
+    pass_rate: float | None
+    _paths: dict[str, PruningPath] = field(default_factory=dict)
+
+    def kept(self, condition: Condition) -> Kept:
+        """Find what a condition keeps of the chain, as it was found before or now.
+
+        Raises
+        ------
+        MeasurementError
+            The chain has no path of the strategy.
+        PluginError
+            The threshold is out of range for the strategy.
+        """
+        found = self.folder.kept(self.chain.chain_id, condition)
+        if found is None:
+            found = Kept(self._positions(condition), self.chain.n_reasoning)
+            self.folder.add_kept(self.chain.chain_id, condition, found)
+        return found
+
+    def _positions(self, condition: Condition) -> IntArray:
+        path = self._path(condition.strategy)
+        if condition.reference:
+            n_kept = len(self._at_threshold(condition.reference, condition.threshold))
+            positions = kept_without(path, self.chain.n_reasoning - n_kept)
+        else:
+            positions = self._at_threshold(condition.strategy, condition.threshold)
+        return positions if condition.restatements == "kept" else positions[~restates(self.chain)[positions]]
+
+    def _at_threshold(self, label: str, threshold: float) -> IntArray:
+        strategy = plugins.load("strategy", label)
+        return kept_at(strategy, self._path(label), threshold, pass_rate=self.pass_rate)
+
+    def _path(self, label: str) -> PruningPath:
+        if label not in self._paths:
+            self._paths[label] = self._found_path(label)
+        return self._paths[label]
+
+    def _found_path(self, label: str) -> PruningPath:
+        strategy: Strategy = plugins.load("strategy", label)
+        if label in self.folder.run.manifest.configuration.strategies:
+            path = self.folder.run.path(self.chain.chain_id, label)
+            if path is not None:
+                return path
+        if isinstance(strategy, OrdersBeforehand):
+            return strategy.order(self.chain, loaded=self.loaded)
+        raise MeasurementError(self.chain.chain_id, _UNMEASURED.format(label=label))
+
+
+def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:
+    """(n,) whether a token states the answer already, the chain's own or the gold one, or is in the last sentence."""
+    text = chain.chain.reasoning
+    values = answer_values(chain.chain.answer) | answer_values(chain.chain.gold_answer or "")
+    starts, ends = chain.spans.T
+    stated = np.zeros(chain.n_reasoning, dtype=bool)
+    for start, end in restatements(text, values):
+        stated |= (starts < end) & (ends > start)
+    steps = step_of_token(text, chain.spans)
+    return stated | (steps == steps[-1])
+
+
+def pass_rates(chains: Mapping[str, ReasoningChain]) -> dict[str, float]:
+    """Share of the samples that are correct, by question_id; questions of which no sample is judged are left out."""
+    judged: dict[str, list[bool]] = {}
+    for chain in chains.values():
+        if chain.is_correct is not None:
+            judged.setdefault(chain.question_id, []).append(chain.is_correct)
+    return {question: sum(correct) / len(correct) for question, correct in judged.items()}

@@ -1,0 +1,249 @@
+"""Prune chains at thresholds, let the model answer again from what is left, and keep the answers in the run."""
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.chains import ChainFile
+from reasoning_anatomy.errors import MissingError, PluginError, RunError
+from reasoning_anatomy.evaluation.answering import Answering
+from reasoning_anatomy.evaluation.selecting import pass_rates
+from reasoning_anatomy.evaluation.work import SweepWork
+from reasoning_anatomy.generation.check import largest_decoding_change
+from reasoning_anatomy.generation.rows import rows_that_fit
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel, load_model
+from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
+from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.pruning import OrdersBeforehand
+from reasoning_anatomy.run.evaluation_table import write_evaluations
+from reasoning_anatomy.run.folder import Run, open_run
+from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Configuration, read_manifest
+from reasoning_anatomy.run.selection import READINGS, RESTATEMENTS, Reading, Restatements
+from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.run.writer import RunWriter, begin_run
+from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
+from reasoning_anatomy.types import EncodedChain, IntArray, ReasoningChain
+
+THRESHOLDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+BASELINES: Final = ("random_steps", "random_tokens", "random_block", "truncation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan:
+    """What a sweep compares.
+
+    Attributes
+    ----------
+    strategies
+        Specs of strategies, each with thresholds of its own.
+    baselines
+        Specs of strategies that keep as many tokens as each of those at each threshold.
+    thresholds
+        0..1; 0 is always among them, because everything is compared with it.
+    samples
+        Answers for each chain and condition.
+    readings
+        How the model reads what is left.
+    restatements
+        Whether what states the answer already is kept, stripped, or one and then the other.
+    """
+
+    strategies: tuple[str, ...]
+    baselines: tuple[str, ...] = BASELINES
+    thresholds: tuple[float, ...] = THRESHOLDS
+    samples: int = 1
+    readings: tuple[Reading, ...] = ("closed_up",)
+    restatements: tuple[Restatements, ...] = ("kept",)
+
+    def __post_init__(self) -> None:
+        if not self.strategies:
+            raise PluginError("there is nothing to sweep: name a strategy, such as step_percentile")
+        if self.samples < 1:
+            raise PluginError(f"samples is {self.samples}; give 1 or more")
+        for threshold in self.thresholds:
+            if not 0 <= threshold <= 1:
+                raise PluginError(f"threshold {threshold}: is a share, from 0 (delete nothing) to 1; give one in between")
+        for given, known in ((self.readings, READINGS), (self.restatements, RESTATEMENTS)):
+            if unknown := [each for each in given if each not in known] or not given:
+                raise PluginError(f"{given!r} is not a choice of {', '.join(known)}; got {unknown!r}")
+
+    def conditions(self) -> dict[str, Condition]:
+        """Make every combination, by label."""
+        made = [
+            Condition(
+                strategy=plugins.label(strategy),
+                threshold=threshold,
+                reference="" if reference is None else plugins.label(reference),
+                restatements=restatements,
+                reading=reading,
+                samples=self.samples,
+                plugins=tuple(map(repr, (strategy, *([] if reference is None else [reference])))),
+            )
+            for strategy, reference in self._pairs()
+            for threshold in sorted({0.0, *self.thresholds})
+            for restatements in self.restatements
+            for reading in self.readings
+        ]
+        return {condition.label: condition for condition in made}
+
+    def labels(self) -> list[str]:
+        """Labels of all strategies, each once."""
+        return list(dict.fromkeys(plugins.label(plugin) for pair in self._pairs() for plugin in pair if plugin is not None))
+
+    def _pairs(self) -> list[tuple[plugins.Plugin, plugins.Plugin | None]]:
+        """Strategies, each with the one whose lengths it has."""
+        strategies = [plugins.load("strategy", spec) for spec in self.strategies]
+        baselines = [plugins.load("strategy", spec) for spec in self.baselines]
+        return [
+            *((strategy, None) for strategy in strategies),
+            *((baseline, strategy) for strategy in strategies for baseline in baselines),
+        ]
+
+
+def sweep(
+    run: str | Path,
+    plan: SweepPlan,
+    *,
+    chains: str | Path | ChainFile | Sequence[ReasoningChain] | None = None,
+    model: str | ModelSpec | LoadedModel | None = None,
+    answering: Answering | None = None,
+    encoding: EncodingOptions | None = None,
+    n_rows: int | None = None,
+    skip_unusable: bool = False,
+    stages: Stages | None = None,
+) -> Run:
+    """Let the model answer again from what strategies leave of the chains of a run, at every threshold.
+
+    The prompt has one form at every threshold, 0 included: question, what is left of the reasoning, and the beginning of an
+    answer; never the chain's own answer. Samples have the same random numbers at every threshold. Strategies and thresholds
+    that keep the same tokens share their answers.
+
+    Parameters
+    ----------
+    run
+        Folder of a run; it is begun if ``chains`` are given.
+    plan
+        What to compare. What the run has of it is kept, and the rest is added.
+    chains
+        Added to the run first; as for `measure`.
+    model
+        What to load, or a model that is loaded; the run's own if None.
+    answering
+        How the model answers; once a sweep has begun it is always the same.
+    encoding
+        How a chain becomes one sequence; the run's own if None.
+    n_rows
+        Answers that are written at the same time; None takes as many as fit into memory, 32 at most on a CPU.
+    skip_unusable, stages
+        As for `measure`.
+
+    Returns
+    -------
+    The run; ``run.evaluations()`` is the table of answers.
+
+    Raises
+    ------
+    ReasoningAnatomyError
+        As for `measure`; or the sweep was begun with other options; nothing that was computed is lost.
+    """
+    folder, stages = Path(run), stages or Stages()
+    begun = (folder / MANIFEST_NAME).exists()
+    if not begun and chains is None:
+        raise RunError(f"{folder}: there is no run; measure one first, or name its chains: --chains CHAINS.jsonl")
+    conditions = plan.conditions()
+    loaded = _loaded(folder, model, stages)
+    encoding = encoding or (encoding_of(folder) if begun else None)
+    needing_paths = [label for label in plan.labels() if not isinstance(plugins.load("strategy", label), OrdersBeforehand)]
+    measured = measure(
+        list(open_run(folder).chains.values()) if chains is None else chains,
+        out=folder,
+        model=loaded,
+        scorers=(),
+        strategies=needing_paths,
+        encoding=encoding,
+        skip_unusable=skip_unusable,
+        stages=stages,
+    )
+    configuration = measured.manifest.configuration
+    encoder = ChainEncoder(loaded.tokenizer, encoding_of(folder), context_length=loaded.context_length)
+    resolved = (answering or Answering()).resolved(encoder.options)
+    own = Configuration(
+        model=configuration.model, encoding=configuration.encoding, answering=repr(resolved), conditions=conditions
+    )
+    stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
+    with begin_run(folder, own, list(measured.chains.values()), stages=stages) as writer:
+        _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
+    write_evaluations(Run(folder))
+    return Run(folder)
+
+
+def _answer(
+    folder: SweepFolder, writer: RunWriter, encoder: ChainEncoder, answering: Answering, loaded: LoadedModel, n_rows: int | None
+) -> None:
+    """Answer the chains that lack something, the longest first; with fewer rows if memory runs out."""
+    run, conditions = folder.run, folder.configuration.conditions.values()
+    encoded = [run.encoded(chain_id) for chain_id in run.measured if folder.lacking(chain_id, conditions)]
+    if not encoded:
+        return
+    longest_first = sorted(encoded, key=lambda chain: -len(chain.ids))
+    writer.add_checks({"decoding_changes_logits_by": largest_decoding_change(loaded, _two_contexts(longest_first))})
+    stage = writer.stages.add("answer", len(longest_first))
+    n_tokens = len(longest_first[0].ids) + answering.sampling.max_tokens
+    n_rows = n_rows or rows_that_fit(loaded, n_tokens)
+    rates = pass_rates(run.chains)
+    while True:
+        with stage:
+            try:
+                SweepWork(folder, encoder, answering, loaded, rates, stage, n_rows).answer(longest_first)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or n_rows == 1:
+                    raise
+            else:
+                return
+        n_rows //= 2
+        release_memory()
+        longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
+
+
+def _two_contexts(chains: Sequence[EncodedChain]) -> list[IntArray]:
+    """Prompt and reasoning of the shortest chain, whole and halved: two contexts that begin alike and differ in length."""
+    chain = chains[-1]
+    whole = np.concatenate([chain.prompt_ids, chain.reasoning_ids])
+    return [whole, whole[: max(1, len(whole) // 2)]]
+
+
+def _loaded(folder: Path, model: str | ModelSpec | LoadedModel | None, stages: Stages) -> LoadedModel:
+    """Load the model that is named, or that of the run."""
+    if isinstance(model, LoadedModel):
+        return model
+    with stages.add("load", 0) as stage:
+        loaded = load_model(model_of(folder) if model is None else model)
+        stage.advance()
+    return loaded
+
+
+def model_of(folder: Path) -> ModelSpec:
+    """Say which model a run was measured with, and how it was held; the bundled one if there is no run yet."""
+    if not (folder / MANIFEST_NAME).exists():
+        return ModelSpec(BUNDLED)
+    model = read_manifest(folder).configuration.model
+    if model is None:
+        raise MissingError(f"{folder}: was imported without a model, so that nothing can answer; import it again with --model")
+    named = {"id": model.id, "revision": model.revision, "quantize": model.quantization}
+    return TypeAdapter(ModelSpec).validate_python({**named, "dtype": model.dtype, "device": model.device})
+
+
+def encoding_of(folder: Path) -> EncodingOptions:
+    """Read the encoding options of a run."""
+    call = ast.parse(read_manifest(folder).configuration.encoding, mode="eval").body
+    if not isinstance(call, ast.Call):
+        raise MissingError(f"{folder}: was imported, so that how its chains are encoded is not known; measure its chains again")
+    return EncodingOptions(**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})

@@ -1,0 +1,128 @@
+"""From the files of a sweep to its table, one row per answer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer, restatements
+from reasoning_anatomy.files import atomic_path
+from reasoning_anatomy.run.evaluations import Answer
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.layout import EVALUATIONS_NAME
+from reasoning_anatomy.run.manifest import Condition
+from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.types import EncodedChain, IntArray, ReasoningChain
+
+_TEXT: Final = ("reference", "extracted", "verdict", "rule", "same_as_chain")
+
+
+def write_evaluations(run: Run) -> None:
+    """Write ``evaluations.parquet`` from the answers that the run has; columns as in `Run.evaluations`.
+
+    The same files give the same bytes.
+    """
+    with Judge() as judge:
+        rows = [row for chain_id in run.measured for row in _rows_of_chain(run, chain_id, _Verdicts(judge))]
+    if not rows:
+        return
+    table = pd.DataFrame(rows).astype(dict.fromkeys(_TEXT, "str") | {"states_answer": "boolean"})
+    with atomic_path(run.folder / EVALUATIONS_NAME) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+@dataclass(eq=False)
+class _Verdicts:
+    """Judges every response once."""
+
+    judge: Judge
+    known: dict[tuple[str, str], Judgement] = field(default_factory=dict)
+
+    def of(self, response: str, gold: str) -> Judgement:
+        if (response, gold) not in self.known:
+            self.known[response, gold] = self.judge.judge(response, gold)
+        return self.known[response, gold]
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """What the rows of one chain share."""
+
+    chain: ReasoningChain
+    encoded: EncodedChain
+    steps: IntArray
+    verdicts: _Verdicts
+
+    def of_kept(self, kept: Kept) -> dict[str, Any]:
+        n_after = len(kept.positions)
+        return {
+            "achieved_ratio": n_after / kept.n_reasoning,
+            "steps_before": len(np.unique(self.steps)),
+            "steps_after": len(np.unique(self.steps[kept.positions])),
+            "tokens_before": kept.n_reasoning,
+            "tokens_after": n_after,
+            "states_answer": self._states_answer(kept),
+        }
+
+    def of_answer(self, answer: Answer) -> dict[str, Any]:
+        gold, own = self.chain.gold_answer, read_answer(self.chain.answer).text
+        judged = None if gold is None else self.verdicts.of(answer.text, gold)
+        return {
+            "sample": answer.sample,
+            "seed": answer.seed,
+            "tokens_generated": answer.n_tokens,
+            "finish_reason": answer.finish_reason,
+            "response": answer.text,
+            "extracted": read_answer(answer.text).text if judged is None else judged.extracted,
+            "verdict": None if judged is None else judged.verdict,
+            "rule": None if judged is None else judged.rule,
+            "same_as_chain": None if own is None else self.verdicts.of(answer.text, own).verdict,
+        }
+
+    def _states_answer(self, kept: Kept) -> bool | None:
+        """Whether what is kept states the gold answer."""
+        if self.chain.gold_answer is None:
+            return None
+        text = "".join(self.chain.reasoning[start:end] for start, end in self.encoded.spans[kept.positions])
+        return bool(restatements(text, answer_values(self.chain.gold_answer)))
+
+
+def _rows_of_chain(run: Run, chain_id: str, verdicts: _Verdicts) -> Iterator[dict[str, Any]]:
+    configuration = run.manifest.configuration
+    folder, chain, encoded = SweepFolder(run, configuration), run.chains[chain_id], run.encoded(chain_id)
+    steps = plugins.load("segmenter", configuration.counts_steps_by).segment(chain, encoded.spans)
+    of_chain = _Chain(chain, encoded, steps, verdicts)
+    for condition in configuration.conditions.values():
+        kept = folder.kept(chain_id, condition)
+        answers = [] if kept is None else folder.answers(chain_id, condition.reading, kept)
+        if kept is None or not answers:
+            continue
+        gold = None if chain.gold_answer is None else folder.gold(chain_id, condition.reading, kept)
+        shared = {
+            **_of_condition(condition), **of_chain.of_kept(kept), "nll_gold": np.nan if gold is None else gold.nll
+        }  # fmt: skip
+        for answer in answers[: condition.samples]:
+            row = {"chain_id": chain_id, "question_id": chain.question_id, **shared, **of_chain.of_answer(answer)}
+            yield {name: row[name] for name in EVALUATION_COLUMNS}
+
+
+def _of_condition(condition: Condition) -> dict[str, Any]:
+    return {
+        "strategy": condition.strategy,
+        "threshold": condition.threshold,
+        "reference": condition.reference or None,
+        "reading": condition.reading,
+        "restatements": condition.restatements,
+        "requested_ratio": 1 - condition.threshold,
+    }
+
+
+EVALUATION_COLUMNS: Final = (
+    "chain_id", "question_id", "strategy", "threshold", "reference", "reading", "restatements", "sample", "seed",
+    "requested_ratio", "achieved_ratio", "steps_before", "steps_after", "tokens_before", "tokens_after", "tokens_generated",
+    "finish_reason", "response", "extracted", "verdict", "rule", "same_as_chain", "states_answer", "nll_gold",
+)  # fmt: skip
