@@ -45,6 +45,10 @@ class SharingError(ModelError):
         self.change = change
 
 
+class ServerError(ReasoningAnatomyError):
+    """A server cannot be reached, refuses, or answers something else than was asked for."""
+
+
 class MeasurementError(ReasoningAnatomyError):
     """One chain cannot be measured; the other chains of the run can.
 

@@ -18,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotations import annotate_run, label_spans
-from annotations._llm import endpoint
-from annotations._llm.answer import one_line, read_answer
+from annotations._llm.answer import read_answer
 from annotations._llm.request import cut, guidelines, schema
 from annotations._text.unit_labels import units_of
 from annotations.llm import Llm
+from reasoning_anatomy import chat_server
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, PluginError
 from reasoning_anatomy.plugins import label, load
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.types import Annotation, ReasoningChain
+from reasoning_anatomy.untrusted import one_line
 
 TEXT = "So Tom has 5 + 3 = 8 pens."
 UNITS = units_of(TEXT)
@@ -92,7 +93,7 @@ def _no_key_and_no_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     _waits.clear()
-    monkeypatch.setattr(endpoint.time, "sleep", _waits.append)
+    monkeypatch.setattr(chat_server, "_pause", lambda seconds, ended: _waits.append(seconds))
 
 
 _waits: list[float] = []
@@ -399,7 +400,7 @@ def test_a_server_that_is_too_slow_is_an_error(server: Server) -> None:
 
 
 def test_an_endless_answer_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "_LARGEST_ANSWER", 100)
+    monkeypatch.setattr(chat_server, "_LARGEST_ANSWER", 100)
     server.replies = [good]
     with pytest.raises(AnnotationError, match="answers with more than 100 bytes; lower units_per_request"):
         annotate(server)
