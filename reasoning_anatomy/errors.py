@@ -19,6 +19,10 @@ class ChainFileError(ReasoningAnatomyError):
         self.reason = reason
 
 
+class ProblemFileError(ReasoningAnatomyError):
+    """A file of problems cannot be read: the message names the file, the row and the remedy."""
+
+
 class UnusableError(ReasoningAnatomyError):
     """A row cannot become a chain; the message is the same for all rows with this fault, so that they can be counted."""
 
