@@ -7,20 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
-from annotations._llm.answer import LabelledUnit, one_line, read_answer
+from annotations._llm.answer import LabelledUnit, read_answer
 from annotations._llm.cache import Cache
 from annotations._llm.request import Request, cut, guidelines_digest, messages, prompts, schema
 from annotations._text.alignment import check_spans
 from annotations._text.unit_labels import UnitLabels, to_tokens, units_of
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnnotationError, EncodingError
-from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.options import expect_address, expect_at_least
 from reasoning_anatomy.types import Annotation
+from reasoning_anatomy.untrusted import one_line
 
 if TYPE_CHECKING:
     import httpx
@@ -94,7 +94,7 @@ class Llm:
             self, units_per_request=1, context=0, retries=0, attempts=1, concurrency=1, temperature=0, timeout=0.001
         )
         if self.url is not None:
-            _check_url(self.url)
+            expect_address(self.url)
             if self.model is None:
                 raise ValueError(f"url={self.url!r}: name the model that answers there with model=NAME")
 
@@ -225,16 +225,6 @@ class Llm:
             raise AnnotationError(f"{error}, or lower context and units_per_request") from error
 
 
-def _check_url(url: str) -> None:
-    """Raise `ValueError` if an address is not one, or holds something that must not end up in a table."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        shown = "(not shown: it holds an @)" if "@" in url else repr(url)
-        raise ValueError(f"url={shown}: expected an address such as http://localhost:8000/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("url: holds a user, a key or a query, which every table would show; give the key by key_variable")
-
-
 def _expect_all(units: Mapping[int, str], labels: Mapping[int, LabelledUnit], who: str, n_answers: int, complaint: str) -> None:
     missing = [f"{unit} {text!r}" for unit, text in units.items() if unit not in labels]
     if missing:
@@ -251,11 +241,18 @@ def _endpoint(options: Llm) -> "ChatEndpoint":
     """Make the endpoint once, so that it remembers which constraints the server accepts."""
     try:
         from annotations._llm.endpoint import ChatEndpoint
+        from reasoning_anatomy.chat_server import ChatServer
     except ImportError as error:
         raise AnnotationError("an endpoint needs httpx; install it with: pip install 'reasoning-anatomy[llm]'") from error
-    return ChatEndpoint(
-        str(options.url), str(options.model), options.key_variable, options.temperature, options.attempts, options.timeout
+    server = ChatServer(
+        str(options.url),
+        model=options.model,
+        key_variable=options.key_variable,
+        attempts=options.attempts,
+        timeout=options.timeout,
+        length_option="units_per_request",
     )
+    return ChatEndpoint(server, options.temperature)
 
 
 @lru_cache(maxsize=1)

@@ -137,12 +137,12 @@ def write_chains(path: str | Path, chains: Iterable[ReasoningChain]) -> None:
     write_atomic(Path(path), "".join(chain.model_dump_json(exclude_none=True) + "\n" for chain in chains))
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, *, holding: str = "chains") -> bytes:
     """Read a file, or standard input if it is called ``-``, once; `ChainFileError` if it cannot be read."""
     try:
         return sys.stdin.buffer.read() if str(path) == STANDARD_INPUT else path.read_bytes()
     except OSError as error:
-        raise ChainFileError(f"{path}: {error.strerror}; give a JSONL file of chains") from error
+        raise ChainFileError(f"{path}: {error.strerror}; give a JSONL file of {holding}") from error
 
 
 def lines(content: bytes) -> Iterator[tuple[int, bytes]]:

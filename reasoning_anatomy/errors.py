@@ -19,6 +19,10 @@ class ChainFileError(ReasoningAnatomyError):
         self.reason = reason
 
 
+class ProblemFileError(ReasoningAnatomyError):
+    """A file of problems cannot be read: the message names the file, the row and the remedy."""
+
+
 class UnusableError(ReasoningAnatomyError):
     """A row cannot become a chain; the message is the same for all rows with this fault, so that they can be counted."""
 
@@ -43,6 +47,24 @@ class SharingError(ModelError):
     def __init__(self, message: str, *, change: float) -> None:
         super().__init__(message)
         self.change = change
+
+
+class ServerError(ReasoningAnatomyError):
+    """A server cannot be reached, refuses, or answers something else than was asked for."""
+
+
+class SampleError(ReasoningAnatomyError):
+    """One sample cannot be made; others can.
+
+    Attributes
+    ----------
+    reason
+        Why, without the sample's name, so that failures can be counted by reason.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
 
 
 class MeasurementError(ReasoningAnatomyError):
@@ -86,6 +108,6 @@ class AnalysisError(ReasoningAnatomyError):
 def reason_of(error: Exception) -> str:
     """Say in one line why something failed: what an error of ours says, the type and the first line of any other."""
     if isinstance(error, ReasoningAnatomyError):
-        return error.reason if isinstance(error, MeasurementError) else str(error)
+        return error.reason if isinstance(error, MeasurementError | SampleError) else str(error)
     first_line = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__

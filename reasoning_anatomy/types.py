@@ -5,7 +5,6 @@ Every type is frozen and checked when it is made; its arrays are read-only.
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
@@ -16,11 +15,11 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import to_json
 
+from reasoning_anatomy.untrusted import HALF_A_PAIR
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
-
-_HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 RESULT_COLUMNS: Final = (
     "term",
@@ -94,7 +93,7 @@ class ReasoningChain(BaseModel):
     )
     @classmethod
     def _is_unicode(cls, text: Any) -> Any:
-        if isinstance(text, str) and _HALF_A_PAIR.search(text):
+        if isinstance(text, str) and HALF_A_PAIR.search(text):
             raise ValueError("holds half of a surrogate pair, which no tokenizer can read; repair the text")
         return text
 

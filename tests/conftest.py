@@ -3,9 +3,12 @@
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -116,3 +119,83 @@ def _planted(
         ),
         PruningPath("Greedy()", n, deleted, np.full(len(deleted), 0.1), 0, curve, curve, curve),
     )
+
+
+Answer = tuple[int, dict[str, str], bytes] | None
+"""Status, headers and content; None drops the connection without any."""
+
+
+@dataclass
+class ChatEndpoint:
+    """A server of chat completions in this process.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    replies
+        What comes, one after the other, the last for ever.
+    listed
+        Names of its models; None if it has no list.
+    requests, headers, paths
+        What it was asked, in order.
+    """
+
+    url: str
+    replies: list[Callable[[dict[str, Any]], Answer]] = field(default_factory=list)
+    listed: list[str] | None = None
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Answer:
+        with self.lock:
+            self.requests.append(body)
+            self.headers.append(headers)
+            self.paths.append(path)
+            reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        return reply(body)
+
+    def models(self) -> Answer:
+        if self.listed is None:
+            return 404, {}, b"Not Found"
+        return 200, {}, json.dumps({"object": "list", "data": [{"id": name} for name in self.listed]}).encode()
+
+
+@pytest.fixture
+def server() -> Iterator[ChatEndpoint]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._send(served.answer(self.path, dict(self.headers), body))
+
+        def do_GET(self) -> None:
+            self._send(served.models() if self.path == "/v1/models" else (404, {}, b""))
+
+        def _send(self, answer: Answer) -> None:
+            if answer is None:
+                self.close_connection = True
+                return
+            status, headers, content = answer
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    served = ChatEndpoint(f"http://127.0.0.1:{http.server_address[1]}/v1")
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield served
+    http.shutdown()
+    http.server_close()
+    thread.join()

@@ -2,15 +2,14 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning_anatomy.categories import Category
+from reasoning_anatomy.untrusted import one_line
 
-_LONGEST_JUSTIFICATION: Final = 200
 _LISTED: Final = 5
 _OBJECT: Final = re.compile(r'\{\s*"')
 _MOST_BROKEN: Final = 200
@@ -57,19 +56,6 @@ def read_answer(content: str, asked: Mapping[int, str]) -> tuple[dict[int, Label
             f"unit {', '.join(missing[:_LISTED])}{' and others' if len(missing) > _LISTED else ''} has no valid label"
         )
     return labels, complaints
-
-
-def one_line(text: str, limit: int = _LONGEST_JUSTIFICATION) -> str:
-    r"""Text without control and formatting characters, on one line, cut at the limit.
-
-    >>> one_line("rule 3:\n a\x1b[31m verb  ")
-    'rule 3: a[31m verb'
-    """
-    visible = "".join(
-        character if not unicodedata.category(character).startswith("C") else " " if character.isspace() else ""
-        for character in text[: 20 * limit]
-    )
-    return " ".join(visible.split())[:limit]
 
 
 def _validated(record: dict[str, Any], asked: Mapping[int, str]) -> LabelledUnit | str:

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from reasoning_anatomy import plugins
 from reasoning_anatomy.chains import STANDARD_INPUT, decode, explained, read_bytes, shown, write_chains
 from reasoning_anatomy.conversion._mapping import Mapped
-from reasoning_anatomy.conversion._rows import read_rows
 from reasoning_anatomy.conversion._samples import Converter, Row, Sample
 from reasoning_anatomy.errors import ChainFileError, UnusableError
 from reasoning_anatomy.questions import question_id_of
+from reasoning_anatomy.row_files import read_rows
 from reasoning_anatomy.thinking import take_apart
 from reasoning_anatomy.types import ReasoningChain
 from reasoning_anatomy.unusable import Unusable, counted, write_unusable

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from reasoning_anatomy.conversion._chat import Chat, Reply, read_chat, read_reply
-from reasoning_anatomy.conversion._samples import Row, Sample, as_text
+from reasoning_anatomy.conversion._chat import Chat, read_chat
+from reasoning_anatomy.conversion._samples import Row, Sample
 from reasoning_anatomy.errors import UnusableError
+from reasoning_anatomy.replies import Reply, read_reply
+from reasoning_anatomy.rows import as_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from reasoning_anatomy.conversion._samples import Row, Sample, as_text
+from reasoning_anatomy.conversion._samples import Row, Sample
 from reasoning_anatomy.errors import UnusableError
+from reasoning_anatomy.rows import as_text
 
 _ANSWER: Final = "The answer is"
 _OPENING: Final = re.compile(r"\A\s*A: Let's think step by step\.\s*")

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoning_anatomy.conversion._samples import Row, Sample, as_text
+from reasoning_anatomy.conversion._samples import Row, Sample
+from reasoning_anatomy.rows import as_text
 from reasoning_anatomy.thinking import THINKING_TAGS, tag_in
 
 

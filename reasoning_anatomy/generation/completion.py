@@ -64,7 +64,8 @@ class Completion:
     Attributes
     ----------
     text
-        All of it, without the token that ends a turn; without the reasoning, if that is given apart.
+        All of it, without the token that ends a turn; without the reasoning, if that is given apart. From a server, without the
+        stop string that ended it.
     n_tokens
         Number of tokens that were written, reasoning and end of turn included.
     finish_reason

@@ -21,9 +21,9 @@ _CELLS: Final = "has another number of cells than the head of the table"
 _LONGEST_FIELD: Final = 2**31 - 1
 
 
-def read_rows(file: Path) -> Iterator[Numbered]:
-    """Read a file once and yield its rows; a line that is not JSON is yielded as its error."""
-    content = _unzipped(file, read_bytes(file))
+def read_rows(file: Path, *, holding: str = "chains") -> Iterator[Numbered]:
+    """Read a file of chains, or of what it is said to hold, and yield its rows; a line that is not JSON as its error."""
+    content = _unzipped(file, read_bytes(file, holding=holding))
     if content.startswith(_PARQUET):
         return _parquet(file, content)
     start = content.removeprefix(b"\xef\xbb\xbf").lstrip()
