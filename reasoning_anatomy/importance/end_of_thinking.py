@@ -13,7 +13,7 @@ from reasoning_anatomy.importance._attention_scorer import expect_sink_before, m
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, IntArray, TokenScores
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, FloatArray, IntArray, TokenScores
 
 _BEGIN: Final = "<think>"
 _END: Final = "</think>"
@@ -66,25 +66,44 @@ class EndOfThinking:
         UndefinedScoreError
             The chain and the probe together are longer than the model's context.
         """
+        before, after = self._around(chain, loaded)
+        profile = self._profile(chain, before, after, range(len(before), len(before) + chain.n_reasoning), loaded)
+        return TokenScores(self._mean(profile), profile)
+
+    def score_around(self, chain: EncodedChain, *, loaded: LoadedModel) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Score all tokens of the sequence by the same rule: those before the reasoning, its own, those of probe and tag."""
+        before, after = self._around(chain, loaded)
+        n_before, n_through = len(before), len(before) + chain.n_reasoning
+        score = self._mean(self._profile(chain, before, after, range(n_through + len(after)), loaded))
+        return score[:n_before], score[n_before:n_through], score[n_through:]
+
+    def _around(self, chain: EncodedChain, loaded: LoadedModel) -> tuple[IntArray, IntArray]:
+        """Ids of what stands before the reasoning, and after it."""
         begin, sentence, end = _probe_ids(loaded.tokenizer, self.probe)
-        before = chain.prompt_ids if self.question else begin
+        return chain.prompt_ids if self.question else begin, np.concatenate([sentence, end])
+
+    def _profile(
+        self, chain: EncodedChain, before: IntArray, after: IntArray, keys: range, loaded: LoadedModel
+    ) -> AttentionProfile:
         expect_sink_before(chain, self.exclude_sink, len(before))
-        ids = np.concatenate([before, chain.reasoning_ids, sentence, end])
+        ids = np.concatenate([before, chain.reasoning_ids, after])
         if loaded.context_length is not None and len(ids) > loaded.context_length:
             raise UndefinedScoreError(
                 chain.chain_id, "the probe of end_of_thinking does not fit into the model's context after the reasoning; "
                 "give a shorter probe, or leave the chain out"
             )  # fmt: skip
-        keys = range(len(before), len(before) + chain.n_reasoning)
         last = np.array([len(ids) - 1])
         observation = Observation(reduction="sum", queries=last, keys=keys, exclude_sink=self.exclude_sink)
         (received,) = record(loaded, ids, [observation], token_budget=self.token_budget)
-        tag = "one token" if len(end) == 1 else f"the last of its {len(end)} tokens of text"
-        profile = AttentionProfile(
+        n_tag = len(_probe_ids(loaded.tokenizer, self.probe)[2])
+        tag = "one token" if n_tag == 1 else f"the last of its {n_tag} tokens of text"
+        return AttentionProfile(
             scorer="end_of_thinking", received=received, normalisation=normalisation_after(self.exclude_sink),
             queries=f"{_END} after the probe, {tag}; {'prompt' if self.question else 'no prompt'} in context",
         )  # fmt: skip
-        return TokenScores(mean_of_heads(received[self._chosen(profile.attending_layers)]), profile)
+
+    def _mean(self, profile: AttentionProfile) -> FloatArray:
+        return mean_of_heads(profile.received[self._chosen(profile.attending_layers)])
 
     def _chosen(self, attending: IntArray) -> IntArray:
         by_choice = {"last": attending[-1:], "first_half": attending[: max(1, len(attending) // 2)]}

@@ -7,7 +7,8 @@ from reasoning_anatomy.lazy import lazy_names
 if TYPE_CHECKING:
     from reasoning_anatomy.likelihood.base import ChainLikelihood
     from reasoning_anatomy.likelihood.opening import open_likelihood
+    from reasoning_anatomy.likelihood.pieces import open_pieces
 
-__all__ = ["ChainLikelihood", "open_likelihood"]
+__all__ = ["ChainLikelihood", "open_likelihood", "open_pieces"]
 
-__getattr__ = lazy_names(__name__, {"base": ["ChainLikelihood"], "opening": ["open_likelihood"]})
+__getattr__ = lazy_names(__name__, {"base": ["ChainLikelihood"], "opening": ["open_likelihood"], "pieces": ["open_pieces"]})

@@ -14,7 +14,7 @@ from reasoning_anatomy.types import ChainNll, DeletionScores, EncodedChain, Floa
 
 
 class ChainLikelihood(ABC):
-    """The likelihood of one chain while its reasoning tokens are deleted one by one.
+    """The likelihood of one chain while its reasoning tokens are deleted.
 
     Parameters
     ----------
@@ -71,17 +71,18 @@ class ChainLikelihood(ABC):
         """
 
     @abstractmethod
-    def _delete(self, index: int) -> None:
-        """Delete ``kept[index]``."""
+    def _delete(self, indices: IntArray) -> None:
+        """Delete ``kept[indices]``; one or more, ascending."""
 
-    def delete(self, position: int) -> None:
-        """Delete one kept reasoning token; later positions close up."""
-        index = int(np.searchsorted(self.kept, position))
-        if index == len(self.kept) or self.kept[index] != position:
+    def delete(self, positions: int | IntArray) -> None:
+        """Delete one kept reasoning token, or several (d,) at once; later positions close up."""
+        wanted = np.unique(positions)
+        if len(gone := np.setdiff1d(wanted, self.kept)):
             raise ValueError(
-                f"{self._chain.chain_id}: position {position} is not among the {len(self.kept)} tokens that are left"
+                f"{self._chain.chain_id}: position {gone[0]} is not among the {len(self.kept)} tokens that are left"
             )
-        self._delete(index)
+        if len(wanted):
+            self._delete(np.searchsorted(self.kept, wanted))
 
     def nll(self) -> ChainNll:
         """Nll of the chain as it is now, in nats per token."""

@@ -33,8 +33,8 @@ class FullLikelihood(ChainLikelihood):
         remaining = logp[:, : -self._m].sum(axis=1) if reasoning else None
         return DeletionScores(candidates.copy(), logp[:, -self._m :].sum(axis=1), remaining)
 
-    def _delete(self, index: int) -> None:
-        self.kept = np.delete(self.kept, index)
+    def _delete(self, indices: IntArray) -> None:
+        self.kept = np.delete(self.kept, indices)
         self._logp = self._of_kept()
 
     def _of_kept(self) -> FloatArray:

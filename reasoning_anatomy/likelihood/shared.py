@@ -94,15 +94,15 @@ class SharedLikelihood(ChainLikelihood):
         """(k + m,) log-likelihood in nats of every kept reasoning token and every answer token."""
         return np.concatenate([self._logp[self._n_prompt + self.kept], self._logp[self._n_prompt + self._n :]])
 
-    def _delete(self, index: int) -> None:
-        position = self.kept[index]
-        self.kept = np.delete(self.kept, index)
-        self._stored_stop[:position] = np.minimum(self._stored_stop[:position], position)
-        self._stored_stop[position:] = np.arange(position, self._n)
-        answer_logp = self._answer_logp[position].copy()
+    def _delete(self, indices: IntArray) -> None:
+        first = self.kept[indices[0]]
+        self.kept = np.delete(self.kept, indices)
+        self._stored_stop[:first] = np.minimum(self._stored_stop[:first], first)
+        self._stored_stop[first:] = np.arange(first, self._n)
+        answer_logp = self._answer_logp[first].copy() if len(indices) == 1 else None
         self._answer_logp[:] = np.nan
         # The two tokens before the gap have new successors, so what they predict is computed again.
-        self._run_prefix(first=max(self._n_prompt - 1, self._n_prompt + index - 2), answer_logp=answer_logp)
+        self._run_prefix(first=max(self._n_prompt - 1, self._n_prompt + int(indices[0]) - 2), answer_logp=answer_logp)
 
     def score_deletions(self, *, reasoning: bool, candidates: IntArray | None = None) -> DeletionScores:
         """Score the deletion of one more token; see `ChainLikelihood.score_deletions`."""

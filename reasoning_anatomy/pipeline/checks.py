@@ -24,6 +24,8 @@ from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain, with_smaller_chunks_on_oom
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.pipeline.recorded_weights import largest_weight_difference
+from reasoning_anatomy.plugins import load
+from reasoning_anatomy.pruning import UsesScorer
 from reasoning_anatomy.types import EncodedChain
 
 _RECORDING_TOLERANCE: Final = 1e-6  # of the largest logit, in float32
@@ -96,7 +98,10 @@ def expect_one_device(loaded: LoadedModel) -> None:
 def _checks_of_recording(
     loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]
 ) -> dict[str, Callable[[LoadedModel, EncodedChain], float]]:
-    recording = [scorer for scorer in plan.scorers.values() if isinstance(scorer, RecordsAttention)]
+    of_strategies = [
+        load("scorer", strategy.scorer) for strategy in plan.strategies.values() if isinstance(strategy, UsesScorer)
+    ]
+    recording = [scorer for scorer in [*plan.scorers.values(), *of_strategies] if isinstance(scorer, RecordsAttention)]
     if not recording:
         return {}
     shortest = min(tokens_per_chunk(scorer.token_budget) for scorer in recording)

@@ -22,6 +22,7 @@ __all__ = [
     "OrdersBeforehand",
     "PruningJob",
     "Strategy",
+    "UsesScorer",
     "follow",
     "kept_at",
     "kept_without",
@@ -96,6 +97,15 @@ class ForeseesCost(Strategy, Protocol):
 
     def token_forwards(self, chain: EncodedChain, *, shares_prefixes: bool) -> int:
         """Tokens that a path of the chain runs through the model at most; fewer if candidates can share prefixes."""
+
+
+@runtime_checkable
+class UsesScorer(Strategy, Protocol):
+    """A strategy that orders deletions by the scores of a scorer: a run checks the model for it as for a scorer of its own."""
+
+    @property
+    def scorer(self) -> str:
+        """Spec of the scorer, such as ``"answer_attention"``."""
 
 
 @runtime_checkable

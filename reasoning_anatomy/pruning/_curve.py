@@ -1,16 +1,19 @@
 """Likelihood along an order of deletions that is known beforehand."""
 
+import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from reasoning_anatomy.likelihood.base import ChainLikelihood
 from reasoning_anatomy.likelihood.opening import open_likelihood
+from reasoning_anatomy.likelihood.pieces import open_pieces
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least, expect_ratio
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.types import ChainNll, EncodedChain, IntArray, PruningPath
+from reasoning_anatomy.pruning._threshold import unit_ends
+from reasoning_anatomy.types import ChainNll, EncodedChain, FloatArray, IntArray, PruningPath
 
 _NOT_EVALUATED: Final = ChainNll(answer=np.nan, joint=np.nan, reasoning=np.nan)
 
@@ -24,7 +27,7 @@ class CurveOptions:
     Attributes
     ----------
     curve_points
-        Number of equal steps of the keep ratio at which the likelihood is evaluated; 0 evaluates every deletion.
+        Number of equal shares of the deletions after which the likelihood is evaluated; 0 evaluates it after every deletion.
     token_budget
         Tokens of one forward pass, as for `greedy`; changes speed and memory, and numbers in the last digits.
     """
@@ -74,31 +77,66 @@ def follow(
     loaded: LoadedModel,
     job: PruningJob | None,
     n_ties: int = 0,
+    unit: IntArray | None = None,
+    unit_score: FloatArray | None = None,
 ) -> PruningPath:
-    """Make a strategy's path from its deletions (k,), in order.
+    """Make a strategy's path from its deletions (k,), in order: `ordered`, then `evaluated`."""
+    path = ordered(strategy, deleted, chain, n_ties=n_ties, unit=unit, unit_score=unit_score)
+    return evaluated(strategy, path, chain, loaded=loaded, job=job)
 
-    The likelihood is evaluated after every deletion; with q ``curve_points``, only at the unpruned chain and after 1/q,
-    2/q, ... of the deletions, rounded up, and is NaN elsewhere.
+
+def ordered(
+    strategy: object,
+    deleted: IntArray,
+    chain: EncodedChain,
+    *,
+    n_ties: int = 0,
+    unit: IntArray | None = None,
+    unit_score: FloatArray | None = None,
+) -> PruningPath:
+    """Make a strategy's path from its deletions (k,), in order, of single tokens or of units such as steps.
+
+    Its likelihoods are all NaN.
+    """
+    nowhere = np.full(len(deleted) + 1, np.nan)
+    return PruningPath(
+        strategy=repr(strategy),
+        n_reasoning=chain.n_reasoning,
+        deleted=deleted,
+        margin=nowhere[1:],
+        n_ties=n_ties,
+        nll_answer=nowhere,
+        nll_joint=nowhere,
+        nll_reasoning=nowhere,
+        unit=unit,
+        unit_score=unit_score,
+    )
+
+
+def evaluated(
+    strategy: CurveOptions, path: PruningPath, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None
+) -> PruningPath:
+    """Evaluate the likelihood along a path that is `ordered`.
+
+    It is evaluated after every deletion of a unit; with q ``curve_points``, only at the unpruned chain and after 1/q, 2/q, ...
+    of the deletions, rounded up to the end of a unit, and is NaN elsewhere.
 
     Raises
     ------
     MeasurementError
         A likelihood is not a finite number.
     """
-    job = job or PruningJob()
+    job, deleted, ends = job or PruningJob(), path.deleted, unit_ends(path)
     k, q = len(deleted), strategy.curve_points
     if q:
-        steps = {-(-k * point // q) for point in range(q + 1)}
-        curve = _evaluate_at(steps, deleted, chain, loaded, job, strategy.token_budget)
+        shares = [-(-k * point // q) for point in range(1, q + 1)]
+        points = {0, *ends[np.searchsorted(ends, shares)].tolist()} if k else {0}
+        curve = _evaluate_at(points, deleted, chain, loaded, job, strategy.token_budget)
     else:
-        curve = _evaluate_everywhere(deleted, chain, loaded, job, strategy.token_budget)
+        curve = _evaluate_everywhere(ends, deleted, chain, loaded, job, strategy.token_budget)
     nlls = [curve.nll.get(step, _NOT_EVALUATED) for step in range(k + 1)]
-    return PruningPath(
-        strategy=repr(strategy),
-        n_reasoning=chain.n_reasoning,
-        deleted=deleted,
-        margin=np.full(k, np.nan),
-        n_ties=n_ties,
+    return dataclasses.replace(
+        path,
         nll_answer=np.array([nll.answer for nll in nlls]),
         nll_joint=np.array([nll.joint for nll in nlls]),
         nll_reasoning=np.array([nll.reasoning for nll in nlls]),
@@ -108,39 +146,34 @@ def follow(
 
 
 def _evaluate_everywhere(
-    deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int | None
+    ends: IntArray, deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int | None
 ) -> _Curve:
-    """Delete one by one; only what a deletion changes is run again."""
+    """Delete unit by unit; only what a deletion changes is run again."""
     likelihood = open_likelihood(loaded, chain, token_budget=token_budget, store_gib=0)
     nll = {0: likelihood.nll()}
-    for step, position in enumerate(deleted.tolist(), 1):
-        likelihood.delete(position)
-        nll[step] = likelihood.nll()
-        job.advance()
+    for start, end in pairwise([0, *ends.tolist()]):
+        likelihood.delete(deleted[start:end])
+        nll[end] = likelihood.nll()
+        _advance(job, end - start)
     return _Curve(nll, likelihood.token_forwards, likelihood.token_budget)
 
 
 def _evaluate_at(
-    steps: set[int], deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int | None
+    points: set[int], deleted: IntArray, chain: EncodedChain, loaded: LoadedModel, job: PruningJob, token_budget: int | None
 ) -> _Curve:
     """Run what is left after these numbers of deletions; the model is not run in between."""
-    nll, token_forwards = {}, 0
-    for step in range(len(deleted) + 1):
-        if step in steps:
-            kept = np.setdiff1d(np.arange(chain.n_reasoning), deleted[:step])
-            likelihood = _likelihood_of(kept, chain, loaded, token_budget)
-            nll[step] = likelihood.nll()
-            token_forwards += likelihood.token_forwards
-            token_budget = likelihood.token_budget
-        if step:
-            job.advance()
+    nll, token_forwards, n_before = {}, 0, 0
+    for n_deleted in sorted(points):
+        kept = np.setdiff1d(np.arange(chain.n_reasoning), deleted[:n_deleted])
+        likelihood = open_pieces(loaded, chain, kept, token_budget=token_budget)
+        nll[n_deleted] = likelihood.nll()
+        token_forwards += likelihood.token_forwards
+        token_budget = likelihood.token_budget
+        _advance(job, n_deleted - n_before)
+        n_before = n_deleted
     return _Curve(nll, token_forwards, token_budget)
 
 
-def _likelihood_of(kept: IntArray, chain: EncodedChain, loaded: LoadedModel, token_budget: int | None) -> ChainLikelihood:
-    if len(kept):
-        return open_likelihood(loaded, chain.keep(kept), token_budget=token_budget, store_gib=0)
-    # An encoded chain has at least one reasoning token.
-    likelihood = open_likelihood(loaded, chain.keep(np.array([0])), token_budget=token_budget, store_gib=0)
-    likelihood.delete(0)
-    return likelihood
+def _advance(job: PruningJob, n_deleted: int) -> None:
+    for _ in range(n_deleted):
+        job.advance()

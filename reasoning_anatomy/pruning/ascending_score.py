@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.errors import MeasurementError
-from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import FixedOrder, follow, until
+from reasoning_anatomy.pruning._curve import FixedOrder, evaluated, ordered, until
+from reasoning_anatomy.pruning._steps import token_scores
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
 
@@ -42,13 +41,14 @@ class AscendingScore(FixedOrder):
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
-        score = plugins.load("scorer", self.scorer).score(chain, loaded=loaded).score
-        if not np.isfinite(score).all():
-            what = f"the scores of {self.scorer} are not all finite numbers"
-            raise MeasurementError(chain.chain_id, not_finite(what, loaded.model.dtype))
+        return evaluated(self, self.order(chain, loaded=loaded), chain, loaded=loaded, job=job)
+
+    def order(self, chain: EncodedChain, *, loaded: LoadedModel) -> PruningPath:
+        """Find the deletions alone; see `OrdersBeforehand`."""
+        score = token_scores(self.scorer, chain, loaded=loaded)
         order = np.argsort(score, kind="stable")
         deleted = until(self.keep_ratio, order)
-        return follow(self, deleted, chain, loaded=loaded, job=job, n_ties=_n_ties(score[order], len(deleted)))
+        return ordered(self, deleted, chain, n_ties=_n_ties(score[order], len(deleted)))
 
 
 def _n_ties(ascending: FloatArray, n_deletions: int) -> int:

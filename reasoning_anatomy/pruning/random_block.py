@@ -8,7 +8,7 @@ import numpy as np
 
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import FixedOrder, follow, until
+from reasoning_anatomy.pruning._curve import FixedOrder, evaluated, ordered, until
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
 
@@ -32,8 +32,12 @@ class RandomBlock(FixedOrder):
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
+        return evaluated(self, self.order(chain, loaded=loaded), chain, loaded=loaded, job=job)
+
+    def order(self, chain: EncodedChain, *, loaded: LoadedModel) -> PruningPath:
+        """Find the deletions alone; see `OrdersBeforehand`."""
         place = chain_generator("random_block", self.seed, chain.chain_id).random()
-        return follow(self, until(self.keep_ratio, _block_order(place, chain.n_reasoning)), chain, loaded=loaded, job=job)
+        return ordered(self, until(self.keep_ratio, _block_order(place, chain.n_reasoning)), chain)
 
 
 def _block_order(place: float, n: int) -> IntArray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import FixedOrder, follow, until
+from reasoning_anatomy.pruning._curve import FixedOrder, evaluated, ordered, until
 from reasoning_anatomy.randomness import chain_generator
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
@@ -26,5 +26,9 @@ class RandomTokens(FixedOrder):
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
+        return evaluated(self, self.order(chain, loaded=loaded), chain, loaded=loaded, job=job)
+
+    def order(self, chain: EncodedChain, *, loaded: LoadedModel) -> PruningPath:
+        """Find the deletions alone; see `OrdersBeforehand`."""
         order = chain_generator("random_tokens", self.seed, chain.chain_id).permutation(chain.n_reasoning)
-        return follow(self, until(self.keep_ratio, order), chain, loaded=loaded, job=job)
+        return ordered(self, until(self.keep_ratio, order), chain)

@@ -7,7 +7,7 @@ import numpy as np
 
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.pruning import PruningJob
-from reasoning_anatomy.pruning._curve import FixedOrder, follow, until
+from reasoning_anatomy.pruning._curve import FixedOrder, evaluated, ordered, until
 from reasoning_anatomy.types import EncodedChain, PruningPath
 
 
@@ -28,6 +28,10 @@ class Truncation(FixedOrder):
 
     def prune(self, chain: EncodedChain, *, loaded: LoadedModel, job: PruningJob | None = None) -> PruningPath:
         """Delete tokens of one chain; see `Strategy.prune`."""
+        return evaluated(self, self.order(chain, loaded=loaded), chain, loaded=loaded, job=job)
+
+    def order(self, chain: EncodedChain, *, loaded: LoadedModel) -> PruningPath:
+        """Find the deletions alone; see `OrdersBeforehand`."""
         positions = np.arange(chain.n_reasoning)
         order = positions if self.end == "head" else positions[::-1]
-        return follow(self, until(self.keep_ratio, order), chain, loaded=loaded, job=job)
+        return ordered(self, until(self.keep_ratio, order), chain)

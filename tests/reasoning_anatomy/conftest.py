@@ -235,12 +235,14 @@ def make_random_model() -> "Callable[[str], LoadedModel]":
 
 @pytest.fixture
 def make_random_chain() -> "Callable[[int, int, int], EncodedChain]":
-    """Draw a chain of p prompt, n reasoning and m answer tokens for the random models."""
+    """Draw a chain of p prompt, n reasoning and m answer tokens for the random models, in steps of four tokens."""
     rng = np.random.default_rng(1)
 
     def make(p: int, n: int, m: int) -> EncodedChain:
         prompt, reasoning, answer = (rng.integers(3, 97, size) for size in (p, n, m))
-        text = ReasoningChain(chain_id="random", question_id="random", question="?", reasoning="x" * n, answer="x" * m)
+        text = ReasoningChain(
+            chain_id="random", question_id="random", question="?", reasoning=("xxx\n" * n)[:n], answer="x" * m
+        )
         return EncodedChain(text, prompt, reasoning, answer, np.stack([np.arange(n), np.arange(1, n + 1)], axis=1))
 
     return make

@@ -18,6 +18,7 @@ from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.pruning import CurveOptions, FixedOrder, PruningJob
+from reasoning_anatomy.pruning._steps import StepScoreOptions
 from reasoning_anatomy.pruning.ascending_score import AscendingScore
 from reasoning_anatomy.pruning.category_matched import CategoryMatched
 from reasoning_anatomy.pruning.random_block import RandomBlock, _block_order
@@ -35,11 +36,13 @@ RANDOM = [key for key in BASELINES if hasattr(plugins.load("strategy", key), "se
 def made(key: str, **options: Any) -> CurveOptions:
     """Make a baseline that follows the reference of these tests, if it follows one, and needs no parser."""
     plugin_class = plugins.load_class("strategy", key)
-    own = {"reference": "reference", "annotator": BLANK}
+    own = {"reference": "reference", "annotator": BLANK, "tags": False}
+    if issubclass(plugin_class, StepScoreOptions):
+        own["scorer"] = "recency"
     return plugin_class(**{name: own[name] for name in own if name in plugin_class.__dataclass_fields__}, **options)
 
 
-OF_EACH_KIND = [*map(made, BASELINES), AscendingScore(scorer="recency"), Truncation(end="head")]
+OF_EACH_KIND = [*(made(key, curve_points=0) for key in BASELINES), AscendingScore(scorer="recency"), Truncation(end="head")]
 
 
 def path_of(deleted: list[int], n: int) -> PruningPath:
@@ -66,6 +69,13 @@ def brute_force_nll(loaded: LoadedModel, chain: EncodedChain, kept: list[int]) -
 
 def curves(path: PruningPath) -> np.ndarray:
     return np.stack([path.nll_answer, path.nll_joint, path.nll_reasoning], axis=1)
+
+
+def between_steps(deleted: np.ndarray, step: np.ndarray) -> list[int]:
+    """Numbers of deletions after which every step is whole or gone, by the step of each position."""
+    size = np.bincount(step)
+    left = [size - np.bincount(step[deleted[:k]], minlength=len(size)) for k in range(len(deleted) + 1)]
+    return [k for k, n_left in enumerate(left) if np.all((n_left == 0) | (n_left == size))]
 
 
 def renamed(chain: EncodedChain, chain_id: str) -> EncodedChain:
@@ -118,7 +128,10 @@ def test_curves_are_those_of_full_forward_passes(make_random_model, make_random_
         kept.remove(position)
         expected.append(brute_force_nll(loaded, chain, kept))
     assert kept == []
-    np.testing.assert_allclose(curves(path), expected, atol=NATS)
+    step = np.array([0] * 4 + [1] * 4 + [2]) if hasattr(strategy, "steps") else np.arange(9)
+    evaluated = between_steps(path.deleted, step)
+    np.testing.assert_allclose(curves(path)[evaluated], np.array(expected)[evaluated], atol=NATS)
+    assert np.isnan(np.delete(curves(path), evaluated, axis=0)).all()
     assert np.isnan(path.margin).all()
     assert (path.strategy, path.n_ties, path.token_budget) == (repr(strategy), 0, 1024)
 
