@@ -11,6 +11,13 @@ from hypothesis import strategies as st
 
 from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.steps import aggregate, step_of_token
+from reasoning_anatomy.types import ReasoningChain
+
+
+def segmented(key: str, text: str, spans: np.ndarray) -> np.ndarray:
+    """Steps of a text by a segmenter; the chain is not checked, so that the text may be empty."""
+    chain = ReasoningChain.model_construct(chain_id="c", question_id="q", question="Q", reasoning=text, answer="A")
+    return load("segmenter", key).segment(chain, spans)
 
 
 def words(text: str) -> np.ndarray:
@@ -66,7 +73,7 @@ def tokens(draw: st.DrawFn) -> tuple[str, np.ndarray]:
 @given(drawn=tokens())
 def test_every_segmenter_partitions_the_tokens(key: str, drawn: tuple[str, np.ndarray]) -> None:
     text, spans = drawn
-    steps = load("segmenter", key).segment(text, spans)
+    steps = segmented(key, text, spans)
     assert (steps.dtype, steps.shape) == (np.int64, (len(spans),))
     assert (np.diff(steps) >= 0).all()
     assert steps[0] >= 0
@@ -77,7 +84,7 @@ def test_every_segmenter_partitions_the_tokens(key: str, drawn: tuple[str, np.nd
 def test_the_steps_of_the_tables_are_sentences_and_no_more_than_ends_of_them(drawn: tuple[str, np.ndarray]) -> None:
     text, spans = drawn
     steps = step_of_token(text, spans)
-    assert steps.tolist() == load("segmenter", "sentences").segment(text, spans).tolist()
+    assert steps.tolist() == segmented("sentences", text, spans).tolist()
     assert steps.max() <= len(re.findall(r"[.?!\n]", text))
 
 
@@ -91,7 +98,7 @@ def test_characters_of_one_visible_run_share_a_step() -> None:
 
 def pieces(text: str, key: str = "sentences") -> list[str]:
     """Steps of a text as a reader sees them, with one token a character."""
-    steps = load("segmenter", key).segment(text, np.array([(i, i + 1) for i in range(len(text))]).reshape(-1, 2))
+    steps = segmented(key, text, np.array([(i, i + 1) for i in range(len(text))]).reshape(-1, 2))
     return ["".join(text[i] for i in np.flatnonzero(steps == step)).strip() for step in np.unique(steps)]
 
 
