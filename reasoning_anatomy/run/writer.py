@@ -31,7 +31,7 @@ from reasoning_anatomy.types import EncodedChain, Fit, PruningPath, ReasoningCha
 from reasoning_anatomy.unusable import Unusable, read_unusable, write_unusable
 from reasoning_anatomy.version import __version__
 
-_MEASURED_FIELDS: Final = ("question_id", "system_prompt", "question", "reasoning", "answer")
+_MEASURED_FIELDS: Final = ("question_id", "system_prompt", "question", "reasoning", "answer", "step_starts")
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "bitsandbytes", "numpy", "pandas")
 
 
@@ -49,7 +49,8 @@ def begin_run(
         What is to be measured, and with what. An existing run must have the same model and encoding; its labels keep their
         meaning, and new ones are added.
     chains
-        Chains to measure. Those that the run has already must have the same texts and question_id; others are added.
+        Chains to measure. Those that the run has already must have the same texts, question_id and step_starts; others are
+        added.
         ``gold_answer``, ``is_correct`` and ``source``, on which no number depends, are updated if they are given.
     stages
         Shows progress; its seconds go into the record.
