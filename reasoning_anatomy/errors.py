@@ -90,7 +90,7 @@ class RunError(ReasoningAnatomyError):
 
 
 class MissingError(RunError):
-    """A run has no such scorer, strategy or annotator; the rest of it can be used."""
+    """A run has no such scorer, strategy, segmenter or annotator; the rest of it can be used."""
 
 
 class PluginError(ReasoningAnatomyError):

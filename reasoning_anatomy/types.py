@@ -7,12 +7,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import to_json
 
 from reasoning_anatomy.untrusted import HALF_A_PAIR
@@ -65,6 +66,8 @@ class ReasoningChain(BaseModel):
         Whether ``answer`` is the correct one, if known; 1 and 0 are read as true and false.
     system_prompt
         Goes before the question; the model's own default if absent.
+    step_starts
+        Characters of ``reasoning`` at which steps begin, ascending, for the segmenter ``given``; 0 may be among them or not.
     source
         Provenance, free: teacher model, temperature, ...
     """
@@ -79,6 +82,7 @@ class ReasoningChain(BaseModel):
     gold_answer: Text | None = None
     is_correct: Truth | None = None
     system_prompt: str | None = None
+    step_starts: tuple[int, ...] | None = None
     source: Mapping[str, Any] = Field(default_factory=dict)
 
     @field_validator("reasoning", "answer")
@@ -96,6 +100,23 @@ class ReasoningChain(BaseModel):
         if isinstance(text, str) and HALF_A_PAIR.search(text):
             raise ValueError("holds half of a surrogate pair, which no tokenizer can read; repair the text")
         return text
+
+    @field_validator("step_starts", mode="before")
+    @classmethod
+    def _begin_in_the_reasoning(cls, starts: Any, info: ValidationInfo) -> Any:
+        if starts is None or "reasoning" not in info.data:
+            return starts
+        if not isinstance(starts, list | tuple) or any(type(start) is not int for start in starts):
+            raise ValueError("is not a list of whole numbers; give the characters of 'reasoning' at which steps begin")
+        length = len(info.data["reasoning"])
+        for before, start in pairwise([-1, *starts]):
+            if not 0 <= start < length:
+                raise ValueError(
+                    f"holds a character outside 'reasoning'; {start} is not in 0..{length - 1}: count its characters again"
+                )
+            if start <= before:
+                raise ValueError(f"does not ascend; {start} stands after {before}: give each start once, in ascending order")
+        return tuple(starts)
 
     @field_validator("source")
     @classmethod

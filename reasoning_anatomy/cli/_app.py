@@ -27,7 +27,10 @@ PluginsOption = Annotated[
 ]
 OnlyOption = Annotated[
     tuple[str, ...],
-    arg(name="only", help="Labels of scorers and strategies, names of annotators: of their kinds nothing else is shown."),
+    arg(
+        name="only",
+        help="Labels of scorers, strategies, segmenters, names of annotators: of these kinds nothing else is shown.",
+    ),
 ]
 
 app = SubcommandApp()

@@ -43,6 +43,9 @@ def run(
     strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, such as greedy:objective=joint; see `list`.")] = (
         "greedy",
     ),
+    segmenters: Annotated[
+        tuple[str, ...], arg(help="KEY or KEY:option=value, such as paragraphs: into which steps the tables cut; see `list`.")
+    ] = ("sentences",),
     workers: Annotated[int | None, arg(help="Chains measured at the same time; up to 4 on a CPU if left out.")] = None,
     skip_unusable: Annotated[
         bool, arg(help="Go on without what cannot be used: lines with mistakes, chains beyond the model's context.")
@@ -68,6 +71,7 @@ def run(
             model=ModelSpec(**asdict(model)),
             scorers=named_scorers(scorers),
             strategies=strategies,
+            segmenters=segmenters,
             encoding=_with_line_breaks(encoding),
             workers=workers,
             skip_unusable=skip_unusable,

@@ -162,11 +162,25 @@ def _chain(sample: Sample, row: Row, chain_id: str, place: Mapping[str, Any]) ->
                 "gold_answer": sample.gold_answer,
                 "is_correct": sample.is_correct,
                 "system_prompt": sample.system_prompt,
+                "step_starts": _starts_within(reasoning, sample),
                 "source": {"converted_from": place, **further, **sample.source},
             }
         )
     except ValidationError as error:
         raise UnusableError(explained(error)[1]) from None
+
+
+def _starts_within(reasoning: str, sample: Sample) -> Any:
+    """Count where steps begin in the reasoning without the white space around it; what is no list of numbers stays as it is."""
+    starts = sample.step_starts
+    if starts is None:
+        return None
+    if sample.reasoning is None or sample.reasoning.strip() != reasoning:
+        raise UnusableError("'step_starts' counts the characters of a reasoning that is cut: take it apart, then count")
+    if not isinstance(starts, list) or not all(type(start) is int for start in starts):
+        return starts
+    before = sample.reasoning.index(reasoning)
+    return [start - before for start in starts if not 0 <= start < before]
 
 
 def _in_words(sample: Sample, chain: ReasoningChain) -> str:

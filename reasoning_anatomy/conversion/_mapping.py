@@ -8,7 +8,7 @@ from reasoning_anatomy.conversion._samples import Row, Sample
 from reasoning_anatomy.errors import ChainFileError
 
 _FIELDS: Final = (
-    "question", "reasoning", "answer", "gold_answer", "is_correct", "system_prompt", "chain_id", "question_id",
+    "question", "reasoning", "answer", "gold_answer", "is_correct", "system_prompt", "step_starts", "chain_id", "question_id",
 )  # fmt: skip
 
 
@@ -45,6 +45,7 @@ class Mapped:
             gold_answer=self._optional(row, "gold_answer"),
             is_correct=row.verdict(self.key_of["is_correct"]) if "is_correct" in self.key_of else None,
             system_prompt=self._optional(row, "system_prompt"),
+            step_starts=row.get(self.key_of["step_starts"]) if "step_starts" in self.key_of else None,
             chain_id=self._optional(row, "chain_id"),
             question_id=self._optional(row, "question_id"),
             did=("thinking cut out of the answer at its tags",) if transcript_alone else (),

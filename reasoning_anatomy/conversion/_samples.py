@@ -20,6 +20,8 @@ class Sample:
         The reasoning, with or without tags.
     gold_answer, is_correct, system_prompt
         As in `ReasoningChain`.
+    step_starts
+        As the row has it: characters of ``reasoning`` as that stands in the row, white space around it included.
     chain_id, question_id
         Only if the row says that these are ids in our sense. Otherwise the chain is named after its place, and the question
         after its text.
@@ -39,6 +41,7 @@ class Sample:
     gold_answer: str | None = None
     is_correct: bool | None = None
     system_prompt: str | None = None
+    step_starts: Any = None
     chain_id: str | None = None
     question_id: str | None = None
     part: str = ""

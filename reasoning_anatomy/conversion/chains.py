@@ -41,6 +41,7 @@ class Chains:
             gold_answer=row.optional("gold_answer"),
             is_correct=row.verdict("is_correct"),
             system_prompt=row.optional("system_prompt"),
+            step_starts=row.get("step_starts"),
             chain_id=row.optional("chain_id"),
             question_id=row.optional("question_id"),
             source={**further, **source},

@@ -29,7 +29,7 @@ class Item(BaseModel):
 
     Attributes
     ----------
-    chain_id, question_id, gold_answer, is_correct, system_prompt, source
+    chain_id, question_id, gold_answer, is_correct, system_prompt, step_starts, source
         As in `ReasoningChain`; ``id`` is read as a ``chain_id`` too.
     spans
         (n, 2) characters of the reasoning.
@@ -44,6 +44,7 @@ class Item(BaseModel):
     gold_answer: Text | None = None
     is_correct: Truth | None = None
     system_prompt: str | None = None
+    step_starts: list[int] | None = None
     source: dict[str, Any] | None = None
     spans: list[Span] | None = None
     strategy: Label = "greedy"
@@ -60,6 +61,7 @@ class Item(BaseModel):
             "gold_answer": self.gold_answer,
             "is_correct": self.is_correct,
             "system_prompt": self.system_prompt or None,
+            "step_starts": self.step_starts,
             "source": self._small() if self.source is None else self.source,
         }
         return validated(ReasoningChain, facts, place)
@@ -93,7 +95,8 @@ class Item(BaseModel):
 def own_keys(pruned: PrunedChain) -> dict[str, Any]:
     """Return the keys of `Item` for one chain."""
     chain = pruned.encoded.chain
-    return {
+    steps = {} if chain.step_starts is None else {"step_starts": list(chain.step_starts)}
+    return steps | {
         "chain_id": chain.chain_id,
         "question_id": chain.question_id,
         "gold_answer": chain.gold_answer,

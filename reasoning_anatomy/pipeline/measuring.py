@@ -34,7 +34,9 @@ from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.questions import question_notes
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration
+from reasoning_anatomy.run.segmenters import Cutter
 from reasoning_anatomy.run.writer import Missing, RunWriter, begin_run, expect_run_folder
+from reasoning_anatomy.steps import Segmenter
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 from reasoning_anatomy.unusable import Unusable, listed
 
@@ -48,6 +50,7 @@ def measure(
     model: str | ModelSpec | LoadedModel = BUNDLED,
     scorers: Sequence[str] = ("answer_attention",),
     strategies: Sequence[str] = ("greedy",),
+    segmenters: Sequence[str] = ("sentences",),
     encoding: EncodingOptions | None = None,
     workers: int | None = None,
     skip_unusable: bool = False,
@@ -60,12 +63,14 @@ def measure(
     chains
         JSONL file, ``-`` for standard input, what `read_chain_file` returned, or chains.
     out
-        The run folder. Only what these chains lack of these scorers and strategies is measured; chains, scorers and
-        strategies that the run does not have yet are added to it.
+        The run folder. Only what these chains lack of these scorers and strategies is measured; chains, scorers, strategies
+        and segmenters that the run does not have yet are added to it.
     model
         What to load, or a model that is loaded.
     scorers, strategies
         Specs of plugins: ``"greedy"``, ``"greedy:objective=joint"``.
+    segmenters
+        Specs of those whose steps the tables have, beside those by which scorers and strategies cut.
     encoding
         How a chain becomes one sequence.
     workers
@@ -92,6 +97,7 @@ def measure(
     expect_run_folder(folder)
     measured = open_run(folder).manifest.configuration.strategies if (folder / MANIFEST_NAME).exists() else {}
     plan = Plan.of(scorers, strategies, measured=measured)
+    cutting = plan.all_segmenters(segmenters)
     if workers is not None and workers < 1:
         raise RunError(f"workers is {workers}; give 1 or more")
     file = _read(chains)
@@ -108,6 +114,7 @@ def measure(
         raise ChainFileError(
             f"none of the {len(file.unusable) + len(unusable)} chains can be used:{listed([*file.unusable, *unusable])}"
         )
+    _expect_steps(cutting, encoded)
     stages.say(encoder.in_words)
     loaded = model if isinstance(model, LoadedModel) else _load(model, encoder, config, stages)
     configuration = Configuration(
@@ -115,6 +122,7 @@ def measure(
         encoding=repr(encoder.options),
         scorers={label: repr(scorer) for label, scorer in plan.scorers.items()},
         strategies={label: repr(strategy) for label, strategy in plan.strategies.items()},
+        segmenters={label: repr(segmenter) for label, segmenter in cutting.items()},
     )
     records = [chain for chain in file.chains if chain.chain_id in encoded]
     with begin_run(folder, configuration, records, stages=stages) as writer:
@@ -202,6 +210,13 @@ def _encode(encoder: ChainEncoder, file: ChainFile, stages: Stages) -> tuple[dic
             message = f"line {row}: {error}" if row else str(error)
             unusable.append(Unusable(name, row, chain.chain_id, reason, message))
     return encoded, unusable
+
+
+def _expect_steps(segmenters: Mapping[str, Segmenter], encoded: Mapping[str, EncodedChain]) -> None:
+    """Cut all chains, so that a segmenter that crashes is named before anything is measured."""
+    cutter = Cutter(segmenters)
+    for chain in encoded.values():
+        cutter.cut(chain)
 
 
 def _all_that_cannot_be_encoded(file: ChainFile, unusable: Sequence[Unusable]) -> str:

@@ -9,6 +9,7 @@ from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.importance import Scorer
 from reasoning_anatomy.pruning import FollowsAnother, Strategy
 from reasoning_anatomy.run.writer import Missing
+from reasoning_anatomy.steps import CutsSteps, Segmenter
 
 NONE: Final = "none"
 
@@ -61,6 +62,12 @@ class Plan:
             {label: scorer for label, scorer in self.scorers.items() if label in scorers},
             {label: strategy for label, strategy in self.strategies.items() if label in strategies},
         )
+
+    def all_segmenters(self, specs: Sequence[str]) -> dict[str, Segmenter]:
+        """Make the segmenters that the specs name, and those by which scorers and strategies cut steps, by label."""
+        measuring = [*self.scorers.values(), *self.strategies.values()]
+        used = [plugin.steps for plugin in measuring if isinstance(plugin, CutsSteps) and isinstance(plugin.steps, str)]
+        return _by_label("segmenter", specs) | _by_label("segmenter", used)
 
 
 def _by_label(kind: str, specs: Sequence[str]) -> dict[str, Any]:

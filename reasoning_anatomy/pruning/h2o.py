@@ -1,7 +1,8 @@
 """Pruning to heavy hitters and recent tokens."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from reasoning_anatomy.pruning import PruningJob
 from reasoning_anatomy.pruning._curve import FixedOrder, evaluated, ordered, until
 from reasoning_anatomy.pruning._steps import token_scores
 from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray, PruningPath
+
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ def deletion_order(score: FloatArray, *, recent_share: float) -> IntArray:
     by_score = iter(np.argsort(-score, kind="stable").tolist())
     n_recent, kept = 0, dict[int, None]()  # in the order in which a growing budget takes them
     for budget in range(1, n + 1):
-        is_recent = round(budget * recent_share + 0.5 - 1e-9) > n_recent  # rounded up
+        is_recent = math.ceil(budget * recent_share - _ROUNDING) > n_recent
         n_recent += is_recent
         newest = n - n_recent if is_recent else -1
         if newest < 0 or newest in kept:

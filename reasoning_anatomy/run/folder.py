@@ -55,8 +55,8 @@ class Run:
     folder
         Where it is.
     only
-        Labels of scorers and strategies and names of annotators to show. If none of a kind is named, all of that kind are
-        shown.
+        Labels of scorers, strategies and segmenters and names of annotators to show. If none of a kind is named, all of that
+        kind are shown.
     """
 
     folder: Path
@@ -64,12 +64,13 @@ class Run:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What was run on what, with the scorers and strategies that are shown."""
+        """What was run on what, with the scorers, strategies and segmenters that are shown."""
         manifest = read_manifest(self.folder)
         configuration = manifest.configuration
         shown = {
             "scorers": {label: configuration.scorers[label] for label in self._shown(configuration.scorers)},
             "strategies": {label: configuration.strategies[label] for label in self._shown(configuration.strategies)},
+            "segmenters": {label: configuration.segmenters[label] for label in self._shown(configuration.segmenters)},
         }
         return manifest.model_copy(update={"configuration": configuration.model_copy(update=shown)})
 
@@ -174,10 +175,11 @@ class Run:
 
         Returns
         -------
-        Columns ``chain_id, question_id, position, token_id, text, start, end, step``; ``score_<scorer>`` (higher =
-        more important); ``deletion_step_<strategy>`` (Int64, 1 = first deleted, missing = never deleted);
-        ``role_<role>`` (boolean) if the run is annotated; and per annotator ``category_<annotator>`` and
-        ``confidence_<annotator>``, with ``justification_<annotator>`` and ``votes_<annotator>`` if it gives them.
+        Columns ``chain_id, question_id, position, token_id, text, start, end``; ``step_<segmenter>`` (Int64, the step of the
+        token, missing = the segmenter has no steps for the chain); ``score_<scorer>`` (higher = more important);
+        ``deletion_step_<strategy>`` (Int64, 1 = first deleted, missing = never deleted); ``role_<role>`` (boolean) if the run
+        is annotated; and per annotator ``category_<annotator>`` and ``confidence_<annotator>``, with
+        ``justification_<annotator>`` and ``votes_<annotator>`` if it gives them.
         """
         tokens = self._token_table()
         roles = self.folder / TOKEN_ROLES_NAME
@@ -190,16 +192,30 @@ class Run:
             tokens = tokens.merge(labels, on=TOKEN, how="left", validate="one_to_one")
         return tokens
 
-    def steps(self) -> pd.DataFrame:
+    def steps(self, segmenter: str | None = None) -> pd.DataFrame:
         """One row per step of the reasoning of every measured chain, with the scores of its tokens combined.
+
+        Parameters
+        ----------
+        segmenter
+            Label of the segmenter that cut the steps; the first of the run if None.
 
         Returns
         -------
         Columns ``chain_id, question_id, step, start, end, text, n_tokens``, and for every scorer ``score_<scorer>_mean`` and
         ``score_<scorer>_sum`` over the tokens of the step (higher = more important). ``start`` and ``end`` are those of its
-        first and last token, in characters of the chain's reasoning.
+        first and last token, in characters of the chain's reasoning. A chain for which the segmenter has no steps has no rows.
+
+        Raises
+        ------
+        MissingError
+            The run has no such segmenter, or its tables are older than the segmenter.
         """
-        tokens = self._token_table()
+        label, tokens = self.segmenter_named(segmenter), self._token_table()
+        column = f"step_{label}"
+        if column not in tokens:
+            raise MissingError(f"{self.folder}: its tables have no steps by {label!r} yet; run the same command again")
+        tokens = tokens.dropna(subset=[column]).astype({column: "int64"}).rename(columns={column: "step"})
         scores = [name for name in tokens.columns if name.startswith("score_")]
         rows = tokens.groupby(["chain_id", "question_id", "step"], sort=False)
         steps = rows.agg(start=("start", "min"), end=("end", "max"), n_tokens=("position", "size")).reset_index()
@@ -269,6 +285,11 @@ class Run:
         """Return ``wanted`` if it is the label of a strategy, or the first label if it is None; else `MissingError`."""
         labels = list(self.manifest.configuration.strategies)
         return self._chosen("strategy", wanted, labels, f"add one: {_ADDING} {self.folder} --strategies KEY")
+
+    def segmenter_named(self, wanted: str | None) -> str:
+        """Return ``wanted`` if it is the label of a segmenter, or the first label if it is None; else `MissingError`."""
+        labels = list(self.manifest.configuration.segmenters)
+        return self._chosen("segmenter", wanted, labels, f"add one: {_ADDING} {self.folder} --segmenters KEY")
 
     def annotator_named(self, wanted: str | None) -> str:
         """Return ``wanted`` if it is the name of an annotator, or the first name if it is None; else `MissingError`."""
@@ -347,11 +368,12 @@ class Run:
         return _read_parquet(path, f"make it again with: {command}")
 
     def _token_table(self) -> pd.DataFrame:
-        """Return the tokens with the scores and deletion steps that are shown."""
+        """Return the tokens with the steps, scores and deletion steps that are shown."""
         tokens, configuration = self._table(TOKENS_NAME), self.manifest.configuration
         shown = {f"score_{label}" for label in configuration.scorers}
         shown |= {f"deletion_step_{label}" for label in configuration.strategies}
-        measured = [name for name in tokens.columns if str(name).startswith(("score_", "deletion_step_"))]
+        shown |= {f"step_{label}" for label in configuration.segmenters}
+        measured = [name for name in tokens.columns if str(name).startswith(("score_", "deletion_step_", "step_"))]
         return tokens.drop(columns=[name for name in measured if name not in shown])
 
     def _table(self, name: str) -> pd.DataFrame:
@@ -369,8 +391,8 @@ def open_run(path: str | Path, *, only: Sequence[str] = ()) -> Run:
     path
         The folder.
     only
-        Labels of scorers and strategies and names of annotators to show. If none of a kind is named, all of that kind are
-        shown.
+        Labels of scorers, strategies and segmenters and names of annotators to show. If none of a kind is named, all of that
+        kind are shown.
 
     Raises
     ------
@@ -379,9 +401,11 @@ def open_run(path: str | Path, *, only: Sequence[str] = ()) -> Run:
     """
     run, whole = Run(Path(path), tuple(only)), Run(Path(path))
     configuration = whole.manifest.configuration
-    names = [*configuration.scorers, *configuration.strategies, *whole.annotators]
+    names = [*configuration.scorers, *configuration.strategies, *configuration.segmenters, *whole.annotators]
     if unknown := [name for name in only if name not in names]:
-        raise RunError(f"{whole.folder}: has no scorer, strategy or annotator {unknown[0]!r}; it has {', '.join(names)}")
+        raise RunError(
+            f"{whole.folder}: has no scorer, strategy, segmenter or annotator {unknown[0]!r}; it has {', '.join(names)}"
+        )
     return run
 
 

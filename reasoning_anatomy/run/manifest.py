@@ -16,6 +16,8 @@ from reasoning_anatomy.run.selection import Reading, Restatements, Selection
 
 MANIFEST_NAME: Final = "run.json"
 FORMAT: Final = 2
+_SEGMENTERS: Final[Mapping[str, str]] = {"sentences": "Sentences(version=1)"}
+"""Of a run whose record names none."""
 
 
 class ModelIdentity(BaseModel):
@@ -99,7 +101,7 @@ class Condition(BaseModel):
 
 
 class Configuration(BaseModel):
-    """What a run measures, and with what. Model and encoding never change; scorers, strategies and conditions can be added.
+    """What a run measures, and with what. Model and encoding never change; plugins and conditions can be added.
 
     Attributes
     ----------
@@ -107,7 +109,7 @@ class Configuration(BaseModel):
         The measured model; None if the run was imported and no model was loaded.
     encoding
         ``repr`` of the encoding options, or where the numbers were imported from.
-    scorers, strategies
+    scorers, strategies, segmenters
         ``repr`` by label.
     answering
         ``repr`` of how the model answers in a sweep; None if there was none.
@@ -121,6 +123,7 @@ class Configuration(BaseModel):
     encoding: str
     scorers: Mapping[str, str] = Field(default_factory=dict)
     strategies: Mapping[str, str] = Field(default_factory=dict)
+    segmenters: Mapping[str, str] = _SEGMENTERS
     answering: str | None = None
     conditions: Mapping[str, Condition] = Field(default_factory=dict)
 
@@ -130,7 +133,7 @@ class Configuration(BaseModel):
         return str(ast.literal_eval(_options(self.answering or "").get("segmenter", "'sentences'")))
 
     def grown(self, other: "Configuration") -> "Configuration":
-        """Add the scorers, strategies and conditions of another configuration; a condition keeps its larger number of samples.
+        """Add the plugins and conditions of another configuration; a condition keeps its larger number of samples.
 
         Raises
         ------
@@ -142,7 +145,12 @@ class Configuration(BaseModel):
             *_differences_of_models(self.model, other.model),
             *_differences("", {"encoding": self.encoding}, {"encoding": other.encoding}),
         ]
-        for kind, own, added in (("scorer", self.scorers, other.scorers), ("strategy", self.strategies, other.strategies)):
+        kinds = (
+            ("scorer", self.scorers, other.scorers),
+            ("strategy", self.strategies, other.strategies),
+            ("segmenter", self.segmenters, other.segmenters),
+        )
+        for kind, own, added in kinds:
             for label in sorted(own.keys() & added.keys()):
                 differences += _differences_of_plugins(f"{kind} {label!r}, ", own[label], added[label])
         if self.answering is not None and other.answering is not None:
@@ -159,6 +167,7 @@ class Configuration(BaseModel):
             update={
                 "scorers": {**self.scorers, **other.scorers},
                 "strategies": {**self.strategies, **other.strategies},
+                "segmenters": {**self.segmenters, **other.segmenters},
                 "answering": other.answering or self.answering,
                 "conditions": conditions,
             }

@@ -17,8 +17,10 @@ Origin = Mapping[str, Any]
 
 
 def chain_digest(chain: ReasoningChain) -> str:
-    """Digest of the text that a measurement depends on, and of the id, which random numbers depend on."""
-    parts = [chain.chain_id, chain.system_prompt, chain.question, chain.reasoning, chain.answer]
+    """Digest of what a measurement depends on: the text, the steps if they are given, and the id for random numbers."""
+    parts: list[Any] = [chain.chain_id, chain.system_prompt, chain.question, chain.reasoning, chain.answer]
+    if chain.step_starts is not None:
+        parts.append(chain.step_starts)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

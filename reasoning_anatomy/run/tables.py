@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,8 @@ from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.layout import PATHS_NAME, TOKENS_NAME
-from reasoning_anatomy.run.status import Inventory, plugins_of
-from reasoning_anatomy.steps import Sentences, step_of_token
+from reasoning_anatomy.run.segmenters import Cutter
+from reasoning_anatomy.run.status import Inventory, Reasons, plugins_of
 from reasoning_anatomy.types import PruningPath, ReasoningChain
 
 _CHAINS_PER_ROW_GROUP: Final = 64
@@ -28,24 +29,31 @@ TableOfChain = Callable[[Run, str], pd.DataFrame]
 _LISTING: Final = b"reasoning_anatomy.files"
 
 
-def write_tables(run: Run, inventory: Inventory | None = None) -> None:
+def write_tables(run: Run, inventory: Inventory | None = None) -> Reasons:
     """Write ``tokens.parquet`` and ``paths.parquet`` from the files of the measured chains; no attention is read.
 
     The same files give the same bytes.
+
+    Returns
+    -------
+    Why a chain has no steps by a segmenter: the reason by label and chain_id.
 
     Raises
     ------
     RunError
         Nothing has been measured, or a file is damaged; existing tables are kept then.
+    PluginError
+        A segmenter crashes, or does not partition the tokens; existing tables are kept then.
     """
-    inventory = inventory or run.inventory()
+    inventory, cutter = inventory or run.inventory(), Cutter.of(run.folder, run.manifest.configuration)
     measured = inventory.measured(run.manifest.configuration)
     if not measured:
         why = _most_common_failure(run, inventory)
         raise RunError(f"{run.folder}: no chain was measured, so there is nothing to tabulate{why}")
     listing = _listing(run, inventory)
-    for name, table_of_chain in ((TOKENS_NAME, token_table), (PATHS_NAME, path_table)):
+    for name, table_of_chain in ((TOKENS_NAME, partial(token_table, cutter=cutter)), (PATHS_NAME, path_table)):
         _write_table(run, run.folder / name, measured, table_of_chain, listing)
+    return cutter.refused
 
 
 def _most_common_failure(run: Run, inventory: Inventory) -> str:
@@ -74,10 +82,10 @@ def tables_are_current(run: Run, inventory: Inventory, *, made_after: Sequence[P
         return False  # a damaged table is made again
 
 
-def token_table(run: Run, chain_id: str) -> pd.DataFrame:
-    """One row per reasoning token of a chain; columns as in `Run.tokens`."""
+def token_table(run: Run, chain_id: str, *, cutter: Cutter) -> pd.DataFrame:
+    """One row per reasoning token of a chain; columns as in `Run.tokens`, with the steps of ``cutter``."""
     configuration, encoded, chain = run.manifest.configuration, run.encoded(chain_id), run.chains[chain_id]
-    columns = {
+    columns: dict[str, Any] = {
         "chain_id": chain.chain_id,
         "question_id": chain.question_id,
         "position": np.arange(encoded.n_reasoning),
@@ -85,8 +93,9 @@ def token_table(run: Run, chain_id: str) -> pd.DataFrame:
         "text": [chain.reasoning[start:end] for start, end in encoded.spans],
         "start": encoded.spans[:, 0],
         "end": encoded.spans[:, 1],
-        "step": step_of_token(chain.reasoning, encoded.spans),
     }
+    for label, steps in cutter.cut(encoded).items():
+        columns[f"step_{label}"] = pd.array([pd.NA] * encoded.n_reasoning if steps is None else steps, dtype="Int64")
     missing = np.full(encoded.n_reasoning, np.nan)
     for label in configuration.scorers:
         scores = run.token_scores(chain_id, label, with_profile=False)
@@ -140,10 +149,11 @@ def _typed(schema: pa.Schema) -> pa.Schema:
 
 
 def _listing(run: Run, inventory: Inventory) -> bytes:
-    """Digest of which artefacts of which chains exist, and of the rule that cuts the steps."""
+    """Digest of which artefacts of which chains exist, and of the rules that cut the steps."""
     configuration = run.manifest.configuration
     artefacts = [
         [chain_id, *(plugin for plugin in plugins_of(configuration) if inventory.has(chain_id, *plugin))]
         for chain_id in inventory.measured(configuration)
     ]
-    return hashlib.sha256(json.dumps([repr(Sentences()), plugins_of(configuration), artefacts]).encode()).hexdigest().encode()
+    facts = [dict(configuration.segmenters), plugins_of(configuration), artefacts]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode()

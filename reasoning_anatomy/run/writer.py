@@ -25,13 +25,14 @@ from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration, Manifes
 from reasoning_anatomy.run.origin import Origin, chain_digest, origin_of, with_need
 from reasoning_anatomy.run.paths import read_path, write_path
 from reasoning_anatomy.run.scores import write_scores
+from reasoning_anatomy.run.segmenters import segmenters_of
 from reasoning_anatomy.run.status import Inventory
 from reasoning_anatomy.run.tables import tables_are_current, write_tables
 from reasoning_anatomy.types import EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
 from reasoning_anatomy.unusable import Unusable, read_unusable, write_unusable
 from reasoning_anatomy.version import __version__
 
-_MEASURED_FIELDS: Final = ("question_id", "system_prompt", "question", "reasoning", "answer")
+_MEASURED_FIELDS: Final = ("question_id", "system_prompt", "question", "reasoning", "answer", "step_starts")
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "bitsandbytes", "numpy", "pandas")
 
 
@@ -49,7 +50,8 @@ def begin_run(
         What is to be measured, and with what. An existing run must have the same model and encoding; its labels keep their
         meaning, and new ones are added.
     chains
-        Chains to measure. Those that the run has already must have the same texts and question_id; others are added.
+        Chains to measure. Those that the run has already must have the same texts, question_id and step_starts; others are
+        added.
         ``gold_answer``, ``is_correct`` and ``source``, on which no number depends, are updated if they are given.
     stages
         Shows progress; its seconds go into the record.
@@ -244,8 +246,11 @@ class RunWriter:
             for name in (TOKENS_NAME, PATHS_NAME):
                 remove_temporary(run.folder / name)
             with self.stages.add("tabulate", 1) as stage:
-                write_tables(run, inventory)
+                refused = write_tables(run, inventory)
                 stage.advance()
+            for label, reasons in refused.items():
+                chain_id, reason = next(iter(reasons.items()))
+                self.stages.say(f"No steps by {label} for {len(reasons)} chains, such as {chain_id}: {reason}")
         if self._added:
             self._update(run.manifest, run.manifest.model_copy(update={"seconds": self.stages.seconds}))
         if run.layout.claims.exists() and inventory.status(run.manifest.configuration).n_done == len(run.chains):
@@ -290,6 +295,7 @@ class Missing:
 def _grow(folder: Path, configuration: Configuration, chains: Sequence[ReasoningChain]) -> None:
     """Write the record of a new run, or add what is new to that of an existing run."""
     if not (folder / MANIFEST_NAME).exists():
+        segmenters_of(folder, configuration)
         write_chains(folder / CHAINS_NAME, chains)
         write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions=_versions()))
         return
@@ -298,6 +304,7 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
         grown = manifest.configuration.grown(configuration)
     except ValueError as error:
         raise RunError(f"{folder}: was measured with other options ({error}); use the same, or another folder") from None
+    segmenters_of(folder, grown)
     after = {**before, **{chain.chain_id: _updated(folder, before.get(chain.chain_id), chain) for chain in chains}}
     if after != before:
         write_chains(folder / CHAINS_NAME, after.values())

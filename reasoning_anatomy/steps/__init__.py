@@ -1,6 +1,6 @@
 """Reasoning to steps, contiguous pieces that partition its tokens: one segmenter per file."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from reasoning_anatomy.lazy import lazy_names
 from reasoning_anatomy.plugins import Plugin
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from reasoning_anatomy.steps.sentences import Sentences, step_of_token
     from reasoning_anatomy.types import IntArray, ReasoningChain
 
-__all__ = ["Segmenter", "Sentences", "aggregate", "step_of_token"]
+__all__ = ["CutsSteps", "Segmenter", "Sentences", "aggregate", "step_of_token"]
 
 __getattr__ = lazy_names(__name__, {"_aggregate": ["aggregate"], "sentences": ["Sentences", "step_of_token"]})
 
@@ -32,4 +32,18 @@ class Segmenter(Plugin, Protocol):
         -------
         (n,) steps, 0-based and never decreasing, so that they partition the tokens. A step without a token has no entry,
         so numbers can be skipped.
+
+        Raises
+        ------
+        MeasurementError
+            The chain cannot be cut, for a reason that lies in it; the tables of a run then have no steps for it.
         """
+
+
+@runtime_checkable
+class CutsSteps(Protocol):
+    """A scorer or strategy that cuts steps by a segmenter, which a run then has among its own."""
+
+    @property
+    def steps(self) -> str:
+        """Spec of the segmenter, such as ``"sentences"``."""

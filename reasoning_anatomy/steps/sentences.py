@@ -4,7 +4,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from reasoning_anatomy.steps._cut import cut_at
 from reasoning_anatomy.types import IntArray, ReasoningChain
@@ -70,7 +70,14 @@ class Sentences:
       lower-case letter (``"Why?" she asks``).
 
     White space belongs to the step before it.
+
+    Attributes
+    ----------
+    version
+        Of the rule.
     """
+
+    version: Literal[1] = 1
 
     def segment(self, chain: ReasoningChain, spans: IntArray) -> IntArray:
         """Find the step of every token; see `Segmenter.segment`."""

@@ -1,5 +1,6 @@
 """The files of one chain: everything comes back, in parts too, and nothing else is taken for it."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -420,10 +421,20 @@ def test_if_what_a_file_needs_is_damaged_that_is_named(written: dict[str, Path],
 
 @pytest.mark.parametrize(
     "changes",
-    [{"question": "x"}, {"reasoning": "x"}, {"answer": "x"}, {"system_prompt": "x"}, {"system_prompt": ""}, {"chain_id": "x"}],
-)
-def test_whatever_a_measurement_depends_on_changes_the_digest(changes: dict[str, str]) -> None:
+    [
+        {"question": "x"}, {"reasoning": "x"}, {"answer": "x"}, {"system_prompt": "x"}, {"system_prompt": ""},
+        {"chain_id": "x"}, {"step_starts": []}, {"step_starts": [0]},
+    ],
+)  # fmt: skip
+def test_whatever_a_measurement_depends_on_changes_the_digest(changes: dict[str, Any]) -> None:
     assert chain_digest(text()) != chain_digest(text(**changes))
+
+
+def test_chains_that_give_no_steps_keep_the_digest_of_former_runs() -> None:
+    chain = ReasoningChain(chain_id="c", question_id="q", question="Q", reasoning="R", answer="A", system_prompt="S")
+    assert chain_digest(chain) == hashlib.sha256(b'["c", "S", "Q", "R", "A"]').hexdigest()
+    given = chain.model_copy(update={"step_starts": (0,)})
+    assert chain_digest(given) == hashlib.sha256(b'["c", "S", "Q", "R", "A", [0]]').hexdigest()
 
 
 @pytest.mark.parametrize("changes", [{"gold_answer": "x"}, {"is_correct": True}, {"source": {"a": 1}}])

@@ -115,6 +115,38 @@ def test_a_wrong_type_is_shown_with_its_value(write_lines: WriteLines, field: st
     assert refusal(write_lines(RECORD | {field: value})).startswith(f", line 1: {field!r} is {shown}: Input should be a valid ")
 
 
+@pytest.mark.parametrize("starts", [[], [0], [5], [0, 3, 8]])
+def test_steps_may_be_given_with_or_without_the_first(write_lines: WriteLines, starts: list[int]) -> None:
+    (chain,) = read_chains(write_lines(RECORD | {"step_starts": starts}))  # its reasoning has 9 characters
+    assert chain.step_starts == tuple(starts)
+    assert chain.source == {}
+
+
+NO_LIST = "is not a list of whole numbers; give the characters of 'reasoning' at which steps begin"
+
+
+@pytest.mark.parametrize(
+    ("starts", "words"),
+    [
+        ([9], "[9]: holds a character outside 'reasoning'; 9 is not in 0..8: count its characters again"),
+        ([-1, 3], "[-1, 3]: holds a character outside 'reasoning'; -1 is not in 0..8: count its characters again"),
+        ([3, 3], "[3, 3]: does not ascend; 3 stands after 3: give each start once, in ascending order"),
+        ([0, 5, 2], "[0, 5, 2]: does not ascend; 2 stands after 5: give each start once, in ascending order"),
+        ([1.0], f"[1.0]: {NO_LIST}"),
+        ([True], f"[true]: {NO_LIST}"),
+        (["1"], f'["1"]: {NO_LIST}'),
+        (3, f"3: {NO_LIST}"),
+        ({"0": 1}, f'{{"0": 1}}: {NO_LIST}'),
+    ],
+)
+def test_given_steps_that_do_not_fit_are_shown_with_the_remedy(write_lines: WriteLines, starts: Any, words: str) -> None:
+    assert refusal(write_lines(RECORD | {"step_starts": starts})) == f", line 1: 'step_starts' is {words}"
+
+
+def test_a_reasoning_that_is_missing_is_named_before_its_steps(write_lines: WriteLines) -> None:
+    assert refusal(write_lines(RECORD | {"reasoning": "", "step_starts": [7]})).startswith(", line 1: 'reasoning' is \"\": ")
+
+
 def test_a_long_value_is_shown_in_part(write_lines: WriteLines) -> None:
     message = refusal(write_lines(RECORD | {"answer": ["x" * 1000]}))
     assert '["xxxx' in message
@@ -355,6 +387,7 @@ CHAIN = st.builds(
     gold_answer=st.none() | TEXT,
     is_correct=st.none() | st.booleans(),
     system_prompt=st.none() | st.text(st.characters(exclude_categories=("Cs",))),
+    step_starts=st.none() | st.just(()) | st.just((0,)),
     source=st.dictionaries(TEXT, JSON, max_size=3),
 )
 

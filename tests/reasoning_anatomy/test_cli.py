@@ -83,7 +83,17 @@ MODEL_FLAGS = [
         (
             "run",
             measuring.run,
-            ["CHAINS.jsonl", "--out", "--scorers", "--strategies", "--workers", "--skip-unusable", "--plugins", *MODEL_FLAGS],
+            [
+                "CHAINS.jsonl",
+                "--out",
+                "--scorers",
+                "--strategies",
+                "--segmenters",
+                "--workers",
+                "--skip-unusable",
+                "--plugins",
+                *MODEL_FLAGS,
+            ],
         ),
         ("import", measuring.import_run, ["FILE", "--out", "--format", "--scorers", "--plugins", *MODEL_FLAGS]),
         ("status", measuring.status, ["RUN"]),
@@ -238,6 +248,8 @@ def test_an_unknown_annotator_lists_those_that_exist(call: Call, planted: Run) -
     [
         ("--strategies", "nope", "unknown strategy 'nope'; available: "),
         ("--scorers", "nope", "unknown scorer 'nope'; available: "),
+        ("--segmenters", "nope", "unknown segmenter 'nope'; available: cue_words, given, list_items, paragraphs, sentences"),
+        ("--segmenters", "cue_words:match=all", "segmenter 'cue_words:match=all': match='all': Input should be "),
         ("--strategies", "greedy:objective=both", "strategy 'greedy:objective=both': objective='both': Input should be "),
         ("--strategies", "greedy:colour=red", "strategy 'greedy:colour=red': greedy has no option colour; it has "),
     ],

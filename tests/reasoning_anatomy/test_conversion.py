@@ -342,6 +342,58 @@ def test_reasoning_in_a_field_of_its_own_beside_the_content_is_a_chain(call: Cal
     assert (made.reasoning, made.answer) == ("3 * 4 = 12", "12")
 
 
+STEPS = {"question": ASK, "reasoning": "3 rows. So 12.", "answer": "12"}
+
+
+@pytest.mark.parametrize(
+    ("row", "starts"),
+    [
+        (STEPS | {"step_starts": [0, 8]}, (0, 8)),
+        (STEPS | {"step_starts": [8]}, (8,)),
+        (STEPS | {"step_starts": []}, ()),
+        (STEPS, None),
+        (STEPS | {"reasoning": "\n 3 rows. So 12. ", "step_starts": [0, 2, 10]}, (0, 8)),
+        (STEPS | {"reasoning": "\n 3 rows. So 12. ", "step_starts": [1, 10]}, (8,)),
+    ],
+)
+def test_given_steps_are_counted_from_where_the_reasoning_begins(
+    write: Write, row: dict[str, Any], starts: tuple[int, ...] | None
+) -> None:
+    (chain,) = convert_files([write("rows.jsonl", row)]).chains
+    assert (chain.reasoning, chain.step_starts) == ("3 rows. So 12.", starts)
+    assert "step_starts" not in chain.source
+
+
+def test_given_steps_can_be_in_another_key(write: Write) -> None:
+    path = write("rows.jsonl", {"q": ASK, "r": "3 rows. So 12.", "a": "12", "cuts": [0, 8]})
+    mapping = {"question": "q", "reasoning": "r", "answer": "a", "step_starts": "cuts"}
+    (chain,) = convert_files([path], mapping=mapping).chains
+    assert chain.step_starts == (0, 8)
+
+
+CUT = "'step_starts' counts the characters of a reasoning that is cut: take it apart, then count"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (STEPS | {"reasoning": "<think>3 rows. So 12.</think>", "step_starts": [15]}, CUT),
+        ({"question": ASK, "reasoning": THOUGHT, "answer": "", "step_starts": [1]}, CUT),
+        (STEPS | {"step_starts": [14]}, "'step_starts': holds a character outside 'reasoning'"),
+        (STEPS | {"step_starts": [-1]}, "'step_starts': holds a character outside 'reasoning'"),
+        (
+            STEPS | {"reasoning": "  3 rows. So 12.", "step_starts": [-1]},
+            "'step_starts': holds a character outside 'reasoning'",
+        ),
+        (STEPS | {"step_starts": [8, 3]}, "'step_starts': does not ascend"),
+        (STEPS | {"step_starts": "0 8"}, "'step_starts': is not a list of whole numbers"),
+    ],
+)
+def test_a_row_whose_given_steps_do_not_fit_is_left_out(write: Write, row: dict[str, Any], reason: str) -> None:
+    conversion = convert_files([write("rows.jsonl", row)])
+    assert (conversion.chains, [each.reason for each in conversion.unusable]) == ((), [reason])
+
+
 def test_a_row_that_several_formats_fit_is_not_guessed(write: Write) -> None:
     path = write("rows.jsonl", {"question": ASK, "reasoning": "r", "solution": "s", "answer": "12"})
     with pytest.raises(ChainFileError, match="row 1: can be chains or limo; say which: --format chains"):

@@ -60,6 +60,7 @@ def chains() -> list[ReasoningChain]:
             gold_answer="12",
             is_correct=number % 2 == 0,
             system_prompt="Think." if number else None,
+            step_starts=(0, 5) if number == 1 else None,
             source={"teacher": "t", "temperature": 0.7, "tries": [1, 2]},
         )
         for number in range(4)

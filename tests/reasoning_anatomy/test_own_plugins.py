@@ -196,7 +196,8 @@ def test_a_segmenter_of_ones_own_is_made_by_its_key(folder: Path) -> None:
     add_folder(folder)
     text = "one\ntwo three\n\nfour"
     spans = np.array([match.span() for match in re.finditer(r"\w+|\n", text)])
-    assert load("segmenter", "lines").segment(text, spans).tolist() == [0, 0, 1, 1, 1, 2, 3]
+    chain = ReasoningChain(chain_id="c", question_id="q", question="?", reasoning=text, answer="4")
+    assert load("segmenter", "lines").segment(chain, spans).tolist() == [0, 0, 1, 1, 1, 2, 3]
 
 
 def test_files_of_a_folder_import_from_its_private_files_and_clash_with_nobody(tmp_path: Path) -> None:

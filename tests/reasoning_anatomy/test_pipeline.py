@@ -17,7 +17,7 @@ from reasoning_anatomy.errors import ChainFileError, EncodingError, ModelError, 
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.measuring import measure
-from reasoning_anatomy.plugins import load
+from reasoning_anatomy.plugins import load, load_class
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.run.folder import Run
@@ -319,6 +319,33 @@ def test_adding_a_strategy_runs_nothing_for_those_that_are_there(grown, tiny, ex
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in before} == before
     assert list(run.manifest.configuration.strategies) == [GREEDY, RANDOM]
     assert run.tokens()[[f"deletion_step_{GREEDY}", f"deletion_step_{RANDOM}"]].notna().any().all()
+
+
+def test_adding_segmenters_runs_nothing_and_the_tables_have_their_steps(grown, tiny, example_chains):
+    counts, hook = tokens_run(tiny.model)
+    segmenters = ["paragraphs:least_characters=10", "cue_words"]
+    run = measure(example_chains[:6], out=grown.folder, model=tiny, strategies=[GREEDY], segmenters=segmenters)
+    hook.remove()
+    assert counts == []
+    assert list(run.manifest.configuration.segmenters) == ["sentences", *segmenters]
+    for label in run.manifest.configuration.segmenters:
+        assert run.tokens()[f"step_{label}"].notna().all()
+    assert len(run.steps("cue_words")) < len(run.steps())
+
+
+def test_the_steps_by_which_a_scorer_or_strategy_cuts_are_in_the_tables(tiny, example_chains, tmp_path):
+    scorers = ["receiver_heads:heads=0.1,steps=thought_anchors", "random"]
+    options = {"scorers": scorers, "strategies": ["none"], "model": tiny}
+    run = measure(example_chains[:1], out=tmp_path / "run", segmenters=["none"], **options)
+    assert dict(run.manifest.configuration.segmenters) == {"thought_anchors": "ThoughtAnchors(version=1)"}
+    assert "step_thought_anchors" in run.tokens()
+
+
+def test_a_segmenter_that_crashes_is_named_before_anything_is_measured(tiny, example_chains, tmp_path, monkeypatch):
+    monkeypatch.setattr(load_class("segmenter", "paragraphs"), "segment", lambda *_: 1 / 0)
+    with pytest.raises(PluginError, match=r"^segmenter 'paragraphs' fails on chain '.*' \(ZeroDivisionError: "):
+        measure(example_chains[:1], out=tmp_path / "run", model=tiny, segmenters=["paragraphs"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_grew_holds_what_a_run_at_once_holds(grown, tiny, example_chains, tmp_path):

@@ -169,7 +169,7 @@ def test_a_folder_without_runs_says_how_to_make_one(tmp_path: Path, exists: bool
 def test_tokens_are_those_of_the_files_of_the_chains(run: Run, chains: list[ReasoningChain]) -> None:
     tokens = run.tokens()
     assert list(tokens.columns) == [
-        "chain_id", "question_id", "position", "token_id", "text", "start", "end", "step", "score_answer_attention",
+        "chain_id", "question_id", "position", "token_id", "text", "start", "end", "step_sentences", "score_answer_attention",
         "deletion_step_greedy",
     ]  # fmt: skip
     assert tokens["chain_id"].unique().tolist() == IDS
@@ -177,7 +177,7 @@ def test_tokens_are_those_of_the_files_of_the_chains(run: Run, chains: list[Reas
         rows, measurement = tokens[tokens["chain_id"] == chain.chain_id], run.measurement(chain.chain_id)
         # the planted tokens are words and marks: Take 0 apples . Then add 2 ! So 5
         assert rows["text"].tolist() == ["Take", chain.reasoning[5], "apples", ".", "Then", "add", "2", "!", "So", "5"]
-        assert rows["step"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
+        assert rows["step_sentences"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
         assert rows["position"].tolist() == list(range(10))
         assert [chain.reasoning[start:end] for start, end in zip(rows["start"], rows["end"], strict=True)] == rows[
             "text"
@@ -204,7 +204,7 @@ def test_steps_hold_mean_and_sum_of_their_tokens(run: Run, chains: list[Reasonin
         assert rows["n_tokens"].tolist() == [4, 4, 2]
         of_chain = tokens[tokens["chain_id"] == chain.chain_id]
         for how in ("mean", "sum"):
-            expected = of_chain.groupby("step")["score_answer_attention"].agg(how)
+            expected = of_chain.groupby("step_sentences")["score_answer_attention"].agg(how)
             np.testing.assert_allclose(rows[f"score_answer_attention_{how}"], expected, rtol=1e-12)
 
 
@@ -412,7 +412,7 @@ def test_a_name_that_a_reader_wants_to_see_must_be_there(run: Run) -> None:
     annotate(run)
     with pytest.raises(RunError) as refused:
         open_run(run.folder, only=["greedy", "nope"])
-    message = "has no scorer, strategy or annotator 'nope'; it has answer_attention, greedy, words"
+    message = "has no scorer, strategy, segmenter or annotator 'nope'; it has answer_attention, greedy, sentences, words"
     assert str(refused.value) == f"{run.folder}: {message}"
 
 

@@ -10,7 +10,6 @@ import pytest
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.run import tables
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.tables import write_tables
@@ -241,13 +240,3 @@ def test_numbers_that_were_measured_again_reach_the_tables(finished: Run) -> Non
     with begin_run(finished.folder, CONFIGURATION, CHAINS) as writer:
         writer.add_scores("a", "s", TokenScores(np.array([4.0, 5.0, 6.0])))
     assert open_run(finished.folder).tokens()["score_s"].tolist() == [4, 5, 6]
-
-
-def test_tables_with_steps_of_another_rule_are_made_again(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as former:
-        former.setattr(tables, "Sentences", lambda: "the rule of version 0.1")
-        former.setattr(tables, "step_of_token", lambda _, spans: np.arange(len(spans)))
-        write_tables(finished)
-    assert open_run(finished.folder).tokens()["step"].tolist() == [0, 1, 2]
-    finish(finished)
-    assert open_run(finished.folder).tokens()["step"].tolist() == [0, 0, 0]

@@ -166,6 +166,7 @@ def test_another_meaning_is_refused_and_nothing_is_changed(tmp_path: Path, diffe
     [
         ("reasoning", "other", "('x y z') than now ('other')"),
         ("question_id", "r", "('q') than now ('r')"),
+        ("step_starts", [0, 2], "(None) than now ((0, 2))"),
         ("answer", "B" * 100, f"('A') than now ('{'B' * 56}...)"),
     ],
 )
