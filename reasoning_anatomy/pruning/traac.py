@@ -59,7 +59,7 @@ class Traac(StepScoreOptions):
 
     difficulty: Literal["pass_rate", "ignored"] = "pass_rate"
     tags: bool = True
-    steps: str = "sentences"
+    steps: str = "cue_words:match=surface"
     scorer: str = (
         "end_of_thinking:probe=Time is up. I should stop thinking and now write a summary containing all key steps required to "
         "solve the problem.,question=false"
