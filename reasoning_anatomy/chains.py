@@ -202,6 +202,12 @@ def _chain(path: Path, number: int, record: Mapping[str, Any]) -> ReasoningChain
         return ReasoningChain.model_validate(_with_further_fields_in_source(where, record))
     except ValidationError as error:
         message, reason = explained(error)
+        source = record.get("source")
+        if isinstance(source, Mapping) and (marked := source.get("unusable")):  # as `generate` marks a sample
+            message = (
+                f"was sampled, but cannot be measured: {shown(marked)}; leave it out, or go on without it: --skip-unusable"
+            )
+            reason = f"was sampled without reasoning or answer: {shown(marked)}"
         raise ChainFileError(f"{where}: {message}", reason=reason) from None
 
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Model(ModelSpec):
+class ModelOption(ModelSpec):
     """Which model to load, and how to hold it."""
 
     id: Annotated[str, arg(name="model")] = BUNDLED
 
 
 @dataclass(frozen=True)
-class _PruningModel(_Model):
+class _PruningModel(ModelOption):
     """The model that pruned, and how to hold it. It gives ids their text, and scores the tokens."""
 
     id: Annotated[str, arg(name="model", help="As for `run`; if left out, no model is loaded.")] = ""
@@ -51,7 +51,7 @@ def run(
         bool, arg(help="Go on without what cannot be used: lines with mistakes, chains beyond the model's context.")
     ] = False,
     plugins: PluginsOption = None,
-    model: Annotated[_Model, OmitArgPrefixes] = _Model(),
+    model: Annotated[ModelOption, OmitArgPrefixes] = ModelOption(),
     encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
 ) -> None:
     """Measure chains with a model: attention scores and pruning paths, into a run folder."""

@@ -187,7 +187,7 @@ class SweepWork:
             Answer(
                 sample=number,
                 seed=sample.seed,
-                text=stem + text_behind(self.loaded.tokenizer, before, written(sample), stop=stop),
+                text=stem + text_behind(self.loaded.tokenizer, before, sample.written, stop=stop),
                 n_tokens=len(sample.ids),
                 finish_reason=str(sample.finish_reason),
             )
@@ -201,8 +201,3 @@ class SweepWork:
         if not self._left[chain_id] and chain_id in self._claims:
             self._claims.pop(chain_id).close()
             self.stage.advance()
-
-
-def written(sample: Sample[Asked]) -> list[int]:
-    """Ids of a sample without the one that ends its turn."""
-    return sample.ids[:-1] if sample.finish_reason == "eos" else sample.ids

@@ -106,11 +106,18 @@ class ContextReader:
         """
         in_order = sorted(range(len(contexts)), key=lambda index: (len(contexts[index].tail), contexts[index].ids.tolist()))
         for index in in_order:
-            yield index, self._open(contexts[index])
+            yield index, self.open(contexts[index])
         self._forget()
 
     @torch.inference_mode()
-    def _open(self, context: Context) -> OpenContext:
+    def open(self, context: Context) -> OpenContext:
+        """Read one context; of what the one before it began with, nothing is read again.
+
+        Raises
+        ------
+        ModelError
+            As for `read`.
+        """
         has_tail = len(context.tail) > 0
         logits = self._read(context.ids, n_logits=1 if has_tail or not context.n_scored else context.n_scored + 1)
         cache = self._handed_out()

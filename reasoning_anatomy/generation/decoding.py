@@ -49,6 +49,11 @@ class Sample(Generic[Key]):
     ids: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
 
+    @property
+    def written(self) -> list[int]:
+        """What it has written without the id that ends its turn."""
+        return self.ids[:-1] if self.finish_reason == "eos" else self.ids
+
 
 Chooser = Callable[[Tensor, Sequence[Sample[Key]]], IntArray]
 

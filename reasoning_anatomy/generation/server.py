@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reasoning_anatomy.errors import SampleError, ServerError, UnusableError
 from reasoning_anatomy.generation.completion import Completion, FinishReason, Sampling
+from reasoning_anatomy.generation.request import Request as Request
 from reasoning_anatomy.options import expect_address, expect_at_least
 from reasoning_anatomy.replies import Reply, read_reply
 from reasoning_anatomy.untrusted import one_line, whole_characters
@@ -29,37 +30,6 @@ _FORMS: Final = ("fields", "generation_config", "plain")
 _NEUTRAL: Final[Mapping[str, Any]] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 _ORDER: Final[Mapping[str, Any]] = {"samplers": ["temperature", "top_p"]}
 """llama.cpp would draw by top_p before it divides by the temperature; other servers do not look at this."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One sample to be made.
-
-    Attributes
-    ----------
-    name
-        By which the caller knows it, and which errors name.
-    question
-        The message of the user.
-    seed
-        Of its random numbers, as `sample_seed` makes it; its last 31 bits are sent, because some servers keep no more.
-    sampling
-        How tokens are drawn.
-    system_prompt
-        Goes before the question; the model's own default if absent.
-    """
-
-    name: str
-    question: str
-    seed: int
-    sampling: Sampling
-    system_prompt: str | None = None
-
-    @property
-    def messages(self) -> list[dict[str, str]]:
-        """What is said to the model."""
-        system = [{"role": "system", "content": self.system_prompt}] if self.system_prompt is not None else []
-        return [*system, {"role": "user", "content": self.question}]
 
 
 @dataclass(kw_only=True)

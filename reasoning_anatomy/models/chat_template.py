@@ -1,7 +1,6 @@
 """The model's chat template around a chain, and whether it shows what it was given."""
 
 import datetime
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
@@ -12,13 +11,13 @@ from transformers import PreTrainedTokenizerBase
 
 from reasoning_anatomy.errors import EncodingError
 from reasoning_anatomy.models.sequence_tokenizer import Piece
+from reasoning_anatomy.template_variables import template_variable
 
 _QUESTION: Final = "QUESTIONPLACEHOLDER"
 _SYSTEM: Final = "SYSTEMPLACEHOLDER"
 _REASONING: Final = "REASONINGPLACEHOLDER"
 _REPLY: Final = "REPLYPLACEHOLDER"
 _KEYS_OF_REASONING: Final = ("reasoning_content", "reasoning", "thinking")
-_NOT_JSON: Final = frozenset(["True", "False", "None", "yes", "no", "on", "off"])
 _ANOTHER_DAY: Final = datetime.date(2001, 2, 3)
 
 Messages = Sequence[Mapping[str, str]]
@@ -174,17 +173,10 @@ class ChatTemplate:
         return text
 
     def _variable(self, typed: str) -> tuple[str, Any]:
-        name, equals, value = typed.partition("=")
-        if not equals or not name.isidentifier():
-            raise EncodingError(f"template variable {typed!r}: expected NAME=VALUE, such as enable_thinking=false")
+        name, value = template_variable(typed)
         if not re.search(rf"\b{name}\b", str(self._tokenizer.chat_template or "")):
             raise EncodingError(f"template variable {name!r}: the model's chat template does not use it; leave it out")
-        if value in _NOT_JSON:
-            raise EncodingError(f"template variable {typed!r}: write true, false or null for {value!r}")
-        try:
-            return name, json.loads(value)
-        except json.JSONDecodeError:
-            return name, value
+        return name, value
 
 
 def _messages(question: str, system: str | None) -> Messages:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reasoning_anatomy.errors import EncodingError
 from reasoning_anatomy.models.chat_template import ChatTemplate
-from reasoning_anatomy.models.joints import joints, tags_in
+from reasoning_anatomy.models.joints import joints, opened_tag, tags_in
 from reasoning_anatomy.models.sequence_tokenizer import Piece, SequenceTokenizer
 from reasoning_anatomy.specs import EncodingOptions as EncodingOptions
 from reasoning_anatomy.types import EncodedChain, IntArray, ReasoningChain
@@ -93,6 +93,36 @@ class ChainEncoder:
                 "leave the chain out or use a model with a longer context"
             )
         return EncodedChain(chain, prompt, reasoning.ids, answer, reasoning.spans)
+
+    def prompt(self, question: str, system_prompt: str | None, *, owner: str) -> IntArray:
+        """(p,) ids of a prompt as the template ends it, behind which the model writes thinking and answer.
+
+        Raises
+        ------
+        EncodingError
+            The prompt cannot be encoded, or is as long as the model's context; the message names its ``owner``.
+        """
+        try:
+            pieces = self._template.prompt(question, system_prompt)
+        except EncodingError as error:
+            raise EncodingError(f"{owner}: {error}") from error
+        ids = np.concatenate([self._beginning, self._sequences.encode({"prompt": pieces}, owner=owner)["prompt"].ids])
+        if self.context_length is not None and len(ids) >= self.context_length:
+            raise EncodingError(
+                f"{owner}: the prompt has {len(ids)} tokens, but the model's context holds {self.context_length}; leave it out "
+                "or use a model with a longer context"
+            )
+        return ids
+
+    @cached_property
+    def opened_thinking(self) -> str:
+        """The tag that the prompt opens and leaves to the model to close; empty if there is none."""
+        return opened_tag(self._template.generation_prompt)
+
+    @cached_property
+    def closing_tag(self) -> str:
+        """The tag that closes the thinking of this model; empty if it does not think in tags, as far as its files tell."""
+        return next(iter(tags_in(str(self.options.before_answer))), "")
 
     def behind_reasoning(self, chain: ReasoningChain, parts: Mapping[str, Sequence[Piece]]) -> dict[str, IntArray]:
         """Encode what stands behind the reasoning of a chain in place of its answer.

@@ -79,6 +79,12 @@ def _closing(text: str, tags: ThinkingTags) -> str:
     return f"\n{tags.closing}\n\n" if text.rpartition(tags.opening)[2].startswith("\n") else tags.closing
 
 
+def opened_tag(text: str) -> str:
+    """Return the thinking tag that a text opens and does not close; empty if there is none."""
+    tags = _open_tags(text)
+    return tags.opening if tags else ""
+
+
 def tags_in(text: str) -> list[str]:
     """List the thinking tags of a text in order."""
     every = sorted({tag for tags in THINKING_TAGS for tag in tags}, key=len, reverse=True)

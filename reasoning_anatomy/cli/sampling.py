@@ -1,0 +1,147 @@
+"""The command that samples chains: ``generate``."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from reasoning_anatomy.cli._app import app, say
+from reasoning_anatomy.cli.measuring import ModelOption
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.generation.chain_file import date_of_samples
+from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.generation.generate import INSTRUCTION, Sampled, generate
+from reasoning_anatomy.problems import read_problem_file
+from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.specs import EncodingOptions, ModelSpec
+from reasoning_anatomy.template_variables import template_variable
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.generation.request import Completer
+
+
+@dataclass(frozen=True)
+class ServerOption:
+    """Sample through an OpenAI-compatible server instead.
+
+    Attributes
+    ----------
+    url
+        Address, such as http://localhost:8000/v1; no model is loaded then. ``--model`` is its name there.
+    key_variable
+        Environment variable that holds the server's key; empty for no key.
+    concurrency
+        Requests at the same time.
+    """
+
+    url: str | None = None
+    key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = 16
+
+
+@dataclass(frozen=True)
+class _Model(ModelOption):
+    """Which model to load, and how to hold it; with ``--url``, its name at the server."""
+
+
+@dataclass(frozen=True)
+class _Sampling(Sampling):
+    """How tokens are drawn."""
+
+
+@app.command(name="generate")
+def sample_chains(
+    problems: Annotated[
+        Positional[Path], arg(help="Problems: JSONL, JSON, CSV or Parquet; - is standard input.", metavar="PROBLEMS")
+    ],
+    out: Annotated[Path, arg(help="JSONL file of the chains; one that was begun is finished, or added to.")],
+    samples: Annotated[int, arg(help="Chains for each problem.")] = 1,
+    first: Annotated[int | None, arg(help="Only so many of the problems, from the first on.")] = None,
+    instruction: Annotated[str, arg(help="Goes behind every question; '' for none.")] = INSTRUCTION,
+    until_correct: Annotated[bool, arg(help="Stop at the first correct sample of a problem.")] = False,
+    ends_with_thinking: Annotated[bool, arg(help="Stop where the model closes its thinking: chains without answers.")] = False,
+    template_variables: Annotated[
+        tuple[str, ...], arg(help="NAME=VALUE for the chat template: enable_thinking=false, reasoning_effort=high.")
+    ] = (),
+    model: Annotated[_Model, OmitArgPrefixes] = _Model(),
+    sampling: Annotated[_Sampling, OmitArgPrefixes] = _Sampling(),
+    server: Annotated[ServerOption, OmitArgPrefixes] = ServerOption(),
+) -> None:
+    """Sample chains on problems, with a model here or behind a server."""
+    file = read_problem_file(problems)
+    for note in file.notes:
+        say(f"note: {note}")
+    wanted = file.problems[:first]
+    with Stages(show=True) as stages:
+        if server.url is None:
+            encoding = EncodingOptions(template_variables=template_variables, date=date_of_samples(out))
+            completer, about, opened = _local(model, encoding, ends_with_thinking, stages)
+        else:
+            completer, about = _served(server, model, template_variables, ends_with_thinking)
+            opened = ""
+        sampled = generate(
+            wanted,
+            out=out,
+            completer=completer,
+            model=about,
+            samples=samples,
+            sampling=Sampling(**asdict(sampling)),
+            instruction=instruction,
+            opened=opened,
+            until_correct=until_correct,
+            stages=stages,
+        )
+    _say_sampled(sampled, n_asked=len(wanted) * samples)
+
+
+def _local(
+    model: ModelOption, encoding: EncodingOptions, ends_with_thinking: bool, stages: Stages
+) -> tuple["Completer", Mapping[str, Any], str]:
+    from reasoning_anatomy.generation.local import LocalModel
+    from reasoning_anatomy.models.encoding import ChainEncoder
+    from reasoning_anatomy.models.loading import load_model
+
+    with stages.add("load", 1) as stage:
+        loaded = load_model(ModelSpec(**asdict(model)))
+        stage.advance()
+    encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
+    local = LocalModel(loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking)
+    return local, local.identity(), encoder.opened_thinking
+
+
+def _served(
+    server: ServerOption, model: ModelOption, variables: tuple[str, ...], ends_with_thinking: bool
+) -> tuple["Completer", Mapping[str, Any]]:
+    from reasoning_anatomy.generation.server import ServedModel
+
+    if ends_with_thinking:
+        raise RunError("--ends-with-thinking needs a model that is loaded here; leave out --url, or name the tag with --stop")
+    served = ServedModel(
+        url=server.url or "",
+        model=None if model.id == ModelOption().id else model.id,
+        key_variable=server.key_variable,
+        concurrency=server.concurrency,
+        template_variables=dict(map(template_variable, variables)),
+    )
+    return served, {"name": served.find_model(), "server": True, "template_variables": sorted(variables)}
+
+
+def _say_sampled(sampled: Sampled, *, n_asked: int) -> None:
+    """Say what came of the samples, and what to do with them."""
+    counts = sampled.counts()
+    for reason, count in Counter(sampled.failed.values()).items():
+        say(f"Failed: {count} of {n_asked} samples: {reason}")
+    for name in ("finish_reason", "verdict"):
+        if counts[name]:
+            listing = ", ".join(f"{value} {count}" for value, count in counts[name].most_common())
+            say(f"{name.replace('_', ' ').capitalize()}: {listing}")
+    for reason, count in counts["unusable"].items():
+        say(f"Cannot be measured: {count}, marked in the file: {reason}")
+    say(f"Wrote {sampled.path}: {len(sampled.rows)} chains")
+    skipping = " --skip-unusable" if counts["unusable"] else ""
+    say(
+        f"Next: reasoning-anatomy sweep runs/{sampled.path.stem} --chains {sampled.path} --strategies step_percentile{skipping}"
+    )

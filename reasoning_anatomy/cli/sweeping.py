@@ -1,0 +1,125 @@
+"""The command that prunes at thresholds and answers again: ``sweep``."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import OmitArgPrefixes, arg
+
+from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, say, use_plugins
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.run.selection import Reading, Restatements
+from reasoning_anatomy.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from reasoning_anatomy.run import Run
+
+THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+@dataclass(frozen=True)
+class _ModelOfRun(ModelSpec):
+    """The model that answers. If left out it is that of the run."""
+
+    id: Annotated[str, arg(name="model", help="As for `run`; if left out, that of the run, held as it was.")] = ""
+
+
+@dataclass(frozen=True)
+class _Answers:
+    r"""How the model answers: the same at every threshold, and fixed once the sweep has begun.
+
+    Attributes
+    ----------
+    temperature, top_p, max_tokens, seed, stop
+        As for `generate`.
+    stem
+        Text with which every answer begins; found out from the model if left out.
+    gold_form
+        Text of which the likelihood is measured, from GOLD on, in whose place the gold answer stands.
+    segmenter
+        KEY of the segmenter by which steps are counted; see `list segmenters`.
+    """
+
+    temperature: float = 0.6
+    top_p: float = 0.95
+    max_tokens: int = 1024
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    stem: str | None = None
+    gold_form: str = r"The answer is: \boxed{GOLD}"
+    segmenter: str = "sentences"
+
+
+@app.command
+def sweep(
+    run: RunArgument,
+    strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, each with thresholds of its own; see `list`.")],
+    baselines: Annotated[
+        tuple[str, ...], arg(help="Keep as many tokens as each of those at each threshold; none = no baseline.")
+    ] = ("random_steps", "random_tokens", "random_block", "truncation"),
+    thresholds: Annotated[tuple[float, ...], arg(help="What strategies are told, 0..1; 0 deletes nothing.")] = THRESHOLDS,
+    samples: Annotated[int, arg(help="Answers for each chain and threshold.")] = 1,
+    readings: Annotated[
+        tuple[Reading, ...], arg(help="closed_up: read anew; evicted: removed from the cache, positions kept.")
+    ] = ("closed_up",),
+    restatements: Annotated[tuple[Restatements, ...], arg(help="kept; stripped: without what states the answer already.")] = (
+        "kept",
+    ),
+    chains: Annotated[Path | None, arg(help="JSONL file of chains to begin the run with, or to add to it.")] = None,
+    skip_unusable: Annotated[bool, arg(help="As for `run`.")] = False,
+    rows: Annotated[int | None, arg(help="Answers that are written at the same time; as many as fit if left out.")] = None,
+    plugins: PluginsOption = None,
+    model: Annotated[_ModelOfRun, OmitArgPrefixes] = _ModelOfRun(),
+    answers: Annotated[_Answers, OmitArgPrefixes] = _Answers(),
+) -> None:
+    """Prune the chains of a run at thresholds, and let the model answer again from what is left."""
+    use_plugins(plugins)
+    from reasoning_anatomy.evaluation.answering import Answering
+    from reasoning_anatomy.evaluation.sweep import SweepPlan
+    from reasoning_anatomy.evaluation.sweep import sweep as sweep_run
+    from reasoning_anatomy.progress import Stages
+
+    plan = SweepPlan(
+        strategies=strategies,
+        baselines=() if baselines == ("none",) else baselines,
+        thresholds=thresholds,
+        samples=samples,
+        readings=readings,
+        restatements=restatements,
+    )
+    try:
+        sampling = Sampling(
+            temperature=answers.temperature,
+            top_p=answers.top_p,
+            max_tokens=answers.max_tokens,
+            seed=answers.seed,
+            stop=answers.stop,
+        )
+        answering = Answering(sampling=sampling, stem=answers.stem, gold_form=answers.gold_form, segmenter=answers.segmenter)
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    with Stages(show=True) as stages:
+        swept = sweep_run(
+            run,
+            plan,
+            chains=chains,
+            model=ModelSpec(**asdict(model)) if model.id else None,
+            answering=answering,
+            n_rows=rows,
+            skip_unusable=skip_unusable,
+            stages=stages,
+        )
+    say_swept(swept)
+
+
+def say_swept(run: "Run") -> None:
+    """Say how far a sweep is, and what to do with it."""
+    from reasoning_anatomy.run.sweep import SweepFolder
+
+    status = SweepFolder(run, run.manifest.configuration).status()
+    for chain_id, reason in status.failed.items():
+        say(f"Failed: {chain_id}: {reason}")
+    n_conditions = len(run.manifest.configuration.conditions)
+    say(f"{status.n_done} of {status.n_chains} chains are answered at all {n_conditions} conditions in {run.folder}")
+    say(f"Next: python -m analyses.threshold_comparison {run.folder} && reasoning-anatomy report {run.folder}")

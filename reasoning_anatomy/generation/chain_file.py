@@ -1,0 +1,121 @@
+"""The file that sampled chains go to: a row as soon as it is made, all rows in order at the end, finished after any kill."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.files import write_atomic
+
+Row = Mapping[str, Any]
+
+_OPTIONS_SUFFIX: Final = ".options.json"
+
+
+class SampledChains:
+    """A file of sampled chains, opened for adding to it; a context manager, within which no other process may add.
+
+    Beside it, ``<file>.options.json`` says how they were sampled.
+
+    Parameters
+    ----------
+    path
+        The file, absent or as an earlier process left it.
+    options
+        All that a sample depends on beside its question and number, as JSON can hold it.
+
+    Raises
+    ------
+    RunError
+        The file was sampled with other options, or was not written by this class; or another process is adding to it.
+    """
+
+    def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
+        self.path = path
+        self._options_path = path.with_name(path.name + _OPTIONS_SUFFIX)
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._expect_options(json.loads(json.dumps(options)))
+        self.rows: dict[str, Row] = {}
+
+    def __enter__(self) -> "SampledChains":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(f"{self.path}: another process is adding to it; wait for it, or name another file") from None
+        self.rows = self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def add(self, row: Row) -> None:
+        """Write one chain behind the others, to the disk."""
+        with self.path.open("ab") as file:
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows[row["chain_id"]] = row
+
+    def sort(self, chain_ids: Sequence[str]) -> None:
+        """Write the file again with its rows in the order of ``chain_ids``; other rows stay behind them."""
+        ordered = [
+            *(name for name in chain_ids if name in self.rows),
+            *(name for name in self.rows if name not in {*chain_ids}),
+        ]
+        content = "".join(json.dumps(self.rows[name], ensure_ascii=False) + "\n" for name in ordered)
+        if not self.path.exists() or self.path.read_bytes() != content.encode():
+            write_atomic(self.path, content)
+
+    def _expect_options(self, options: Any) -> None:
+        if not self._options_path.exists():
+            if self.path.exists() and self.path.stat().st_size:
+                raise RunError(
+                    f"{self.path}: holds something already that was not sampled here ({self._options_path.name} is missing); "
+                    "name another file"
+                )
+            write_atomic(self._options_path, json.dumps(options, indent=2, ensure_ascii=False) + "\n")
+            return
+        before = self._known_options()
+        differing = [name for name in sorted({*before, *options}) if before.get(name) != options.get(name)]
+        if differing:
+            name = differing[0]
+            raise RunError(
+                f"{self.path}: was sampled with other options ({name}: {before.get(name)!r} in the file, {options.get(name)!r} "
+                "now); use the same, or name another file"
+            )
+
+    def _known_options(self) -> dict[str, Any]:
+        try:
+            known: dict[str, Any] = json.loads(self._options_path.read_text(encoding="utf-8"))
+            return dict(known)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self._options_path}: cannot be read ({error}); restore it, or name another file") from error
+
+    def _read(self) -> dict[str, Row]:
+        """Read the rows, and cut off one that a kill left half written."""
+        if not self.path.exists():
+            return {}
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            write_atomic(self.path, whole)
+        try:
+            rows = [json.loads(line) for line in whole.splitlines()]
+            return {row["chain_id"]: row for row in rows}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{self.path}: cannot be read ({error}); restore it, or name another file") from error
+
+
+def date_of_samples(path: Path) -> str | None:
+    """Day that the chat template wrote into the prompts of a file; None if it wrote none, or there is no file."""
+    try:
+        options = json.loads(path.with_name(path.name + _OPTIONS_SUFFIX).read_text(encoding="utf-8"))
+        date = options["model"].get("date")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None  # opening the file says what is wrong with it
+    return date if isinstance(date, str) else None

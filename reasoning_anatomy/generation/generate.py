@@ -1,0 +1,148 @@
+"""Sample chains on problems, into a file that any later process can finish."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from reasoning_anatomy.answers import Judge
+from reasoning_anatomy.errors import RunError, SampleError
+from reasoning_anatomy.generation.chain_file import SampledChains
+from reasoning_anatomy.generation.completion import Sampling, sample_seed
+from reasoning_anatomy.generation.request import Completer, Request
+from reasoning_anatomy.generation.sampled_chain import sampled_chain
+from reasoning_anatomy.problems import Problem
+from reasoning_anatomy.progress import Stages
+
+INSTRUCTION: Final = "Please reason step by step, and put your final answer within \\boxed{}."
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What is in a file of sampled chains.
+
+    Attributes
+    ----------
+    path
+        The file.
+    rows
+        All of them, in its order.
+    failed
+        Why samples could not be made, by chain_id; the same call tries them again.
+    """
+
+    path: Path
+    rows: tuple[Mapping[str, Any], ...]
+    failed: Mapping[str, str]
+
+    def counts(self) -> dict[str, Counter[str]]:
+        """Count the rows by finish reason, by verdict, and by why they cannot be measured."""
+        sources = [row["source"] for row in self.rows]
+        return {
+            name: Counter(str(source[name]) for source in sources if name in source)
+            for name in ("finish_reason", "verdict", "unusable")
+        }
+
+
+def generate(
+    problems: Sequence[Problem],
+    *,
+    out: str | Path,
+    completer: Completer,
+    model: Mapping[str, Any],
+    samples: int = 1,
+    sampling: Sampling | None = None,
+    instruction: str = INSTRUCTION,
+    opened: str = "",
+    until_correct: bool = False,
+    stages: Stages | None = None,
+) -> Sampled:
+    """Sample chains.
+
+    Every sample has a seed of its own, so that it does not depend on batch or order. Wrong samples and those that were cut off
+    are kept and marked.
+
+    Parameters
+    ----------
+    problems
+        What to ask.
+    out
+        JSONL file of chains. Samples that it has already are not made again.
+    completer
+        The model: `LocalModel`, `ServedModel`.
+    model
+        Which model it is, as JSON can hold it; ``name`` goes into every chain. A file holds samples of one model.
+    samples
+        Number of samples for each problem.
+    sampling
+        How tokens are drawn.
+    instruction
+        Goes behind every question, after a blank line; empty for none.
+    opened
+        Thinking tag that the model's prompt opens; empty if it opens none.
+    until_correct
+        Make no further sample of a problem once one is correct; every problem needs a gold answer.
+    stages
+        Shows progress; silent if None.
+
+    Raises
+    ------
+    RunError
+        The file was sampled with other options.
+    """
+    sampling, stages = sampling or Sampling(), stages or Stages()
+    if samples < 1:
+        raise RunError(f"samples is {samples}; give 1 or more")
+    if until_correct and (lacking := [problem.question_id for problem in problems if problem.gold_answer is None]):
+        raise RunError(
+            f"problem {lacking[0]!r} has no gold answer, so that no sample can be told correct; leave out until_correct"
+        )
+    options = {"model": dict(model), "sampling": repr(sampling), "instruction": instruction}
+    failed: dict[str, str] = {}
+    asked = [
+        _Asked(problem, number, _request(problem, number, sampling, instruction))
+        for problem in problems
+        for number in range(samples)
+    ]
+    stage = stages.add("sample", 0)
+    with SampledChains(Path(out), options) as file, Judge() as judge, stage:
+        for some in _rounds(asked, samples, file) if until_correct else [asked]:
+            missing = {each.request.name: each for each in some if each.request.name not in file.rows}
+            stage.extend(len(missing))
+            for request, outcome in completer.complete([each.request for each in missing.values()]) if missing else ():
+                stage.advance()
+                each = missing[request.name]
+                if isinstance(outcome, SampleError):
+                    failed[request.name] = outcome.reason
+                else:
+                    row = sampled_chain(
+                        each.problem, request, each.number, outcome, opened=opened, model=str(model["name"]), judge=judge
+                    )
+                    file.add(row)
+        file.sort([each.request.name for each in asked])
+        return Sampled(file.path, tuple(file.rows.values()), failed)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    problem: Problem
+    number: int
+    request: Request
+
+
+def _rounds(asked: Sequence[_Asked], samples: int, file: SampledChains) -> Iterator[list[_Asked]]:
+    """One sample of every problem after the other; a problem that has a correct one takes no further part."""
+    for number in range(samples):
+        solved = {row["question_id"] for row in file.rows.values() if row.get("is_correct")}
+        yield [each for each in asked if each.number == number and each.problem.question_id not in solved]
+
+
+def _request(problem: Problem, number: int, sampling: Sampling, instruction: str) -> Request:
+    return Request(
+        name=f"{problem.question_id}-s{number}",
+        question=f"{problem.question}\n\n{instruction}" if instruction else problem.question,
+        seed=sample_seed(sampling.seed, problem.question_id, number),
+        sampling=sampling,
+        system_prompt=problem.system_prompt,
+    )

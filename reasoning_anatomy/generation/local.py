@@ -1,0 +1,148 @@
+"""Sample with a model that is loaded here: many samples at a time, each with its own random numbers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from reasoning_anatomy.errors import EncodingError, SampleError
+from reasoning_anatomy.generation.check import largest_decoding_change
+from reasoning_anatomy.generation.completion import Completion, Sampling
+from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
+from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn, sampler
+from reasoning_anatomy.generation.request import Request
+from reasoning_anatomy.generation.rows import rows_that_fit
+from reasoning_anatomy.generation.stopping import StopRules
+from reasoning_anatomy.generation.text import text_behind
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
+from reasoning_anatomy.types import IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    request: Request
+    prompt: IntArray
+
+
+@dataclass(kw_only=True)
+class LocalModel:
+    """A model that is loaded here, as `ServedModel` is one behind a server.
+
+    Attributes
+    ----------
+    loaded
+        The model.
+    encoder
+        Of its prompts.
+    n_rows
+        Samples that are written at the same time; None takes as many as fit into memory. It is halved whenever memory runs out.
+    ends_with_thinking
+        Whether a sample ends where the model closes its thinking.
+    loop_tokens
+        A sample ends that has only repeated a piece of at most 128 tokens over this many tokens; 0 lets it go on.
+    """
+
+    loaded: LoadedModel
+    encoder: ChainEncoder
+    n_rows: int | None = None
+    ends_with_thinking: bool = False
+    loop_tokens: int = 512
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | SampleError]]:
+        """Make samples. Those of one question that follow one another read its prompt once.
+
+        Parameters
+        ----------
+        requests
+            All with the same ``sampling``.
+
+        Yields
+        ------
+        A request with its completion, or with the reason why this one cannot be made, as they are finished.
+
+        Raises
+        ------
+        ModelError
+            Writing many samples at a time changes what the model computes.
+        """
+        waiting = list(requests)
+        while waiting:
+            done = set[str]()
+            try:
+                for request, outcome in self._complete(waiting):
+                    done.add(request.name)
+                    yield request, outcome
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.n_rows == 1:
+                    raise
+            else:
+                return
+            self.n_rows = max(1, (self.n_rows or 1) // 2)
+            release_memory()
+            waiting = [request for request in waiting if request.name not in done]
+
+    def check(self, questions: Sequence[Request]) -> float:
+        """Largest difference between logits of samples written together and those of ``generate``; see there."""
+        return largest_decoding_change(self.loaded, [self._prompt(request) for request in questions[:2]])
+
+    def identity(self) -> dict[str, Any]:
+        """Say which model this is: all that its samples depend on beside how they are drawn, as JSON can hold it."""
+        return {
+            "name": self.loaded.id,
+            "weights": self.loaded.weights_digest(),
+            "template": self.encoder.template_digest,
+            "date": self.encoder.options.date,
+            "dtype": str(self.loaded.model.dtype).removeprefix("torch."),
+            "quantization": self.loaded.quantization,
+            "ends_with_thinking": self.ends_with_thinking,
+            "loop_tokens": self.loop_tokens,
+        }
+
+    def _complete(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Completion | SampleError]]:
+        sampling = requests[0].sampling
+        unusable: list[tuple[Request, SampleError]] = []
+        prompts: list[tuple[IntArray, list[Request]]] = []
+        for _, group in groupby(requests, key=lambda request: (request.system_prompt, request.question)):
+            of_question = list(group)
+            try:
+                prompts.append((self._prompt(of_question[0]), of_question))
+            except EncodingError as error:
+                unusable += [(request, SampleError(request.name, str(error))) for request in of_question]
+        yield from unusable
+        if not prompts:
+            return
+        longest = max(len(prompt) for prompt, _ in prompts) + sampling.max_tokens
+        self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
+        decoder = Decoder[_Asked](self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows)
+        for sample in decoder.write(self._opened(prompts, sampling)):
+            yield sample.key.request, self._completion(sample, sampling)
+
+    def _opened(
+        self, prompts: Sequence[tuple[IntArray, list[Request]]], sampling: Sampling
+    ) -> Iterator[tuple[OpenContext, list[Sample[_Asked]]]]:
+        reader = ContextReader(self.loaded)
+        for prompt, requests in prompts:
+            length = self.loaded.context_length
+            room = sampling.max_tokens if length is None else min(sampling.max_tokens, length - len(prompt))
+            yield (
+                reader.open(Context(prompt)),
+                [Sample(_Asked(request, prompt), request.seed, room) for request in requests],
+            )
+
+    def _prompt(self, request: Request) -> IntArray:
+        return self.encoder.prompt(request.question, request.system_prompt, owner=request.name)
+
+    def _rules(self, sampling: Sampling) -> StopRules:
+        closing = self.encoder.tag_ids(self.encoder.closing_tag).tolist() if self.ends_with_thinking else []
+        return StopRules(
+            ends_of_turn=ends_of_turn(self.loaded) | self.encoder.ends_of_turn,
+            strings=sampling.stop,
+            closing=tuple(closing),
+            loop_tokens=self.loop_tokens,
+        )
+
+    def _completion(self, sample: Sample[_Asked], sampling: Sampling) -> Completion:
+        text = text_behind(self.loaded.tokenizer, sample.key.prompt, sample.written, stop=sampling.stop)
+        return Completion(text, len(sample.ids), sample.finish_reason or "length")
