@@ -335,6 +335,9 @@ class PruningPath:
         never decrease. None if tokens are deleted one by one.
     unit_score
         (u,) importance of every such piece in the order of deletion, higher = more important; None if pieces have none.
+    other_score
+        (v,) importance of pieces without a reasoning token, such as a tag of thinking, with which the strategy's rule compares
+        the others; None if it compares none.
     """
 
     strategy: str
@@ -349,6 +352,7 @@ class PruningPath:
     token_budget: int | None = None
     unit: IntArray | None = None
     unit_score: FloatArray | None = None
+    other_score: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "deleted", _frozen(self.deleted, np.int64))
@@ -372,6 +376,8 @@ class PruningPath:
             object.__setattr__(self, "unit_score", _frozen(self.unit_score, np.float64))
             n_units = 0 if self.unit is None or not len(self.unit) else int(self.unit[-1]) + 1
             _expect_shape(self.strategy, "unit_score", self.unit_score, (n_units,))
+        if self.other_score is not None:
+            object.__setattr__(self, "other_score", _frozen(self.other_score, np.float64))
 
     @property
     def deletion_step(self) -> FloatArray:

@@ -54,8 +54,12 @@ class StepScoreOptions(StepOptions):
 
 def steps_of(segmenter: str, chain: EncodedChain) -> IntArray:
     """(n,) step of every reasoning token, numbered from 0 without gaps."""
-    steps = plugins.load("segmenter", segmenter).segment(chain.chain, chain.spans)
-    return np.unique(steps, return_inverse=True)[1].astype(np.int64)
+    return numbered(plugins.load("segmenter", segmenter).segment(chain.chain, chain.spans))
+
+
+def numbered(step: IntArray) -> IntArray:
+    """(n,) steps numbered from 0 without gaps."""
+    return np.unique(step, return_inverse=True)[1].astype(np.int64)
 
 
 def token_scores(scorer: str, chain: EncodedChain, *, loaded: LoadedModel) -> FloatArray:

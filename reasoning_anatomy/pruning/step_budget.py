@@ -45,7 +45,7 @@ class StepBudget(StepScoreOptions):
     """
 
     budget: Literal["tokens", "mass", "steps"] = "tokens"
-    steps: str = "sentences"
+    steps: str = "cue_words"
     scorer: str = "end_of_thinking:probe=" + _PROBE.replace(",", r"\,")
     how: Literal["mean", "sum"] = "mean"
     curve_points: int = 10

@@ -32,7 +32,7 @@ class StepPercentile(StepScoreOptions):
     The public repository reasoning-step-pruning, commit 7d199b9.
     """
 
-    steps: str = "sentences"
+    steps: str = "paragraphs:least_characters=10"
     scorer: str = "last_token_attention"
     how: Literal["mean", "sum"] = "sum"
     curve_points: int = 10

@@ -1,5 +1,6 @@
 """Pruning of steps as TRAAC compresses what a model wrote."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, runtime_checkable
 
@@ -15,11 +16,11 @@ from reasoning_anatomy.pruning._steps import (
     ascending,
     by_score,
     expect_finite_scores,
+    numbered,
     scores_of_units,
-    steps_of,
 )
 from reasoning_anatomy.steps import aggregate
-from reasoning_anatomy.types import EncodedChain, FloatArray, IntArray, PruningPath
+from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
 _TOO_UNIFORM: Final = 0.8
 _LARGEST_SHARE: Final = 0.8
@@ -38,11 +39,12 @@ class Traac(StepScoreOptions):
     threshold of 0.6 is the published rule.
 
     The defaults are those of the released code: a request to sum up and ``</think>`` are put after the reasoning, no prompt
-    before it, and all of that is cut into steps at cue words among the tokens as the tokenizer writes them. So the first step
-    holds ``<think>``, which as the first token draws much attention and survives, and the gate U mostly measures that. The
-    mean is over all layers, as in the paper and for DeepSeek's models in the code; for Qwen3 the code takes the first half:
-    ``layers=first_half`` in the options of the scorer. The code scores with the model before its training, and is used while
-    training; here a finished chain is scored with the model in hand. `traac_clean` mends what is accidental.
+    before it, and all of that is cut into steps at cue words among the tokens as the tokenizer writes them. So ``<think>`` is
+    in the first step, or is one by itself if the reasoning begins with a cue word; as the first token it draws much attention,
+    and the gate U mostly measures that. The mean is over all layers, as in the paper and for DeepSeek's models in the code; for
+    Qwen3 the code takes the first half, ``layers=first_half`` in the options of the scorer. The code scores with the model
+    before its training, and is used while training; here a finished chain is scored with the model in hand. `traac_clean`
+    mends what is accidental.
 
     Attributes
     ----------
@@ -50,7 +52,8 @@ class Traac(StepScoreOptions):
         ``"pass_rate"``: the rate depends on the share of the samples of the question that are correct, which must be known.
         ``"ignored"``: the threshold is the rate of every question.
     tags
-        Whether what the scorer puts before the reasoning belongs to the first step, and what it puts after it to the last.
+        Whether what the scorer puts before the reasoning belongs to the segmenter's step 0, and what it puts after it to the
+        last step. These tokens are no part of the chain and are never deleted, but count in the scores.
 
     References
     ----------
@@ -59,7 +62,7 @@ class Traac(StepScoreOptions):
 
     difficulty: Literal["pass_rate", "ignored"] = "pass_rate"
     tags: bool = True
-    steps: str = "sentences"
+    steps: str = "cue_words:match=surface"
     scorer: str = (
         "end_of_thinking:probe=Time is up. I should stop thinking and now write a summary containing all key steps required to "
         "solve the problem.,question=false"
@@ -82,18 +85,23 @@ class Traac(StepScoreOptions):
         scorer = plugins.load("scorer", self.scorer)
         if not (self.tags and isinstance(scorer, _ScoresTags)):
             return by_score(self, chain, loaded=loaded)
-        step = steps_of(self.steps, chain)
         before, score, after = scorer.score_around(chain, loaded=loaded)
-        expect_finite_scores(np.concatenate([before, score, after]), self.scorer, chain, loaded)
-        importance = _with_tags(before, score, after, step, how=self.how)
-        return ascending(self, importance, score, step, chain)
+        everywhere = expect_finite_scores(np.concatenate([before, score, after]), self.scorer, chain, loaded)
+        step = plugins.load("segmenter", self.steps).segment(chain.chain, chain.spans)
+        n_before, n_after, n_alone = len(before), len(after), int(step[0] > 0)
+        with_tags = np.concatenate([np.zeros(n_before, dtype=np.int64), step, np.full(n_after, step[-1])])
+        importance = aggregate(everywhere, with_tags, how=self.how)
+        path = ascending(self, importance[n_alone:], score, numbered(step), chain)
+        return dataclasses.replace(path, other_score=importance[:n_alone])
 
     def n_units_deleted(self, path: PruningPath, threshold: float, *, pass_rate: float | None = None) -> int:
         """Count the steps that the rate and the uniformity of the scores let go; see `HasThresholdRule`."""
-        score = scores_of_units(path)
+        other = np.empty(0) if path.other_score is None else path.other_score
+        score = np.concatenate([other, scores_of_units(path)])
         rate, u = self._rate(threshold, pass_rate), uniformity(score)
         share = 0.0 if u > _TOO_UNIFORM else min(rate * (1 - u), _LARGEST_SHARE)
-        return int(share * len(score) + _ROUNDING)
+        lowest = np.argsort(score, kind="stable")[: int(share * len(score) + _ROUNDING)]
+        return int(np.count_nonzero(lowest >= len(other)))
 
     def _rate(self, threshold: float, pass_rate: float | None) -> float:
         if self.difficulty == "ignored":
@@ -112,14 +120,6 @@ class _ScoresTags(Protocol):
 
     def score_around(self, chain: EncodedChain, *, loaded: LoadedModel) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Score the tokens before the reasoning, of the reasoning, and after it."""
-
-
-def _with_tags(
-    before: FloatArray, score: FloatArray, after: FloatArray, step: IntArray, *, how: Literal["mean", "sum"]
-) -> FloatArray:
-    """Scores of the steps (s,), if what stands around the reasoning belongs to the first and the last."""
-    steps = np.concatenate([np.full(len(before), step[0]), step, np.full(len(after), step[-1])])
-    return aggregate(np.concatenate([before, score, after]), steps, how=how)
 
 
 def uniformity(importance: FloatArray) -> float:

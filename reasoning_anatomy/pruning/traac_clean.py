@@ -24,7 +24,7 @@ class TraacClean(Traac):
 
     difficulty: Literal["pass_rate", "ignored"] = "pass_rate"
     tags: bool = False
-    steps: str = "sentences"
+    steps: str = "cue_words"
     scorer: str = (
         "end_of_thinking:probe=Time is up. I should stop thinking and now write a summary containing all key steps required to "
         "solve the problem."

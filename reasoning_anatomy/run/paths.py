@@ -8,7 +8,7 @@ from reasoning_anatomy.run.encoded import REMEDY
 from reasoning_anatomy.run.origin import Origin, expect_origin
 from reasoning_anatomy.types import PruningPath
 
-_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning", "unit", "unit_score")
+_ARRAYS: Final = ("deleted", "margin", "nll_answer", "nll_joint", "nll_reasoning", "unit", "unit_score", "other_score")
 _FACTS: Final = ("strategy", "n_reasoning", "n_ties", "token_forwards", "token_budget")
 
 
