@@ -139,9 +139,9 @@ def _expect_threshold_zero(run: Run, table: pd.DataFrame) -> None:
     lowest = table.groupby(GROUP, sort=False, as_index=False)["threshold"].min()
     for row in lowest[lowest["threshold"] != 0].to_dict("records"):
         raise AnalysisError(
-            f"{run.folder}: {row['strategy']} ({row['reading']}, restatements {row['restatements']}) has no answers at threshold "
-            f"0, with which the others are compared; add them with: reasoning-anatomy sweep {run.folder} --strategies "
-            f"{row['reference'] or row['strategy']} --thresholds 0"
+            f"{run.folder}: {row['strategy']} ({row['reading']}, restatements {row['restatements']}) has no answers at "
+            f"threshold 0, with which the others are compared; add them with: reasoning-anatomy sweep {run.folder} "
+            f"--strategies {row['reference'] or row['strategy']} --thresholds 0"
         )
 
 

@@ -73,8 +73,8 @@ def compared(
     Returns
     -------
     One row per pair: ``first``, ``second``, what `AnswerSample.differences` gives, ``p_adjusted`` and ``p_not_worse_adjusted``
-    (Holm), ``truncated``, ``truncated_there`` and ``p_truncated``, ``is_cut_off`` (the two differ, so there is no difference and
-    no p-value), ``is_untouched`` (the first cell deletes nothing, so there is no p-value), ``verdict`` and ``because``.
+    (Holm); ``truncated``, ``truncated_there`` and ``p_truncated``; ``is_cut_off`` (the two differ, so there is no difference
+    and no p-value) and ``is_untouched`` (the first cell deletes nothing, so there is no p-value); ``verdict`` and ``because``.
     """
     correct, cut_off = sample.answers.outcomes["correct"], sample.answers.outcomes["truncated"]
     table = sample.differences(correct[:, first], correct[:, second], margin=margin)

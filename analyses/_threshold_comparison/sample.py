@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analyses._statistics.bootstrap import Counts, bootstrap_means, resample_counts
+from analyses._statistics.bootstrap import Counts, Means, bootstrap_means, resample_counts
 from analyses._statistics.paired import mcnemar, p_above, score_interval
 from analyses._statistics.position import BoolArray
 from analyses._statistics.shares import bounded_means, wilson_interval
@@ -84,14 +84,14 @@ class AnswerSample:
         first, second
             (units, columns) of 1 and 0; NaN = the answer does not count.
         margin
-            Loss that is tested: ``p_not_worse`` is the one-sided p-value of a loss as large or larger.
+            Loss that is tested to one side, if it is stated.
 
         Returns
         -------
         One row per column: ``estimate`` (first less second), ``ci_low, ci_high, p_value``; ``p_mid`` (only if there is one
-        answer for each question), ``lower_bound`` (one-sided, at the same confidence), ``p_not_worse``, ``sd_questions``;
-        ``answers_gained``, ``answers_lost``, ``questions_gained``, ``questions_lost``; ``n_questions, n_chains, n_answers``,
-        ``method``.
+        answer for each question); ``lower_bound`` and ``p_not_worse`` (only with a margin: one-sided bound, and p-value of a
+        loss as large as the margin or larger); ``sd_questions``; ``answers_gained``, ``answers_lost``, ``questions_gained``,
+        ``questions_lost``; ``n_questions, n_chains, n_answers``; ``method``.
         """
         gaps = first - second
         per_question = self.answers.by_question(gaps)
@@ -120,21 +120,14 @@ class AnswerSample:
         found = bootstrap_means(self.answers.by_question(values), self._resamples, confidence=self.confidence)
         counts = self._counts(values)
         return pd.DataFrame(
-            {
-                "estimate": found.estimate,
-                "ci_low": found.ci_low,
-                "ci_high": found.ci_high,
-                "p_value": found.p_value,
-                "n_questions": counts["n_questions"],
-                "n_chains": counts["n_chains"],
-            }
+            {**_fields(found), "p_value": found.p_value, "n_questions": counts["n_questions"], "n_chains": counts["n_chains"]}
         )
 
     def bounded(self, per_question: FloatArray) -> pd.DataFrame:
         """Mean of (questions, columns) values that lie between -1 and 1, in rows as of `changes`."""
         found = bounded_means(per_question, self._resamples, confidence=self.confidence, lowest=-1, highest=1)
-        fields = {"estimate": found.estimate, "ci_low": found.ci_low, "ci_high": found.ci_high, "p_value": found.p_value}
-        return _without_single_questions(pd.DataFrame({**fields, "n_questions": found.n_questions.astype(np.int64)}))
+        n_questions = found.n_questions.astype(np.int64)
+        return _without_single_questions(pd.DataFrame({**_fields(found), "p_value": found.p_value, "n_questions": n_questions}))
 
     def _of_several(self, per_question: FloatArray, margin: float | None) -> pd.DataFrame:
         """Compare by the bootstrap over questions.
@@ -143,24 +136,18 @@ class AnswerSample:
         of that kind were in the sample: ``p_not_worse`` is never below the probability of that.
         """
         found = bounded_means(per_question, self._resamples, confidence=self.confidence, lowest=-1, highest=1)
-        shift = margin or 0.0
+        unknown = dict.fromkeys(("p_mid", "lower_bound", "p_not_worse"), np.nan)
+        table = pd.DataFrame({**_fields(found), "p_value": found.p_value, **unknown, "sd_questions": found.sd})
+        if margin is None:
+            return table
         one_sided = bounded_means(
-            per_question + shift, self._resamples, confidence=2 * self.confidence - 1, lowest=shift - 1, highest=shift + 1
+            per_question + margin, self._resamples, confidence=2 * self.confidence - 1, lowest=margin - 1, highest=margin + 1
         )
         upper_tail = np.where(one_sided.estimate > 0, one_sided.p_value / 2, 1 - one_sided.p_value / 2)
         n = np.maximum(found.n_questions, 1)
-        unseen = (1 - self.confidence) ** (1 / n) - 1
-        return pd.DataFrame(
-            {
-                "estimate": found.estimate,
-                "ci_low": found.ci_low,
-                "ci_high": found.ci_high,
-                "p_value": found.p_value,
-                "p_mid": np.nan,
-                "lower_bound": np.minimum(one_sided.ci_low - shift, unseen),
-                "p_not_worse": np.nan if margin is None else np.maximum(upper_tail, (1 - margin) ** n),
-                "sd_questions": found.sd,
-            }
+        return table.assign(
+            lower_bound=np.minimum(one_sided.ci_low - margin, (1 - self.confidence) ** (1 / n) - 1),
+            p_not_worse=np.maximum(upper_tail, (1 - margin) ** n),
         )
 
     def _of_pairs(self, gaps: FloatArray, margin: float | None) -> pd.DataFrame:
@@ -169,17 +156,11 @@ class AnswerSample:
         n = np.maximum(np.isfinite(gaps).sum(axis=0), 1)
         tests = mcnemar(gained, lost)
         low, high = score_interval(gained, lost, n, confidence=self.confidence)
+        table = pd.DataFrame({"ci_low": low, "ci_high": high, "p_value": tests.exact, "p_mid": tests.mid_p})
+        if margin is None:
+            return table
         lower_bound, _ = score_interval(gained, lost, n, confidence=2 * self.confidence - 1)
-        return pd.DataFrame(
-            {
-                "ci_low": low,
-                "ci_high": high,
-                "p_value": tests.exact,
-                "p_mid": tests.mid_p,
-                "lower_bound": lower_bound,
-                "p_not_worse": np.nan if margin is None else p_above(gained, lost, n, -margin),
-            }
-        )
+        return table.assign(lower_bound=lower_bound, p_not_worse=p_above(gained, lost, n, -margin))
 
     def _is_single(self, values: FloatArray) -> BoolArray:
         """(columns,) whether no question has more than one answer."""
@@ -192,6 +173,10 @@ class AnswerSample:
             "n_chains": np.isfinite(self.answers.by_chain(values)).sum(axis=0),
             "n_answers": present.sum(axis=0),
         }
+
+
+def _fields(means: Means) -> dict[str, FloatArray]:
+    return dict(zip(INTERVAL, (means.estimate, means.ci_low, means.ci_high), strict=True))
 
 
 def _without_single_questions(table: pd.DataFrame) -> pd.DataFrame:
