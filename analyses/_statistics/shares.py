@@ -24,11 +24,11 @@ def wilson_interval(successes: IntArray, n: IntArray, *, confidence: float) -> t
 def bounded_means(values: FloatArray, counts: Counts, *, confidence: float, lowest: float, highest: float) -> Means:
     """Mean over questions of values that lie between ``lowest`` and ``highest``.
 
-    As `bootstrap_means`, with intervals cut at the ends of the range. If all questions but one or two have the same value, a
-    resample often has no spread and the bootstrap knows no interval. Then the mean is that value, and what the others add is
-    bounded: the share of questions above, and that of questions below, are at most the Clopper-Pearson limits of their counts,
-    and each of them is at most at the end of the range. The interval never has width zero, and the p-value is its own: the
-    interval leaves out zero exactly if p <= 1 - confidence.
+    As `bootstrap_means`, with intervals cut at the ends of the range. If almost all questions have the same value (at 95 %: all
+    but two), many resamples have no spread and the bootstrap knows no interval. Then the mean is that value, and what the others
+    add is bounded: the share of questions above, and that of questions below, are at most the Clopper-Pearson limits of their
+    counts, and each of them is at most at the end of the range. The interval never has width zero, and the p-value is its own:
+    the interval leaves out zero exactly if p <= 1 - confidence.
 
     Parameters
     ----------
@@ -46,14 +46,17 @@ def bounded_means(values: FloatArray, counts: Counts, *, confidence: float, lowe
     unknown = (means.n_questions > 1) & ~(np.isfinite(means.ci_low) & np.isfinite(means.ci_high))
     for column in np.flatnonzero(unknown):
         found = values[np.isfinite(values[:, column]), column]
-        low[column], high[column], p_value[column] = _almost_all_alike(found, confidence, lowest, highest)
+        distinct, frequency = np.unique(found, return_counts=True)
+        if 2 * frequency.max() > len(found):
+            common = float(distinct[frequency.argmax()])
+            low[column], high[column], p_value[column] = _almost_all_alike(found, common, confidence, lowest, highest)
     return Means(means.estimate, means.sd, means.n_questions, low, high, p_value)
 
 
-def _almost_all_alike(values: FloatArray, confidence: float, lowest: float, highest: float) -> tuple[float, float, float]:
-    """Interval and p-value of the mean of (questions,) values of which almost all are the same."""
-    distinct, frequency = np.unique(values, return_counts=True)
-    common = float(distinct[frequency.argmax()])
+def _almost_all_alike(
+    values: FloatArray, common: float, confidence: float, lowest: float, highest: float
+) -> tuple[float, float, float]:
+    """Interval and p-value of the mean of (questions,) values of which almost all are ``common``."""
     n, n_above, n_below = len(values), int((values > common).sum()), int((values < common).sum())
     low = common - (common - lowest) * _largest_share(n_below, n, confidence)
     high = common + (highest - common) * _largest_share(n_above, n, confidence)
