@@ -24,11 +24,11 @@ def wilson_interval(successes: IntArray, n: IntArray, *, confidence: float) -> t
 def bounded_means(values: FloatArray, counts: Counts, *, confidence: float, lowest: float, highest: float) -> Means:
     """Mean over questions of values that lie between ``lowest`` and ``highest``.
 
-    As `bootstrap_means`, with intervals cut at the ends of the range. If almost all questions have the same value (at 95 %: all
-    but two), many resamples have no spread and the bootstrap knows no interval. Then the mean is that value, and what the others
-    add is bounded: the share of questions above, and that of questions below, are at most the Clopper-Pearson limits of their
-    counts, and each of them is at most at the end of the range. The interval never has width zero, and the p-value is its own:
-    the interval leaves out zero exactly if p <= 1 - confidence.
+    As `bootstrap_means`, with intervals cut at the ends of the range. If almost all questions have the same value (at 95 %:
+    all but two), many resamples have no spread and the bootstrap knows no interval. Then the mean is that value, and what the
+    others add is bounded: the share of questions above, and that of questions below, are at most the Clopper-Pearson limits of
+    their counts, and each of them is at most at the end of the range. The interval never has width zero, and the p-value is
+    its own: the interval leaves out zero exactly if p <= 1 - confidence.
 
     Parameters
     ----------

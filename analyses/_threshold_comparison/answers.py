@@ -121,6 +121,7 @@ def gather(run: Run) -> Evidence:
             f"{run.folder}: none of {table['chain_id'].nunique()} evaluated chains has a gold answer, so that no answer is "
             "right or wrong; add gold_answer to the chains and sweep them again"
         )
+    _expect_threshold_zero(run, table[has_gold])
     every = _answers(table)
     counts = {
         "not_evaluated": len(run.chains) - table["chain_id"].nunique(),
@@ -169,7 +170,7 @@ def _answers(table: pd.DataFrame) -> Answers:
 
 
 def _is(verdicts: "pd.Series[str]", verdict: str) -> "pd.Series[float]":
-    return (verdicts == verdict).astype(float).where(verdicts.notna())
+    return verdicts.isin([verdict]).astype(float).where(verdicts.notna())
 
 
 def _spread_out(column: "pd.Series[float]", unit: IntArray, cell: IntArray, shape: tuple[int, int]) -> FloatArray:

@@ -57,8 +57,8 @@ def _trend_of(accuracy: FloatArray, places: FloatArray) -> tuple[dict[str, float
 def answer_counts(evidence: Evidence) -> pd.DataFrame:
     """Answers of every cell by verdict and by finish reason, those of chains without a gold answer among them."""
     table = evidence.table
-    is_verdict = {f"n_{verdict}": table["verdict"] == verdict for verdict in _VERDICTS}
-    is_reason = {f"n_{reason}": table["finish_reason"] == reason for reason in _REASONS}
+    is_verdict = {f"n_{verdict}": table["verdict"].isin([verdict]) for verdict in _VERDICTS}
+    is_reason = {f"n_{reason}": table["finish_reason"].isin([reason]) for reason in _REASONS}
     marks = table[CELL].assign(n_answers=1, **is_verdict, n_without_gold=table["verdict"].isna(), **is_reason)
     counts = marks.groupby(CELL, sort=False).sum().astype(np.int64)
     cells = evidence.every.cells

@@ -73,10 +73,10 @@ def _main(answers: Answers, accuracy: pd.DataFrame, zero: pd.DataFrame, baseline
     n_tokens = _total(answers, np.where(np.isfinite(correct), tokens, np.nan))
     cells = np.arange(len(accuracy))
     parts = [accuracy.assign(term=ACCURACY, cell=cells, p_value=np.nan, p_adjusted=np.nan, n_tokens=n_tokens)]
-    for found, names in ((zero, ZERO), (baselines, baselines["baseline"])):
+    for found, names in ((zero, [ZERO] * len(zero)), (baselines, baselines["baseline"])):
         first, second = found["first"].to_numpy(), found["second"].to_numpy()
         kept = np.where(np.isfinite(correct[:, first] - correct[:, second]), tokens[:, first], np.nan)
-        parts.append(found.assign(term=DIFFERENCE + names, cell=first, n_tokens=_total(answers, kept)))
+        parts.append(found.assign(term=[f"{DIFFERENCE}{name}" for name in names], cell=first, n_tokens=_total(answers, kept)))
     rows = pd.concat([part[["cell", *RESULT_COLUMNS]] for part in parts if len(part)], ignore_index=True)
     rows = rows.sort_values("cell", kind="stable", ignore_index=True)
     return pd.concat([labels(answers.cells.loc[rows["cell"]]), rows[list(RESULT_COLUMNS)]], axis=1)

@@ -162,8 +162,10 @@ def _chains(evidence: Evidence) -> list[str]:
         said.append(f"{missing} chains of the run have no answers; the tables do not speak for them")
     if missing := evidence.exclusions.get("no_gold_answer"):
         n_questions = len(evidence.every.question_ids) - len(evidence.answers.question_ids)
+        has = "have" if n_questions != 1 else "has"
         said.append(
-            f"{missing} chains, and {n_questions} questions, have no gold answer; they count in same_as_chain and nowhere else"
+            f"{missing} chains have no gold answer ({n_questions} of the questions {has} none); they count in same_as_chain "
+            "and nowhere else"
         )
     return said
 

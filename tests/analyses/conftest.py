@@ -89,7 +89,8 @@ def add_answers() -> Callable[..., Run]:
         table["question_id"] = [run.chains[chain_id].question_id for chain_id in table["chain_id"]]
         kept = 1 - table["threshold"]
         for unit in ("steps", "tokens"):
-            table[f"{unit}_after"] = table.get(f"{unit}_after", (table[f"{unit}_before"] * kept).round().astype(int))
+            left = (table[f"{unit}_before"] * kept).round()
+            table[f"{unit}_after"] = table[f"{unit}_after"].fillna(left) if f"{unit}_after" in table else left
         table["requested_ratio"], table["achieved_ratio"] = kept, table["tokens_after"] / table["tokens_before"]
         table.to_parquet(run.folder / "evaluations.parquet")
         return Run(run.folder)
