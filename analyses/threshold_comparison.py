@@ -44,8 +44,7 @@ class ThresholdComparison:
 
     References
     ----------
-    Tango (1998), Equivalence test and confidence interval for the difference in proportions for the paired-sample design,
-    Statistics in Medicine 17:891; Miller (2024), Adding Error Bars to Evals, arXiv 2411.00640.
+    Tango (1998), Statistics in Medicine 17:891; Miller (2024), Adding Error Bars to Evals, arXiv 2411.00640.
     """
 
     title: ClassVar[str] = "How much can go before answers get worse?"

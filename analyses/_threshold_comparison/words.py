@@ -120,7 +120,7 @@ def _by_verdict(judged: pd.DataFrame, verdict: str, sentence: str) -> list[str]:
         for group, found in own.groupby(["strategy", *_SPOKEN_OF], sort=False)
     ]
     if n_others := len(rows) - len(own):
-        names.append(f"{n_others} cells of baselines")
+        names.append(f"{_cells(n_others)} of baselines")
     return [f"{'; '.join(names)}: {sentence}"] if names else []
 
 
@@ -141,7 +141,7 @@ def _lengths(baselines: pd.DataFrame) -> list[str]:
     differing = baselines[(ours - theirs).abs() > _SAME_LENGTH * ours]
     return [
         f"{baseline} keeps {_percent(rows['tokens_kept_of_baseline'].sum() / rows['tokens_kept'].sum())} as many tokens as "
-        f"{strategy} in the {len(rows)} cells in which they differ by more than {_percent(_SAME_LENGTH)}: there they are not "
+        f"{strategy} in {_cells(len(rows))} in which they differ by more than {_percent(_SAME_LENGTH)}: there they are not "
         "compared at the same length"
         for (strategy, baseline), rows in differing.groupby(["strategy", "baseline"], sort=False)
     ]
@@ -179,6 +179,10 @@ def _of(table: pd.DataFrame, row: "pd.Series[str]", names: Sequence[str]) -> pd.
 def _listing(names: Iterable[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _percent(share: float) -> str:

@@ -507,7 +507,7 @@ def test_a_baseline_of_another_length_is_named(swept: Make) -> None:
     for row in theirs:
         row["tokens_after"] = 55 if row["threshold"] else 100
     said = [plain(warning) for warning in FAST.analyse(swept(*ours, *theirs)).warnings]
-    assert any(warning.startswith("random_block keeps 110 % as many tokens as s in the 1 cells") for warning in said)
+    assert any(warning.startswith("random_block keeps 110 % as many tokens as s in 1 cell in which") for warning in said)
 
 
 def test_the_finding_names_the_verdict_of_every_threshold(swept: Make) -> None:
