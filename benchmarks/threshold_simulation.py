@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from analyses._statistics.paired import mcnemar
 from analyses._statistics.position import BoolArray
 from analyses._statistics.trend import page_test, slope_weights, slopes
 from analyses._threshold_comparison.answers import Answers
@@ -91,10 +92,11 @@ def rates(world: World, n_questions: int, n_samples: int, *, replications: int, 
 
     Returns
     -------
-    ``test``: p <= 0.05 without a mean difference; ``mid_p``: the same of the mid-p value, NaN for several samples; ``coverage``
-    of the difference then, and ``coverage_of_loss`` if the margin is lost; ``not_worse``: that "not worse by more than the
-    margin" is said if exactly the margin is lost; ``accuracy``: coverage of the accuracy; ``slope`` and ``page``: a trend
-    found, p <= 0.05, if every question has its own and their mean is zero.
+    ``test``: p <= 0.05 without a mean difference; ``mid_p``: the same of the mid-p value, NaN for several samples; ``pooled``:
+    the same of an exact test that takes samples for questions, NaN for one sample; ``coverage`` of the difference then, and
+    ``coverage_of_loss`` if the margin is lost; ``not_worse``: that "not worse by more than the margin" is said if exactly the
+    margin is lost; ``accuracy``: coverage of the accuracy; ``slope`` and ``page``: a trend found, p <= 0.05, if every question
+    has its own and their mean is zero.
     """
     sizes = [min(_AT_ONCE, replications - start) for start in range(0, replications, _AT_ONCE)]
     blocks = [
@@ -120,9 +122,11 @@ def _decisions(
     level = sample.shares(correct)
     same = sample.differences(_flat(random_after < after), correct)
     loss = sample.differences(_flat(random_after < worse), correct, margin=world.margin)
+    pooled = mcnemar(same["answers_gained"].to_numpy(), same["answers_lost"].to_numpy())
     decided = {
         "test": same["p_value"] <= 0.05,
         "mid_p": (same["p_mid"] <= 0.05).where(same["p_mid"].notna()),
+        "pooled": pooled.exact <= 0.05 if n_samples > 1 else np.full(size, np.nan),
         "coverage": _holds(same, 0),
         "coverage_of_loss": _holds(loss, -world.margin),
         "not_worse": loss["p_not_worse"] <= 0.05,

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 BY_NAME = {world.name: world for world in WORLDS}
 DOCUMENTED = {
-    # world, questions, samples: test, mid_p, coverage, coverage_of_loss, not_worse, accuracy, slope, page
+    # world, questions, samples: test, mid_p, pooled, coverage, coverage_of_loss, not_worse, accuracy, slope, page
     ("accuracy 0.5", 30, 1): (0.007, 0.019, 0.960, 0.958, 0.045, 0.952, 0.036, 0.063),
     ("accuracy 0.5", 30, 8): (0.044, np.nan, 0.956, 0.950, 0.052, 0.945, 0.040, 0.109),
     ("accuracy 0.5", 300, 1): (0.036, 0.049, 0.952, 0.950, 0.044, 0.938, 0.043, 0.067),
