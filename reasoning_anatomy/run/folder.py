@@ -21,7 +21,15 @@ from reasoning_anatomy.run.labels import (
     write_labels,
     write_roles,
 )
-from reasoning_anatomy.run.layout import CHAINS_NAME, PATHS_NAME, TOKEN_ROLES_NAME, TOKENS_NAME, UNUSABLE_NAME, Layout
+from reasoning_anatomy.run.layout import (
+    CHAINS_NAME,
+    EVALUATIONS_NAME,
+    PATHS_NAME,
+    TOKEN_ROLES_NAME,
+    TOKENS_NAME,
+    UNUSABLE_NAME,
+    Layout,
+)
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifest
 from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.run.origin import origin_of
@@ -217,6 +225,15 @@ class Run:
         paths = self._table(PATHS_NAME)
         return paths[paths["strategy"].isin(list(self.manifest.configuration.strategies))].reset_index(drop=True)
 
+    def evaluations(self) -> pd.DataFrame:
+        """One row per answer of a sweep; `MissingError` if there was none."""
+        if not (self.folder / EVALUATIONS_NAME).exists():
+            raise MissingError(
+                f"{self.folder}: has no answers at thresholds; make them with: reasoning-anatomy sweep {self.folder} "
+                "--strategies step_percentile"
+            )
+        return self._table(EVALUATIONS_NAME)
+
     @property
     def annotators(self) -> list[str]:
         """Names of the annotators that have labelled this run."""
@@ -286,7 +303,7 @@ class Run:
     def data_digest(self) -> str:
         """Digest of the tables and labels that analyses read, and of what is to be seen of them."""
         digest = hashlib.sha256(repr(self.only).encode())
-        names = [TOKENS_NAME, PATHS_NAME, *(f"annotations/{name}.parquet" for name in self.annotators)]
+        names = [TOKENS_NAME, PATHS_NAME, EVALUATIONS_NAME, *(f"annotations/{name}.parquet" for name in self.annotators)]
         for path in (self.folder / name for name in names):
             if path.exists():
                 digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
