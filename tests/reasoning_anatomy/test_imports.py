@@ -18,7 +18,7 @@ TREES = {
 MODEL_SIDE = ("torch", "transformers", "tokenizers", "accelerate", "bitsandbytes", "gguf")
 
 ROOMS_WITHOUT_TORCH = ("hallway", "steps", "run", "conversion", "interchange", "cli")
-MODEL_ROOMS = ("models", "attention", "likelihood", "generation", "importance", "pruning", "pipeline")
+MODEL_ROOMS = ("models", "attention", "likelihood", "generation", "importance", "pruning", "pipeline", "evaluation")
 EDGES = {
     "hallway": (),
     "steps": (),
@@ -29,7 +29,8 @@ EDGES = {
     "generation": ("models",),
     "importance": ("attention", "likelihood", "models", "steps"),
     "pruning": ("likelihood", "models", "steps"),
-    "pipeline": (*MODEL_ROOMS, "run", "steps"),
+    "pipeline": (*MODEL_ROOMS[:-2], "run", "steps"),
+    "evaluation": ("generation", "models", "pipeline", "pruning", "run", "steps"),
     "conversion": (),
     "interchange": ("run", "pipeline", "models", "importance"),
     "cli": (*MODEL_ROOMS, "run", "steps", "conversion", "interchange"),
