@@ -19,6 +19,8 @@ from pydantic_core import to_json
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
+CharacterSpan = tuple[int, int]
+"""Half-open characters of a text."""
 
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 
