@@ -12,6 +12,9 @@ LONGEST: Final = 1000
 """Digits of a number that is computed; longer whole numbers are compared digit by digit."""
 _LARGEST_EXPONENT: Final = 1000
 
+_SCALES: Final = {
+    "dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+}  # fmt: skip
 _PLAIN: Final = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?:\x20\d{3})+(?![\d/])(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+)"
 _CURRENCY: Final = r"(?:US\s?\$|\$|€|£|¥|₹|USD|EUR|GBP|Rs\.?)"
 _NUMBER: Final = re.compile(
@@ -27,6 +30,7 @@ _NUMBER: Final = re.compile(
       | (?P<repeating>\d*\.\d*)\\(?:overline|dot|bar)\s*\{{\s*(?P<period>\d+)\s*\}}
       | (?P<plain>{_PLAIN})(?P<dots>\s*\\dots)?
     )
+    (?:\s*(?P<scale>{"|".join(_SCALES)})s?(?![A-Za-z]))?
     (?P<unit>.*)
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
@@ -82,7 +86,8 @@ def quantity(text: str) -> Quantity | None:
     match = _NUMBER.fullmatch(text)
     if match is None or (unit := unit_of(match["unit"], match["currency"])) is None or (value := _value(match)) is None:
         return None
-    plain = (match["plain"] or "").replace(",", "").replace(" ", "")
+    plain = "" if match["scale"] else (match["plain"] or "").replace(",", "").replace(" ", "")
+    value *= _SCALES[match["scale"].lower()] if match["scale"] else 1
     return Quantity(
         value=-value if "-" in (match["sign"], match["sign2"]) else value,
         decimals=len(plain.partition(".")[2]) if "." in plain else None,

@@ -168,6 +168,12 @@ def test_the_answer_is_taken_off_where_it_is_stated(text: str, reasoning: str, a
         ("5 cm", "5", "correct", "number, one without unit"),
         ("5 apples", "5 apples left", "correct", "number"),
         ("5 m", "5 cm", "undecided", "units differ"),
+        ("$5 million", "5,000,000", "correct", "number, one without unit"),
+        ("5 million", "5", "wrong", "number"),
+        ("2 dozen eggs", "24", "correct", "number, one without unit"),
+        ("less than 5", "5", "undecided", "words that change a number"),
+        ("two hundred", "200", "undecided", "words that change a number"),
+        ("3 pm", "3 am", "wrong", "time"),
         ("6 m", "5", "wrong", "number"),
         ("5x", "5", "undecided", "formulas differ in writing"),
         ("33.3%", "1/3", "correct", "rounded"),
@@ -374,6 +380,7 @@ def test_numbers_of_any_length_are_compared_digit_by_digit() -> None:
     assert judge_exactly(f"{digits}8", f"{digits}9")[:2] == ("wrong", "number")
 
 
+@pytest.mark.slow
 def test_formulas_are_judged_from_any_thread_by_one_process() -> None:
     verdicts: dict[int, str] = {}
     with Judge(seconds=20.0) as judge:
@@ -388,6 +395,7 @@ def test_formulas_are_judged_from_any_thread_by_one_process() -> None:
     assert verdicts == dict.fromkeys(range(4), "correct")
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_killed_and_replaced() -> None:
     with FormulaProcess(seconds=20.0) as process:
         assert process.ask("x+1", "1+x")["verdict"] == "correct"
@@ -402,6 +410,7 @@ def test_a_process_that_hangs_is_killed_and_replaced() -> None:
     assert process.pid is None
 
 
+@pytest.mark.slow
 def test_a_process_that_has_died_is_replaced() -> None:
     with FormulaProcess(seconds=20.0) as process:
         process.ask("x", "y")
@@ -410,6 +419,7 @@ def test_a_process_that_has_died_is_replaced() -> None:
         assert process.ask("x+1", "1+x")["verdict"] == "correct"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formula", ["x", "9^{9^{9^{9}}}"])
 def test_no_process_is_left_when_its_parent_is_killed(formula: str) -> None:
     script = (
@@ -439,6 +449,7 @@ def _is_running(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_without_math_verify_formulas_are_undecided_and_the_rule_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
