@@ -1,6 +1,6 @@
 """What a sample of questions could have found."""
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -40,3 +40,39 @@ def detectable_effect(sd: float, n_questions: int, *, confidence: float) -> floa
         return float(nct.sf(critical, freedom, shift)) - POWER
 
     return float(brentq(excess_power, 0, 2 * critical + 3)) * sd / float(np.sqrt(n_questions))
+
+
+def questions_needed(sd: float, effect: float, *, confidence: float, sides: Literal[1, 2] = 2) -> float:
+    """Smallest number of questions at which a t test finds a true mean of ``effect`` with 80 % power.
+
+    Parameters
+    ----------
+    sd
+        Standard deviation between questions.
+    effect
+        In the unit of ``sd``; its sign does not matter.
+    confidence
+        1 - significance level.
+    sides
+        Of the test.
+
+    Returns
+    -------
+    A whole number, 2 or more; NaN if the standard deviation is not known or zero.
+    """
+    if not (np.isfinite(sd) and sd > 0):
+        return float("nan")
+    fewest, most = 2, 2
+    while not _has_power(most, sd, effect, confidence, sides):
+        fewest, most = most, 2 * most
+    while most - fewest > 1:
+        middle = (fewest + most) // 2
+        fewest, most = (fewest, middle) if _has_power(middle, sd, effect, confidence, sides) else (middle, most)
+    return float(most)
+
+
+def _has_power(n_questions: int, sd: float, effect: float, confidence: float, sides: Literal[1, 2]) -> bool:
+    freedom = n_questions - 1
+    critical = float(t.ppf(1 - (1 - confidence) / sides, freedom))
+    shift = abs(effect) / sd * float(np.sqrt(n_questions))
+    return shift > 2 * critical + 3 or float(nct.sf(critical, freedom, shift)) >= POWER

@@ -11,16 +11,14 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from reasoning_anatomy.cli._app import app, say
 from reasoning_anatomy.cli.measuring import ModelOption
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.generation.chain_file import date_of_samples
-from reasoning_anatomy.generation.completion import Sampling
-from reasoning_anatomy.generation.generate import INSTRUCTION, Sampled, generate
-from reasoning_anatomy.problems import read_problem_file
-from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling
 from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 from reasoning_anatomy.template_variables import template_variable
 
 if TYPE_CHECKING:
+    from reasoning_anatomy.generation.generate import Sampled
     from reasoning_anatomy.generation.request import Completer
+    from reasoning_anatomy.progress import Stages
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,11 @@ def sample_chains(
     server: Annotated[ServerOption, OmitArgPrefixes] = ServerOption(),
 ) -> None:
     """Sample chains on problems, with a model here or behind a server."""
+    from reasoning_anatomy.generation.chain_file import date_of_samples
+    from reasoning_anatomy.generation.generate import generate
+    from reasoning_anatomy.problems import read_problem_file
+    from reasoning_anatomy.progress import Stages
+
     file = read_problem_file(problems)
     for note in file.notes:
         say(f"note: {note}")
@@ -98,7 +101,7 @@ def sample_chains(
 
 
 def _local(
-    model: ModelOption, encoding: EncodingOptions, ends_with_thinking: bool, stages: Stages
+    model: ModelOption, encoding: EncodingOptions, ends_with_thinking: bool, stages: "Stages"
 ) -> tuple["Completer", Mapping[str, Any], str]:
     from reasoning_anatomy.generation.local import LocalModel
     from reasoning_anatomy.models.encoding import ChainEncoder
@@ -129,7 +132,7 @@ def _served(
     return served, {"name": served.find_model(), "server": True, "template_variables": sorted(variables)}
 
 
-def _say_sampled(sampled: Sampled, *, n_asked: int) -> None:
+def _say_sampled(sampled: "Sampled", *, n_asked: int) -> None:
     """Say what came of the samples, and what to do with them."""
     counts = sampled.counts()
     for reason, count in Counter(sampled.failed.values()).items():

@@ -224,7 +224,7 @@ def _loaded(folder: Path, model: str | ModelSpec | LoadedModel | None, stages: S
     """Load the model that is named, or that of the run."""
     if isinstance(model, LoadedModel):
         return model
-    with stages.add("load", 0) as stage:
+    with stages.add("load", 1) as stage:
         loaded = load_model(model_of(folder) if model is None else model)
         stage.advance()
     return loaded

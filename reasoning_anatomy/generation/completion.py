@@ -9,6 +9,9 @@ from typing import Final, Literal
 FinishReason = Literal["eos", "think_closed", "stop_string", "length", "loop"]
 """Why a sample ended: the model ended its turn, closed its thinking, wrote a stop string, ran out of tokens, repeats itself."""
 
+INSTRUCTION: Final = r"Please reason step by step, and put your final answer within \boxed{}."
+"""What goes behind every question, as the makers of DeepSeek-R1 advise for mathematics."""
+
 _BITS_OF_A_SEED: Final = 63
 
 

@@ -4,18 +4,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from reasoning_anatomy.answers import Judge
 from reasoning_anatomy.errors import RunError, SampleError
 from reasoning_anatomy.generation.chain_file import SampledChains
-from reasoning_anatomy.generation.completion import Sampling, sample_seed
+from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling, sample_seed
 from reasoning_anatomy.generation.request import Completer, Request
 from reasoning_anatomy.generation.sampled_chain import sampled_chain
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.progress import Stages
-
-INSTRUCTION: Final = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer, restatements
+from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer
+from reasoning_anatomy.answers.restatements import restatements
 from reasoning_anatomy.files import atomic_path
 from reasoning_anatomy.run.evaluations import Answer
 from reasoning_anatomy.run.folder import Run

@@ -85,7 +85,7 @@ class Sentences:
 
 
 def step_of_token(reasoning: str, spans: IntArray) -> IntArray:
-    """Find the step of every token by `Sentences`, the segmenter of every table: (n, 2) spans -> (n,) steps."""
+    """Find the step of every token by `Sentences`, from the text alone: (n, 2) spans -> (n,) steps."""
     return cut_at(_starts(reasoning), reasoning, spans)
 
 

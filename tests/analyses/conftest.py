@@ -1,9 +1,10 @@
 """Runs whose attention and deletion order the tests choose."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from reasoning_anatomy.run import Run, open_run
@@ -71,3 +72,27 @@ def _add(writer: RunWriter, chain: ReasoningChain, received: np.ndarray, deleted
     writer.add_scores(chain.chain_id, "answer_attention", TokenScores(scores, profile))
     writer.add_scores(chain.chain_id, "surprisal", TokenScores(-scores))
     writer.add_path(chain.chain_id, "greedy", PruningPath("Greedy()", n, deleted, np.full(k, 0.1), 0, curve, curve, curve))
+
+
+@pytest.fixture(scope="session")
+def add_answers() -> Callable[..., Run]:
+    """Add the answers of a sweep to a run, one row each: what is not told is the same for all answers, and unremarkable."""
+
+    def add(run: Run, rows: Sequence[Mapping[str, object]]) -> Run:
+        usual: dict[str, object] = {
+            "strategy": "s", "reference": None, "threshold": 0.0, "reading": "closed_up", "restatements": "kept", "sample": 0,
+            "tokens_before": 100, "steps_before": 10, "tokens_generated": 50, "finish_reason": "eos", "verdict": "correct",
+            "same_as_chain": "correct", "states_answer": False, "nll_gold": 0.5, "response": "5", "extracted": "5",
+            "rule": "number", "seed": 0,
+        }  # fmt: skip
+        table = pd.DataFrame([{**usual, **row} for row in rows])
+        table["question_id"] = [run.chains[chain_id].question_id for chain_id in table["chain_id"]]
+        kept = 1 - table["threshold"]
+        for unit in ("steps", "tokens"):
+            left = (table[f"{unit}_before"] * kept).round()
+            table[f"{unit}_after"] = table[f"{unit}_after"].fillna(left) if f"{unit}_after" in table else left
+        table["requested_ratio"], table["achieved_ratio"] = kept, table["tokens_after"] / table["tokens_before"]
+        table.to_parquet(run.folder / "evaluations.parquet")
+        return Run(run.folder)
+
+    return add

@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from analyses._statistics.families import adjust, max_t, random_signs
-from analyses._statistics.power import detectable_effect
+from analyses._statistics.power import detectable_effect, questions_needed
 from analyses._statistics.questions import question_index, question_means
 
 
@@ -92,6 +92,22 @@ def test_detectable_effect_is_found_in_four_of_five_samples() -> None:
 def test_detectable_effect_needs_two_questions() -> None:
     assert np.isnan(detectable_effect(float("nan"), 1, confidence=0.95))
     assert detectable_effect(0.0, 8, confidence=0.95) == 0
+
+
+@pytest.mark.parametrize(("sides", "alternative"), [(2, "two-sided"), (1, "larger")])
+@pytest.mark.parametrize(("sd", "effect"), [(0.4, 0.02), (0.25, -0.1), (0.1, 0.12)])
+def test_questions_needed_are_the_fewest_with_power_by_statsmodels(
+    sd: float, effect: float, sides: int, alternative: str
+) -> None:
+    needed = questions_needed(sd, effect, confidence=0.95, sides=sides)
+    powers = [TTestPower().power(abs(effect) / sd, nobs=n, alpha=0.05, alternative=alternative) for n in (needed - 1, needed)]
+    assert powers[0] < 0.8 <= powers[1]
+
+
+def test_questions_needed_are_two_if_they_hardly_differ_and_unknown_if_they_do_not() -> None:
+    assert questions_needed(1e-15, 0.02, confidence=0.95) == 2
+    assert np.isnan(questions_needed(0.0, 0.02, confidence=0.95))
+    assert np.isnan(questions_needed(float("nan"), 0.02, confidence=0.95))
 
 
 def test_chains_are_averaged_within_their_question() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasoning_anatomy.chains import read_chain_file, read_chains, write_chains
 from reasoning_anatomy.errors import ChainFileError
-from reasoning_anatomy.thinking import THINKING_TAGS
+from reasoning_anatomy.thinking import THINKING_TAGS, end_of_turn_in, tag_in
 from reasoning_anatomy.types import ReasoningChain
 
 RECORD = {"chain_id": "c1", "question_id": "q1", "question": "2 + 2?", "reasoning": "2 + 2 = 4", "answer": "4"}
@@ -371,7 +371,7 @@ def test_ordinary_text_is_not_taken_for_thinking(write_lines: WriteLines, text: 
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
-FILLED = TEXT.filter(str.strip)
+FILLED = TEXT.filter(lambda text: text.strip() and not tag_in(text) and not end_of_turn_in(text))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),

@@ -109,11 +109,12 @@ def test_own_scorers_strategies_and_formats_work_from_chains_to_a_file_and_back(
     own, run = ("--plugins", folder), tmp_path / "run"
     done = call(
         "run", "chains.jsonl", "--out", run, "--model", tiny_model_folder, "--scorers", "rarity", "--strategies",
-        "every_other:first=0,curve_points=1", *own,
+        "every_other:first=0,curve_points=1", "--segmenters", "lines", *own,
     )  # fmt: skip
     assert done.code == 0, done.err
     tokens = open_run(run).tokens()
     first = tokens[tokens["chain_id"] == example_chains[0].chain_id]
+    assert [name for name in tokens.columns if name.startswith("step_")] == ["step_lines"]
     counts = first.groupby("token_id")["position"].transform("size")
     assert (first["score_rarity"] == -counts).all()
     steps = first["deletion_step_every_other:first=0,curve_points=1"].to_numpy(dtype=int)

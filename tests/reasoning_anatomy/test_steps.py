@@ -108,7 +108,7 @@ def test_a_text_with_nothing_to_cut_at_is_one_step(spec: str, text: str) -> None
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(drawn=tokens())
-def test_the_steps_of_the_tables_are_sentences_and_no_more_than_ends_of_them(drawn: tuple[str, np.ndarray]) -> None:
+def test_steps_from_the_text_alone_are_sentences_and_no_more_than_ends_of_them(drawn: tuple[str, np.ndarray]) -> None:
     text, spans = drawn
     steps = step_of_token(text, spans)
     assert steps.tolist() == segmented("sentences", text, spans).tolist()

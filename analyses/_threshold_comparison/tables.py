@@ -1,0 +1,140 @@
+"""The tables of threshold_comparison: what the answers say of every cell of the sweep."""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from analyses._statistics.position import BoolArray
+from analyses._threshold_comparison import details
+from analyses._threshold_comparison.answers import CELL, Answers, Evidence
+from analyses._threshold_comparison.comparisons import TRUNCATION, ZERO, labels, n_untouched, with_baselines, with_zero
+from analyses._threshold_comparison.frontier import frontier_table
+from analyses._threshold_comparison.sample import COUNTS, GAINS, INTERVAL, AnswerSample
+from reasoning_anatomy.types import RESULT_COLUMNS, FloatArray, IntArray
+
+MAIN: Final = "table"
+"""Name of the main table among those of `all_tables`."""
+
+ACCURACY: Final = "accuracy"
+DIFFERENCE: Final = "difference from "
+"""Terms of the main table; that of a difference ends with what the accuracy is compared with."""
+
+_DIFFERENCE_COLUMNS: Final = dict(zip(INTERVAL, ("difference", "difference_low", "difference_high"), strict=True))
+_POINT: Final = ["accuracy", "accuracy_low", "accuracy_high", "tokens_kept", "tokens_generated"]
+
+
+def all_tables(
+    evidence: Evidence, *, draws: int, seed: int, confidence: float, margin: float | None
+) -> dict[str, pd.DataFrame]:
+    """Compare the cells of a sweep.
+
+    Parameters
+    ----------
+    evidence
+        The answers.
+    draws, seed, confidence
+        Of the bootstrap over questions.
+    margin
+        Loss of accuracy that would not matter; None = not stated.
+
+    Returns
+    -------
+    `MAIN` and the detail tables by name; the first columns say which cell or group a row is about.
+    """
+    answers = evidence.answers
+    sample = AnswerSample(answers, draws, confidence, seed)
+    everyone = sample if evidence.every is answers else AnswerSample(evidence.every, draws, confidence, seed)
+    accuracy = sample.shares(answers.outcomes["correct"])
+    zero = with_zero(sample, margin=margin)
+    baselines = with_baselines(sample)
+    refused = np.isin(np.arange(len(accuracy)), zero.loc[zero["is_cut_off"], "first"])
+    thresholds = _thresholds(answers, accuracy, zero)
+    return {
+        MAIN: _main(answers, accuracy, zero, baselines),
+        "thresholds": thresholds,
+        "baselines": _baselines(answers, thresholds, baselines),
+        "trend": details.trend(sample, refused),
+        "frontier": _frontier(thresholds, refused),
+        "answers": details.answer_counts(evidence),
+        "truncation": details.truncation(answers, zero),
+        "undecided_left_out": details.undecided_left_out(sample, refused),
+        "same_as_chain": details.same_as_chain(everyone, answers, refused),
+        "nll_gold": details.nll_gold(sample),
+        "between_questions": details.between_questions(sample, zero, term=DIFFERENCE + ZERO, margin=margin),
+        "per_question": details.per_question(answers),
+        "left_out": details.left_out(answers),
+    }
+
+
+def _main(answers: Answers, accuracy: pd.DataFrame, zero: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell and term, those of a cell together."""
+    correct, tokens = answers.outcomes["correct"], answers.outcomes["tokens_after"]
+    n_tokens = _total(answers, np.where(np.isfinite(correct), tokens, np.nan))
+    cells = np.arange(len(accuracy))
+    parts = [accuracy.assign(term=ACCURACY, cell=cells, p_value=np.nan, p_adjusted=np.nan, n_tokens=n_tokens)]
+    for found, names in ((zero, [ZERO] * len(zero)), (baselines, baselines["baseline"])):
+        first, second = found["first"].to_numpy(), found["second"].to_numpy()
+        kept = np.where(np.isfinite(correct[:, first] - correct[:, second]), tokens[:, first], np.nan)
+        parts.append(found.assign(term=[f"{DIFFERENCE}{name}" for name in names], cell=first, n_tokens=_total(answers, kept)))
+    rows = pd.concat([part[["cell", *RESULT_COLUMNS]] for part in parts if len(part)], ignore_index=True)
+    rows = rows.sort_values("cell", kind="stable", ignore_index=True)
+    return pd.concat([labels(answers.cells.loc[rows["cell"]]), rows[list(RESULT_COLUMNS)]], axis=1)
+
+
+def _thresholds(answers: Answers, accuracy: pd.DataFrame, zero: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell: what a reader asks first. ``answers_gained``: not correct at threshold 0, correct here."""
+    is_counted = np.isfinite(answers.outcomes["correct"])
+
+    def mean(name: str) -> FloatArray:
+        return answers.means(np.where(is_counted, answers.outcomes[name], np.nan))
+
+    judged = zero.rename(columns=_DIFFERENCE_COLUMNS).astype(dict.fromkeys(GAINS, "Int64"))
+    judged = judged.set_index("first").reindex(range(len(accuracy)))
+    compared = [
+        *_DIFFERENCE_COLUMNS.values(), "p_value", "p_mid", "p_adjusted", *GAINS, "lower_bound", "p_not_worse",
+        "p_not_worse_adjusted", "verdict", "because", "method",
+    ]  # fmt: skip
+    table = labels(answers.cells).assign(
+        accuracy=accuracy["estimate"],
+        accuracy_low=accuracy["ci_low"],
+        accuracy_high=accuracy["ci_high"],
+        steps_kept=mean("steps_after"),
+        tokens_kept=mean("tokens_after"),
+        share_of_tokens_kept=mean("achieved_ratio"),
+        tokens_generated=mean("tokens_generated"),
+    )
+    return pd.concat([table, judged[compared]], axis=1).assign(
+        truncated=mean("truncated"),
+        undecided=mean("undecided"),
+        states_answer=mean("states_answer"),
+        n_chains_untouched=n_untouched(answers),
+        **accuracy[COUNTS],
+    )
+
+
+def _baselines(answers: Answers, thresholds: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell of a strategy and baseline: which is more accurate with as many tokens."""
+    first, second = found["first"].to_numpy(), found["second"].to_numpy()
+    table = labels(answers.cells.loc[first]).drop(columns="reference")
+    table.insert(1, "baseline", found["baseline"].to_numpy())
+    for name in ("accuracy", "tokens_kept"):
+        table[name] = thresholds[name].to_numpy()[first]
+        table[f"{name}_of_baseline"] = thresholds[name].to_numpy()[second]
+    compared = [
+        *_DIFFERENCE_COLUMNS.values(), "p_value", "p_mid", "p_adjusted", *GAINS, "verdict", "because", "method", *TRUNCATION,
+        *COUNTS,
+    ]  # fmt: skip
+    beside = found.rename(columns=_DIFFERENCE_COLUMNS)[compared].rename(columns={"truncated_there": "truncated_of_baseline"})
+    return pd.concat([table, beside], axis=1)
+
+
+def _frontier(thresholds: pd.DataFrame, refused: BoolArray) -> pd.DataFrame:
+    """Accuracy and tokens, kept and generated, of every cell, and whether no other of its reading beats it in both."""
+    table = frontier_table(thresholds[[*CELL, *_POINT]].assign(is_compared=~refused))
+    return table[[*CELL, *_POINT, "tokens", "is_compared", "on_frontier"]]
+
+
+def _total(answers: Answers, values: FloatArray) -> IntArray:
+    """Sum over chains of the mean over their answers; (units, columns) -> (columns,)."""
+    return np.asarray(np.nansum(answers.by_chain(values), axis=0).round().astype(np.int64))
