@@ -10,7 +10,7 @@ from reasoning_anatomy.types import EncodedChain, PruningPath
 
 if TYPE_CHECKING:
     from reasoning_anatomy.models.loading import LoadedModel
-    from reasoning_anatomy.pruning._curve import CurveOptions, FixedOrder, follow, until
+    from reasoning_anatomy.pruning._curve import CurveOptions, FixedOrder, evaluated, follow, ordered, until
     from reasoning_anatomy.pruning._threshold import kept_at, kept_without
 
 __all__ = [
@@ -23,14 +23,20 @@ __all__ = [
     "PruningJob",
     "Strategy",
     "UsesScorer",
+    "evaluated",
     "follow",
     "kept_at",
     "kept_without",
+    "ordered",
     "until",
 ]
 
 __getattr__ = lazy_names(
-    __name__, {"_curve": ["CurveOptions", "FixedOrder", "follow", "until"], "_threshold": ["kept_at", "kept_without"]}
+    __name__,
+    {
+        "_curve": ["CurveOptions", "FixedOrder", "evaluated", "follow", "ordered", "until"],
+        "_threshold": ["kept_at", "kept_without"],
+    },
 )
 
 
@@ -59,8 +65,9 @@ class PruningJob:
 class Strategy(Plugin, Protocol):
     """What a plugin of the kind ``strategy`` is: a frozen dataclass with this method.
 
-    A strategy that orders all tokens before the first deletion extends `FixedOrder`, and has `follow` make its path;
-    `FollowsAnother` is an optional part.
+    A strategy that orders all tokens before the first deletion extends `FixedOrder`, and has `follow` make its path. Further
+    parts are optional, each a protocol of its own: `FollowsAnother`, `ForeseesCost`, `HasThresholdRule`, `OrdersBeforehand`,
+    `UsesScorer`, and of `steps`, `CutsSteps`.
     """
 
     def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: PruningJob | None = None) -> PruningPath:

@@ -14,8 +14,8 @@ class TraacClean(Traac):
     """TRAAC without its accidents: cue words wherever they stand in the text, the prompt in context, no tags in steps.
 
     The same rule as `traac`, see there. But steps begin at the characters of a cue word, the model reads the question before
-    the reasoning, and the first step is without the sink that ``<think>`` is in `traac`. So scores of steps are more uniform,
-    and the gate that lets nothing go above a uniformity of 0.8 closes more often.
+    the reasoning, and the first step is without the sink that ``<think>`` is in `traac`. So scores of steps are more uniform
+    wherever we looked, and the gate that lets nothing go above a uniformity of 0.8 closes more often.
 
     References
     ----------

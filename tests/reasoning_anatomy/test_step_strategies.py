@@ -21,7 +21,7 @@ from reasoning_anatomy.pruning.random_steps import RandomSteps
 from reasoning_anatomy.pruning.step_budget import StepBudget
 from reasoning_anatomy.pruning.step_percentile import StepPercentile
 from reasoning_anatomy.pruning.streaming import Streaming
-from reasoning_anatomy.pruning.traac import Traac
+from reasoning_anatomy.pruning.traac import Traac, uniformity
 from reasoning_anatomy.pruning.traac_clean import TraacClean
 from reasoning_anatomy.run.folder import open_run
 from reasoning_anatomy.steps import CutsSteps
@@ -145,6 +145,26 @@ def test_clean_traac_has_the_prompt_in_context_and_no_tags(tiny, encoded):
     path = TraacClean(curve_points=1).prune(encoded, loaded=tiny)
     expect_steps(path, step, [score[step == number].mean() for number in range(step[-1] + 1)], score)
     assert path.other_score is None
+
+
+def test_the_sink_opens_the_gate_of_traac_that_is_closed_without_it(smollm2):
+    """The claim of docs/pruning.md, on one of its three texts."""
+    lines = [
+        "We have a rectangle with sides 8 and 15.",
+        "First I compute the diagonal: 64 plus 225 is 289, so the diagonal is 17.",
+        "Now the circle through all four corners has this diagonal as its diameter.",
+        "So its radius is 8.5.",
+        "Hmm, is that right? The centre of the rectangle is at equal distance from all corners.",
+        "Wait, the question asks for the area of the circle, not the radius.",
+        "Then the area is 72.25 times pi.",
+        "Maybe I should check with numbers. 72.25 times 3.14 is about 226.9.",
+        "The rectangle itself has area 120, which is less, so this makes sense.",
+        "Therefore the area is 72.25 pi.",
+    ]
+    chain = ReasoningChain(chain_id="r", question_id="r", question="Solve it.", reasoning="\n".join(lines), answer="See above.")
+    encoded = ChainEncoder(smollm2.tokenizer).encode(chain)
+    paths = [strategy.order(encoded, loaded=smollm2) for strategy in (Traac(), TraacClean())]
+    assert [round(uniformity(path.unit_score), 2) for path in paths] == [0.64, 0.96]
 
 
 def test_a_tag_that_is_a_step_counts_but_is_not_deleted():
@@ -287,7 +307,7 @@ def test_unknown_plugins_are_refused_when_the_strategy_is_made(key):
     [
         "traac_clean:difficulty=ignored",
         "h2o:recent_share=0.25",
-        r"step_budget:scorer=end_of_thinking:probe=Stop\\\, now.\,question=false",
+        r"step_budget:scorer=end_of_thinking:probe=Stop\\, now.\,question=false",
     ],
 )
 def test_labels_are_read_back(spec):
