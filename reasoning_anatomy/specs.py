@@ -7,6 +7,8 @@ BUNDLED: Final = "smollm2-135m"
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Quantization = Literal["4bit", "8bit"]
+Reading = Literal["closed_up", "evicted"]
+Restatements = Literal["kept", "stripped"]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,6 +14,7 @@ from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import ReasoningAnatomyError
+from reasoning_anatomy.specs import BUNDLED, ModelSpec
 
 if TYPE_CHECKING:
     from analyses import Analysis
@@ -32,6 +34,14 @@ OnlyOption = Annotated[
         help="Labels of scorers, strategies, segmenters, names of annotators: of these kinds nothing else is shown.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class ModelOption(ModelSpec):
+    """Which model to load, and how to hold it."""
+
+    id: Annotated[str, arg(name="model")] = BUNDLED
+
 
 app = SubcommandApp()
 

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, named_scorers, say, use_plugins
+from reasoning_anatomy.cli._app import ModelOption, PluginsOption, RunArgument, app, named_scorers, say, use_plugins
 from reasoning_anatomy.run.layout import UNUSABLE_NAME
-from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
+from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
 
 
 @dataclass(frozen=True)
-class ModelOption(ModelSpec):
+class _Model(ModelOption):
     """Which model to load, and how to hold it."""
-
-    id: Annotated[str, arg(name="model")] = BUNDLED
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def run(
         bool, arg(help="Go on without what cannot be used: lines with mistakes, chains beyond the model's context.")
     ] = False,
     plugins: PluginsOption = None,
-    model: Annotated[ModelOption, OmitArgPrefixes] = ModelOption(),
+    model: Annotated[_Model, OmitArgPrefixes] = _Model(),
     encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
 ) -> None:
     """Measure chains with a model: attention scores and pruning paths, into a run folder."""

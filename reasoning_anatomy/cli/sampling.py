@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import app, say
-from reasoning_anatomy.cli.measuring import ModelOption
+from reasoning_anatomy.cli._app import ModelOption, app, say
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling
 from reasoning_anatomy.specs import EncodingOptions, ModelSpec

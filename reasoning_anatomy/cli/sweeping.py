@@ -9,8 +9,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, say, use_plugins
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import Sampling
-from reasoning_anatomy.run.selection import Reading, Restatements
-from reasoning_anatomy.specs import ModelSpec
+from reasoning_anatomy.specs import ModelSpec, Reading, Restatements
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -28,7 +28,7 @@ from reasoning_anatomy.pruning import OrdersBeforehand
 from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Configuration, read_manifest
-from reasoning_anatomy.run.selection import READINGS, RESTATEMENTS, Reading, Restatements
+from reasoning_anatomy.run.selection import Reading, Restatements
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import RunWriter, begin_run
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
@@ -73,7 +73,7 @@ class SweepPlan:
         for threshold in self.thresholds:
             if not 0 <= threshold <= 1:
                 raise PluginError(f"threshold {threshold}: is a share, from 0 (delete nothing) to 1; give one in between")
-        for given, known in ((self.readings, READINGS), (self.restatements, RESTATEMENTS)):
+        for given, known in ((self.readings, get_args(Reading)), (self.restatements, get_args(Restatements))):
             if unknown := [each for each in given if each not in known] or not given:
                 raise PluginError(f"{given!r} is not a choice of {', '.join(known)}; got {unknown!r}")
 

@@ -1,17 +1,12 @@
 """Which tokens of a chain are kept, in words."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
 
 import numpy as np
 
+from reasoning_anatomy.specs import Reading as Reading
+from reasoning_anatomy.specs import Restatements as Restatements
 from reasoning_anatomy.types import IntArray
-
-Reading = Literal["closed_up", "evicted"]
-Restatements = Literal["kept", "stripped"]
-
-READINGS: Final[tuple[Reading, ...]] = ("closed_up", "evicted")
-RESTATEMENTS: Final[tuple[Restatements, ...]] = ("kept", "stripped")
 
 
 @dataclass(frozen=True, order=True)
