@@ -22,7 +22,7 @@ class ThresholdComparison:
     The unit is the question: answers are averaged within the chain, chains within the question, and differences are taken
     within the question. One answer for each question: exact McNemar test, Tango's score interval of the difference, Wilson's
     interval of the accuracy. Several: studentised bootstrap over questions. Holm over the thresholds. Cells in which more or
-    fewer answers are cut off than at threshold 0 are not compared, since an answer that is cut off cannot be right.
+    fewer answers are cut off than at threshold 0 are not compared, since an answer that is cut off is seldom right.
     ``docs/statistics.md`` says why, and how well tests and intervals do.
 
     Attributes

@@ -53,7 +53,7 @@ def because(row: Row, *, what: str, margin: float | None, confidence: float) -> 
     if row["verdict"] == NOT_COMPARED:
         return (
             f"{_percent(row['truncated'])} of answers are cut off, {_percent(row['truncated_there'])} at {what} "
-            f"(p {row['p_truncated']:.2g}): more than chance, and what is cut off cannot be right"
+            f"(p {row['p_truncated']:.2g}): more than chance, and what is cut off is seldom right"
         )
     if row["verdict"] == NOTHING_DELETED:
         return f"every chain is what it is at {what}, so there is nothing to compare"
