@@ -5,10 +5,10 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-demo test: export HF_HUB_OFFLINE := 1
+demo sweep test: export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures test check clean
+.PHONY: help install demo sweep pictures test check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,14 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-models.txt
 
 demo: $(INSTALLED)  ## measure the example chains, write runs/demo and print where its report is
 	$(VENV)/bin/reasoning-anatomy demo --out runs/demo
+
+sweep: $(INSTALLED)  ## sample chains on easy problems, prune them at thresholds, answer again, compare: runs/lookups
+	$(VENV)/bin/reasoning-anatomy generate reasoning_anatomy/data/lookups.jsonl --out runs/lookups.jsonl --samples 4 --until-correct \
+		--max-tokens 80 --instruction "First repeat the facts one by one. Then end with 'The answer is' and one word."
+	$(VENV)/bin/reasoning-anatomy sweep runs/lookups --chains runs/lookups.jsonl --skip-unusable --strategies step_percentile:steps=sentences \
+		--baselines random_steps --thresholds 0 .2 .4 .6 .8 --samples 2 --max-tokens 24
+	$(VENV)/bin/python -m analyses.threshold_comparison runs/lookups --margin 0.1
+	$(VENV)/bin/reasoning-anatomy report runs/lookups
 
 pictures: demo  ## make the pictures of the README from the demo's run (needs Chromium)
 	$(VENV)/bin/python examples/readme_pictures.py runs/demo docs/pictures

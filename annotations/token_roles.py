@@ -16,14 +16,14 @@ import pandas as pd
 
 from annotations._roles.cues import reflection_cues
 from annotations._roles.repetition import repetitions
-from annotations._roles.restatement import answer_values, restatements
 from annotations._roles.symbols import numbers, operators
-from annotations._roles.tokens import CharacterSpan, marked_tokens
+from annotations._roles.tokens import marked_tokens
 from annotations._text.alignment import check_spans
+from reasoning_anatomy.answers.restatements import answer_values, restatements
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.steps import step_of_token
-from reasoning_anatomy.types import ReasoningChain
+from reasoning_anatomy.types import CharacterSpan, ReasoningChain
 
 ROLES: Final = ("numeric", "operator", "step_initial", "reflection_cue", "restates_answer", "repeats_earlier")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from reasoning_anatomy.answers.marks import behind_hashes
 from reasoning_anatomy.chains import explained, shown
 from reasoning_anatomy.errors import ChainFileError, ProblemFileError, UnusableError
 from reasoning_anatomy.questions import question_id_of
@@ -26,7 +27,6 @@ _OPTIONS: Final = ("options", "choices")
 _WRITTEN_BY_A_MODEL: Final = "reasoning"
 """Beside this key of chains, ``answer`` is what a model answered."""
 
-_GSM8K: Final = "####"
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LETTER: Final = re.compile(r"\(?([A-Za-z])[).]?")
 
@@ -190,7 +190,7 @@ class _Reader:
             self._n_by_a_model += key is not None
             return None
         answer = row.optional(key)
-        return answer.rpartition(_GSM8K)[2].strip() if answer and _GSM8K in answer else answer
+        return behind_hashes(answer) if answer else answer
 
     def _expect_new(self, problem: Problem) -> None:
         if problem.question_id in self._row_of:

@@ -41,6 +41,9 @@ _IN_TEXT: Final = tuple(tags for tags in THINKING_TAGS if _CHANNEL not in tags.o
 _TELLING: Final = (*(tag for tags in (*_IN_TEXT, *_ANSWER_TAGS[:2]) for tag in tags), _CHANNEL)
 """Tags that stand in a text only if its thinking was not taken apart, or if it speaks of them."""
 
+_TAG: Final = re.compile("|".join(re.escape(tag) for tags in _IN_TEXT for tag in tags), re.IGNORECASE)
+_CLOSINGS: Final = frozenset(tags.closing.casefold() for tags in _IN_TEXT)
+
 _ENDS_OF_TURN: Final = (
     "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>", "<end_of_turn>", "<turn|>", "<|return|>", "<|end|>",
     "<\uff5cend▁of▁sentence\uff5c>",
@@ -118,6 +121,40 @@ def take_apart(answer: str, *, reasoning: str | None = None) -> Transcript:
         if tag := tag_in(text):
             raise UnusableError(f"holds {tag!r} where it neither opens nor closes the thinking: take it apart by hand")
     return transcript
+
+
+def behind_thinking(response: str, *, opened: bool = False) -> str | None:
+    """Return what a response says when its thinking is over; None if its thinking is not closed.
+
+    Parameters
+    ----------
+    response
+        What a model wrote, with its tags in any case of letters. Unlike `take_apart`, this takes the last tag for the one that
+        counts: an answer that follows several rounds of thinking is still an answer.
+    opened
+        Whether the prompt opened the thinking already.
+
+    Examples
+    --------
+    >>> behind_thinking("<think>a</think> b"), behind_thinking("<think>a"), behind_thinking("b")
+    (' b', None, 'b')
+    """
+    if _CHANNEL in response:
+        finals = [message[2] for message in _CHANNELS.finditer(response) if message[1] == "final"]
+        return finals[-1] if finals else None
+    if match := _CHANNELS_WITHOUT_TAGS.fullmatch(response):
+        return match[2]
+    last = max(_TAG.finditer(response), key=re.Match.start, default=None)
+    if last is None:
+        return None if opened else _bare(response)
+    return _bare(response[last.end() :]) if last[0].casefold() in _CLOSINGS else None
+
+
+def _bare(answer: str) -> str:
+    """Leave out the tags around an answer, closed or not, and the ends of turns behind it."""
+    for tag in (*_ENDS_OF_TURN, *(tag for tags in _ANSWER_TAGS for tag in tags)):
+        answer = answer.replace(tag, "")
+    return answer
 
 
 def _cut(text: str) -> tuple[str, str | None] | None:

@@ -21,6 +21,8 @@ from reasoning_anatomy.untrusted import HALF_A_PAIR
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
+CharacterSpan = tuple[int, int]
+"""Half-open characters of a text."""
 
 RESULT_COLUMNS: Final = (
     "term",

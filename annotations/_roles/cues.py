@@ -4,7 +4,7 @@
 import re
 from typing import Final
 
-from annotations._roles.tokens import CharacterSpan
+from reasoning_anatomy.types import CharacterSpan
 
 _CHECK: Final = r"(?:(?:double|re|cross)[- ]?)?(?:check|verify|calculate|compute|examine|evaluate|consider|think|read|count|do)"
 _AGAIN: Final = (

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from annotations._roles.tokens import CharacterSpan
+from reasoning_anatomy.types import CharacterSpan
 
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 

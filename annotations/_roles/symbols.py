@@ -4,7 +4,7 @@
 import re
 from typing import Final
 
-from annotations._roles.tokens import CharacterSpan
+from reasoning_anatomy.types import CharacterSpan
 
 NUMBER: Final = re.compile(r"(?:(?<![\d.])[.,])?\d+(?:(?:[.,]|\{,\}|\\,)\d+)*|[¼-¾⅐-⅞]")
 """Digits of any script with the separators inside a number, and vulgar fractions; not number words."""

@@ -5,10 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from reasoning_anatomy.types import IntArray
-
-CharacterSpan = tuple[int, int]
-"""Half-open."""
+from reasoning_anatomy.types import CharacterSpan, IntArray
 
 
 def marked_tokens(text: str, spans: IntArray, marked: Iterable[CharacterSpan]) -> npt.NDArray[np.bool_]:

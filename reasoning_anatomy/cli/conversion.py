@@ -25,6 +25,7 @@ def chains(
     plugins: PluginsOption = None,
 ) -> None:
     """Make chains of the files of data sets, of other programs and of inference servers."""
+    from reasoning_anatomy.answers.consistency import correctness_notes
     from reasoning_anatomy.conversion import convert_files, write_conversion
     from reasoning_anatomy.questions import question_notes
     from reasoning_anatomy.unusable import counted
@@ -46,7 +47,7 @@ def chains(
         say(f"Left out: {len(conversion.unusable)}, named in {beside}")
         for reason, count in counted(conversion.unusable).items():
             say(f"  {count}  {reason}")
-    for note in question_notes(conversion.chains):
+    for note in (*question_notes(conversion.chains), *correctness_notes(conversion.chains)):
         say(f"note: {note}")
     say(f"Next: reasoning-anatomy run {out} --out runs/{out.stem}")
 

@@ -114,9 +114,13 @@ def import_run(
 @app.command
 def status(run: RunArgument) -> None:
     """Say how far a run is: what is measured, what failed and why, what is left."""
+    from reasoning_anatomy.cli.sweeping import say_swept
     from reasoning_anatomy.run import open_run
 
-    _say_measured(open_run(run))
+    opened = open_run(run)
+    _say_measured(opened)
+    if opened.manifest.configuration.conditions:
+        say_swept(opened)
 
 
 @app.command(name="export")

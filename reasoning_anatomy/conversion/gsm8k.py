@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoning_anatomy.conversion._gsm8k_marks import HASHES, final_answer, without_calculations
+from reasoning_anatomy.answers.marks import HASHES, cut_once
+from reasoning_anatomy.conversion._gsm8k_marks import without_calculations
 from reasoning_anatomy.conversion._samples import Row, Sample
 from reasoning_anatomy.errors import UnusableError
 
@@ -22,13 +23,14 @@ class Gsm8k:
 
     def convert(self, row: Row) -> Iterator[Sample]:
         """Cut the solution."""
-        solution = row.text("answer")
-        if solution.count(HASHES) != 1:
+        cut = cut_once(row.text("answer"), HASHES)
+        if cut is None:
             raise UnusableError(f"has no reasoning: its answer does not hold {HASHES!r} once; generate the reasoning first")
+        solution, answer = cut
         yield Sample(
             question=row.text("question"),
-            reasoning=without_calculations(solution.partition(HASHES)[0]),
-            answer=final_answer(solution),
-            gold_answer=final_answer(solution),
+            reasoning=without_calculations(solution),
+            answer=answer.strip(),
+            gold_answer=answer.strip(),
             did=(f"the solution was cut at {HASHES!r}, without marks of the calculator",),
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoning_anatomy.conversion._gsm8k_marks import final_answer
+from reasoning_anatomy.answers.marks import behind_hashes
 from reasoning_anatomy.conversion._samples import Row, Sample
 
 
@@ -25,6 +25,6 @@ class RKv:
         yield Sample(
             question=row.text("question" if row.get("question") else "problem"),
             answer=row.text("output"),
-            gold_answer=gold and final_answer(gold),
+            gold_answer=gold and behind_hashes(gold),
             did=("thinking cut out of the output at its tags",),
         )

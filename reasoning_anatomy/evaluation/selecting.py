@@ -97,7 +97,8 @@ def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:
     for start, end in restatements(text, values):
         stated |= (starts < end) & (ends > start)
     steps = step_of_token(text, chain.spans)
-    return stated | (steps == steps[-1])
+    in_last_sentence: npt.NDArray[np.bool_] = steps == steps[-1]
+    return stated | in_last_sentence
 
 
 def pass_rates(chains: Mapping[str, ReasoningChain]) -> dict[str, float]:

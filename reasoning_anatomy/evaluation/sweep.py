@@ -20,7 +20,9 @@ from reasoning_anatomy.generation.rows import rows_that_fit
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
+from reasoning_anatomy.pipeline.checks import check_model
 from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning import OrdersBeforehand
 from reasoning_anatomy.run.evaluation_table import write_evaluations
@@ -194,7 +196,9 @@ def _answer(
     if not encoded:
         return
     longest_first = sorted(encoded, key=lambda chain: -len(chain.ids))
-    writer.add_checks({"decoding_changes_logits_by": largest_decoding_change(loaded, _two_contexts(longest_first))})
+    strategies = {label: plugins.load("strategy", label) for label in _labels(folder.configuration)}
+    loaded, checks = check_model(loaded, Plan({}, strategies), longest_first)
+    writer.add_checks({**checks, "decoding_changes_logits_by": largest_decoding_change(loaded, _two_contexts(longest_first))})
     stage = writer.stages.add("answer", len(longest_first))
     n_tokens = len(longest_first[0].ids) + answering.sampling.max_tokens
     n_rows = n_rows or rows_that_fit(loaded, n_tokens)
@@ -211,6 +215,12 @@ def _answer(
         n_rows //= 2
         release_memory()
         longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
+
+
+def _labels(configuration: Configuration) -> list[str]:
+    """Labels of the strategies of all conditions, each once."""
+    conditions = configuration.conditions.values()
+    return list(dict.fromkeys(label for each in conditions for label in (each.reference, each.strategy) if label))
 
 
 def _two_contexts(chains: Sequence[EncodedChain]) -> list[IntArray]:

@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from transformers import PreTrainedConfig
 
+from reasoning_anatomy.answers.consistency import correctness_notes
 from reasoning_anatomy.chains import ChainFile, expect_taken_apart, read_chain_file
 from reasoning_anatomy.errors import ChainFileError, EncodingError, RunError, reason_of
 from reasoning_anatomy.importance import LooksAtAllChains, Scorer
@@ -104,7 +105,7 @@ def measure(
     if not skip_unusable:
         file.expect_usable()
     before = open_run(folder).chains.values() if (folder / MANIFEST_NAME).exists() else ()
-    for note in question_notes([*before, *file.chains]):
+    for note in (*question_notes([*before, *file.chains]), *correctness_notes(file.chains)):
         stages.say(f"note: {note}")
     encoder, config = _encoder(model, as_begun(encoding, folder), stages)
     encoded, unusable = _encode(encoder, file, stages)

@@ -265,7 +265,9 @@ class Run:
                 f"{self.folder}: has no answers at thresholds; make them with: reasoning-anatomy sweep {self.folder} "
                 "--strategies step_percentile"
             )
-        return self._table(EVALUATIONS_NAME)
+        rows = self._table(EVALUATIONS_NAME)
+        shown = self._shown(dict.fromkeys(rows["strategy"]))
+        return rows[rows["strategy"].isin(shown)].reset_index(drop=True)
 
     @property
     def annotators(self) -> list[str]:
@@ -401,7 +403,9 @@ def open_run(path: str | Path, *, only: Sequence[str] = ()) -> Run:
     """
     run, whole = Run(Path(path), tuple(only)), Run(Path(path))
     configuration = whole.manifest.configuration
-    names = [*configuration.scorers, *configuration.strategies, *configuration.segmenters, *whole.annotators]
+    swept = dict.fromkeys(condition.strategy for condition in configuration.conditions.values())
+    strategies = [*configuration.strategies, *(label for label in swept if label not in configuration.strategies)]
+    names = [*configuration.scorers, *strategies, *configuration.segmenters, *whole.annotators]
     if unknown := [name for name in only if name not in names]:
         raise RunError(
             f"{whole.folder}: has no scorer, strategy, segmenter or annotator {unknown[0]!r}; it has {', '.join(names)}"

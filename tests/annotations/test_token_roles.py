@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotations import annotate_run
-from annotations._roles.restatement import answer_values
 from annotations.token_roles import ROLES, TokenRoles
+from reasoning_anatomy.answers.restatements import answer_values
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.run.folder import open_run

@@ -156,6 +156,19 @@ def test_run_and_analyses_say_that_ids_decide_the_number_of_questions(
     assert result.table["n_questions"].max() == 3
 
 
+def test_a_run_says_if_a_mark_contradicts_the_answer(
+    call: Call, field_files: Path, short_model_folder: Path, tmp_path: Path
+) -> None:
+    row = json.loads((field_files / "int_gold.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    file = tmp_path / "marked.jsonl"
+    file.write_text(json.dumps({**row, "gold_answer": 12, "is_correct": False}) + "\n", encoding="utf-8")
+    done = call("run", file, "--out", "run", "--model", short_model_folder, *QUICK)
+    assert done.err.splitlines()[0] == (
+        f"note: 1 chain with an is_correct that contradicts the answer, such as {row['chain_id']!r}: is_correct is false, but "
+        "the answer '12' is correct for '12', by the rule 'identical'; correct whichever is wrong"
+    )
+
+
 def test_chains_added_to_a_run_are_compared_with_those_it_has(
     call: Call, field_files: Path, short_model_folder: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ TREES = {
 MODEL_SIDE = ("torch", "transformers", "tokenizers", "accelerate", "bitsandbytes", "gguf")
 
 ROOMS_WITHOUT_TORCH = ("hallway", "steps", "run", "conversion", "interchange", "cli")
-MODEL_ROOMS = ("models", "attention", "likelihood", "generation", "importance", "pruning", "pipeline")
+MODEL_ROOMS = ("models", "attention", "likelihood", "generation", "importance", "pruning", "pipeline", "evaluation")
 EDGES = {
     "hallway": (),
     "steps": (),
@@ -29,12 +29,16 @@ EDGES = {
     "generation": ("models",),
     "importance": ("attention", "likelihood", "models", "steps"),
     "pruning": ("likelihood", "models", "steps"),
-    "pipeline": (*MODEL_ROOMS, "run", "steps"),
+    "pipeline": (*MODEL_ROOMS[:-2], "run", "steps"),
+    "evaluation": ("generation", "models", "pipeline", "pruning", "run", "steps"),
     "conversion": (),
     "interchange": ("run", "pipeline", "models", "importance"),
     "cli": (*MODEL_ROOMS, "run", "steps", "conversion", "interchange"),
 }
 """Which rooms of the core a room may import, beside the hallway and itself."""
+
+HALLWAY_FOLDERS = ("answers",)
+"""Folders whose files belong to the hallway."""
 
 FACADES = (
     "reasoning_anatomy/__init__.py", "reasoning_anatomy/attention_observation.py", "reasoning_anatomy/plugins.py",
@@ -67,7 +71,7 @@ def is_model_side(name: str) -> bool:
 
 def test_every_room_is_known_and_every_known_room_is_here() -> None:
     folders = {name.split("/")[1] for name in TREES if name.startswith("reasoning_anatomy/") and name.count("/") > 1}
-    assert folders == set(EDGES) - {"hallway"} == {*MODEL_ROOMS, *ROOMS_WITHOUT_TORCH} - {"hallway"}
+    assert folders - set(HALLWAY_FOLDERS) == set(EDGES) - {"hallway"} == {*MODEL_ROOMS, *ROOMS_WITHOUT_TORCH} - {"hallway"}
     assert {name.partition("/")[0] for name in TREES} == set(PACKAGES)
 
 
@@ -98,6 +102,15 @@ def test_only_the_model_side_imports_torch() -> None:
         f"{name}: {root}" for name, tree in TREES.items() if not is_model_side(name) for root in roots(tree) & set(MODEL_SIDE)
     ]
     assert offenders == []
+
+
+def test_only_the_worker_of_formulas_imports_math_verify() -> None:
+    importers = [name for name, tree in TREES.items() if roots(tree) & {"math_verify", "sympy", "latex2sympy2_extended"}]
+    assert importers == ["reasoning_anatomy/answers/formula_worker.py"]
+
+
+def test_the_worker_of_formulas_runs_without_this_library() -> None:
+    assert "reasoning_anatomy" not in roots(TREES["reasoning_anatomy/answers/formula_worker.py"])
 
 
 def test_only_annotations_import_spacy() -> None:

@@ -5,13 +5,11 @@ import re
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from annotations._roles.expression import expression_pattern, is_expression, value_side
-from annotations._roles.tokens import CharacterSpan
+from reasoning_anatomy.answers.expressions import expression_pattern, is_expression, value_side
+from reasoning_anatomy.answers.marks import boxes, declared
+from reasoning_anatomy.types import CharacterSpan
 
 _LONGEST_VALUE: Final = 100  # characters; a longer number is compared as text, and a longer text does not count as an answer
-_BOXED: Final = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_ANNOUNCED: Final = re.compile(r"(?:answer\s*(?:is|:|=)|####)", re.IGNORECASE)
-_SENTENCE_END: Final = re.compile(r"[.!?](?=\s)|\n")
 _WRAPPING: Final = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}|\\[()\[\]]|[$*]")
 _CHOICE: Final = re.compile(r"\(?([A-Za-z])\)?\.?")
 
@@ -28,6 +26,7 @@ _TENS: Final = {
     word: 10 * number
     for number, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
 }
+_NUMBER_WORD: Final = re.compile(rf"({'|'.join(_TENS)})(?:[- ]({'|'.join(list(_SMALL)[1:10])}))?|({'|'.join(_SMALL)})")
 _ALONE: Final = "|".join(word for word in _SMALL if word != "one")  # "one" is a pronoun more often than a number
 _DIGITS: Final = r"\d{1,3}(?:(?:,|\{,\}|\\,)\d{3})+(?![\d])(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\w.])\.\d+"
 _VALUE: Final = re.compile(
@@ -92,23 +91,40 @@ def restatements(text: str, values: frozenset[Value]) -> list[CharacterSpan]:
     return spans
 
 
+def stated_numbers(text: str) -> list[Value]:
+    """Return the values of the numbers that a text states, from left to right.
+
+    >>> stated_numbers("she has twelve of 30 left")
+    [Fraction(12, 1), Fraction(30, 1)]
+    """
+    return [number.value for number in _numbers(text)]
+
+
+def last_number(text: str) -> str | None:
+    """Return the last number that a text states, as it is written; None if there is none."""
+    spans = [number.span for number in _numbers(text)]
+    return text[slice(*spans[-1])] if spans else None
+
+
+def number_word(text: str) -> int | None:
+    """Return the number that a word below a hundred names; None for any other text.
+
+    >>> number_word("Forty-two"), number_word("many")
+    (42, None)
+    """
+    match = _NUMBER_WORD.fullmatch(text.casefold())
+    if match is None:
+        return None
+    return _SMALL[match[3]] if match[3] else _TENS[match[1]] + (_SMALL[match[2]] if match[2] else 0)
+
+
 def _announced(answer: str) -> str | None:
     """Cut out what is marked as the answer; None if nothing is."""
-    if boxes := list(_BOXED.finditer(answer)):
-        return _braced(answer, boxes[-1].end())
-    if marks := list(_ANNOUNCED.finditer(answer)):
-        return _SENTENCE_END.split(answer[marks[-1].end() :].lstrip(" \t\r\n:=*"), maxsplit=1)[0]
-    return None
-
-
-def _braced(text: str, start: int) -> str:
-    """Text up to the brace that closes the one before ``start``; up to the end if none does."""
-    depth = 1
-    for index in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[index], 0)
-        if depth == 0:
-            return text[start:index]
-    return text[start:]
+    if found := boxes(answer):
+        last = found[-1]
+        return answer[last.start :].partition("{")[2] if last.inside is None else last.inside
+    statement = declared(answer)
+    return statement and statement.text
 
 
 def _words_of(text: str) -> frozenset[Value]:
