@@ -327,7 +327,7 @@ def test_only_named_strategies_of_a_sweep_are_shown(swept_run, tmp_path):
     assert all(set(sweep["rows"]) == {"streaming"} for sweep in sweeps_of(html))
     assert '<input type="hidden" id="swept" value="streaming">' in html
     assert "<b>step_percentile</b>" not in html
-    assert "truncation" not in html
+    assert "baselines of the same length" not in html
 
 
 @pytest.mark.parametrize(
