@@ -24,7 +24,7 @@ _DIFFERENCE: Final = "difference_from_threshold_0"
 _COMPARED: Final = {
     "threshold": "threshold", "accuracy": "accuracy", "accuracy_low": "accuracy_low", "accuracy_high": "accuracy_high",
     "steps_kept": "steps_kept", "tokens_kept": "tokens_kept", "difference": _DIFFERENCE, "difference_low": f"{_DIFFERENCE}_low",
-    "difference_high": f"{_DIFFERENCE}_high", "p_adjusted": "p_adjusted", "truncated": "cut_off", "verdict": "verdict",
+    "difference_high": f"{_DIFFERENCE}_high", "p_adjusted": "p_adjusted", "truncated": "share_cut_off", "verdict": "verdict",
 }  # fmt: skip
 """Columns of the detail table ``thresholds`` that a summary shows, and as what."""
 
@@ -68,7 +68,7 @@ def _compared(rows: pd.DataFrame, *, with_truncation: bool) -> pd.DataFrame:
     shares = [f"{number(100 * share)}\N{NO-BREAK SPACE}%" for share in rows["share_of_tokens_kept"]]
     table = rows[list(_COMPARED)].rename(columns=_COMPARED).assign(tokens_kept_note=shares)
     table.attrs["title"] = "Compared with threshold 0"
-    return table if with_truncation else table.drop(columns="cut_off")
+    return table if with_truncation else table.drop(columns="share_cut_off")
 
 
 def _beside_baselines(own: pd.DataFrame, found: pd.DataFrame) -> Iterator[pd.DataFrame]:

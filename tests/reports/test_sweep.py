@@ -162,9 +162,9 @@ def test_truncation_is_shown_where_it_forbids_a_comparison(make_full_run, chains
     run.write_analysis(dataclasses.replace(result, details={**details, "thresholds": thresholds}))
     (run.folder / "evaluations.parquet").write_bytes((swept_run.folder / "evaluations.parquet").read_bytes())
     tables = tables_of(section_of(page_of(run, tmp_path / "r.html")))
-    with_rates = [table for table in tables if "cut off" in table[0]]
+    with_rates = [table for table in tables if "share cut off" in table[0]]
     assert len(with_rates) == 1
-    place = with_rates[0][0].index("cut off")
+    place = with_rates[0][0].index("share cut off")
     assert [row[place] for row in with_rates[0][1:]] == ["0.250", "0.250", "0.750"]
     assert with_rates[0][3][-1] == "not compared: truncation differs"
     assert with_rates[0][3][4] == "\N{EN DASH}"
