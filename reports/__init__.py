@@ -1,5 +1,6 @@
 """Results to figures and one HTML file: one figure per file."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from reasoning_anatomy.lazy import lazy_names
@@ -14,7 +15,16 @@ if TYPE_CHECKING:
     from reports._figures import needed_analyses
     from reports._page import write_report
 
-__all__ = ["Figure", "HasTable", "needed_analyses", "save_figure", "save_figures", "write_report"]
+__all__ = [
+    "Figure",
+    "HasSummary",
+    "HasTable",
+    "IsOfSomeRuns",
+    "needed_analyses",
+    "save_figure",
+    "save_figures",
+    "write_report",
+]
 
 __getattr__ = lazy_names(
     __name__, {"_export": ["save_figure", "save_figures"], "_figures": ["needed_analyses"], "_page": ["write_report"]}
@@ -25,7 +35,7 @@ __getattr__ = lazy_names(
 class Figure(Plugin, Protocol):
     """What a plugin of the kind ``figure`` is: a frozen dataclass with these class variables and methods.
 
-    `HasTable` is an optional part.
+    `HasTable`, `HasSummary` and `IsOfSomeRuns` are optional parts.
 
     Attributes
     ----------
@@ -64,3 +74,31 @@ class HasTable(Protocol):
 
     def table(self, run: "Run") -> "pd.DataFrame":
         """Return the rows to show; columns of a result are rounded and named as everywhere on the page."""
+
+
+@runtime_checkable
+class HasSummary(Protocol):
+    """A figure whose part of the page begins with tables of what was found.
+
+    Attributes
+    ----------
+    summary_note
+        What a reader must know to read them.
+    """
+
+    summary_note: ClassVar[str]
+
+    def summary(self, run: "Run") -> "Mapping[str, Sequence[pd.DataFrame]]":
+        """Return tables by heading, in the order of a hurried reader; raises as `Figure.data` does.
+
+        Columns ``<name>_low, <name>_high`` (an interval) and ``<name>_note`` (words) stand below the value of ``<name>``. The
+        words of a table's ``attrs["title"]`` stand above it; its columns in ``attrs["labels"]`` are named after plugins.
+        """
+
+
+@runtime_checkable
+class IsOfSomeRuns(Protocol):
+    """A figure that has nothing to do with most runs: their pages do not speak of it, those of the others begin with it."""
+
+    def is_of(self, run: "Run") -> bool:
+        """Whether the run has what the figure is about, be it analysed or not."""

@@ -6,6 +6,7 @@ import pandas as pd
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.layout import EVALUATIONS_NAME
 from reasoning_anatomy.types import AnalysisResult
 
 STEP_PREFIX: Final = "deletion_step_"
@@ -17,6 +18,11 @@ CONFIDENCE_PREFIX: Final = "confidence_"
 def names(tokens: pd.DataFrame, prefix: str) -> list[str]:
     """Strategies, scorers or annotators that have a column, in the order of the table."""
     return [str(column).removeprefix(prefix) for column in tokens.columns if str(column).startswith(prefix)]
+
+
+def has_answers(run: Run) -> bool:
+    """Whether the model has answered again from what strategies left."""
+    return (run.folder / EVALUATIONS_NAME).exists()
 
 
 def result_of(run: Run, name: str, *, about: str) -> AnalysisResult:

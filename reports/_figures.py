@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.plugins import available, load
-from reports import Figure
+from reasoning_anatomy.run.folder import Run
+from reports import Figure, IsOfSomeRuns
 
 
 def all_figures() -> dict[str, Figure]:
@@ -13,9 +14,21 @@ def all_figures() -> dict[str, Figure]:
     return {key: _expect_figure(key, load("figure", key)) for key in available("figure")}
 
 
-def needed_analyses() -> list[str]:
-    """Names of the analyses that the figures draw, those of the most figures first; the analyses are not imported."""
-    return most_first(figure.analysis for figure in all_figures().values() if figure.analysis is not None)
+def figures_of(run: Run) -> dict[str, Figure]:
+    """Every figure by key, without those that have nothing to do with the run."""
+    return {key: figure for key, figure in all_figures().items() if not isinstance(figure, IsOfSomeRuns) or figure.is_of(run)}
+
+
+def needed_analyses(run: Run | None = None) -> list[str]:
+    """Names of the analyses that the figures draw, those of the most figures first; the analyses are not imported.
+
+    Parameters
+    ----------
+    run
+        Leaves out the analyses that have nothing to do with it; None = all that there are.
+    """
+    figures = all_figures() if run is None else figures_of(run)
+    return most_first(figure.analysis for figure in figures.values() if figure.analysis is not None)
 
 
 def most_first(names: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ from reports import _sections
 from reports._data import CATEGORY_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._sections import Tables
 from reports._style import LOOKS, OTHER, cividis
+from reports._sweeps import RESPONSE_LENGTH, choices_of
 from reports._viewer import chain_views, page_json
 
 _FOLDER = Path(__file__).parent / "page"
@@ -72,16 +73,23 @@ def _template() -> jinja2.Template:
 
 def _frame() -> dict[str, Any]:
     """Look and behaviour, the same for every run."""
-    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script, sweep_script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "sweep.js"))
     return {
         "style": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
         "script": Markup(script),
-        "script_digest": digest,
+        "script_digest": _digest(script),
+        "sweep_script": Markup(sweep_script),
+        "sweep_script_digest": _digest(sweep_script),
+        "response_length": RESPONSE_LENGTH,
         "looks": [*LOOKS, OTHER],
         "n_categories": len(LOOKS),
         "bins": cividis(),
     }
+
+
+def _digest(script: str) -> str:
+    """By which the policy of the page lets the script run."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _results(run: Run, tables: Tables) -> dict[str, Any]:
@@ -93,6 +101,7 @@ def _results(run: Run, tables: Tables) -> dict[str, Any]:
         "overview": _sections.overview(run, tables),
         "provenance": _sections.provenance(run),
         "configuration": run.manifest.configuration,
+        "swept": _sections.swept(run),
         "failed": failed,
         "n_more_failed": n_more_failed,
         "missing": tables.missing,
@@ -117,6 +126,7 @@ def _viewer(run: Run, tables: Tables, *, max_chains: int, chain_ids: Sequence[st
     }
     return {
         **choices,
+        "sweep": choices_of(run),
         "views": views,
         "n_chains": len(available),
         "n_left_out": len(available) - len(views),

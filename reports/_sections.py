@@ -11,12 +11,12 @@ from reasoning_anatomy.errors import AnalysisError, RunError
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration
-from reports import Figure, HasTable
-from reports._data import CATEGORY_PREFIX, STEP_PREFIX, names
+from reports import Figure, HasSummary, HasTable, IsOfSomeRuns
+from reports._data import CATEGORY_PREFIX, STEP_PREFIX, has_answers, names
 from reports._export import inline_svg
-from reports._figures import all_figures, most_first
+from reports._figures import figures_of, most_first
 from reports._style import number, whole
-from reports._tables import TableView, table_view
+from reports._tables import TableView, stacked_view, table_view
 
 OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
@@ -60,6 +60,14 @@ class AnalysisView:
 
 
 @dataclass(frozen=True)
+class SummaryView:
+    """Tables of what was found, by heading, and what a reader must know to read them."""
+
+    note: str
+    tables: Mapping[str, Sequence[TableView]]
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page: an analysis, or none, with the figures that stand there."""
 
@@ -67,6 +75,7 @@ class Section:
     title: str
     figures: Sequence[FigureView]
     analysis: AnalysisView | None = None
+    summaries: Sequence[SummaryView] = ()
 
     @property
     def name(self) -> str:
@@ -115,6 +124,23 @@ def overview(run: Run, tables: Tables) -> list[tuple[str, str]]:
     ]
 
 
+def swept(run: Run) -> list[tuple[str, str]]:
+    """List what was swept and how the model answers, by label; nothing if the run has no answers at thresholds."""
+    configuration = run.manifest.configuration
+    if not has_answers(run) or not configuration.conditions:
+        return []
+    conditions = configuration.conditions.values()
+    own = {condition.strategy: condition.plugins[0] for condition in conditions if not condition.reference}
+    baselines = list(dict.fromkeys(condition.strategy for condition in conditions if condition.reference))
+    thresholds = sorted({condition.threshold for condition in conditions})
+    return [
+        *own.items(),
+        *([("baselines of the same length", ", ".join(baselines))] if baselines else []),
+        ("thresholds", ", ".join(f"{threshold:g}" for threshold in thresholds)),
+        ("answers", configuration.answering or ""),
+    ]
+
+
 def provenance(run: Run) -> list[tuple[str, str]]:
     """List what a repetition of the run needs to know."""
     manifest = run.manifest
@@ -142,18 +168,23 @@ def failures(run: Run) -> tuple[list[tuple[str, str]], int]:
 
 
 def sections(run: Run) -> list[Section]:
-    """Make the parts of the analyses that the run has or a figure needs, and those that figures open; most figures first."""
-    figures = all_figures()
+    """Make the parts of the analyses that the run has or a figure needs, and those that figures open.
+
+    Those that only some runs have come first, then those with most figures.
+    """
+    figures = figures_of(run)
     needed = {figure.analysis for figure in figures.values()}
+    rare = [figure.section for figure in figures.values() if isinstance(figure, IsOfSomeRuns)]
     titles = available("analysis")
     found = []
-    for key in most_first([*(figure.section for figure in figures.values()), *run.analyses]):
+    for key in dict.fromkeys([*rare, *most_first([*(figure.section for figure in figures.values()), *run.analyses])]):
         if key in OWN_PARTS:
             continue
         views = figure_views(run, key)
         if key in needed or key in run.analyses:
             heading = titles[key].title if key in titles else ""
-            found.append(Section(key, heading or key.replace("_", " "), views, analysis_view(run, key)))
+            summaries = [view for figure in figures.values() if figure.section == key for view in _summary_views(run, figure)]
+            found.append(Section(key, heading or key.replace("_", " "), views, analysis_view(run, key), summaries))
         else:
             found.append(Section(key, views[0].title, views))
     return found
@@ -161,7 +192,7 @@ def sections(run: Run) -> list[Section]:
 
 def figure_views(run: Run, section: str) -> list[FigureView]:
     """Draw the figures of a part of the page, those named after it first."""
-    views = [_figure_view(run, key, figure) for key, figure in all_figures().items() if figure.section == section]
+    views = [_figure_view(run, key, figure) for key, figure in figures_of(run).items() if figure.section == section]
     return sorted(views, key=lambda view: not view.key.startswith(section))
 
 
@@ -183,6 +214,18 @@ def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:
         return FigureView(key, figure.title, figure.caption, inline_svg(figure.draw(run), key), table)
     except (RunError, AnalysisError) as error:
         return FigureView(key, figure.title, figure.caption, missing=plain(run, error))
+
+
+def _summary_views(run: Run, figure: Figure) -> list[SummaryView]:
+    """Make the view of the summary of a figure, if it has one; why there is nothing to show stands where the figure would."""
+    if not isinstance(figure, HasSummary):
+        return []
+    try:
+        tables = figure.summary(run)
+    except (RunError, AnalysisError):
+        return []
+    views = {heading: [stacked_view(table) for table in under] for heading, under in tables.items()}
+    return [SummaryView(figure.summary_note, views)]
 
 
 def _missing_by_column(tokens: pd.DataFrame, prefix: str, what: str) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Tables of results as the page shows them: named, rounded, and without columns that say the same in every row."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pandas as pd
@@ -21,7 +21,7 @@ _SHARED: Final = ("annotator", "strategy", "scorer", "term")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, words that explain it, the place of a category that it names; a name, or else a number."""
+    """One cell: its text, words that stand below it, the place of a category that it names; a name, or else a number."""
 
     text: str
     words: str = ""
@@ -41,11 +41,14 @@ class TableView:
         As many cells each.
     about
         Name and value of what all rows are about.
+    title
+        What stands above it.
     """
 
     headers: list[Cell] = field(default_factory=list)
     rows: list[list[Cell]] = field(default_factory=list)
     about: list[tuple[str, str]] = field(default_factory=list)
+    title: str = ""
 
     @property
     def is_short(self) -> bool:
@@ -70,6 +73,35 @@ def table_view(table: pd.DataFrame, words: Mapping[str, str] | None = None) -> T
         rows=[list(cells) for cells in zip(*(cells for _, cells in columns), strict=True)],
         about=[(name, str(table[name].iloc[0])) for name in shared],
     )
+
+
+def stacked_view(table: pd.DataFrame) -> TableView:
+    """Make the view of a table of a summary: the intervals and notes of a value stand below it, so that there are few columns.
+
+    Parameters
+    ----------
+    table
+        As `reports.HasSummary` says.
+    """
+    below = [f"{name}_{what}" for name in table.columns for what in ("low", "high", "note")]
+    values = table.drop(columns=[name for name in below if name in table])
+    columns = [
+        (header, [replace(cell, words=_below(row, name)) for cell, row in zip(cells, table.to_dict("records"), strict=True)])
+        for name, (header, cells) in zip(values.columns, _columns(values, {}), strict=True)
+    ]
+    labels = table.attrs.get("labels", ())
+    return TableView(
+        headers=[Cell(name) if name in labels else header for name, (header, _) in zip(values.columns, columns, strict=True)],
+        rows=[list(cells) for cells in zip(*(cells for _, cells in columns), strict=True)],
+        title=table.attrs.get("title", ""),
+    )
+
+
+def _below(row: Mapping[Hashable, Any], name: str) -> str:
+    """Interval and note of one value."""
+    words = [] if pd.isna(row.get(f"{name}_low")) else [_interval(row[f"{name}_low"], row[f"{name}_high"]).text]
+    note = row.get(f"{name}_note")
+    return "; ".join([*words, *([note] if isinstance(note, str) and note else [])])
 
 
 def _columns(table: pd.DataFrame, words: Mapping[str, str]) -> list[tuple[Cell, list[Cell]]]:
@@ -97,6 +129,8 @@ def _header(name: str) -> str:
 
 
 def _rounding(name: str, column: "pd.Series[Any]") -> Callable[[Any], str]:
+    if name == "threshold":
+        return "{:g}".format
     if name.startswith("p_") or name.endswith("_p_adjusted"):
         return p_value
     return whole if name.startswith("n_") or pd.api.types.is_integer_dtype(column) else number

@@ -13,6 +13,8 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import ReasoningChain
 from reports._data import CATEGORY_PREFIX, CONFIDENCE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._style import LOOKS, category_index
+from reports._sweeps import ChainSweep, chain_sweeps
+from reports._tables import TableView, table_view
 
 SIZE_LIMIT: Final = 4_000_000
 """Bytes that the chains of one page may take, so that the page stays below 5 MB."""
@@ -36,17 +38,22 @@ class ChainView:
         JSON for the script.
     facts
         Name and value of what is known about the chain.
+    answers
+        What the model answers at every threshold of a sweep, if there was one.
     """
 
     chain: ReasoningChain
     tokens: Markup
     numbers: Markup
     facts: Sequence[tuple[str, str]]
+    answers: TableView | None = None
 
     @property
     def size(self) -> int:
         """Bytes, nearly: tokens, numbers and texts."""
-        texts = (self.chain.question, self.chain.answer, self.chain.system_prompt or "", *(value for _, value in self.facts))
+        cells = [] if self.answers is None else [cell.text for row in self.answers.rows for cell in row]
+        facts = [value for _, value in self.facts]
+        texts = (self.chain.question, self.chain.answer, self.chain.system_prompt or "", *facts, *cells)
         return len((self.tokens + self.numbers).encode()) + 2 * sum(len(escape(text).encode()) for text in texts) + 1500
 
 
@@ -57,8 +64,10 @@ def chain_views(run: Run, tokens: pd.DataFrame, paths: pd.DataFrame, chain_ids: 
     wanted = set(chain_ids)
     of_chain = dict(iter(tokens[tokens["chain_id"].isin(wanted)].groupby("chain_id", sort=False)))
     curves = _curves(paths, wanted)
+    sweeps = chain_sweeps(run, chain_ids, _visible)
     for chain_id in chain_ids:
-        view = _view(run.chains[chain_id], of_chain[chain_id].sort_values("position"), curves.get(chain_id, {}))
+        rows = of_chain[chain_id].sort_values("position")
+        view = _view(run.chains[chain_id], rows, curves.get(chain_id, {}), sweeps.get(chain_id))
         if view.size <= room:
             views.append(view)
             room -= view.size
@@ -108,16 +117,23 @@ def token_markup(
 
 
 def _text(text: str) -> str:
-    """Escape text; line breaks get a visible sign, control characters a picture."""
-    return str(escape(text.translate(_CONTROL)).replace("\n", _LINE_BREAK))
+    """Escape text; line breaks get a visible sign."""
+    return str(escape(_visible(text)).replace("\n", _LINE_BREAK))
 
 
-def _view(chain: ReasoningChain, tokens: pd.DataFrame, curves: Mapping[str, Sequence[float]]) -> ChainView:
+def _visible(text: str) -> str:
+    """Replace control characters by pictures of them."""
+    return text.translate(_CONTROL)
+
+
+def _view(
+    chain: ReasoningChain, tokens: pd.DataFrame, curves: Mapping[str, Sequence[float]], sweep: ChainSweep | None
+) -> ChainView:
     annotators = names(tokens, CATEGORY_PREFIX)
     first = tokens[CATEGORY_PREFIX + annotators[0]].tolist() if annotators else [None] * len(tokens)
     spans = list(zip(tokens["start"].tolist(), tokens["end"].tolist(), strict=True))
     markup, hidden = token_markup(chain.reasoning, spans, first)
-    numbers = {
+    numbers: dict[str, Any] = {
         "ids": tokens["token_id"].tolist(),
         "hidden": hidden,
         "categories": {name: _letters(tokens[CATEGORY_PREFIX + name]) for name in annotators},
@@ -127,7 +143,10 @@ def _view(chain: ReasoningChain, tokens: pd.DataFrame, curves: Mapping[str, Sequ
         "steps": {name: tokens[STEP_PREFIX + name].fillna(0).astype(int).tolist() for name in names(tokens, STEP_PREFIX)},
         "nll": {strategy: _rounded(curve, 4) for strategy, curve in curves.items()},
     }
-    return ChainView(chain, markup, page_json(numbers), _facts(chain, len(tokens)))
+    if sweep is not None:
+        numbers["sweep"] = sweep.numbers
+    answers = None if sweep is None else table_view(sweep.table)
+    return ChainView(chain, markup, page_json(numbers), _facts(chain, len(tokens)), answers)
 
 
 def _facts(chain: ReasoningChain, n_tokens: int) -> list[tuple[str, str]]:

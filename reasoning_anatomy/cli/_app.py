@@ -31,7 +31,8 @@ OnlyOption = Annotated[
     tuple[str, ...],
     arg(
         name="only",
-        help="Labels of scorers, strategies, segmenters, names of annotators: of these kinds nothing else is shown.",
+        help="Labels of scorers, strategies, segmenters, names of annotators: of these kinds nothing else is shown. Strategies "
+        "of a sweep are a kind of their own, and bring their baselines.",
     ),
 ]
 

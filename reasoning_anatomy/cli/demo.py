@@ -49,7 +49,7 @@ def demo(
         stage = stages.add("annotate", len(run.measured))
         annotations.annotate_run(run, progress=stage.each)
         with stages.add("analyse", 1) as stage:
-            results = {name: analyse_and_write(run, name) for name in needed_analyses()}
+            results = {name: analyse_and_write(run, name) for name in needed_analyses(run)}
             stage.advance()
         with stages.add("report", 1) as stage:
             report = write_report(run)

@@ -48,7 +48,7 @@ def analyse(
     opened = open_run(run, only=only)
     for spec in analyses:
         print_result(analyse_and_write(opened, spec))
-    for name in () if analyses else needed_analyses():
+    for name in () if analyses else needed_analyses(opened):
         try:
             print_result(analyse_and_write(opened, name))
         except MissingError as error:
@@ -87,7 +87,7 @@ def report(
 
     use_plugins(plugins)
     opened = open_run(run, only=only)
-    for name in needed_analyses():
+    for name in needed_analyses(opened):
         if not opened.is_current(name):
             try:
                 print_result(analyse_and_write(opened, name))

@@ -30,7 +30,7 @@ from reasoning_anatomy.run.layout import (
     UNUSABLE_NAME,
     Layout,
 )
-from reasoning_anatomy.run.manifest import MANIFEST_NAME, Manifest, read_manifest
+from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Manifest, read_manifest
 from reasoning_anatomy.run.measurement import Measurement
 from reasoning_anatomy.run.origin import origin_of
 from reasoning_anatomy.run.paths import read_path
@@ -56,7 +56,8 @@ class Run:
         Where it is.
     only
         Labels of scorers, strategies and segmenters and names of annotators to show. If none of a kind is named, all of that
-        kind are shown.
+        kind are shown. The strategies that were swept are a kind, and so are their baselines, which go with the strategy whose
+        length they have.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Run:
             "scorers": {label: configuration.scorers[label] for label in self._shown(configuration.scorers)},
             "strategies": {label: configuration.strategies[label] for label in self._shown(configuration.strategies)},
             "segmenters": {label: configuration.segmenters[label] for label in self._shown(configuration.segmenters)},
+            "conditions": self._shown_conditions(configuration.conditions),
         }
         return manifest.model_copy(update={"configuration": configuration.model_copy(update=shown)})
 
@@ -78,6 +80,21 @@ class Run:
         """Names of one kind that are shown."""
         every = list(names)
         return [name for name in every if name in self.only] or every
+
+    def _shown_conditions(self, conditions: Mapping[str, Condition]) -> dict[str, Condition]:
+        shown = self._shown_in_sweeps((condition.strategy, condition.reference) for condition in conditions.values())
+        return {label: each for label, each in conditions.items() if (each.strategy, each.reference) in shown}
+
+    def _shown_in_sweeps(self, pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Pairs of a strategy and the one whose length it has, or none (empty), that are shown."""
+        every = set(pairs)
+        swept = self._shown({strategy for strategy, reference in every if not reference})
+        baselines = self._shown({strategy for strategy, reference in every if reference})
+        return {
+            (strategy, reference)
+            for strategy, reference in every
+            if (strategy in baselines and reference in swept if reference else strategy in swept)
+        }
 
     @cached_property
     def chains(self) -> Mapping[str, ReasoningChain]:
@@ -266,8 +283,9 @@ class Run:
                 "--strategies step_percentile"
             )
         rows = self._table(EVALUATIONS_NAME)
-        shown = self._shown(dict.fromkeys(rows["strategy"]))
-        return rows[rows["strategy"].isin(shown)].reset_index(drop=True)
+        pairs = list(zip(rows["strategy"], rows["reference"].astype(object).where(rows["reference"].notna(), ""), strict=True))
+        shown = self._shown_in_sweeps(pairs)
+        return rows[[pair in shown for pair in pairs]].reset_index(drop=True)
 
     @property
     def annotators(self) -> list[str]:
@@ -394,7 +412,8 @@ def open_run(path: str | Path, *, only: Sequence[str] = ()) -> Run:
         The folder.
     only
         Labels of scorers, strategies and segmenters and names of annotators to show. If none of a kind is named, all of that
-        kind are shown.
+        kind are shown. The strategies that were swept are a kind, and so are their baselines, which go with the strategy whose
+        length they have.
 
     Raises
     ------

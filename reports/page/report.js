@@ -134,6 +134,7 @@
     paintCategories();
     paintScores();
     changeStrategy(0);
+    viewer.dispatchEvent(new Event("chain"));
   };
 
   const row = (list, name, value) => {
@@ -155,6 +156,7 @@
     }
     for (const [scorer, values] of Object.entries(numbers.scores)) row(list, scorer, short(values[i]));
     if (strategy && numbers.steps[strategy]) row(list, "deletion_step", numbers.steps[strategy][i] ? `${numbers.steps[strategy][i]} of ${chain.order.length}` : "never deleted");
+    if (numbers.sweep) row(list, "at this threshold", token.classList.contains("gone") ? "gone" : "kept");
     row(list, "token id", String(numbers.ids[i]));
     card.replaceChildren(title, list);
   };

@@ -7,6 +7,14 @@ import pytest
 
 from analyses.deletion_by_category import DeletionByCategory
 from analyses.rank_correlation import RankCorrelation
+from reasoning_anatomy.plugins import load
+from reasoning_anatomy.run import open_run
+from reasoning_anatomy.run.evaluation_table import write_evaluations
+from reasoning_anatomy.run.evaluations import Answer
+from reasoning_anatomy.run.manifest import Condition
+from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import Annotation, ReasoningChain
 
 KEYS = ("SYMBOLIC_MATH", "ENTITY_NAME", "META_DISCOURSE", "FUNCTION")
@@ -80,3 +88,68 @@ def add_annotation(run, name="crude", shift=0):
 @pytest.fixture(scope="session")
 def annotate():
     return add_annotation
+
+
+GROUPS = (("step_percentile", ""), ("streaming", ""), ("random_steps", "step_percentile"), ("truncation", "step_percentile"))
+"""Strategies of a sweep, each with the one whose length it has."""
+
+
+@pytest.fixture(scope="session")
+def add_sweep():
+    """Add a sweep to a run, and open it again.
+
+    What is kept begins where the strategy says and is as long as the threshold says; ``respond`` gives the response and the
+    finish reason for a chain, a strategy, the share of the tokens that is kept, and a sample.
+    """
+
+    def add(run, respond, *, groups=GROUPS, thresholds=(0.0, 0.3, 0.6), readings=("closed_up",), samples=2):
+        conditions = [
+            Condition(
+                strategy=strategy, reference=reference, threshold=threshold, reading=reading, samples=samples,
+                plugins=(f"{strategy}()",),
+            )
+            for strategy, reference in groups
+            for threshold in thresholds
+            for reading in readings
+        ]  # fmt: skip
+        configuration = run.manifest.configuration.model_copy(
+            update={
+                "scorers": {}, "strategies": {}, "answering": "Answering(segmenter='sentences')",
+                "conditions": {condition.label: condition for condition in conditions},
+            }
+        )  # fmt: skip
+        with begin_run(run.folder, configuration, list(run.chains.values())) as writer:
+            folder = SweepFolder(writer.run, configuration)
+            for chain_id in run.measured:
+                for condition in conditions:
+                    _answer(folder, chain_id, condition, respond)
+        run = open_run(run.folder)
+        write_evaluations(run)
+        return run
+
+    return add
+
+
+def _answer(folder, chain_id, condition, respond):
+    n = folder.run.encoded(chain_id).n_reasoning
+    n_kept = n - int(n * condition.threshold)
+    first = {"step_percentile": n - n_kept, "streaming": (n - n_kept) // 2, "random_steps": 1}.get(condition.strategy, 0)
+    kept = Kept(np.sort((first + np.arange(n_kept)) % n), n)
+    folder.add_kept(chain_id, condition, kept)
+    answers = []
+    for sample in range(condition.samples):
+        text, reason = respond(folder.run.chains[chain_id], condition.strategy, n_kept / n, sample)
+        answers.append(Answer(sample, 7 + sample, text, len(text.split()), reason))
+    folder.add_answers(chain_id, condition.reading, kept, answers)
+
+
+@pytest.fixture(scope="session")
+def swept_run(make_full_run, chains, add_sweep):
+    """Write a run whose chains are answered right if half of them is left, and in sample 0."""
+
+    def respond(chain, strategy, share, sample):
+        return f"The answer is \\boxed{{{int(chain.gold_answer) + (share < 0.5 and sample)}}}", "eos"
+
+    run = add_sweep(make_full_run(chains), respond)
+    run.write_analysis(load("analysis", "threshold_comparison:draws=99").analyse(run))
+    return run

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.types import PruningPath
 from reports import write_report
 
@@ -63,6 +64,11 @@ def address(run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def sparse_address(sparse_run, tmp_path_factory):
     return write_report(sparse_run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def swept_address(swept_run, tmp_path_factory):
+    return write_report(swept_run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
 
 
 @pytest.fixture
@@ -148,6 +154,138 @@ def test_a_step_without_likelihood_says_so_and_the_line_runs_through_the_others(
             assert ("not evaluated" in reading) != is_evaluated
             assert ("nats per token" in reading) == is_evaluated
     assert page.get_attribute("#line", "d").count("L") == len({*range(0, last + 1, 5), last}) - 1
+
+
+def choose_threshold(page, place):
+    page.evaluate(
+        """k => {
+            const slider = document.getElementById('threshold');
+            slider.value = k;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+        }""",
+        place,
+    )
+
+
+def greyed(page):
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.chain.active .tokens > span')].map((t, i) => [t, i])
+        .filter(([t]) => Number(getComputedStyle(t).opacity) < 0.6).map(([, i]) => i)"""
+    )
+
+
+def kept_of(run, chain_id, strategy, threshold):
+    conditions = run.manifest.configuration.conditions.values()
+    (condition,) = (each for each in conditions if (each.strategy, each.threshold, each.reference) == (strategy, threshold, ""))
+    return SweepFolder(run, run.manifest.configuration).kept(chain_id, condition)
+
+
+def answers_of(page):
+    """Heading, response and facts of the answers side by side."""
+    return [text.split("\n") for text in page.locator("#answers .pair > div").all_inner_texts()]
+
+
+def test_the_threshold_greys_what_is_gone_and_shows_both_answers(open_page, swept_run, swept_address):
+    page = open_page(swept_address)
+    assert greyed(page) == []
+    assert answers_of(page)[1] == ["Move the threshold to see the answer from what is left."]
+    page.select_option("#sample", "2")
+    table = swept_run.evaluations().query("chain_id == 'chain-0' and sample == 1 and strategy == 'step_percentile'")
+    rows = table.set_index("threshold")
+    for place, threshold in [(2, 0.6), (1, 0.3), (2, 0.6)]:
+        choose_threshold(page, place)
+        kept, row = kept_of(swept_run, "chain-0", "step_percentile", threshold), rows.loc[threshold]
+        assert greyed(page) == kept.deleted.tolist()
+        steps = f"{row['steps_after']} of {row['steps_before']} steps kept"
+        said = f"{threshold} · {len(kept.positions)} of {kept.n_reasoning} tokens and {steps}"
+        assert page.inner_text("#kept") == page.get_attribute("#threshold", "aria-valuetext") == said
+        for column, at in zip(answers_of(page), (0, threshold), strict=True):
+            answer = rows.loc[at]
+            assert column[0] == f"Answer at threshold {at}"
+            text = " ".join(column)
+            for value in (answer["response"], answer["verdict"], answer["extracted"], "eos", str(answer["tokens_generated"])):
+                assert value in text, value
+    assert rows.loc[0, "verdict"] != rows.loc[0.6, "verdict"]
+    choose_threshold(page, 0)
+    assert greyed(page) == []
+
+
+def test_strategy_sample_and_chain_can_be_switched_at_a_threshold(open_page, swept_run, swept_address):
+    page = open_page(swept_address)
+    choose_threshold(page, 2)
+    page.select_option("#swept", "streaming")
+    assert greyed(page) == kept_of(swept_run, "chain-0", "streaming", 0.6).deleted.tolist()
+    assert "verdict correct" in " ".join(answers_of(page)[1])
+    page.select_option("#sample", "2")
+    assert "verdict wrong" in " ".join(answers_of(page)[1])
+    page.click("#next")
+    assert page.inner_text("#kept").startswith("0.6 · "), "the threshold stays"
+    assert greyed(page) == kept_of(swept_run, "chain-1", "streaming", 0.6).deleted.tolist()
+    page.click("#previous")
+    assert greyed(page) == kept_of(swept_run, "chain-0", "streaming", 0.6).deleted.tolist()
+    assert page.locator(".chain.active #answers").count() == 1
+
+
+def test_both_sliders_work_side_by_side_and_from_the_keyboard(open_page, swept_run, swept_address):
+    page = open_page(swept_address)
+    page.focus("#threshold")
+    page.keyboard.press("ArrowRight")
+    gone = kept_of(swept_run, "chain-0", "step_percentile", 0.3).deleted.tolist()
+    assert greyed(page) == gone
+    page.focus("#step")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    assert len(struck(page)) == 5
+    assert greyed(page) == gone
+    page.focus(".chain.active .tokens > span[tabindex='0']")
+    assert "at this threshold\ngone" in page.inner_text("#card")
+    page.keyboard.press("End")
+    assert "at this threshold\nkept" in page.inner_text("#card")
+
+
+def test_text_of_an_answer_never_runs(open_page, make_planted_run, chains, add_sweep, tmp_path):
+    attack = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>\u2028"
+    run = add_sweep(make_planted_run(tmp_path / "run", chains[:1]), lambda *_: (f"{attack} \\boxed{{{attack}}}", "length"))
+    page = open_page(write_report(run).as_uri())
+    choose_threshold(page, 1)
+    assert page.evaluate("window.hacked") is None
+    assert page.evaluate("document.querySelector('#answers p').textContent") == f"{attack} \\boxed{{{attack}}}"
+    assert "length (cut off)" in page.inner_text("#answers")
+    assert page.locator("main img").count() == 0
+
+
+def test_a_chain_without_answers_says_so(open_page, make_planted_run, chains, add_sweep, tmp_path):
+    run = add_sweep(make_planted_run(tmp_path / "run", chains[:2]), lambda *_: ("5", "eos"), samples=1)
+    table = run.evaluations()
+    table[table["chain_id"] != "chain-1"].to_parquet(run.folder / "evaluations.parquet")
+    page = open_page(write_report(run).as_uri())
+    choose_threshold(page, 2)
+    assert greyed(page)
+    page.click("#next")
+    assert page.inner_text("#kept") == "no answers of this chain"
+    assert page.is_disabled("#threshold")
+    assert greyed(page) == answers_of(page) == []
+    page.click("#next")
+    assert page.inner_text("#kept").startswith("0.6 · ")
+    assert page.is_enabled("#threshold")
+
+
+def test_answers_can_be_read_without_scripts(open_page, swept_address):
+    page = open_page(swept_address, java_script_enabled=False)
+    assert page.locator(".plain-only:visible").count() == 6
+    assert page.locator("#threshold").is_hidden()
+    assert page.locator("#answers").is_hidden()
+    with_scripts = open_page(swept_address)
+    assert with_scripts.locator(".plain-only:visible").count() == 0
+
+
+def test_the_verdict_is_in_view_on_a_narrow_screen(open_page, swept_address):
+    page = open_page(swept_address, viewport={"width": 400, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    cell = page.locator(".summary tbody tr:nth-child(2) td:last-child").first
+    assert cell.inner_text() == "undecided"
+    box = cell.bounding_box()
+    assert box["x"] + box["width"] <= 400
 
 
 def test_colours_can_be_switched(open_page):

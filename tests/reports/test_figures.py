@@ -17,8 +17,9 @@ from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.plugins import available, load
 from reports import Figure, save_figures
+from reports._style import MUTED
 
-SHIPPED = {"deletion_by_category", "layer_head_map", "likelihood_curve", "rank_correlation_intervals"}
+SHIPPED = {"deletion_by_category", "layer_head_map", "likelihood_curve", "rank_correlation_intervals", "threshold_frontier"}
 FIGURES = tuple(available("figure"))
 
 
@@ -27,14 +28,14 @@ def test_the_folder_lists_its_figures():
 
 
 @pytest.mark.parametrize("key", FIGURES)
-def test_a_figure_is_a_title_a_caption_a_place_its_data_and_a_drawing(key, full_run):
+def test_a_figure_is_a_title_a_caption_a_place_its_data_and_a_drawing(key, swept_run):
     figure = load("figure", key)
     assert isinstance(figure, Figure)
     assert figure.title
     assert figure.caption.endswith(".")
     assert figure.analysis is None or figure.analysis in available("analysis")
-    assert list(figure.data(full_run).columns)
-    assert isinstance(figure.draw(full_run), matplotlib.figure.Figure)
+    assert list(figure.data(swept_run).columns)
+    assert isinstance(figure.draw(swept_run), matplotlib.figure.Figure)
 
 
 def test_what_the_figures_need_is_known_without_importing_an_analysis():
@@ -215,10 +216,58 @@ def test_an_unknown_term_lists_the_known_ones(full_run):
         load("figure", "rank_correlation_intervals:statistics=kendall pearson").data(full_run)
 
 
-def test_files_of_all_figures_are_written_and_the_same_whatever_the_settings(full_run, tmp_path):
-    first = save_figures(full_run, tmp_path / "a")
+def test_the_frontier_has_the_points_of_the_analysis(swept_run):
+    data = load("figure", "threshold_frontier").data(swept_run)
+    table = swept_run.analysis("threshold_comparison").details["frontier"]
+    pd.testing.assert_frame_equal(data, table[list(data.columns)])
+    np.testing.assert_allclose(data["tokens"], data["tokens_kept"] + data["tokens_generated"], rtol=1e-12)
+    assert data.groupby(["strategy", data["reference"].fillna("")]).size().tolist() == [3, 3, 3, 3]
+
+
+def test_the_frontier_has_a_line_per_strategy_grey_ones_for_baselines_and_thresholds_beside_the_points(swept_run):
+    (axis,) = load("figure", "threshold_frontier").draw(swept_run).axes
+    colours = {line.get_label(): line.get_color() for line in axis.lines}
+    assert set(colours) == {"step_percentile", "streaming", "random_steps", "truncation"}
+    assert colours["random_steps"] == colours["truncation"] == MUTED
+    assert len({colours["step_percentile"], colours["streaming"], MUTED}) == 3
+    assert sorted(text.get_text() for text in axis.texts) == ["0", "0", "0.3", "0.3", "0.6", "0.6"]
+    bars = [path.vertices for collection in axis.collections for path in collection.get_paths() if len(path.vertices) == 2]
+    table = load("figure", "threshold_frontier").data(swept_run)
+    own = table[table["reference"].isna()]
+    drawn = {(float(x), float(low), float(high)) for (x, low), (_, high) in bars}
+    assert drawn == set(zip(own["tokens"], own["accuracy_low"], own["accuracy_high"], strict=True))
+
+
+def test_a_point_that_is_not_compared_is_on_no_line(make_full_run, chains, swept_run):
+    run = make_full_run(chains[:2])
+    result = swept_run.analysis("threshold_comparison")
+    frontier = result.details["frontier"]
+    refused = frontier.assign(is_compared=frontier["threshold"] < 0.5, on_frontier=False)
+    run.write_analysis(dataclasses.replace(result, details={**result.details, "frontier": refused}))
+    (axis,) = load("figure", "threshold_frontier").draw(run).axes
+    assert {len(line.get_xdata()) for line in axis.lines} == {2}
+    crosses = [
+        tuple(point) for dots in axis.collections if len(dots.get_paths()[0].vertices) == 4 for point in dots.get_offsets()
+    ]
+    left_out = refused[~refused["is_compared"] & refused["reference"].isna()]
+    assert sorted(crosses) == sorted(zip(left_out["tokens"], left_out["accuracy"], strict=True))
+
+
+def test_panels_are_readings_and_forms_of_restatements(make_full_run, chains, swept_run):
+    run = make_full_run(chains[:2])
+    result = swept_run.analysis("threshold_comparison")
+    frontier = result.details["frontier"]
+    both = pd.concat([frontier, frontier.assign(reading="evicted", restatements="stripped")], ignore_index=True)
+    run.write_analysis(dataclasses.replace(result, details={**result.details, "frontier": both}))
+    axes = load("figure", "threshold_frontier").draw(run).axes
+    titles = [axis.get_title(loc="left") for axis in axes]
+    assert titles == ["closed_up, restatements kept", "evicted, restatements stripped"]
+
+
+def test_files_of_all_figures_are_written_and_the_same_whatever_the_settings(swept_run, tmp_path):
+    first = save_figures(swept_run, tmp_path / "a")
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red"}):
-        second = save_figures(full_run, tmp_path / "b")
+        second = save_figures(swept_run, tmp_path / "b")
     assert {path.name for path in first} >= {f"{key}.{kind}" for key in SHIPPED for kind in ("csv", "svg", "pdf", "png")}
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -228,7 +277,7 @@ def test_files_of_all_figures_are_written_and_the_same_whatever_the_settings(ful
         if path.suffix == ".svg":
             ET.fromstring(path.read_text())
     data = pd.read_csv(tmp_path / "a" / "layer_head_map.csv")
-    np.testing.assert_allclose(data["estimate"], load("figure", "layer_head_map").data(full_run)["estimate"], rtol=1e-12)
+    np.testing.assert_allclose(data["estimate"], load("figure", "layer_head_map").data(swept_run)["estimate"], rtol=1e-12)
 
 
 def test_figures_that_lack_input_are_left_out(plain_run, tmp_path):

@@ -358,7 +358,7 @@ def test_every_character_is_shown_once(reasoning, spans, hidden):
 
 def test_missing_pieces_become_sentences(plain_run, tmp_path):
     html = report(plain_run, tmp_path / "r.html")
-    for name in needed_analyses():
+    for name in needed_analyses(plain_run):
         assert f"python -m analyses.{name} RUN" in html
     assert "reasoning-anatomy annotate RUN" in html
     assert str(plain_run.folder) not in html

@@ -1,0 +1,96 @@
+"""What ``threshold_comparison`` found, under the names that the report has for it: nothing else here reads that analysis."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pandas as pd
+
+from reasoning_anatomy.run.folder import Run
+from reports._data import detail, result_of
+from reports._style import number, p_value
+
+ANALYSIS: Final = "threshold_comparison"
+
+WORLD: Final = ["reading", "restatements"]
+"""What points of one panel, and strategies that are compared with each other, have in common."""
+
+POINTS: Final = (
+    "strategy", "reference", *WORLD, "threshold", "tokens", "tokens_kept", "tokens_generated", "accuracy", "accuracy_low",
+    "accuracy_high", "is_compared", "on_frontier",
+)  # fmt: skip
+"""Columns of `points`."""
+
+_DIFFERENCE: Final = "difference_from_threshold_0"
+_COMPARED: Final = {
+    "threshold": "threshold", "accuracy": "accuracy", "accuracy_low": "accuracy_low", "accuracy_high": "accuracy_high",
+    "steps_kept": "steps_kept", "tokens_kept": "tokens_kept", "difference": _DIFFERENCE, "difference_low": f"{_DIFFERENCE}_low",
+    "difference_high": f"{_DIFFERENCE}_high", "p_adjusted": "p_adjusted", "truncated": "share_cut_off", "verdict": "verdict",
+}  # fmt: skip
+"""Columns of the detail table ``thresholds`` that a summary shows, and as what."""
+
+
+def points(run: Run) -> pd.DataFrame:
+    """Accuracy and tokens of every cell of the sweep.
+
+    Returns
+    -------
+    Columns `POINTS`: ``reference`` (of a baseline: the strategy whose length it has; else missing), ``tokens`` (mean number of
+    reasoning tokens kept and of tokens generated for an answer), ``accuracy`` in 0..1 with its interval, ``is_compared``
+    (whether truncation is as at threshold 0) and ``on_frontier`` (no other cell is as accurate with as few tokens).
+
+    Raises
+    ------
+    RunError
+        There is no result, or one of an earlier version.
+    """
+    return detail(run, result_of(run, ANALYSIS, about="threshold"), "frontier")[list(POINTS)]
+
+
+def summary(run: Run) -> dict[str, list[pd.DataFrame]]:
+    """Tables by strategy, reading and form of restatements; first those that the finding speaks of.
+
+    The first compares every threshold with threshold 0, the second with baselines that keep as many tokens. Raises as `points`.
+    """
+    result = result_of(run, ANALYSIS, about="threshold")
+    thresholds, baselines, truncation = (detail(run, result, name) for name in ("thresholds", "baselines", "truncation"))
+    tables = {}
+    for world, rows in thresholds[thresholds["reference"].isna()].groupby(WORLD, sort=False):
+        for strategy, own in rows.groupby("strategy", sort=False):
+            mine = {"strategy": strategy, **dict(zip(WORLD, world, strict=True))}
+            refused = _of(truncation[truncation["reference"].isna()], mine)["differs"]
+            others = _of(baselines, mine)
+            heading = f"{strategy} ({mine['reading']}, restatements {mine['restatements']})"
+            tables[heading] = [_compared(own, with_truncation=bool(refused.any())), *_beside_baselines(own, others)]
+    return tables
+
+
+def _compared(rows: pd.DataFrame, *, with_truncation: bool) -> pd.DataFrame:
+    shares = [f"{number(100 * share)}\N{NO-BREAK SPACE}%" for share in rows["share_of_tokens_kept"]]
+    table = rows[list(_COMPARED)].rename(columns=_COMPARED).assign(tokens_kept_note=shares)
+    table.attrs["title"] = "Compared with threshold 0"
+    return table if with_truncation else table.drop(columns="share_cut_off")
+
+
+def _beside_baselines(own: pd.DataFrame, found: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """One row per threshold and one column per baseline, with the verdict on the strategy below the baseline's accuracy."""
+    if found.empty:
+        return
+    ours = own[own["threshold"].isin(found["threshold"])].set_index("threshold")
+    table = ours[["tokens_kept", "accuracy"]].copy()
+    for baseline, rows in found.groupby("baseline", sort=False):
+        rows = rows.set_index("threshold")
+        table[baseline] = rows["accuracy_of_baseline"]
+        table[f"{baseline}_note"] = [
+            f"{verdict}, p {p_value(p)}" if pd.notna(p) else verdict
+            for verdict, p in zip(rows["verdict"], rows["p_adjusted"], strict=True)
+        ]
+    table = table.reset_index()
+    table.attrs["labels"] = list(found["baseline"].unique())
+    table.attrs["title"] = "Beside the accuracy of baselines that keep as many tokens; below each, how the strategy compares"
+    yield table
+
+
+def _of(table: pd.DataFrame, wanted: dict[str, object]) -> pd.DataFrame:
+    for name, value in wanted.items():
+        table = table[table[name] == value]
+    return table

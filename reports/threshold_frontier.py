@@ -1,0 +1,117 @@
+"""What accuracy costs: accuracy of the answers at every threshold of a sweep, against the tokens that they take."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import pandas as pd
+
+from reasoning_anatomy.run.folder import Run
+from reports import _thresholds
+from reports._data import has_answers
+from reports._style import ACCENT, GRID, LOOKS, MUTED, figure_style, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = _thresholds.POINTS
+_COLOURS: Final = (ACCENT, *(LOOKS[place].line for place in (2, 3, 1, 4)))
+_MARKERS: Final = "os^Dv"
+_DASHES: Final = ("dashed", "dotted", "dashdot", (0, (6, 1, 1, 1, 1, 1)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdFrontier:
+    """Accuracy against tokens kept and generated, one line per strategy through its thresholds, baselines in grey.
+
+    It draws the result of the analysis ``threshold_comparison``.
+    """
+
+    title: ClassVar[str] = "Accuracy against tokens"
+    caption: ClassVar[str] = (
+        "One point per threshold, which stands beside it; up and to the left is better. Tokens: mean number of reasoning "
+        "tokens kept and of tokens generated. Filled: on the frontier, no other point of the panel is as accurate with as "
+        "few tokens. Hollow: another is. Cross: not compared, because truncation differs from that at threshold 0. Bars: "
+        "intervals of the accuracy over questions. They describe one point each; whether two differ is tested in the "
+        "tables, not by the overlap of bars. Grey: baselines that keep as many tokens; their intervals are in the CSV of "
+        "the figure."
+    )
+    section: ClassVar[str] = _thresholds.ANALYSIS
+    analysis: ClassVar[str | None] = _thresholds.ANALYSIS
+    summary_note: ClassVar[str] = (
+        "A threshold is the share that the strategy is told to delete; steps and tokens that are kept are what it did, as "
+        "a mean over questions. Below an accuracy or a difference stands its interval over questions. p adjusted: Holm "
+        "over the thresholds of a table. Undecided does not mean that there is no difference."
+    )
+
+    def is_of(self, run: Run) -> bool:
+        """Whether the run has answers at thresholds."""
+        return has_answers(run)
+
+    def data(self, run: Run) -> pd.DataFrame:
+        """Return what is drawn.
+
+        Returns
+        -------
+        Columns ``strategy, reference, reading, restatements, threshold, tokens, tokens_kept, tokens_generated, accuracy,
+        accuracy_low, accuracy_high, is_compared, on_frontier``; ``reference`` is missing for strategies with thresholds of
+        their own.
+        """
+        return _thresholds.points(run)
+
+    def summary(self, run: Run) -> Mapping[str, Sequence[pd.DataFrame]]:
+        """Tables of verdicts by strategy, reading and form of restatements."""
+        return _thresholds.summary(run)
+
+    def draw(self, run: Run) -> "Figure":
+        """Draw one panel per reading and form of restatements."""
+        data = self.data(run)
+        worlds = list(data.groupby(_thresholds.WORLD, sort=False))
+        strategies = list(dict.fromkeys(data.loc[data["reference"].isna(), "strategy"]))
+        baselines = list(dict.fromkeys(data.loc[data["reference"].notna(), "strategy"]))
+        with figure_style():
+            figure, axes = panels(len(worlds), height=3.6 if len(worlds) == 1 else 3.0)
+            for axis, (world, rows) in zip(axes, worlds, strict=True):
+                _draw_panel(axis, rows, strategies, baselines)
+                if len(worlds) > 1:
+                    axis.set_title("{}, restatements {}".format(*world))
+            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, handlelength=3)
+            figure.supxlabel("tokens kept and generated per answer (fewer = cheaper)", fontsize=9)
+            figure.supylabel("accuracy (higher = better)", fontsize=9)
+        return figure
+
+
+def _draw_panel(axis: "Axes", data: pd.DataFrame, strategies: Sequence[str], baselines: Sequence[str]) -> None:
+    for place, strategy in enumerate(strategies):
+        rows = data[data["reference"].isna() & (data["strategy"] == strategy)]
+        _draw_strategy(axis, rows, strategy, place)
+    for place, baseline in enumerate(baselines):
+        lines = data[data["strategy"] == baseline].dropna(subset="reference").groupby("reference", sort=False)
+        for number, (_, rows) in enumerate(lines):
+            rows = rows[rows["is_compared"]]
+            axis.plot(
+                rows["tokens"], rows["accuracy"], color=MUTED, alpha=0.8, linewidth=1, linestyle=_DASHES[place % len(_DASHES)],
+                marker=".", markersize=3, label=baseline if number == 0 else None, zorder=1,
+            )  # fmt: skip
+    axis.margins(x=0.08)
+    axis.grid(axis="y")
+
+
+def _draw_strategy(axis: "Axes", rows: pd.DataFrame, strategy: str, place: int) -> None:
+    colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+    shown = rows[rows["is_compared"]]
+    axis.plot(shown["tokens"], shown["accuracy"], color=colour, linewidth=1.6, marker=marker, markersize=5, label=strategy)
+    axis.vlines(rows["tokens"], rows["accuracy_low"], rows["accuracy_high"], color=colour, linewidth=0.9, alpha=0.7)
+    for kind, symbol, face in (
+        (rows["is_compared"] & ~rows["on_frontier"], marker, GRID),
+        (~rows["is_compared"], "x", colour),
+    ):
+        axis.scatter(
+            rows.loc[kind, "tokens"], rows.loc[kind, "accuracy"], s=26, marker=symbol, color=face,
+            edgecolor=colour if symbol == marker else None, zorder=3,
+        )  # fmt: skip
+    for (tokens, accuracy), same in rows.groupby(["tokens", "accuracy"], sort=False):
+        name = ", ".join(f"{threshold:g}" for threshold in same["threshold"])
+        away = (4, 5 if place % 2 == 0 else -11)
+        axis.annotate(name, (tokens, accuracy), xytext=away, textcoords="offset points", color=colour, fontsize=8)
