@@ -41,9 +41,16 @@ class Asker:
         return self._context(kept, reading, np.concatenate([stem, gold]), n_scored=len(gold))
 
     @property
-    def longest(self) -> int:
+    def n_before_answer(self) -> int:
         """Tokens of the context in which everything is kept, before the answer."""
         return len(self.chain.prompt_ids) + self.chain.n_reasoning + len(self._stem)
+
+    @property
+    def n_with_gold(self) -> int:
+        """Tokens of the context in which everything is kept, with the gold answer; 0 if there is none."""
+        if self.chain.chain.gold_answer is None:
+            return 0
+        return len(self.chain.prompt_ids) + self.chain.n_reasoning + sum(map(len, self._gold))
 
     def _context(self, kept: Kept, reading: Reading, behind: IntArray, *, n_scored: int) -> Context:
         prompt, reasoning = self.chain.prompt_ids, self.chain.reasoning_ids

@@ -11,14 +11,16 @@ from reasoning_anatomy import plugins
 from reasoning_anatomy.answers.restatements import answer_values, restatements
 from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, kept_at, kept_without
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.run.status import read_reason
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath, ReasoningChain
 
-_UNMEASURED: Final = "has no path of {label}; its reason is in failed/, run the same sweep again"
+_UNMEASURED: Final = "has no path of {label} ({reason}); run the same sweep again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ class Selector:
     folder: SweepFolder
     loaded: LoadedModel
     pass_rate: float | None
-    _paths: dict[str, PruningPath] = field(default_factory=dict)
+    _paths: dict[str, PruningPath | MeasurementError] = field(default_factory=dict)
 
     def kept(self, condition: Condition) -> Kept:
         """Find what a condition keeps of the chain, as it was found before or now.
@@ -74,8 +76,14 @@ class Selector:
 
     def _path(self, label: str) -> PruningPath:
         if label not in self._paths:
-            self._paths[label] = self._found_path(label)
-        return self._paths[label]
+            try:
+                self._paths[label] = self._found_path(label)
+            except MeasurementError as error:
+                self._paths[label] = error
+        found = self._paths[label]
+        if isinstance(found, MeasurementError):
+            raise found
+        return found
 
     def _found_path(self, label: str) -> PruningPath:
         strategy: Strategy = plugins.load("strategy", label)
@@ -84,8 +92,11 @@ class Selector:
             if path is not None:
                 return path
         if isinstance(strategy, OrdersBeforehand):
-            return strategy.order(self.chain, loaded=self.loaded)
-        raise MeasurementError(self.chain.chain_id, _UNMEASURED.format(label=label))
+            with naming_chain(self.chain.chain_id):
+                return strategy.order(self.chain, loaded=self.loaded)
+        failure = self.folder.run.layout.failure(self.chain.chain_id, "path", label)
+        reason = read_reason(failure) if failure.exists() else "another process measures it"
+        raise MeasurementError(self.chain.chain_id, _UNMEASURED.format(label=label, reason=reason))
 
 
 def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:

@@ -16,10 +16,10 @@ from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.selecting import pass_rates
 from reasoning_anatomy.evaluation.work import SweepWork
 from reasoning_anatomy.generation.check import largest_decoding_change
-from reasoning_anatomy.generation.rows import rows_that_fit
+from reasoning_anatomy.generation.contexts import expect_evictable
+from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
-from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
 from reasoning_anatomy.pipeline.checks import check_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
@@ -30,9 +30,9 @@ from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Configuration, read_manifest
 from reasoning_anatomy.run.selection import Reading, Restatements
 from reasoning_anatomy.run.sweep import SweepFolder
-from reasoning_anatomy.run.writer import RunWriter, begin_run
+from reasoning_anatomy.run.writer import RunWriter, begin_run, expect_to_grow
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
-from reasoning_anatomy.types import EncodedChain, IntArray, ReasoningChain
+from reasoning_anatomy.types import ReasoningChain
 
 THRESHOLDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 BASELINES: Final = ("random_steps", "random_tokens", "random_block", "truncation")
@@ -106,7 +106,7 @@ class SweepPlan:
         baselines = [plugins.load("strategy", spec) for spec in self.baselines]
         return [
             *((strategy, None) for strategy in strategies),
-            *((baseline, strategy) for strategy in strategies for baseline in baselines),
+            *((baseline, strategy) for strategy in strategies for baseline in baselines if baseline != strategy),
         ]
 
 
@@ -160,31 +160,49 @@ def sweep(
     begun = (folder / MANIFEST_NAME).exists()
     if not begun and chains is None:
         raise RunError(f"{folder}: there is no run; measure one first, or name its chains: --chains CHAINS.jsonl")
-    conditions = plan.conditions()
-    loaded = _loaded(folder, model, stages)
+    if n_rows is not None and n_rows < 1:
+        raise RunError(f"rows is {n_rows}; give 1 or more")
+    loaded, answering = _loaded(folder, model, stages), answering or Answering()
+    if "evicted" in plan.readings:
+        expect_evictable(loaded, n_positions=1)
     encoding = encoding or (encoding_of(folder) if begun else None)
+    if begun:
+        expect_to_grow(folder, _configuration(folder, plan, answering, loaded)[0])
     needing_paths = [label for label in plan.labels() if not isinstance(plugins.load("strategy", label), OrdersBeforehand)]
-    measured = measure(
-        list(open_run(folder).chains.values()) if chains is None else chains,
-        out=folder,
-        model=loaded,
-        scorers=(),
-        strategies=needing_paths,
-        encoding=encoding,
-        skip_unusable=skip_unusable,
-        stages=stages,
-    )
-    configuration = measured.manifest.configuration
-    encoder = ChainEncoder(loaded.tokenizer, encoding_of(folder), context_length=loaded.context_length)
-    resolved = (answering or Answering()).resolved(encoder.options)
-    own = Configuration(
-        model=configuration.model, encoding=configuration.encoding, answering=repr(resolved), conditions=conditions
-    )
+    added = [chains] if chains is not None else []
+    for given in [*added, list(open_run(folder).chains.values())] if begun else added:
+        measure(
+            given,
+            out=folder,
+            model=loaded,
+            scorers=(),
+            strategies=needing_paths,
+            segmenters=(answering.segmenter,),
+            encoding=encoding,
+            skip_unusable=skip_unusable,
+            stages=stages,
+        )
+    own, encoder, resolved = _configuration(folder, plan, answering, loaded)
     stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
-    with begin_run(folder, own, list(measured.chains.values()), stages=stages) as writer:
+    with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
         _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
     write_evaluations(Run(folder))
     return Run(folder)
+
+
+def _configuration(
+    folder: Path, plan: SweepPlan, answering: Answering, loaded: LoadedModel
+) -> tuple[Configuration, ChainEncoder, Answering]:
+    """Say what a sweep adds to a run, with the encoder and the stem of that run."""
+    encoder = ChainEncoder(loaded.tokenizer, encoding_of(folder), context_length=loaded.context_length)
+    resolved, configuration = answering.resolved(encoder.options), read_manifest(folder).configuration
+    added = Configuration(
+        model=configuration.model,
+        encoding=configuration.encoding,
+        answering=repr(resolved),
+        conditions=plan.conditions(),
+    )
+    return added, encoder, resolved
 
 
 def _answer(
@@ -192,13 +210,14 @@ def _answer(
 ) -> None:
     """Answer the chains that lack something, the longest first; with fewer rows if memory runs out."""
     run, conditions = folder.run, folder.configuration.conditions.values()
-    encoded = [run.encoded(chain_id) for chain_id in run.measured if folder.lacking(chain_id, conditions)]
+    encoded = [run.encoded(chain_id) for chain_id in folder.chain_ids if folder.lacking(chain_id, conditions)]
     if not encoded:
         return
     longest_first = sorted(encoded, key=lambda chain: -len(chain.ids))
     strategies = {label: plugins.load("strategy", label) for label in _labels(folder.configuration)}
     loaded, checks = check_model(loaded, Plan({}, strategies), longest_first)
-    writer.add_checks({**checks, "decoding_changes_logits_by": largest_decoding_change(loaded, _two_contexts(longest_first))})
+    shortest = np.concatenate([longest_first[-1].prompt_ids, longest_first[-1].reasoning_ids])
+    writer.add_checks({**checks, "decoding_changes_logits_by": largest_decoding_change(loaded, shortest)})
     stage = writer.stages.add("answer", len(longest_first))
     n_tokens = len(longest_first[0].ids) + answering.sampling.max_tokens
     n_rows = n_rows or rows_that_fit(loaded, n_tokens)
@@ -208,12 +227,9 @@ def _answer(
             try:
                 SweepWork(folder, encoder, answering, loaded, rates, stage, n_rows).answer(longest_first)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or n_rows == 1:
-                    raise
+                n_rows = fewer_rows(loaded, n_rows, error)
             else:
                 return
-        n_rows //= 2
-        release_memory()
         longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
 
 
@@ -221,13 +237,6 @@ def _labels(configuration: Configuration) -> list[str]:
     """Labels of the strategies of all conditions, each once."""
     conditions = configuration.conditions.values()
     return list(dict.fromkeys(label for each in conditions for label in (each.reference, each.strategy) if label))
-
-
-def _two_contexts(chains: Sequence[EncodedChain]) -> list[IntArray]:
-    """Prompt and reasoning of the shortest chain, whole and halved: two contexts that begin alike and differ in length."""
-    chain = chains[-1]
-    whole = np.concatenate([chain.prompt_ids, chain.reasoning_ids])
-    return [whole, whole[: max(1, len(whole) // 2)]]
 
 
 def _loaded(folder: Path, model: str | ModelSpec | LoadedModel | None, stages: Stages) -> LoadedModel:

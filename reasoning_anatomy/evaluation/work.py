@@ -131,26 +131,35 @@ class SweepWork:
 
     def _contexts_of(self, chain: EncodedChain) -> Iterator[tuple[OpenContext, Sequence[Sample[Asked]]]]:
         asker = Asker(chain, self.encoder, self.answering)
+        room = self._room(chain, asker)
         asked = self._asked(chain, asker)
-        self._left[chain.chain_id] = {each for each in asked if not each.context.n_scored}
+        self._left[chain.chain_id] = set(asked)
         for index, opened in self.reader.read([each.context for each in asked]):
             each = asked[index]
             if each.context.n_scored:
                 likelihood = GoldLikelihood(-float(opened.logp.mean()), each.context.n_scored)
                 self.folder.add_gold(chain.chain_id, each.reading, each.kept, likelihood)
+                self._left[chain.chain_id].discard(each)
             else:
-                each.samples = self._samples(chain, each, self._room(chain, asker))
+                each.samples = self._samples(chain, each, room)
                 yield opened, list(each.samples.values())
 
     def _asked(self, chain: EncodedChain, asker: Asker) -> list[Asked]:
-        """List the contexts from which an answer or the likelihood of the gold answer is missing, each once."""
+        """List the contexts from which an answer or the likelihood of the gold answer is missing, each once.
+
+        What a strategy keeps of the chain may be unknown, because it has no path of it; the other strategies go on.
+        """
         pass_rate = self.pass_rates.get(chain.chain.question_id)
         selector = Selector(chain, self.folder, self.loaded, pass_rate)
         has_gold = chain.chain.gold_answer is not None
         to_answer: dict[str, Asked] = {}
         to_score: dict[str, Asked] = {}
         for condition in self.folder.configuration.conditions.values():
-            kept, reading = selector.kept(condition), condition.reading
+            try:
+                kept, reading = selector.kept(condition), condition.reading
+            except MeasurementError as error:
+                self.folder.add_failure(chain.chain_id, reason_of(error))
+                continue
             known = to_answer.get(digest := context_digest(reading, kept))
             n_samples = max(condition.samples, known.n_samples if known else 0)
             to_answer[digest] = Asked(chain.chain_id, reading, kept, asker.to_answer(kept, reading), n_samples)
@@ -170,12 +179,12 @@ class SweepWork:
     def _room(self, chain: EncodedChain, asker: Asker) -> int:
         """Tokens that an answer may have: as many at every threshold, so that they fit behind the whole chain."""
         most, length = self.answering.sampling.max_tokens, self.loaded.context_length
-        room = most if length is None else min(most, length - asker.longest)
-        if room < 1:
+        room = most if length is None else min(most, length - asker.n_before_answer)
+        if length is not None and max(asker.n_before_answer + 1, asker.n_with_gold) > length:
             raise MeasurementError(
                 chain.chain_id,
-                f"has {asker.longest} tokens before the answer, but the model's context holds {length}; leave the chain out or "
-                "use a model with a longer context",
+                f"has {asker.n_before_answer} tokens before the answer, {asker.n_with_gold} with the gold answer, but the "
+                f"model's context holds {length}; leave the chain out or use a model with a longer context",
             )
         return room
 

@@ -28,17 +28,23 @@ class SampledChains:
     options
         All that a sample depends on beside its question and number, as JSON can hold it.
 
+    Attributes
+    ----------
+    rows
+        The chains by chain_id, in the order of the file.
+
     Raises
     ------
     RunError
-        The file was sampled with other options, or was not written by this class; or another process is adding to it.
+        On entering: the file was sampled with other options, or was not written by this class; or another process is adding to
+        it.
     """
 
     def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
         self.path = path
         self._options_path = path.with_name(path.name + _OPTIONS_SUFFIX)
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
-        self._expect_options(json.loads(json.dumps(options)))
+        self._options = json.loads(json.dumps(options))
         self.rows: dict[str, Row] = {}
 
     def __enter__(self) -> "SampledChains":
@@ -47,7 +53,12 @@ class SampledChains:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise RunError(f"{self.path}: another process is adding to it; wait for it, or name another file") from None
-        self.rows = self._read()
+        try:
+            self._expect_options()
+            self.rows = self._read()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,23 +74,23 @@ class SampledChains:
 
     def sort(self, chain_ids: Sequence[str]) -> None:
         """Write the file again with its rows in the order of ``chain_ids``; other rows stay behind them."""
-        ordered = [
-            *(name for name in chain_ids if name in self.rows),
-            *(name for name in self.rows if name not in {*chain_ids}),
-        ]
-        content = "".join(json.dumps(self.rows[name], ensure_ascii=False) + "\n" for name in ordered)
+        names = [name for name in chain_ids if name in self.rows]
+        self.rows = {name: self.rows[name] for name in [*names, *self.rows]}
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows.values())
         if not self.path.exists() or self.path.read_bytes() != content.encode():
             write_atomic(self.path, content)
 
-    def _expect_options(self, options: Any) -> None:
-        if not self._options_path.exists():
-            if self.path.exists() and self.path.stat().st_size:
-                raise RunError(
-                    f"{self.path}: holds something already that was not sampled here ({self._options_path.name} is missing); "
-                    "name another file"
-                )
+    def _expect_options(self) -> None:
+        """Compare the options with those of the file, or write them if it has no chain yet."""
+        options = self._options
+        if not (self.path.exists() and self.path.stat().st_size):
             write_atomic(self._options_path, json.dumps(options, indent=2, ensure_ascii=False) + "\n")
             return
+        if not self._options_path.exists():
+            raise RunError(
+                f"{self.path}: holds something already that was not sampled here ({self._options_path.name} is missing); "
+                "name another file"
+            )
         before = self._known_options()
         differing = [name for name in sorted({*before, *options}) if before.get(name) != options.get(name)]
         if differing:

@@ -20,17 +20,17 @@ _TOLERANCE: Final = 1e-4  # of the largest logit, in float32
 _TOLERANCE_OF_ROUNDING: Final = 0.1
 
 
-def largest_decoding_change(loaded: LoadedModel, contexts: Sequence[IntArray]) -> float:
+def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float:
     """Largest difference between the logits of samples that are written together and those of ``model.generate``.
 
-    Every context goes on for 8 tokens, those that ``generate`` finds most likely there.
+    Two contexts, which begin alike and differ in length, go on for 8 tokens, those that ``generate`` finds most likely there.
 
     Parameters
     ----------
     loaded
         The model.
-    contexts
-        Ids (T,) of each context.
+    ids
+        (T,) of the longer context; the other is its first half.
 
     Returns
     -------
@@ -41,7 +41,8 @@ def largest_decoding_change(loaded: LoadedModel, contexts: Sequence[IntArray]) -
     ModelError
         It exceeds 1e-4 in float32, or a tenth in half precision and in 4 or 8 bits, whose rounding depends on the other rows.
     """
-    expected = [_generated(loaded, ids) for ids in contexts]
+    contexts = [ids, ids[: max(1, len(ids) // 2)]]
+    expected = [_generated(loaded, context) for context in contexts]
     found: dict[int, list[Tensor]] = {number: [] for number in range(len(contexts))}
 
     def follow(logits: Tensor, samples: Sequence[Sample[int]]) -> IntArray:
@@ -51,7 +52,7 @@ def largest_decoding_change(loaded: LoadedModel, contexts: Sequence[IntArray]) -
 
     rules = StopRules(ends_of_turn=frozenset(), loop_tokens=0)
     decoder = Decoder[int](loaded, choose=follow, rules=rules, n_rows=len(contexts))
-    opened = ContextReader(loaded).read([Context(ids) for ids in contexts])
+    opened = ContextReader(loaded).read([Context(context) for context in contexts])
     together = [(context, [Sample(number, 0, len(expected[number][0]))]) for number, context in opened]
     n_written = sum(1 for _ in decoder.write(together))
     changes = [

@@ -50,13 +50,15 @@ def gumbel(seeds: IntArray, steps: IntArray, tokens: IntArray) -> FloatArray:
     """Gumbel numbers of samples (rows,) at steps (rows,) for tokens (rows, candidates). -> (rows, candidates) float64."""
     of_step = _mixed(seeds.astype(np.uint64) + steps.astype(np.uint64) * _GOLDEN)
     bits = _mixed(of_step[:, None] ^ _mixed(tokens.astype(np.uint64)))
-    uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    uniform = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52  # exact, and never 0 or 1
     return np.asarray(-np.log(-np.log(uniform)))
 
 
 def _nucleus(logp: Tensor, top_p: float) -> tuple[IntArray, FloatArray]:
     """Ids and log-probabilities, each (rows, candidates), of the likeliest tokens that together have ``top_p``; -inf beyond."""
-    n_looked_at = logp.shape[1] if top_p == 1 else min(_FIRST_LOOK, logp.shape[1])
+    if top_p == 1:
+        return np.broadcast_to(np.arange(logp.shape[1]), logp.shape), logp.double().cpu().numpy()
+    n_looked_at = min(_FIRST_LOOK, logp.shape[1])
     while True:
         largest, ids = logp.topk(n_looked_at, dim=1)
         found = largest.double().cpu().numpy()

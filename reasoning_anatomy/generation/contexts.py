@@ -102,7 +102,7 @@ class ContextReader:
         Raises
         ------
         ModelError
-            Keys are to be evicted from a model that has more than full attention.
+            Keys are to be evicted, but not from this model, see `expect_evictable`.
         """
         in_order = sorted(range(len(contexts)), key=lambda index: (len(contexts[index].tail), contexts[index].ids.tolist()))
         for index in in_order:
@@ -122,7 +122,7 @@ class ContextReader:
         logits = self._read(context.ids, n_logits=1 if has_tail or not context.n_scored else context.n_scored + 1)
         cache = self._handed_out()
         if len(context.evicted):
-            expect_full_attention(cache, self._loaded)
+            expect_evictable(self._loaded, context.n_positions)
             kept = np.setdiff1d(np.arange(len(context.ids)), context.evicted)
             cache = selected_slots(cache, torch.from_numpy(kept).to(self._loaded.device), self._loaded)
         if has_tail:
@@ -228,12 +228,15 @@ def fill(cache: DynamicCache, layer: int, keys: Tensor, values: Tensor) -> None:
     empty.keys, empty.values = keys, values
 
 
-def expect_full_attention(cache: DynamicCache, loaded: LoadedModel) -> None:
-    """Raise `ModelError` if a token's keys cannot be removed: some layers remember in another way."""
-    if not is_joinable(cache):
+def expect_evictable(loaded: LoadedModel, n_positions: int) -> None:
+    """Raise `ModelError` if single tokens cannot be removed from what a model remembers of ``n_positions`` tokens.
+
+    Some layers remember in another way than by keys and values of every token, and some models do not take positions as given.
+    """
+    if not (is_joinable(DynamicCache(config=loaded.model.config)) and can_be_chunked(loaded, n_positions)):
         raise ModelError(
-            f"{loaded.id}: keys and values can be evicted from full attention only, and this model has other layers; "
-            "use the reading closed_up"
+            f"{loaded.id}: keys and values can be evicted only from full attention with positions that are given, and this "
+            "model attends or remembers in another way; use the reading closed_up"
         )
 
 

@@ -1,8 +1,9 @@
 """Writing on from contexts, many samples at a time: every sample ends at its own stop and leaves the batch."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from transformers import DynamicCache
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.generation.choosing import choose
 from reasoning_anatomy.generation.completion import FinishReason, Sampling
-from reasoning_anatomy.generation.contexts import OpenContext, fill, is_joinable, keys_and_values
+from reasoning_anatomy.generation.contexts import OpenContext, fill, is_joinable, keys_and_values, selected_slots
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
@@ -82,8 +83,8 @@ class Decoder(Generic[Key]):
     rules
         When a sample ends.
     n_rows
-        Samples that are written at the same time, if the model attends fully in every layer; others write the samples of one
-        context at a time.
+        Samples that are written at the same time at most. Models that do not attend fully in every layer write only those of
+        one context at the same time.
 
     Attributes
     ----------
@@ -115,12 +116,15 @@ class Decoder(Generic[Key]):
         ModelError
             The model's logits are not numbers.
         """
-        waiting = iter(contexts)
+        waiting: Iterator[tuple[OpenContext, Sequence[Sample[Key]]]] = iter(contexts)
         batch: _Batch[Key] | None = None
         while True:
             arriving: list[_Batch[Key]] = [] if batch is None else [batch]
-            while sum(len(part.samples) for part in arriving) < self._n_rows and (arrived := next(waiting, None)):
+            while (room := self._n_rows - sum(len(part.samples) for part in arriving)) > 0 and (arrived := next(waiting, None)):
                 opened, samples = arrived
+                if len(samples) > room:
+                    waiting = chain([(replace(opened, cache=self._copied(opened.cache)), samples[room:])], waiting)
+                    samples = samples[:room]
                 self._extend(samples, opened.logits.expand(len(samples), -1))
                 yield from (sample for sample in samples if sample.finish_reason)
                 if going_on := [sample for sample in samples if not sample.finish_reason]:
@@ -161,24 +165,27 @@ class Decoder(Generic[Key]):
             use_cache=True,
             logits_to_keep=torch.zeros(1, dtype=torch.long, device=device),
         )
-        batch.positions = batch.positions + 1
+        batch.positions = batch.positions + torch.tensor([not sample.finish_reason for sample in batch.samples], device=device)
         self.row_forwards += len(ids)
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
     def _extend(self, samples: Sequence[Sample[Key]], logits: Tensor) -> None:
         """Add the next id to each sample, and say which have ended."""
-        if bool(logits.isnan().any()):
+        if not bool(logits.amax(dim=1).isfinite().all()):
             raise ModelError(
                 f"{self._loaded.id}: {not_finite('the model gives logits that are not numbers', self._loaded.model.dtype)}"
             )
         for sample, token in zip(samples, self._choose(logits, samples).tolist(), strict=True):
             sample.ids.append(token)
-            sample.finish_reason = self._rules.reason(sample.ids, partial(self._text, sample.ids), max_tokens=sample.max_tokens)
+            sample.finish_reason = self._rules.reason(sample.ids, self._text, max_tokens=sample.max_tokens)
 
-    def _text(self, ids: list[int]) -> str:
+    def _copied(self, cache: DynamicCache) -> DynamicCache:
+        return selected_slots(cache, None, self._loaded) if is_joinable(cache) else copy.deepcopy(cache)
+
+    def _text(self, ids: Sequence[int]) -> str:
         tokenizer: Any = self._loaded.tokenizer
-        text: str = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        text: str = tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
         return text
 
 
@@ -195,7 +202,7 @@ class _Batch(Generic[Key]):
     mask
         (rows, slots) whether a slot holds a token.
     positions
-        (rows,) of the token that is read next.
+        (rows,) of the token that is read next; those of samples that have ended stay, so that none is beyond the context.
     """
 
     samples: list[Sample[Key]]
@@ -231,7 +238,7 @@ class _Batch(Generic[Key]):
 def _begun(opened: OpenContext, samples: list[Sample[Key]]) -> _Batch[Key]:
     """Give every sample a row that begins as the context; `_joined` repeats the keys."""
     device = opened.logits.device
-    n_slots = opened.cache.get_seq_length()
+    n_slots = opened.cache.get_seq_length() if is_joinable(opened.cache) else opened.n_positions
     mask = torch.ones(len(samples), n_slots, dtype=torch.bool, device=device)
     return _Batch(samples, opened.cache, mask, torch.full((len(samples),), opened.n_positions, device=device))
 

@@ -87,7 +87,7 @@ def generate(
     Raises
     ------
     RunError
-        The file was sampled with other options.
+        The file was sampled with other options, or a problem of it has another text now.
     """
     sampling, stages = sampling or Sampling(), stages or Stages()
     if samples < 1:
@@ -105,6 +105,7 @@ def generate(
     ]
     stage = stages.add("sample", 0)
     with SampledChains(Path(out), options) as file, Judge() as judge, stage:
+        _expect_same_problems(asked, file)
         for some in _rounds(asked, samples, file) if until_correct else [asked]:
             missing = {each.request.name: each for each in some if each.request.name not in file.rows}
             stage.extend(len(missing))
@@ -127,6 +128,16 @@ class _Asked:
     problem: Problem
     number: int
     request: Request
+
+
+def _expect_same_problems(asked: Sequence[_Asked], file: SampledChains) -> None:
+    for each in asked:
+        row, request = file.rows.get(each.request.name), each.request
+        if row is not None and (row["question"], row.get("system_prompt")) != (request.question, request.system_prompt):
+            raise RunError(
+                f"{file.path}: {request.name} was sampled from another text of the problem {each.problem.question_id!r}; give "
+                "the problem another id, or name another file"
+            )
 
 
 def _rounds(asked: Sequence[_Asked], samples: int, file: SampledChains) -> Iterator[list[_Asked]]:

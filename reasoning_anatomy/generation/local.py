@@ -1,7 +1,7 @@
 """Sample with a model that is loaded here: many samples at a time, each with its own random numbers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -11,12 +11,11 @@ from reasoning_anatomy.generation.completion import Completion, Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
 from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn, sampler
 from reasoning_anatomy.generation.request import Request
-from reasoning_anatomy.generation.rows import rows_that_fit
+from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
 from reasoning_anatomy.types import IntArray
 
 
@@ -49,6 +48,7 @@ class LocalModel:
     n_rows: int | None = None
     ends_with_thinking: bool = False
     loop_tokens: int = 512
+    _is_checked: bool = field(default=False, init=False)
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | SampleError]]:
         """Make samples. Those of one question that follow one another read its prompt once.
@@ -65,7 +65,7 @@ class LocalModel:
         Raises
         ------
         ModelError
-            Writing many samples at a time changes what the model computes.
+            Writing many samples at a time changes what the model computes, or memory runs out with one.
         """
         waiting = list(requests)
         while waiting:
@@ -75,17 +75,10 @@ class LocalModel:
                     done.add(request.name)
                     yield request, outcome
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or self.n_rows == 1:
-                    raise
+                self.n_rows = fewer_rows(self.loaded, self.n_rows or 1, error)
             else:
                 return
-            self.n_rows = max(1, (self.n_rows or 1) // 2)
-            release_memory()
             waiting = [request for request in waiting if request.name not in done]
-
-    def check(self, questions: Sequence[Request]) -> float:
-        """Largest difference between logits of samples written together and those of ``generate``; see there."""
-        return largest_decoding_change(self.loaded, [self._prompt(request) for request in questions[:2]])
 
     def identity(self) -> dict[str, Any]:
         """Say which model this is: all that its samples depend on beside how they are drawn, as JSON can hold it."""
@@ -113,6 +106,9 @@ class LocalModel:
         yield from unusable
         if not prompts:
             return
+        if not self._is_checked:
+            largest_decoding_change(self.loaded, min((prompt for prompt, _ in prompts), key=len))
+            self._is_checked = True
         longest = max(len(prompt) for prompt, _ in prompts) + sampling.max_tokens
         self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
         decoder = Decoder[_Asked](self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows)

@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.capabilities import free_bytes
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
 
 _MOST: Final = {"cpu": 32}
 _MOST_ON_AN_ACCELERATOR: Final = 128
@@ -17,6 +19,25 @@ def rows_that_fit(loaded: LoadedModel, n_tokens: int) -> int:
     """
     most = _MOST.get(loaded.device.type, _MOST_ON_AN_ACCELERATOR)
     return int(max(1, min(most, free_bytes(loaded) // (bytes_per_token(loaded) * n_tokens))))
+
+
+def fewer_rows(loaded: LoadedModel, n_rows: int, error: RuntimeError | MemoryError) -> int:
+    """Say how many samples are written at the same time if memory ran out with ``n_rows``; any other ``error`` is raised again.
+
+    Raises
+    ------
+    ModelError
+        Memory ran out with a single one.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    if n_rows == 1:
+        raise ModelError(
+            f"{loaded.id}: there is too little memory to write a single sample; make the model smaller (--dtype bfloat16, "
+            "--quantize 4bit) or the samples shorter (--max-tokens)"
+        ) from error
+    release_memory()
+    return n_rows // 2
 
 
 def bytes_per_token(loaded: LoadedModel) -> int:

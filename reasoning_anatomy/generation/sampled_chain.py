@@ -7,7 +7,7 @@ from reasoning_anatomy.errors import UnusableError
 from reasoning_anatomy.generation.completion import Completion
 from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.problems import Problem
-from reasoning_anatomy.thinking import Transcript, tag_in, take_apart
+from reasoning_anatomy.thinking import THINKING_TAGS, Transcript, tag_in, take_apart
 
 
 def sampled_chain(
@@ -74,7 +74,17 @@ def _apart(text: str, completion: Completion) -> tuple[Transcript, str | None]:
     try:
         return take_apart(text, reasoning=completion.reasoning), None
     except UnusableError as error:
-        return Transcript(completion.reasoning or completion.text, completion.text if completion.reasoning else ""), str(error)
+        if completion.reasoning is not None:
+            return Transcript(completion.reasoning, completion.text), str(error)
+        return Transcript(_without_tags(completion.text), ""), str(error)
+
+
+def _without_tags(thinking: str) -> str:
+    """Take off the tags around a thinking behind which there is nothing."""
+    text = thinking.strip()
+    for tags in THINKING_TAGS:
+        text = text.removeprefix(tags.opening).removesuffix(tags.closing)
+    return text.strip()
 
 
 def _whole(text: str, completion: Completion) -> str:

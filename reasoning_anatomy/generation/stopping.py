@@ -10,6 +10,8 @@ from reasoning_anatomy.generation.completion import FinishReason
 
 _LONGEST_PERIOD: Final = 128
 _LOOKED_FOR_EVERY: Final = 16
+_MORE_TOKENS: Final = 4
+"""That are decoded beside those that may spell a stop string, since some tokenizers drop the space before the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +35,15 @@ class StopRules:
     closing: tuple[int, ...] = ()
     loop_tokens: int = 512
 
-    def reason(self, ids: Sequence[int], text: Callable[[], str], *, max_tokens: int) -> FinishReason | None:
+    def reason(self, ids: Sequence[int], decode: Callable[[Sequence[int]], str], *, max_tokens: int) -> FinishReason | None:
         """Say why a sample ends with the last of its ids; None if it goes on.
 
         Parameters
         ----------
         ids
             All that has been written, one or more.
-        text
-            Gives it as text; called only if there are stop strings.
+        decode
+            Gives some of it as text; called only if there are stop strings.
         max_tokens
             Largest number of them.
         """
@@ -49,13 +51,20 @@ class StopRules:
             return "eos"
         if self.closing and tuple(ids[-len(self.closing) :]) == self.closing:
             return "think_closed"
-        if self.strings and any(string in text() for string in self.strings):
+        if self._ends_in_string(ids, decode):
             return "stop_string"
         if len(ids) >= max_tokens:
             return "length"
         if self.loop_tokens and len(ids) % _LOOKED_FOR_EVERY == 0 and is_loop(ids, self.loop_tokens):
             return "loop"
         return None
+
+    def _ends_in_string(self, ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> bool:
+        """Whether the last tokens, each of which is a byte at least, spell a stop string."""
+        if not self.strings:
+            return False
+        text = decode(ids[-max(len(string.encode()) for string in self.strings) - _MORE_TOKENS :])
+        return any(string in text for string in self.strings)
 
 
 def is_loop(ids: Sequence[int], n_tokens: int) -> bool:

@@ -6,14 +6,15 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer
 from reasoning_anatomy.answers.restatements import restatements
-from reasoning_anatomy.files import atomic_path
+from reasoning_anatomy.files import atomic_path, remove_temporary
 from reasoning_anatomy.run.evaluations import Answer
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.run.layout import EVALUATIONS_NAME
+from reasoning_anatomy.run.layout import EVALUATIONS_NAME, LOCK_NAME
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.sweep import SweepFolder
@@ -27,13 +28,14 @@ def write_evaluations(run: Run) -> None:
 
     The same files give the same bytes.
     """
-    with Judge() as judge:
-        rows = [row for chain_id in run.measured for row in _rows_of_chain(run, chain_id, _Verdicts(judge))]
-    if not rows:
-        return
-    table = pd.DataFrame(rows).astype(dict.fromkeys(_TEXT, "str") | {"states_answer": "boolean"})
-    with atomic_path(run.folder / EVALUATIONS_NAME) as temporary:
-        table.to_parquet(temporary, index=False)
+    with FileLock(run.folder / LOCK_NAME), Judge() as judge:  # so that who ends last, writes last
+        folder = SweepFolder(run, run.manifest.configuration)
+        rows = [row for chain_id in folder.chain_ids for row in _rows_of_chain(folder, chain_id, _Verdicts(judge))]
+        if rows:
+            table = pd.DataFrame(rows).astype(dict.fromkeys(_TEXT, "str") | {"states_answer": "boolean"})
+            remove_temporary(run.folder / EVALUATIONS_NAME)
+            with atomic_path(run.folder / EVALUATIONS_NAME) as temporary:
+                table.to_parquet(temporary, index=False)
 
 
 @dataclass(eq=False)
@@ -92,12 +94,12 @@ class _Chain:
         return bool(restatements(text, answer_values(self.chain.gold_answer)))
 
 
-def _rows_of_chain(run: Run, chain_id: str, verdicts: _Verdicts) -> Iterator[dict[str, Any]]:
-    configuration = run.manifest.configuration
-    folder, chain, encoded = SweepFolder(run, configuration), run.chains[chain_id], run.encoded(chain_id)
+def _rows_of_chain(folder: SweepFolder, chain_id: str, verdicts: _Verdicts) -> Iterator[dict[str, Any]]:
+    configuration = folder.configuration
+    chain, encoded = folder.run.chains[chain_id], folder.run.encoded(chain_id)
     steps = plugins.load("segmenter", configuration.counts_steps_by).segment(chain, encoded.spans)
     of_chain = _Chain(chain, encoded, steps, verdicts)
-    for condition in configuration.conditions.values():
+    for condition in sorted(configuration.conditions.values(), key=_order):
         kept = folder.kept(chain_id, condition)
         answers = [] if kept is None else folder.answers(chain_id, condition.reading, kept)
         if kept is None or not answers:
@@ -109,6 +111,11 @@ def _rows_of_chain(run: Run, chain_id: str, verdicts: _Verdicts) -> Iterator[dic
         for answer in answers[: condition.samples]:
             row = {"chain_id": chain_id, "question_id": chain.question_id, **shared, **of_chain.of_answer(answer)}
             yield {name: row[name] for name in EVALUATION_COLUMNS}
+
+
+def _order(condition: Condition) -> tuple[str, str, float, str, str]:
+    """Place of a condition in the table, in whatever order conditions were added."""
+    return condition.reference, condition.strategy, condition.threshold, condition.restatements, condition.reading
 
 
 def _of_condition(condition: Condition) -> dict[str, Any]:

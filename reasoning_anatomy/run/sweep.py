@@ -41,6 +41,11 @@ class SweepFolder:
     run: Run
     configuration: Configuration
 
+    @property
+    def chain_ids(self) -> list[str]:
+        """Chains that are encoded, in the order of the run."""
+        return [chain_id for chain_id in self.run.chains if self.run.layout.encoded(chain_id).exists()]
+
     def kept(self, chain_id: str, condition: Condition) -> Kept | None:
         """Read what a condition keeps of a chain; None if that is not known yet."""
         path = self.run.layout.kept(chain_id, condition.selection.label)

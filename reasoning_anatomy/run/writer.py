@@ -239,7 +239,7 @@ class RunWriter:
         write_fit(self.run.layout.fit(label), fit, origin={**self._origin_of_fit(label), "chains": chains})
 
     def finish(self) -> None:
-        """Write the tables if they are out of date; remove claims if nothing is left to claim."""
+        """Write the tables if they are out of date; remove free claims if nothing is left to measure."""
         run = Run(self.run.folder)
         inventory = run.inventory()
         if not tables_are_current(run, inventory, made_after=self._added):
@@ -255,7 +255,9 @@ class RunWriter:
             self._update(run.manifest, run.manifest.model_copy(update={"seconds": self.stages.seconds}))
         if run.layout.claims.exists() and inventory.status(run.manifest.configuration).n_done == len(run.chains):
             for claim in run.layout.claims.iterdir():  # the folder stays: another process may be about to claim in it
-                claim.unlink(missing_ok=True)
+                with claimed(claim, []) as is_free:
+                    if is_free:
+                        claim.unlink(missing_ok=True)
 
     def _settle(self, chain_id: str, stage: Stage, label: str, path: Path) -> None:
         self.forget_failure(chain_id, stage, label)
@@ -300,16 +302,21 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
         write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions=_versions()))
         return
     manifest, before = read_manifest(folder), Run(folder).chains
-    try:
-        grown = manifest.configuration.grown(configuration)
-    except ValueError as error:
-        raise RunError(f"{folder}: was measured with other options ({error}); use the same, or another folder") from None
+    grown = expect_to_grow(folder, configuration)
     segmenters_of(folder, grown)
     after = {**before, **{chain.chain_id: _updated(folder, before.get(chain.chain_id), chain) for chain in chains}}
     if after != before:
         write_chains(folder / CHAINS_NAME, after.values())
     if grown != manifest.configuration:
         write_manifest(folder, manifest.model_copy(update={"configuration": grown}))
+
+
+def expect_to_grow(folder: Path, configuration: Configuration) -> Configuration:
+    """Add a configuration to that of a run, which is not changed; `RunError` if it contradicts that."""
+    try:
+        return read_manifest(folder).configuration.grown(configuration)
+    except ValueError as error:
+        raise RunError(f"{folder}: was measured with other options ({error}); use the same, or another folder") from None
 
 
 def _updated(folder: Path, before: ReasoningChain | None, now: ReasoningChain) -> ReasoningChain:
