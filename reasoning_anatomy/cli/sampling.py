@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from reasoning_anatomy.cli._app import ModelOption, app, say
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling
-from reasoning_anatomy.specs import EncodingOptions, ModelSpec
+from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 from reasoning_anatomy.template_variables import template_variable
 
 if TYPE_CHECKING:
@@ -32,11 +32,15 @@ class ServerOption:
         Environment variable that holds the server's key; empty for no key.
     concurrency
         Requests at the same time.
+    opens_thinking
+        The model's prompt opens ``<think>``, as that of DeepSeek-R1 does, and the server leaves the thinking in the text: then a
+        text that does not close it has no answer.
     """
 
     url: str | None = None
     key_variable: str = "OPENAI_API_KEY"
     concurrency: int = 16
+    opens_thinking: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def sample_chains(
             completer, about, opened = _local(model, encoding, ends_with_thinking, stages)
         else:
             completer, about = _served(server, model, template_variables, ends_with_thinking)
-            opened = ""
+            opened = "<think>" if server.opens_thinking else ""
         sampled = generate(
             wanted,
             out=out,
@@ -96,7 +100,7 @@ def sample_chains(
             until_correct=until_correct,
             stages=stages,
         )
-    _say_sampled(sampled, n_asked=len(wanted) * samples)
+    _say_sampled(sampled, n_asked=len(wanted) * samples, model="" if server.url or model.id == BUNDLED else model.id)
 
 
 def _local(
@@ -131,7 +135,7 @@ def _served(
     return served, {"name": served.find_model(), "server": True, "template_variables": sorted(variables)}
 
 
-def _say_sampled(sampled: "Sampled", *, n_asked: int) -> None:
+def _say_sampled(sampled: "Sampled", *, n_asked: int, model: str) -> None:
     """Say what came of the samples, and what to do with them."""
     counts = sampled.counts()
     for reason, count in Counter(sampled.failed.values()).items():
@@ -143,7 +147,6 @@ def _say_sampled(sampled: "Sampled", *, n_asked: int) -> None:
     for reason, count in counts["unusable"].items():
         say(f"Cannot be measured: {count}, marked in the file: {reason}")
     say(f"Wrote {sampled.path}: {len(sampled.rows)} chains")
-    skipping = " --skip-unusable" if counts["unusable"] else ""
-    say(
-        f"Next: reasoning-anatomy sweep runs/{sampled.path.stem} --chains {sampled.path} --strategies step_percentile{skipping}"
-    )
+    further = (f" --model {model}" if model else "") + (" --skip-unusable" if counts["unusable"] else "")
+    sweeping = f"sweep runs/{sampled.path.stem} --chains {sampled.path} --strategies step_percentile"
+    say(f"Next: reasoning-anatomy {sweeping}{further}")

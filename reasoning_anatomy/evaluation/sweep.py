@@ -183,6 +183,8 @@ def sweep(
             stages=stages,
         )
     own, encoder, resolved = _configuration(folder, plan, answering, loaded)
+    if others := _other_teachers(folder, loaded):
+        stages.say(f"note: the chains were sampled from {', '.join(others)}, and {loaded.id} answers; --model names another")
     stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
     with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
         _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
@@ -231,6 +233,12 @@ def _answer(
             else:
                 return
         longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
+
+
+def _other_teachers(folder: Path, loaded: LoadedModel) -> list[str]:
+    """Models other than this one that chains say they were sampled from."""
+    teachers = {str(teacher) for chain in open_run(folder).chains.values() if (teacher := chain.source.get("model"))}
+    return sorted(teachers - {loaded.id})
 
 
 def _labels(configuration: Configuration) -> list[str]:
