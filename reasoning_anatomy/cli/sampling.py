@@ -33,8 +33,8 @@ class ServerOption:
     concurrency
         Requests at the same time.
     opens_thinking
-        The model's prompt opens ``<think>``, as that of DeepSeek-R1 does, and the server leaves the thinking in the text: then a
-        text that does not close it has no answer.
+        The model's prompt opens ``<think>``, as that of DeepSeek-R1 does, and the server leaves the thinking in the text: a
+        text that does not close it then has no answer.
     """
 
     url: str | None = None
