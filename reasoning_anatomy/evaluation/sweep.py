@@ -1,6 +1,7 @@
 """Prune chains at thresholds, let the model answer again from what is left, and keep the answers in the run."""
 
 import ast
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from reasoning_anatomy.pipeline.checks import check_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.pruning import OrdersBeforehand
+from reasoning_anatomy.pruning import OrdersBeforehand, Strategy
 from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Configuration, read_manifest
@@ -32,6 +33,7 @@ from reasoning_anatomy.run.selection import Reading, Restatements
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import RunWriter, begin_run, expect_to_grow
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
+from reasoning_anatomy.steps import CutsSteps
 from reasoning_anatomy.types import ReasoningChain
 
 THRESHOLDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -47,7 +49,8 @@ class SweepPlan:
     strategies
         Specs of strategies, each with thresholds of its own.
     baselines
-        Specs of strategies that keep as many tokens as each of those at each threshold.
+        Specs of strategies that keep as many tokens as each of those at each threshold. Those that cut steps cut the same as
+        the strategy, unless they name others.
     thresholds
         0..1; 0 is always among them, because everything is compared with it.
     samples
@@ -100,14 +103,20 @@ class SweepPlan:
         """Labels of all strategies, each once."""
         return list(dict.fromkeys(plugins.label(plugin) for pair in self._pairs() for plugin in pair if plugin is not None))
 
-    def _pairs(self) -> list[tuple[plugins.Plugin, plugins.Plugin | None]]:
+    def _pairs(self) -> list[tuple[Strategy, Strategy | None]]:
         """Strategies, each with the one whose lengths it has."""
         strategies = [plugins.load("strategy", spec) for spec in self.strategies]
         baselines = [plugins.load("strategy", spec) for spec in self.baselines]
-        return [
-            *((strategy, None) for strategy in strategies),
-            *((baseline, strategy) for strategy in strategies for baseline in baselines if baseline != strategy),
-        ]
+        pairs = [(_in_steps_of(strategy, baseline), strategy) for strategy in strategies for baseline in baselines]
+        return [*((strategy, None) for strategy in strategies), *(pair for pair in pairs if pair[0] != pair[1])]
+
+
+def _in_steps_of(strategy: Strategy, baseline: Strategy) -> Strategy:
+    """Let a baseline whose steps were left open cut the same steps as its strategy."""
+    if not (isinstance(strategy, CutsSteps) and isinstance(baseline, CutsSteps)):
+        return baseline
+    is_open = baseline.steps == type(baseline)().steps
+    return dataclasses.replace(baseline, steps=strategy.steps) if is_open else baseline
 
 
 def sweep(
