@@ -76,7 +76,8 @@ class ThresholdFrontier:
                 _draw_panel(axis, rows, strategies, baselines)
                 if len(worlds) > 1:
                     axis.set_title("{}, restatements {}".format(*world))
-            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, handlelength=3)
+            lines = {str(line.get_label()): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
+            figure.legend(list(lines.values()), list(lines), loc="outside upper left", ncols=3, handlelength=3)
             figure.supxlabel("tokens kept and generated per answer (fewer = cheaper)", fontsize=9)
             figure.supylabel("accuracy (higher = better)", fontsize=9)
         return figure

@@ -257,9 +257,13 @@ def test_panels_are_readings_and_forms_of_restatements(make_full_run, chains, sw
     run = make_full_run(chains[:2])
     result = swept_run.analysis("threshold_comparison")
     frontier = result.details["frontier"]
-    both = pd.concat([frontier, frontier.assign(reading="evicted", restatements="stripped")], ignore_index=True)
+    first = frontier[frontier["strategy"] != "truncation"]
+    both = pd.concat([first, frontier.assign(reading="evicted", restatements="stripped")], ignore_index=True)
     run.write_analysis(dataclasses.replace(result, details={**result.details, "frontier": both}))
-    axes = load("figure", "threshold_frontier").draw(run).axes
+    figure = load("figure", "threshold_frontier").draw(run)
+    axes = figure.axes
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["step_percentile", "streaming", "random_steps", "truncation"], "each once, in whichever panel it is"
     titles = [axis.get_title(loc="left") for axis in axes]
     assert titles == ["closed_up, restatements kept", "evicted, restatements stripped"]
 
