@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers.restatements import answer_values, restatements
-from reasoning_anatomy.errors import MeasurementError
+from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
-from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, kept_at, kept_without
+from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, kept_at
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.status import read_reason
@@ -62,13 +62,22 @@ class Selector:
         return found
 
     def _positions(self, condition: Condition) -> IntArray:
-        path = self._path(condition.strategy)
-        if condition.reference:
-            n_kept = len(self._at_threshold(condition.reference, condition.threshold))
-            positions = kept_without(path, self.chain.n_reasoning - n_kept)
-        else:
-            positions = self._at_threshold(condition.strategy, condition.threshold)
-        return positions if condition.restatements == "kept" else positions[~restates(self.chain)[positions]]
+        of_rule = self._at_threshold(condition.reference or condition.strategy, condition.threshold)
+        is_stripped = condition.restatements == "stripped"
+        left = ~restates(self.chain) if is_stripped else np.ones(self.chain.n_reasoning, dtype=bool)
+        positions = of_rule[left[of_rule]]
+        return self._as_many(len(positions), left, condition.strategy) if condition.reference else positions
+
+    def _as_many(self, n_kept: int, left: npt.NDArray[np.bool_], label: str) -> IntArray:
+        """(n_kept,) positions that a baseline keeps of those that are ``left`` (n,), by the order of its path."""
+        order = self._path(label).deleted
+        order = order[left[order]]
+        n_deleted = int(left.sum()) - n_kept
+        if n_deleted > len(order):
+            raise PluginError(
+                f"baseline {label!r}: its path ends before {n_deleted} tokens are deleted; leave out its keep_ratio"
+            )
+        return np.setdiff1d(np.flatnonzero(left), order[:n_deleted])
 
     def _at_threshold(self, label: str, threshold: float) -> IntArray:
         strategy = plugins.load("strategy", label)
