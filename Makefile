@@ -29,7 +29,7 @@ sweep: $(INSTALLED)  ## sample chains on easy problems, prune them at thresholds
 	$(VENV)/bin/reasoning-anatomy generate reasoning_anatomy/data/lookups.jsonl --out runs/lookups.jsonl --samples 4 --until-correct \
 		--max-tokens 80 --instruction "First repeat the facts one by one. Then end with 'The answer is' and one word."
 	$(VENV)/bin/reasoning-anatomy sweep runs/lookups --chains runs/lookups.jsonl --skip-unusable --strategies step_percentile:steps=sentences \
-		--baselines random_steps --thresholds 0 .2 .4 .6 .8 --samples 2 --max-tokens 24
+		--baselines random_steps --thresholds 0 .2 .4 .6 .8 --samples 2 --max-tokens 48
 	$(VENV)/bin/python -m analyses.threshold_comparison runs/lookups --margin 0.1
 	$(VENV)/bin/reasoning-anatomy report runs/lookups
 
