@@ -19,7 +19,7 @@ from annotations._roles.repetition import repetitions
 from annotations._roles.symbols import numbers, operators
 from annotations._roles.tokens import marked_tokens
 from annotations._text.alignment import check_spans
-from reasoning_anatomy.answers.restatements import answer_values, restatements
+from reasoning_anatomy.answers.restating import answer_values, restatements
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.steps import step_of_token

@@ -24,7 +24,7 @@ from transformers import GenerationConfig
 from benchmarks._models import Dtype, example_chains
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.questions import Asker
-from reasoning_anatomy.evaluation.sweep import SweepPlan, sweep
+from reasoning_anatomy.evaluation.sweeping import SweepPlan, sweep
 from reasoning_anatomy.evaluation.work import SweepWork
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.models.encoding import ChainEncoder

@@ -7,7 +7,7 @@ from reasoning_anatomy.lazy import lazy_names
 if TYPE_CHECKING:
     from reasoning_anatomy.answers.judging import Judge, Judgement, judge_exactly
     from reasoning_anatomy.answers.reading import Reading, read_answer, take_off_answer
-    from reasoning_anatomy.answers.restatements import answer_values, restatements
+    from reasoning_anatomy.answers.restating import answer_values, restatements
 
 __all__ = [
     "Judge",
@@ -25,6 +25,6 @@ __getattr__ = lazy_names(
     {
         "judging": ["Judge", "Judgement", "judge_exactly"],
         "reading": ["Reading", "read_answer", "take_off_answer"],
-        "restatements": ["answer_values", "restatements"],
+        "restating": ["answer_values", "restatements"],
     },
 )

@@ -11,7 +11,7 @@ from reasoning_anatomy.answers.moments import same_moment
 from reasoning_anatomy.answers.normal import compact, normalised, words_of
 from reasoning_anatomy.answers.parts import Parts, is_interval, parts_of
 from reasoning_anatomy.answers.quantities import Quantity, choice_of, long_integer, quantity, with_decimal_comma
-from reasoning_anatomy.answers.restatements import stated_numbers
+from reasoning_anatomy.answers.restating import stated_numbers
 from reasoning_anatomy.answers.rulings import Ruling
 from reasoning_anatomy.answers.units import same_unit, without_unit
 

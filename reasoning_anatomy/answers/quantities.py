@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from reasoning_anatomy.answers.restatements import number_word
+from reasoning_anatomy.answers.restating import number_word
 from reasoning_anatomy.answers.units import unit_of
 
 LONGEST: Final = 1000

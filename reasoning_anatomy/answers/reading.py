@@ -7,7 +7,7 @@ from reasoning_anatomy.answers.formulas import is_value
 from reasoning_anatomy.answers.marks import Box, Statement, boxes, declared, sentence_start, stem_before, tagged
 from reasoning_anatomy.answers.normal import normalised, unwrapped
 from reasoning_anatomy.answers.quantities import choice_of
-from reasoning_anatomy.answers.restatements import last_number
+from reasoning_anatomy.answers.restating import last_number
 from reasoning_anatomy.thinking import Transcript, behind_thinking
 
 THINKING_NOT_CLOSED: Final = "thinking not closed"

@@ -75,8 +75,8 @@ def sweep(
     """Prune the chains of a run at thresholds, and let the model answer again from what is left."""
     use_plugins(plugins)
     from reasoning_anatomy.evaluation.answering import Answering
-    from reasoning_anatomy.evaluation.sweep import SweepPlan
-    from reasoning_anatomy.evaluation.sweep import sweep as sweep_run
+    from reasoning_anatomy.evaluation.sweeping import SweepPlan
+    from reasoning_anatomy.evaluation.sweeping import sweep as sweep_run
     from reasoning_anatomy.progress import Stages
 
     plan = SweepPlan(

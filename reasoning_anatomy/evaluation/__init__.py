@@ -6,8 +6,8 @@ from reasoning_anatomy.lazy import lazy_names
 
 if TYPE_CHECKING:
     from reasoning_anatomy.evaluation.answering import Answering
-    from reasoning_anatomy.evaluation.sweep import sweep
+    from reasoning_anatomy.evaluation.sweeping import SweepPlan, sweep
 
-__all__ = ["Answering", "sweep"]
+__all__ = ["Answering", "SweepPlan", "sweep"]
 
-__getattr__ = lazy_names(__name__, {"answering": ["Answering"], "sweep": ["sweep"]})
+__getattr__ = lazy_names(__name__, {"answering": ["Answering"], "sweeping": ["SweepPlan", "sweep"]})

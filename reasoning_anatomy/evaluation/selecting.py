@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.answers.restatements import answer_values, restatements
+from reasoning_anatomy.answers import answer_values, restatements
 from reasoning_anatomy.errors import MeasurementError, PluginError
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain

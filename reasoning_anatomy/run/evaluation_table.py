@@ -9,8 +9,7 @@ import pandas as pd
 from filelock import FileLock
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer
-from reasoning_anatomy.answers.restatements import restatements
+from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer, restatements
 from reasoning_anatomy.files import atomic_path, remove_temporary
 from reasoning_anatomy.run.evaluations import Answer
 from reasoning_anatomy.run.folder import Run

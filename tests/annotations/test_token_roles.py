@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from annotations import annotate_run
 from annotations.token_roles import ROLES, TokenRoles
-from reasoning_anatomy.answers.restatements import answer_values
+from reasoning_anatomy.answers.restating import answer_values
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import AnnotationError
 from reasoning_anatomy.run.folder import open_run

@@ -161,6 +161,19 @@ def test_every_name_of_the_package_is_found() -> None:
         assert getattr(reasoning_anatomy, name).__name__ == name
 
 
+@pytest.mark.parametrize("package", [name for name in TREES if name.endswith("/__init__.py")])
+def test_no_name_that_a_package_offers_is_that_of_a_module_in_it(package: str) -> None:
+    """Whoever imports the module puts it in the place of the name."""
+    offered = [
+        ast.literal_eval(node.value)
+        for node in TREES[package].body
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+    ]
+    folder = (ROOT / package).parent
+    modules = {path.stem for path in folder.iterdir()}
+    assert modules.isdisjoint(name for names in offered for name in names)
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     import reasoning_anatomy
 

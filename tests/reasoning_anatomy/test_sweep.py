@@ -1,0 +1,552 @@
+"""Sweeps of a tiny random model: what is kept, what is asked, what is answered, and how a sweep grows."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.answers import answer_values, restatements
+from reasoning_anatomy.errors import MissingError, ModelError, PluginError, RunError
+from reasoning_anatomy.evaluation import Answering, SweepPlan, sweep, work
+from reasoning_anatomy.generation.completion import Sampling, sample_seed
+from reasoning_anatomy.generation.contexts import Context, ContextReader
+from reasoning_anatomy.generation.rows import fewer_rows
+from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
+from reasoning_anatomy.models.loading import LoadedModel, load_model
+from reasoning_anatomy.pruning import kept_at
+from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.evaluation_table import EVALUATION_COLUMNS
+from reasoning_anatomy.run.manifest import Condition
+from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.steps import step_of_token
+from reasoning_anatomy.types import ReasoningChain
+
+SAMPLED = Answering(sampling=Sampling(temperature=1.0, max_tokens=4))
+THRESHOLDS = (0.3, 0.6)
+WHAT = ["strategy", "reference", "threshold", "reading", "restatements"]
+
+
+def chain(number: int, *, gold: bool = True, **fields: Any) -> ReasoningChain:
+    total = 10 * number + 12
+    given = {
+        "chain_id": f"c{number}", "question_id": f"q{number}", "question": f"What is {10 * number} + 12?",
+        "reasoning": (
+            f"We add two numbers. First {10 * number} + 12 = {total}. Let me check that. Yes, it holds. So we get {total}."
+        ),
+        "answer": f"ZEBRA {total}.", "gold_answer": str(total) if gold else None,
+    }  # fmt: skip
+    return ReasoningChain(**given | fields)
+
+
+CHAINS = [chain(1), chain(2), chain(3, gold=False)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model_folder: Path) -> LoadedModel:
+    return load_model(str(tiny_model_folder))
+
+
+@pytest.fixture(scope="module")
+def swept(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A sweep of everything at once; tests only read it."""
+    plan = SweepPlan(
+        strategies=("step_percentile", "random_tokens"),
+        baselines=("truncation", "random_steps"),
+        thresholds=THRESHOLDS,
+        samples=2,
+        readings=("closed_up", "evicted"),
+        restatements=("kept", "stripped"),
+    )
+    return sweep(tmp_path_factory.mktemp("swept") / "run", plan, chains=CHAINS, model=tiny, answering=SAMPLED)
+
+
+def small(folder: Path, tiny: LoadedModel, *, chains: Any = CHAINS, answering: Answering = SAMPLED, **plan: Any) -> Run:
+    """Sweep one strategy without baselines at two thresholds, unless the test says otherwise."""
+    options = {"strategies": ("random_steps",), "baselines": (), "thresholds": (0.5,)} | plan
+    return sweep(folder, SweepPlan(**options), chains=chains, model=tiny, answering=answering)
+
+
+def conditions_of(run: Run) -> list[Condition]:
+    return list(run.manifest.configuration.conditions.values())
+
+
+def kept_of(run: Run, chain_id: str, condition: Condition) -> np.ndarray:
+    kept = SweepFolder(run, run.manifest.configuration).kept(chain_id, condition)
+    assert kept is not None
+    return kept.positions
+
+
+def test_the_table_has_its_columns_and_one_row_per_answer(swept: Run) -> None:
+    table = swept.evaluations()
+    assert tuple(table.columns) == EVALUATION_COLUMNS
+    kinds = {
+        "threshold": "float64", "sample": "int64", "seed": "int64", "requested_ratio": "float64", "achieved_ratio": "float64",
+        "steps_before": "int64", "steps_after": "int64", "tokens_before": "int64", "tokens_after": "int64",
+        "tokens_generated": "int64", "states_answer": "boolean", "nll_gold": "float64",
+    }  # fmt: skip
+    assert {name: str(kind) for name, kind in table.dtypes.items()} == {name: kinds.get(name, "str") for name in table.columns}
+    # 3 chains, 3 thresholds, 2 readings, 2 restatements, 2 samples; 2 strategies, each with 2 baselines
+    assert len(table) == 3 * 3 * 2 * 2 * 2 * (2 + 2 * 2)
+    assert not table.duplicated(["chain_id", *WHAT, "sample"]).any()
+    assert (table["achieved_ratio"] == table["tokens_after"] / table["tokens_before"]).all()
+    assert (table["requested_ratio"] == 1 - table["threshold"]).all()
+    assert set(table["reference"].dropna()) == {"step_percentile", "random_tokens"}
+    assert table["finish_reason"].isin(["eos", "stop_string", "length", "loop"]).all()
+
+
+def test_threshold_0_is_there_for_every_strategy_and_deletes_nothing(swept: Run) -> None:
+    table = swept.evaluations()
+    wholes = table[(table["threshold"] == 0) & (table["restatements"] == "kept")]
+    assert (wholes["tokens_after"] == wholes["tokens_before"]).all()
+    assert (wholes["steps_after"] == 5).all()
+    assert wholes.groupby(["strategy", "reference"], dropna=False).size().tolist() == [3 * 2 * 2] * 6
+    assert wholes.groupby(["chain_id", "sample"])["response"].nunique().eq(1).all()  # so both readings agree there
+
+
+def test_what_is_kept_is_what_the_strategy_says(swept: Run, tiny: LoadedModel) -> None:
+    for condition in conditions_of(swept):
+        if condition.restatements == "stripped":
+            continue
+        for chain_id in swept.chains:
+            strategy = plugins.load("strategy", condition.reference or condition.strategy)
+            path = strategy.order(swept.encoded(chain_id), loaded=tiny)
+            expected = kept_at(strategy, path, condition.threshold)
+            positions = kept_of(swept, chain_id, condition)
+            if condition.reference:
+                assert len(positions) == len(expected)
+            else:
+                assert positions.tolist() == expected.tolist()
+            if condition.strategy == "truncation":
+                assert positions.tolist() == list(range(len(expected)))
+
+
+def test_steps_are_counted_by_their_tokens(swept: Run) -> None:
+    table = swept.evaluations().set_index(["chain_id", *WHAT]).sort_index()
+    for condition in conditions_of(swept):
+        for chain_id in swept.chains:
+            encoded, positions = swept.encoded(chain_id), kept_of(swept, chain_id, condition)
+            steps = step_of_token(encoded.chain.reasoning, encoded.spans)
+            reference = condition.reference or np.nan
+            rows = table.loc[
+                (chain_id, condition.strategy, reference, condition.threshold, condition.reading, condition.restatements)
+            ]
+            assert set(rows["steps_after"]) == {len(set(steps[positions]))}
+            assert set(rows["tokens_after"]) == {len(positions)}
+
+
+def test_samples_have_the_same_random_numbers_at_every_condition(swept: Run) -> None:
+    table = swept.evaluations()
+    for (chain_id, sample), rows in table.groupby(["chain_id", "sample"]):
+        assert set(rows["seed"]) == {sample_seed(0, str(chain_id), int(sample))}
+    assert table["seed"].nunique() == 6
+
+
+def test_stripped_of_restatements_nothing_states_the_answer(swept: Run) -> None:
+    for condition in conditions_of(swept):
+        for chain_id, own in swept.chains.items():
+            encoded, positions = swept.encoded(chain_id), kept_of(swept, chain_id, condition)
+            words = {encoded.chain.reasoning[start:end].strip(" .") for start, end in encoded.spans[positions]}
+            text = "".join(encoded.chain.reasoning[start:end] for start, end in encoded.spans[positions])
+            if condition.restatements == "stripped":
+                assert not restatements(text, answer_values(own.answer))
+                assert "get" not in words  # the last sentence
+            elif condition.threshold == 0:
+                assert restatements(text, answer_values(own.answer))
+    table = swept.evaluations()
+    has_gold = table["chain_id"] != "c3"
+    assert not table.loc[has_gold & (table["restatements"] == "stripped"), "states_answer"].any()
+    assert table.loc[has_gold & (table["restatements"] == "kept") & (table["threshold"] == 0), "states_answer"].all()
+
+
+def test_without_a_gold_answer_there_are_answers_without_verdicts(swept: Run) -> None:
+    table = swept.evaluations()
+    without, with_gold = table[table["chain_id"] == "c3"], table[table["chain_id"] != "c3"]
+    for name in ("verdict", "rule", "states_answer", "nll_gold"):
+        assert without[name].isna().all()
+        assert with_gold[name].notna().all()
+    assert without["response"].str.startswith("The answer is").all()
+    assert table["same_as_chain"].isin(["correct", "wrong", "undecided"]).all()
+
+
+def asked_by_hand(
+    run: Run, chain_id: str, condition: Condition, behind: str, tiny: LoadedModel
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ids before what stands behind the reasoning, all of them, and the ids of that."""
+    encoded = run.encoded(chain_id)
+    tail = tiny.tokenizer.encode(f"\n{behind}", add_special_tokens=False)
+    return np.concatenate([encoded.prompt_ids, encoded.reasoning_ids]), np.array(tail)
+
+
+def logits_by_hand(
+    run: Run, chain_id: str, condition: Condition, behind: str, tiny: LoadedModel
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Logits of one plain pass over what a condition leaves, or of one in which what follows does not see what was evicted."""
+    whole, tail = asked_by_hand(run, chain_id, condition, behind, tiny)
+    n_prompt, positions = len(run.encoded(chain_id).prompt_ids), kept_of(run, chain_id, condition)
+    deleted = n_prompt + np.setdiff1d(np.arange(len(whole) - n_prompt), positions)
+    ids = np.concatenate([whole, tail])
+    options: dict[str, Any] = {}
+    if condition.reading == "closed_up":
+        ids = np.delete(ids, deleted)
+    else:
+        seen = torch.ones(len(ids), len(ids)).tril().bool()
+        seen[len(whole) :, deleted] = False
+        options["attention_mask"] = torch.zeros(len(ids), len(ids)).masked_fill(~seen, torch.finfo(torch.float32).min)[
+            None, None
+        ]
+        options["position_ids"] = torch.arange(len(ids))[None]
+    with torch.inference_mode():
+        return tiny.model(input_ids=torch.tensor(ids)[None], **options).logits[0], ids
+
+
+def test_likelihoods_of_the_gold_answer_are_those_of_whole_passes(swept: Run, tiny: LoadedModel) -> None:
+    table = swept.evaluations().drop_duplicates(["chain_id", *WHAT]).set_index(["chain_id", *WHAT])["nll_gold"].sort_index()
+    for condition in conditions_of(swept):
+        for chain_id in ("c1", "c2"):
+            gold = swept.chains[chain_id].gold_answer
+            logits, ids = logits_by_hand(swept, chain_id, condition, f"The answer is: \\boxed{{{gold}}}", tiny)
+            n = len(tiny.tokenizer.encode(f"{gold}}}", add_special_tokens=False))
+            assert tiny.tokenizer.decode(ids[-n:]) == f"{gold}}}"
+            logp = torch.log_softmax(logits[-n - 1 : -1].double(), dim=1).gather(1, torch.tensor(ids[-n:])[:, None])
+            key = (chain_id, condition.strategy, condition.reference or np.nan, condition.threshold)
+            found = table.loc[(*key, condition.reading, condition.restatements)]
+            assert float(found.iloc[0] if isinstance(found, pd.Series) else found) == pytest.approx(
+                -float(logp.mean()), abs=1e-5
+            )
+
+
+def test_answers_are_those_of_whole_passes(tmp_path: Path, tiny: LoadedModel) -> None:
+    """Greedy, token by token, each from a pass over everything before it."""
+    greedy = Answering(sampling=Sampling(temperature=0, max_tokens=3))
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:2], answering=greedy, readings=("closed_up", "evicted"))
+    table = run.evaluations()
+    for condition in conditions_of(run):
+        for chain_id in run.chains:
+            text = "The answer is"
+            written: list[int] = []
+            for _ in range(3):
+                logits, _ = logits_by_hand(run, chain_id, condition, text + tiny.tokenizer.decode(written), tiny)
+                written.append(int(logits[-1].argmax()))
+            row = table[
+                (table[["chain_id", "threshold", "reading"]] == [chain_id, condition.threshold, condition.reading]).all(axis=1)
+            ]
+            assert row["response"].tolist() == [text + tiny.tokenizer.decode(written)]
+    at_half = table[table["threshold"] == 0.5].pivot_table(index="chain_id", columns="reading", values="nll_gold")
+    assert (at_half["closed_up"] - at_half["evicted"]).abs().min() > 1e-3
+
+
+def test_no_context_has_the_answer_of_the_chain(tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts: list[Context] = []
+    opening = ContextReader.open
+    monkeypatch.setattr(ContextReader, "open", lambda self, context: contexts.append(context) or opening(self, context))
+    run = small(tmp_path / "run", tiny, readings=("closed_up", "evicted"), restatements=("kept", "stripped"))
+    texts = [tiny.tokenizer.decode(np.concatenate([context.ids, context.tail])) for context in contexts]
+    assert len(texts) > 20
+    assert not any("ZEBRA" in text for text in texts)
+    assert all(text.count("<|im_start|>assistant") <= 1 for text in texts)
+    begin = {text.partition("assistant\n")[0] for text in texts if "What is" in text}
+    assert len(begin) == 3  # one prompt for each chain, at every threshold
+    ends = {text[text.rindex("The answer") :] for text in texts if "The answer" in text}
+    assert ends == {"The answer is", "The answer is: \\boxed{22}", "The answer is: \\boxed{32}"}
+    assert sum("The answer" in text for text in texts) == len(texts) - 2  # those of the check of the model
+    assert run.evaluations()["threshold"].nunique() == 2
+
+
+def test_what_keeps_the_same_tokens_shares_its_answers(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    opening = ContextReader.open
+    monkeypatch.setattr(ContextReader, "open", lambda self, context: opened.append(context) or opening(self, context))
+    options = {
+        "strategies": ("random_steps", "random_steps:seed=1"),
+        "baselines": ("truncation",),
+        "thresholds": (0.4, 0.45, 0.7),
+    }
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:1], samples=2, readings=("closed_up", "evicted"), **options)
+    folder = SweepFolder(run, run.manifest.configuration)
+    distinct = set()
+    for condition in conditions_of(run):
+        kept = folder.kept("c1", condition)
+        assert kept is not None
+        distinct.add(("closed_up" if kept.is_everything else condition.reading, tuple(kept.positions)))
+    assert 1 + 2 < len(distinct) < len(conditions_of(run))
+    files = [path.name for path in run.layout.evaluations("c1").iterdir()]
+    assert (
+        sum(name.startswith("answers-") for name in files) == sum(name.startswith("gold-") for name in files) == len(distinct)
+    )
+    of_check = 2
+    assert len(opened) == 2 * len(distinct) + of_check
+    opened.clear()
+    small(tmp_path / "run", tiny, chains=None, samples=2, readings=("closed_up", "evicted"), **options)
+    assert opened == []
+
+
+def test_a_sweep_that_grows_is_the_sweep_that_was_made_at_once(tmp_path: Path, tiny: LoadedModel) -> None:
+    everything = {"strategies": ("random_steps", "step_percentile"), "baselines": ("truncation",), "thresholds": (0.3, 0.6)}
+    at_once = small(tmp_path / "at_once", tiny, samples=3, **everything)
+    grown = small(tmp_path / "grown", tiny, chains=CHAINS[:2], strategies=("step_percentile",), thresholds=(0.6,))
+    small(tmp_path / "grown", tiny, chains=None, strategies=("random_steps",), baselines=("truncation",), thresholds=(0.6,))
+    small(tmp_path / "grown", tiny, chains=CHAINS[2:], strategies=("step_percentile",), samples=2, thresholds=(0.3,))
+    small(tmp_path / "grown", tiny, chains=None, samples=3, **everything)
+    expected, found = at_once.evaluations(), open_run(grown.folder).evaluations()
+    pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-5, rtol=0)
+    assert (grown.folder / "evaluations.parquet").read_bytes() == (at_once.folder / "evaluations.parquet").read_bytes()
+
+
+def test_chains_that_were_there_before_get_the_paths_of_new_strategies(tmp_path: Path, tiny: LoadedModel) -> None:
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:1], strategies=("greedy:keep_ratio=0.6",), thresholds=(0.2,))
+    assert len(run.evaluations()) == 2
+    run = small(tmp_path / "run", tiny, chains=CHAINS[1:2], strategies=("step_greedy",), thresholds=(0.2,))
+    assert len(run.evaluations().query("strategy == 'step_greedy'")) == 4
+    run = small(tmp_path / "run", tiny, chains=CHAINS[2:], strategies=("random_steps",), thresholds=(0.2,))
+    assert run.evaluations().query("strategy == 'random_steps'")["chain_id"].unique().tolist() == ["c1", "c2", "c3"]
+    status = SweepFolder(run, run.manifest.configuration).status()
+    assert (status.n_chains, status.n_done, status.failed) == (3, 1, {})  # the others were never asked for greedy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answering": Answering(sampling=Sampling(temperature=0.5, max_tokens=4))}, "answering, sampling: "),
+        ({"answering": Answering(sampling=SAMPLED.sampling, stem="So")}, "answering, stem: \"'The answer is'\" in the run"),
+        ({"answering": Answering(sampling=SAMPLED.sampling, segmenter="paragraphs")}, "answering, segmenter: "),
+        ({"answering": Answering(sampling=SAMPLED.sampling, gold_form="= GOLD")}, "answering, gold_form: "),
+        ({"answering": Answering(sampling=SAMPLED.sampling, loop_tokens=0)}, "answering, loop_tokens: "),
+    ],
+)
+def test_other_options_are_refused_by_name_before_anything_is_measured(
+    tmp_path: Path, tiny: LoadedModel, change: dict[str, Any], message: str
+) -> None:
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:1])
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    with pytest.raises(RunError) as error:
+        small(run.folder, tiny, chains=CHAINS[1:], strategies=("greedy",), **change)
+    assert message in str(error.value)
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"thresholds": (1.5,)}, "threshold 1.5: is a share, from 0"),
+        ({"thresholds": (-0.1,)}, "threshold -0.1: is a share"),
+        ({"thresholds": (float("nan"),)}, "threshold nan: is a share"),
+        ({"strategies": ()}, "there is nothing to sweep"),
+        ({"samples": 0}, "samples is 0; give 1 or more"),
+        ({"readings": ()}, "is not a choice of closed_up, evicted"),
+        ({"readings": ("read",)}, r"is not a choice of closed_up, evicted; got \['read'\]"),
+        ({"restatements": ("some",)}, "is not a choice of kept, stripped"),
+        ({"strategies": ("nonsense",)}, "nonsense"),
+        ({"baselines": ("nonsense",)}, "nonsense"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(tmp_path: Path, tiny: LoadedModel, plan: dict[str, Any], message: str) -> None:
+    with pytest.raises(PluginError, match=message):
+        small(tmp_path / "run", tiny, **plan)
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_of_numpy_are_the_same_thresholds(tmp_path: Path, tiny: LoadedModel) -> None:
+    plan = SweepPlan(strategies=("random_steps",), baselines=(), thresholds=tuple(np.array([0.5, 1.0])))
+    assert list(plan.conditions()) == list(
+        SweepPlan(strategies=("random_steps",), baselines=(), thresholds=(0.5, 1)).conditions()
+    )
+
+
+def test_a_strategy_is_no_baseline_of_itself() -> None:
+    plan = SweepPlan(strategies=("random_steps", "step_percentile"), baselines=("random_steps",), thresholds=(0.5,))
+    pairs = {(condition.strategy, condition.reference) for condition in plan.conditions().values()}
+    assert pairs == {("random_steps", ""), ("step_percentile", ""), ("random_steps", "step_percentile")}
+
+
+def test_a_segmenter_that_is_not_there_is_refused_before_anything_is_answered(tmp_path: Path, tiny: LoadedModel) -> None:
+    with pytest.raises(PluginError, match="nonsense"):
+        small(tmp_path / "run", tiny, answering=Answering(sampling=SAMPLED.sampling, segmenter="nonsense"))
+    run = small(tmp_path / "run", tiny, answering=Answering(sampling=SAMPLED.sampling, segmenter="paragraphs"))
+    assert set(run.evaluations()["steps_before"]) == {1}
+
+
+@pytest.mark.parametrize("gold_form", ["no place", "GOLD and GOLD"])
+def test_a_form_without_one_place_for_the_gold_answer_is_refused(gold_form: str) -> None:
+    with pytest.raises(ValueError, match="expected a text in which GOLD stands once"):
+        Answering(gold_form=gold_form)
+
+
+@pytest.mark.parametrize(("threshold", "n_left"), [(1.0, 1), (0.99, 1), (0.0, 5)])
+def test_a_strategy_that_would_delete_everything_keeps_a_step(
+    tmp_path: Path, tiny: LoadedModel, threshold: float, n_left: int
+) -> None:
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:1], thresholds=(threshold,))
+    assert set(run.evaluations().query(f"threshold == {threshold}")["steps_after"]) == {n_left}
+
+
+def test_a_chain_of_one_step_is_answered_whole_or_without_its_reasoning(tmp_path: Path, tiny: LoadedModel) -> None:
+    one = chain(1, reasoning="So we get 22.")
+    options = {"restatements": ("kept", "stripped"), "readings": ("closed_up", "evicted")}
+    table = small(tmp_path / "run", tiny, chains=[one], thresholds=(0.9,), **options).evaluations()
+    assert set(table.query("restatements == 'kept'")["achieved_ratio"]) == {1.0}
+    assert set(table.query("restatements == 'stripped'")["tokens_after"]) == {0}
+    assert len(table) == 2 * 2 * 2
+    assert table["nll_gold"].notna().all()
+
+
+def test_steps_with_equal_scores_are_deleted_in_one_order(tmp_path: Path, tiny: LoadedModel) -> None:
+    same = chain(1, reasoning="Same here. " * 6)
+    first, second = (small(tmp_path / name, tiny, chains=[same], strategies=("step_percentile",)) for name in "ab")
+    pd.testing.assert_frame_equal(first.evaluations(), second.evaluations())
+
+
+def test_a_chain_beyond_the_context_fails_with_its_counts_and_the_others_are_done(tmp_path: Path, tiny: LoadedModel) -> None:
+    """The chain fits with its own answer, but not with the text behind which the gold answer is scored."""
+    encoder = ChainEncoder(tiny.tokenizer, EncodingOptions(), context_length=tiny.context_length)
+    long = next(
+        encoder.encode(made) for n in range(460, 300, -1) if _fits(encoder, made := chain(4, reasoning="word " * n, answer="4"))
+    )
+    run = small(tmp_path / "run", tiny, chains=[*CHAINS[:1], long.chain])
+    assert set(run.evaluations()["chain_id"]) == {"c1"}
+    status = SweepFolder(run, run.manifest.configuration).status()
+    assert (status.n_chains, status.n_done, list(status.failed)) == (2, 1, ["c4"])
+    assert "with the gold answer, but the model's context holds 512" in status.failed["c4"]
+
+
+def _fits(encoder: ChainEncoder, made: ReasoningChain) -> bool:
+    from reasoning_anatomy.errors import EncodingError
+
+    try:
+        encoder.encode(made)
+    except EncodingError:
+        return False
+    return True
+
+
+def test_a_model_that_never_stops_is_cut_off_and_a_loop_is_named(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:1])
+    assert set(run.evaluations()["finish_reason"]) == {"length"}
+    assert set(run.evaluations()["tokens_generated"]) == {4}
+    monkeypatch.setattr(work, "sampler", lambda sampling: lambda logits, samples: np.full(len(samples), 99))
+    looping = Answering(sampling=Sampling(max_tokens=200), loop_tokens=16)
+    rows = small(tmp_path / "looping", tiny, chains=CHAINS[:1], answering=looping).evaluations()
+    assert set(rows["finish_reason"]) == {"loop"}
+    assert set(rows["tokens_generated"]) == {16}
+
+
+def test_a_run_that_was_imported_cannot_be_answered(
+    tmp_path: Path, make_planted_run: Callable[..., Run], tiny: LoadedModel
+) -> None:
+    run = make_planted_run(tmp_path / "run", CHAINS)
+    manifest = json.loads((run.folder / "run.json").read_text())
+    plan = SweepPlan(strategies=("random_steps",))
+    with pytest.raises(MissingError, match="was imported, so that how its chains are encoded is not known"):
+        sweep(run.folder, plan, model=tiny)
+    manifest["configuration"]["model"] = None
+    (run.folder / "run.json").write_text(json.dumps(manifest))
+    with pytest.raises(MissingError, match="was imported without a model, so that nothing can answer"):
+        sweep(run.folder, plan)
+    with pytest.raises(RunError, match="there is no run; measure one first, or name its chains"):
+        sweep(tmp_path / "nothing", plan, model=tiny)
+
+
+def test_pass_rates_are_those_of_the_samples_of_a_question(tmp_path: Path, tiny: LoadedModel) -> None:
+    """TRAAC: the rate is the threshold if at least 0.8 of the samples are correct, a third of it below 0.3."""
+    samples = [
+        chain(n, chain_id=f"c{n}-s{sample}", is_correct=sample < n_correct)
+        for n, n_correct in ((1, 4), (2, 1))
+        for sample in range(4)
+    ]
+    spec = "traac"
+    run = small(tmp_path / "run", tiny, chains=samples, strategies=(spec,), thresholds=(1.0,))
+    strategy = plugins.load("strategy", spec)
+    for chain_id, own in run.chains.items():
+        path = strategy.order(run.encoded(chain_id), loaded=tiny)
+        rate = {"q1": 1.0, "q2": 0.25}[own.question_id]
+        condition = next(each for each in conditions_of(run) if each.threshold == 1.0)
+        assert kept_of(run, chain_id, condition).tolist() == kept_at(strategy, path, 1.0, pass_rate=rate).tolist()
+    with pytest.raises(PluginError, match="needs to know which share of the samples of a question is correct"):
+        small(tmp_path / "unknown", tiny, chains=[chain(1)], strategies=(spec,), thresholds=(0.6,))
+
+
+def test_a_chain_that_one_strategy_fails_on_is_answered_under_the_others(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "failing.py").write_text(
+        '''
+from dataclasses import dataclass
+
+from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import MeasurementError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failing:
+    """Fails on one chain."""
+
+    def prune(self, chain, *, loaded, job=None):
+        if chain.chain_id == "c1":
+            raise MeasurementError(chain.chain_id, "has no luck")
+        return plugins.load("strategy", "truncation").prune(chain, loaded=loaded, job=job)
+'''
+    )
+    monkeypatch.setattr(plugins, "_folders", {})
+    plugins.add_folder(folder)
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:2], strategies=("failing", "random_steps"))
+    counts = run.evaluations().groupby(["chain_id", "strategy"]).size().to_dict()
+    assert counts == {("c1", "random_steps"): 2, ("c2", "failing"): 2, ("c2", "random_steps"): 2}
+    status = SweepFolder(run, run.manifest.configuration).status()
+    assert status.n_done == 1
+    assert status.failed["c1"] == "has no path of failing (has no luck); run the same sweep again"
+
+
+def test_a_model_without_full_attention_is_not_asked_to_evict(
+    tmp_path: Path, tiny: LoadedModel, tiny_model_folder: Path
+) -> None:
+    import copy
+
+    from transformers import MistralConfig, MistralForCausalLM
+
+    shape = {name: getattr(tiny.model.config, name) for name in ("vocab_size", "hidden_size", "intermediate_size", "head_dim")}
+    config = MistralConfig(
+        **shape, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
+        sliding_window=16, initializer_range=0.3,
+    )  # fmt: skip
+    sliding = LoadedModel(MistralForCausalLM(config).eval(), copy.copy(tiny.tokenizer), "sliding")
+    with pytest.raises(ModelError, match=r"^sliding: keys and values can be evicted only"):
+        small(tmp_path / "run", sliding, chains=CHAINS[:1], readings=("closed_up", "evicted"))
+    assert not (tmp_path / "run").exists()
+    assert len(small(tmp_path / "run", sliding, chains=CHAINS[:1]).evaluations()) == 2
+
+
+def test_if_memory_runs_out_fewer_answers_are_written_at_a_time(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = small(tmp_path / "a", tiny, samples=3).evaluations()
+    forward, widths = tiny.model.forward, []
+
+    def limited(*arguments: Any, **options: Any) -> Any:
+        widths.append(len(options["input_ids"]))
+        if len(options["input_ids"]) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(tiny.model, "forward", limited)
+    pd.testing.assert_frame_equal(small(tmp_path / "b", tiny, samples=3).evaluations(), expected, atol=1e-5, rtol=0)
+    assert max(widths) > 2
+
+
+def test_if_there_is_no_memory_for_one_answer_the_error_says_what_helps(tiny: LoadedModel) -> None:
+    full = RuntimeError("CUDA out of memory")
+    assert fewer_rows(tiny, 7, full) == 3
+    with pytest.raises(ModelError, match=r"too little memory to write a single sample; .*--max-tokens"):
+        fewer_rows(tiny, 1, full)
+    with pytest.raises(RuntimeError, match="shapes"):
+        fewer_rows(tiny, 7, RuntimeError("shapes do not match"))
