@@ -52,6 +52,16 @@ class _Model(ModelOption):
 class _Sampling(Sampling):
     """How tokens are drawn."""
 
+    def __post_init__(self) -> None:
+        """Leave the checks to the command, whose errors are one line."""
+
+    def checked(self) -> Sampling:
+        """Refuse what is out of its range."""
+        try:
+            return Sampling(**asdict(self))
+        except ValueError as error:
+            raise RunError(str(error)) from None
+
 
 @app.command(name="generate")
 def sample_chains(
@@ -77,6 +87,9 @@ def sample_chains(
     from reasoning_anatomy.problems import read_problem_file
     from reasoning_anatomy.progress import Stages
 
+    checked = sampling.checked()
+    if first is not None and first < 1:
+        raise RunError(f"first is {first}; give 1 or more")
     file = read_problem_file(problems)
     for note in file.notes:
         say(f"note: {note}")
@@ -94,7 +107,7 @@ def sample_chains(
             completer=completer,
             model=about,
             samples=samples,
-            sampling=Sampling(**asdict(sampling)),
+            sampling=checked,
             instruction=instruction,
             opened=opened,
             until_correct=until_correct,

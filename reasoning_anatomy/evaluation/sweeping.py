@@ -2,7 +2,7 @@
 
 import ast
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -165,18 +165,18 @@ def sweep(
     ReasoningAnatomyError
         As for `measure`; or the sweep was begun with other options; nothing that was computed is lost.
     """
-    folder, stages = Path(run), stages or Stages()
+    folder, stages, conditions = Path(run), stages or Stages(), plan.conditions()
+    if n_rows is not None and n_rows < 1:
+        raise RunError(f"rows is {n_rows}; give 1 or more")
     begun = (folder / MANIFEST_NAME).exists()
     if not begun and chains is None:
         raise RunError(f"{folder}: there is no run; measure one first, or name its chains: --chains CHAINS.jsonl")
-    if n_rows is not None and n_rows < 1:
-        raise RunError(f"rows is {n_rows}; give 1 or more")
     loaded, answering = _loaded(folder, model, stages), answering or Answering()
     if "evicted" in plan.readings:
         expect_evictable(loaded, n_positions=1)
     encoding = encoding or (encoding_of(folder) if begun else None)
     if begun:
-        expect_to_grow(folder, _configuration(folder, plan, answering, loaded)[0])
+        expect_to_grow(folder, _configuration(folder, conditions, answering, loaded)[0])
     needing_paths = [label for label in plan.labels() if not isinstance(plugins.load("strategy", label), OrdersBeforehand)]
     added = [chains] if chains is not None else []
     for given in [*added, list(open_run(folder).chains.values())] if begun else added:
@@ -191,7 +191,7 @@ def sweep(
             skip_unusable=skip_unusable,
             stages=stages,
         )
-    own, encoder, resolved = _configuration(folder, plan, answering, loaded)
+    own, encoder, resolved = _configuration(folder, conditions, answering, loaded)
     if others := _other_teachers(folder, loaded):
         stages.say(f"note: the chains were sampled from {', '.join(others)}, and {loaded.id} answers; --model names another")
     stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
@@ -202,16 +202,22 @@ def sweep(
 
 
 def _configuration(
-    folder: Path, plan: SweepPlan, answering: Answering, loaded: LoadedModel
+    folder: Path, conditions: Mapping[str, Condition], answering: Answering, loaded: LoadedModel
 ) -> tuple[Configuration, ChainEncoder, Answering]:
     """Say what a sweep adds to a run, with the encoder and the stem of that run."""
     encoder = ChainEncoder(loaded.tokenizer, encoding_of(folder), context_length=loaded.context_length)
     resolved, configuration = answering.resolved(encoder.options), read_manifest(folder).configuration
+    evicts = any(condition.reading == "evicted" for condition in conditions.values())
+    if evicts and not f"{encoder.options.before_answer}{resolved.stem}":
+        raise RunError(
+            "nothing stands between reasoning and answer, so that what has read all of the reasoning would predict the first "
+            "token of an answer even if it is evicted; give the answers a beginning: --stem"
+        )
     added = Configuration(
         model=configuration.model,
         encoding=configuration.encoding,
         answering=repr(resolved),
-        conditions=plan.conditions(),
+        conditions=conditions,
     )
     return added, encoder, resolved
 

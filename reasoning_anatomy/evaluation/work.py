@@ -38,7 +38,7 @@ class Asked:
     n_samples
         Answers that there are to be.
     samples
-        Those that are written now, by their numbers.
+        Those that are written now, by their numbers; none when all are.
     """
 
     chain_id: str
@@ -102,7 +102,7 @@ class SweepWork:
         try:
             for sample in self.decoder.write(self._contexts(chains)):
                 asked = sample.key
-                if all(each.finish_reason for each in asked.samples.values()):
+                if asked.samples and all(each.finish_reason for each in asked.samples.values()):
                     self._settle(asked)
         finally:
             for claim in self._claims.values():
@@ -203,6 +203,7 @@ class SweepWork:
             for number, sample in asked.samples.items()
         ]
         self.folder.add_answers(asked.chain_id, asked.reading, asked.kept, answers)
+        asked.samples.clear()
         self._left[asked.chain_id].discard(asked)
         self._release_if_done(asked.chain_id)
 

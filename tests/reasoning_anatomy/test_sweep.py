@@ -12,13 +12,17 @@ import torch
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers import answer_values, restatements
+from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import MissingError, ModelError, PluginError, RunError
 from reasoning_anatomy.evaluation import Answering, SweepPlan, sweep, work
 from reasoning_anatomy.generation.completion import Sampling, sample_seed
 from reasoning_anatomy.generation.contexts import Context, ContextReader
+from reasoning_anatomy.generation.generate import generate
+from reasoning_anatomy.generation.local import LocalModel
 from reasoning_anatomy.generation.rows import fewer_rows
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
-from reasoning_anatomy.models.loading import LoadedModel, load_model
+from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.pruning import kept_at
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.evaluation_table import EVALUATION_COLUMNS
@@ -550,3 +554,165 @@ def test_if_there_is_no_memory_for_one_answer_the_error_says_what_helps(tiny: Lo
         fewer_rows(tiny, 1, full)
     with pytest.raises(RuntimeError, match="shapes"):
         fewer_rows(tiny, 7, RuntimeError("shapes do not match"))
+
+
+def test_a_chain_that_another_process_answers_is_left_to_it(tmp_path: Path, tiny: LoadedModel) -> None:
+    """Its claim outlasts the end of this sweep."""
+    run = small(tmp_path / "run", tiny, thresholds=())
+    with SweepFolder(run, run.manifest.configuration).claim("c1") as is_ours:
+        assert is_ours
+        run = small(run.folder, tiny, chains=None)
+        assert set(run.evaluations().query("threshold == 0.5")["chain_id"]) == {"c2", "c3"}
+        with SweepFolder(run, run.manifest.configuration).claim("c1") as is_theirs:
+            assert not is_theirs
+    run = small(run.folder, tiny, chains=None)
+    assert set(run.evaluations().query("threshold == 0.5")["chain_id"]) == {"c1", "c2", "c3"}
+
+
+def test_an_eviction_needs_a_text_before_the_answer(tmp_path: Path, tiny: LoadedModel) -> None:
+    """Otherwise the last token of the reasoning, which saw all of it, would predict the first of the answer."""
+    bare, options = EncodingOptions(before_reasoning="", before_answer="", joints="none"), {"chains": CHAINS[:1], "model": tiny}
+    plan = SweepPlan(strategies=("random_steps",), baselines=(), readings=("evicted",))
+    without = Answering(sampling=SAMPLED.sampling, stem="")
+    with pytest.raises(RunError, match=r"nothing stands between reasoning and answer.*--stem"):
+        sweep(tmp_path / "run", plan, answering=without, encoding=bare, **options)
+    assert len(sweep(tmp_path / "run", plan, answering=SAMPLED, encoding=bare, **options).evaluations()) == 6
+
+
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def thinking_folder(tiny: LoadedModel, tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as one that thinks: its template opens the tag, and its tags are tokens."""
+    folder = tmp_path_factory.mktemp("thinking") / "tiny"
+    again = load_model(str(tiny_model_folder))
+    tokenizer: Any = again.tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]}, replace_extra_special_tokens=False)
+    tokenizer.chat_template = THINKING
+    again.model.resize_token_embeddings(-(-len(tokenizer) // 64) * 64, mean_resizing=False)
+    again.model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_thinking_model_in_4_bits_is_sampled_and_swept(tmp_path: Path, thinking_folder: Path) -> None:
+    """The path of DeepSeek-R1-Distill on the CPU: samples in NF4, thinking that is not closed, a sweep behind ``</think>``."""
+    loaded = load_model(ModelSpec(str(thinking_folder), device="cpu", quantize="4bit"))
+    encoder = ChainEncoder(loaded.tokenizer, EncodingOptions(), context_length=loaded.context_length)
+    problems = [Problem(question_id=own.question_id, question=own.question, gold_answer=own.gold_answer) for own in CHAINS[:2]]
+    local = LocalModel(loaded=loaded, encoder=encoder)
+    sampled = generate(
+        problems, out=tmp_path / "chains.jsonl", completer=local, model=local.identity(), opened=encoder.opened_thinking,
+        sampling=Sampling(max_tokens=4), instruction="",
+    )  # fmt: skip
+    assert [row["source"]["unusable"] for row in sampled.rows] == ["its thinking is never closed: it was cut off"] * 2
+    closed = [{**row, "answer": "It is 7.", "source": {}} for row in sampled.rows]
+    (tmp_path / "closed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in closed))
+    plan = SweepPlan(strategies=("random_tokens",), baselines=(), thresholds=(0.5,), readings=("closed_up", "evicted"))
+    table = sweep(tmp_path / "run", plan, chains=tmp_path / "closed.jsonl", model=loaded, answering=SAMPLED).evaluations()
+    assert len(table) == 2 * 2 * 2
+    assert open_run(tmp_path / "run").manifest.configuration.model.quantization == "4bit"
+    assert "</think>" in open_run(tmp_path / "run").manifest.configuration.encoding
+    assert not table["response"].str.startswith("The answer is").any()  # behind the closed thinking there is no stem
+    assert table["nll_gold"].notna().all()
+    again = sweep(tmp_path / "run", plan, answering=SAMPLED)  # the model of the run, held as it was
+    pd.testing.assert_frame_equal(again.evaluations(), table)
+
+
+@pytest.fixture
+def chains_file(tmp_path: Path) -> Path:
+    path = tmp_path / "chains.jsonl"
+    write_chains(path, CHAINS[:2])
+    return path
+
+
+def test_the_command_begins_a_run_and_adds_to_it(call: Callable[..., Any], chains_file: Path, tiny_model_folder: Path) -> None:
+    options = ["--strategies", "random_steps", "--baselines", "none", "--max-tokens", "3", "--temperature", "1"]
+    done = call(
+        "sweep", "run", "--chains", chains_file, "--model", tiny_model_folder, *options, "--thresholds", "0.5", "--samples", "2"
+    )
+    assert (done.code, done.err.count("error")) == (0, 0)
+    assert "2 of 2 chains are answered at all 2 conditions in run" in done.out
+    assert "Next: python -m analyses.threshold_comparison run" in done.out
+    done = call("sweep", "run", *options, "--thresholds", "0", "0.5", "0.8", "--samples", "2", "--rows", "1")
+    assert "2 of 2 chains are answered at all 3 conditions in run" in done.out
+    assert len(open_run("run").evaluations()) == 2 * 3 * 2
+    done = call("sweep", "run", *options, "--seed", "1")
+    assert (done.code, done.out.splitlines()[1:]) == (2, [])
+    assert done.err.strip().splitlines()[-1].startswith("error: run: was measured with other options (answering, sampling: ")
+
+
+def test_the_commands_sample_then_sweep(call: Callable[..., Any], tmp_path: Path, tiny_model_folder: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"question": "What is 1 + 1?", "answer": "2"}\n{"question": "What is 1 + 2?", "answer": "3"}\n')
+    command = [
+        "generate",
+        problems,
+        "--out",
+        "chains.jsonl",
+        "--model",
+        tiny_model_folder,
+        "--max-tokens",
+        "8",
+        "--samples",
+        "2",
+    ]
+    done = call(*command)
+    assert done.code == 0, done.err
+    assert "Finish reason: length 4" in done.out
+    assert "Wrote chains.jsonl: 4 chains" in done.out
+    assert "Next: reasoning-anatomy sweep runs/chains --chains chains.jsonl --strategies step_percentile" in done.out
+    whole = (tmp_path / "chains.jsonl").read_bytes()
+    assert call(*command).code == 0
+    assert (tmp_path / "chains.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "nothing", "--strategies", "random_steps"], "there is no run; measure one first, or name its chains"),
+        (["sweep", "nothing", "--strategies", "nonsense"], "nonsense"),
+        (["sweep", "nothing", "--strategies", "random_steps", "--thresholds", "2"], "threshold 2.0: is a share"),
+        (["sweep", "nothing", "--strategies", "random_steps", "--samples", "0"], "samples is 0"),
+        (["sweep", "nothing", "--strategies", "random_steps", "--temperature", "-1"], "temperature is -1.0"),
+        (["sweep", "nothing", "--strategies", "random_steps", "--gold-form", "x"], "gold_form is 'x'"),
+        (["sweep", "nothing", "--strategies", "random_steps", "--rows", "0"], "rows is 0; give 1 or more"),
+        (["generate", "absent.jsonl", "--out", "x.jsonl"], "absent.jsonl"),
+        (["generate", "problems.jsonl", "--out", "x.jsonl", "--temperature", "-1"], "temperature is -1.0"),
+        (["generate", "problems.jsonl", "--out", "x.jsonl", "--samples", "0"], "samples is 0"),
+        (["generate", "problems.jsonl", "--out", "x.jsonl", "--first", "0"], "first is 0"),
+        (["generate", "problems.jsonl", "--out", "x.jsonl", "--until-correct"], "has no gold answer"),
+        (
+            ["generate", "problems.jsonl", "--out", "x.jsonl", "--url", "http://localhost:9", "--ends-with-thinking"],
+            "--ends-with-thinking needs a model that is loaded here",
+        ),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_2(
+    call: Callable[..., Any], tmp_path: Path, tiny_model_folder: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "problems.jsonl").write_text('{"question": "What is 1 + 1?"}\n')
+    local = "--url" not in arguments and arguments[0] == "generate"
+    done = call(*arguments, *(["--model", tiny_model_folder] if local else []))
+    assert done.code == 2
+    assert message in done.err + done.out
+    assert "Traceback" not in done.err + done.out
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("sweep", ["--strategies", "--thresholds", "--readings", "--restatements", "--samples", "--skip-unusable", "--stem"]),
+        ("generate", ["--out", "--until-correct", "--ends-with-thinking", "--url", "--top-p", "--stop", "--quantize"]),
+    ],
+)
+def test_help_names_the_options(call: Callable[..., Any], command: str, words: list[str]) -> None:
+    done = call(command, "--help")
+    assert done.code == 0
+    assert all(word in done.out for word in words)
