@@ -10,6 +10,9 @@ Quantization = Literal["4bit", "8bit"]
 Reading = Literal["closed_up", "evicted"]
 Restatements = Literal["kept", "stripped"]
 
+CUTS_OFF: Final = frozenset({"length", "loop"})
+"""Finish reasons of samples that were cut off."""
+
 
 @dataclass(frozen=True)
 class ModelSpec:

@@ -15,6 +15,8 @@ from reasoning_anatomy.answers.reading import THINKING_NOT_CLOSED, Reading, read
 from reasoning_anatomy.answers.rulings import Ruling, Verdict
 from reasoning_anatomy.thinking import behind_thinking
 
+CUT_OFF: Final = "cut off within the answer"
+
 _LONGEST_FORMULA: Final = 400
 _MOST_REMEMBERED: Final = 10_000
 _MOST_DIGITS: Final = 25
@@ -59,7 +61,7 @@ class Judge:
         self._process = FormulaProcess(seconds=seconds)
         self._remembered: dict[tuple[str, str], Ruling] = {}
 
-    def judge(self, response: str, gold: str, *, thinking_opened: bool = False) -> Judgement:
+    def judge(self, response: str, gold: str, *, thinking_opened: bool = False, cut_off: bool = False) -> Judgement:
         """Judge a response by the answer that it states; see `read_answer` for what counts as one.
 
         Parameters
@@ -70,8 +72,13 @@ class Judge:
             The correct answer, alone or in a sentence that states it.
         thinking_opened
             Whether the prompt ended with the opening tag of the thinking.
+        cut_off
+            Whether the response was cut off. An answer with which it breaks off may go on, so it is undecided.
         """
-        return _judge(response, gold, thinking_opened=thinking_opened, formulas=self._formulas)
+        judged = _judge(response, gold, thinking_opened=thinking_opened, formulas=self._formulas)
+        if cut_off and judged.extracted and response.rstrip().endswith(judged.extracted.rstrip()):
+            return Judgement("undecided", CUT_OFF, judged.extracted)
+        return judged
 
     def close(self) -> None:
         """End the process of Math-Verify."""

@@ -90,6 +90,8 @@ def sample_chains(
     checked = sampling.checked()
     if first is not None and first < 1:
         raise RunError(f"first is {first}; give 1 or more")
+    if server.url is None and server != ServerOption():
+        raise RunError("--key-variable, --concurrency and --opens-thinking are for a server; name it with --url")
     file = read_problem_file(problems)
     for note in file.notes:
         say(f"note: {note}")
@@ -127,6 +129,8 @@ def _local(
         loaded = load_model(ModelSpec(**asdict(model)))
         stage.advance()
     encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
+    if ends_with_thinking and not encoder.closing_tag:
+        raise RunError(f"{model.id}: does not think in tags, as far as its files tell; leave out --ends-with-thinking")
     local = LocalModel(loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking)
     return local, local.identity(), encoder.opened_thinking
 
@@ -136,6 +140,8 @@ def _served(
 ) -> tuple["Completer", Mapping[str, Any]]:
     from reasoning_anatomy.generation.server import ServedModel
 
+    if model != _Model(id=model.id):
+        raise RunError("--dtype, --device, --quantize and --revision are for a model that is loaded here; leave out --url")
     if ends_with_thinking:
         raise RunError("--ends-with-thinking needs a model that is loaded here; leave out --url, or name the tag with --stop")
     served = ServedModel(

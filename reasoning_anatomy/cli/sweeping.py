@@ -21,7 +21,10 @@ THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 class _ModelOfRun(ModelSpec):
     """The model that answers. If left out it is that of the run."""
 
-    id: Annotated[str, arg(name="model", help="As for `run`; if left out, that of the run, held as it was.")] = ""
+    id: Annotated[
+        str,
+        arg(name="model", help="As for `run`; if left out, that of the run, held as it was, or the bundled one for a new run."),
+    ] = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def sweep(
         answering = Answering(sampling=sampling, stem=answers.stem, gold_form=answers.gold_form, segmenter=answers.segmenter)
     except ValueError as error:
         raise RunError(str(error)) from None
+    if not model.id and model != _ModelOfRun():
+        raise RunError("--dtype, --device, --quantize and --revision say how to hold --model; name it, too")
     with Stages(show=True) as stages:
         swept = sweep_run(
             run,

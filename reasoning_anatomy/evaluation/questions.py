@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from reasoning_anatomy.answers.judging import gold_text
 from reasoning_anatomy.evaluation.answering import GOLD, Answering
 from reasoning_anatomy.generation.contexts import Context
 from reasoning_anatomy.models.encoding import ChainEncoder
@@ -68,6 +69,6 @@ class Asker:
     def _gold(self) -> tuple[IntArray, IntArray]:
         """Ids before the gold answer, and from it on."""
         before, _, after = self.answering.gold_form.partition(GOLD)
-        gold = [Piece(str(self.chain.chain.gold_answer)), Piece(after, is_trusted=True)]
+        gold = [Piece(gold_text(str(self.chain.chain.gold_answer))), Piece(after, is_trusted=True)]
         ids = self.encoder.behind_reasoning(self.chain.chain, {"stem": [Piece(before, is_trusted=True)], "gold": gold})
         return ids["stem"], ids["gold"]

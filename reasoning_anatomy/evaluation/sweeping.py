@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.chains import ChainFile
+from reasoning_anatomy.chains import ChainFile, read_chain_file
 from reasoning_anatomy.errors import MissingError, PluginError, RunError
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.selecting import pass_rates
@@ -91,9 +91,10 @@ class SweepPlan:
                 reading=reading,
                 samples=self.samples,
                 plugins=tuple(map(repr, (strategy, *([] if reference is None else [reference])))),
+                steps=_steps_of(reference or strategy),
             )
             for strategy, reference in self._pairs()
-            for threshold in sorted({0.0, *self.thresholds})
+            for threshold in sorted({0.0, *(round(float(each), 9) for each in self.thresholds)})
             for restatements in self.restatements
             for reading in self.readings
         ]
@@ -107,16 +108,23 @@ class SweepPlan:
         """Strategies, each with the one whose lengths it has."""
         strategies = [plugins.load("strategy", spec) for spec in self.strategies]
         baselines = [plugins.load("strategy", spec) for spec in self.baselines]
-        pairs = [(_in_steps_of(strategy, baseline), strategy) for strategy in strategies for baseline in baselines]
+        pairs = [
+            (baseline if "steps=" in spec else _in_steps_of(strategy, baseline), strategy)
+            for strategy in strategies
+            for spec, baseline in zip(self.baselines, baselines, strict=True)
+        ]
         return [*((strategy, None) for strategy in strategies), *(pair for pair in pairs if pair[0] != pair[1])]
 
 
 def _in_steps_of(strategy: Strategy, baseline: Strategy) -> Strategy:
-    """Let a baseline whose steps were left open cut the same steps as its strategy."""
+    """Let a baseline cut the same steps as its strategy, if both cut steps."""
     if not (isinstance(strategy, CutsSteps) and isinstance(baseline, CutsSteps)):
         return baseline
-    is_open = baseline.steps == type(baseline)().steps
-    return dataclasses.replace(baseline, steps=strategy.steps) if is_open else baseline
+    return dataclasses.replace(baseline, steps=strategy.steps)
+
+
+def _steps_of(strategy: Strategy) -> str:
+    return strategy.steps if isinstance(strategy, CutsSteps) else ""
 
 
 def sweep(
@@ -171,6 +179,10 @@ def sweep(
     begun = (folder / MANIFEST_NAME).exists()
     if not begun and chains is None:
         raise RunError(f"{folder}: there is no run; measure one first, or name its chains: --chains CHAINS.jsonl")
+    if isinstance(chains, str | Path):
+        chains = read_chain_file(chains)
+    if not begun and model is None:
+        _expect_model_named(chains)
     loaded, answering = _loaded(folder, model, stages), answering or Answering()
     if "evicted" in plan.readings:
         expect_evictable(loaded, n_positions=1)
@@ -231,6 +243,8 @@ def _answer(
     if not encoded:
         return
     longest_first = sorted(encoded, key=lambda chain: -len(chain.ids))
+    if any(condition.reading == "evicted" for condition in conditions):
+        expect_evictable(loaded, n_positions=len(longest_first[0].ids))
     strategies = {label: plugins.load("strategy", label) for label in _labels(folder.configuration)}
     loaded, checks = check_model(loaded, Plan({}, strategies), longest_first)
     shortest = np.concatenate([longest_first[-1].prompt_ids, longest_first[-1].reasoning_ids])
@@ -248,6 +262,14 @@ def _answer(
             else:
                 return
         longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
+
+
+def _expect_model_named(chains: ChainFile | Sequence[ReasoningChain] | None) -> None:
+    """Refuse to let the bundled model answer chains that say they were sampled from another one, unless it is named."""
+    given = chains.chains if isinstance(chains, ChainFile) else chains or ()
+    teachers = sorted({str(chain.source["model"]) for chain in given if chain.source.get("model")} - {BUNDLED})
+    if teachers:
+        raise RunError(f"the chains were sampled from {teachers[0]}; name the model that is to answer: --model {teachers[0]}")
 
 
 def _other_teachers(folder: Path, loaded: LoadedModel) -> list[str]:

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from reasoning_anatomy.errors import MeasurementError, ModelError, PluginError, RunError, reason_of
+import numpy as np
+
+from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, reason_of
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.questions import Asker
 from reasoning_anatomy.evaluation.selecting import Selector
@@ -14,15 +16,14 @@ from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn,
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.models.memory import naming_chain
+from reasoning_anatomy.models.memory import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.progress import Stage
 from reasoning_anatomy.run.evaluations import Answer, GoldLikelihood, context_digest
 from reasoning_anatomy.run.selection import Kept, Reading
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.types import EncodedChain
-
-_ENDS_THE_SWEEP = (RunError, ModelError, PluginError)
 
 
 @dataclass(eq=False)
@@ -120,11 +121,13 @@ class SweepWork:
             self._left[chain.chain_id] = set()
             self.folder.forget_failure(chain.chain_id)
             try:
-                with naming_chain(chain.chain_id):
-                    yield from self._contexts_of(chain)
-            except _ENDS_THE_SWEEP:
-                raise
-            except MeasurementError as error:
+                yield from self._contexts_of(chain)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or self.n_rows > 1:  # with fewer rows there may be room to read
+                    raise
+                self.folder.add_failure(chain.chain_id, OUT_OF_MEMORY)
+                self._left[chain.chain_id].clear()
+            except (MeasurementError, EncodingError) as error:
                 self.folder.add_failure(chain.chain_id, reason_of(error))
                 self._left[chain.chain_id].clear()
             self._release_if_done(chain.chain_id)
@@ -136,6 +139,9 @@ class SweepWork:
         self._left[chain.chain_id] = set(asked)
         for index, opened in self.reader.read([each.context for each in asked]):
             each = asked[index]
+            if not (opened.logits.isfinite().any() and np.isfinite(opened.logp).all()):
+                what = "the model gives likelihoods that are not finite numbers"
+                raise MeasurementError(chain.chain_id, not_finite(what, self.loaded.model.dtype))
             if each.context.n_scored:
                 likelihood = GoldLikelihood(-float(opened.logp.mean()), each.context.n_scored)
                 self.folder.add_gold(chain.chain_id, each.reading, each.kept, likelihood)
@@ -157,7 +163,7 @@ class SweepWork:
         for condition in self.folder.configuration.conditions.values():
             try:
                 kept, reading = selector.kept(condition), condition.reading
-            except MeasurementError as error:
+            except (MeasurementError, PluginError) as error:
                 self.folder.add_failure(chain.chain_id, reason_of(error))
                 continue
             known = to_answer.get(digest := context_digest(reading, kept))

@@ -96,7 +96,13 @@ def generate(
         raise RunError(
             f"problem {lacking[0]!r} has no gold answer, so that no sample can be told correct; leave out until_correct"
         )
-    options = {"model": dict(model), "sampling": repr(sampling), "instruction": instruction}
+    options = {
+        "model": dict(model),
+        "sampling": repr(sampling),
+        "instruction": instruction,
+        "opened": opened,
+        "until_correct": until_correct,
+    }
     failed: dict[str, str] = {}
     asked = [
         _Asked(problem, number, _request(problem, number, sampling, instruction))

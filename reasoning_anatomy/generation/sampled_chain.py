@@ -7,6 +7,7 @@ from reasoning_anatomy.errors import UnusableError
 from reasoning_anatomy.generation.completion import Completion
 from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.problems import Problem
+from reasoning_anatomy.specs import CUTS_OFF
 from reasoning_anatomy.thinking import THINKING_TAGS, Transcript, tag_in, take_apart
 
 
@@ -37,7 +38,11 @@ def sampled_chain(
     """
     text = f"{opened}\n{completion.text}" if opened and completion.reasoning is None else completion.text
     transcript, unusable = _apart(text, completion)
-    judged = None if problem.gold_answer is None else judge.judge(_whole(text, completion), problem.gold_answer)
+    judged = (
+        None
+        if problem.gold_answer is None
+        else judge.judge(_whole(text, completion), problem.gold_answer, cut_off=completion.finish_reason in CUTS_OFF)
+    )
     decided = None if judged is None or judged.verdict == "undecided" else judged.verdict == "correct"
     sampling = request.sampling
     return {

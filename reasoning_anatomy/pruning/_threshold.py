@@ -58,7 +58,18 @@ def kept_at(strategy: Strategy, path: PruningPath, threshold: float, *, pass_rat
 
 
 def kept_without(path: PruningPath, n_deleted: int) -> IntArray:
-    """(n - n_deleted,) positions that are left after the first ``n_deleted`` deletions of a path, ascending."""
+    """(n - n_deleted,) positions that are left after the first ``n_deleted`` deletions of a path, ascending.
+
+    Raises
+    ------
+    PluginError
+        The path ends before that.
+    """
+    if n_deleted > len(path.deleted):
+        raise PluginError(
+            f"{path.strategy}: its path ends when {len(path.deleted)} tokens are deleted, before {n_deleted}; measure it with "
+            "a lower keep_ratio"
+        )
     return np.setdiff1d(np.arange(path.n_reasoning), path.deleted[:n_deleted])
 
 

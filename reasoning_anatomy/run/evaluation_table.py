@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer, restatements
+from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.files import atomic_path, remove_temporary
 from reasoning_anatomy.run.evaluations import Answer
 from reasoning_anatomy.run.folder import Run
@@ -17,6 +18,7 @@ from reasoning_anatomy.run.layout import EVALUATIONS_NAME, LOCK_NAME
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.specs import CUTS_OFF
 from reasoning_anatomy.types import EncodedChain, IntArray, ReasoningChain
 
 _TEXT: Final = ("reference", "extracted", "verdict", "rule", "same_as_chain")
@@ -29,9 +31,12 @@ def write_evaluations(run: Run) -> None:
     """
     with FileLock(run.folder / LOCK_NAME), Judge() as judge:  # so that who ends last, writes last
         folder = SweepFolder(run, run.manifest.configuration)
-        rows = [row for chain_id in folder.chain_ids for row in _rows_of_chain(folder, chain_id, _Verdicts(judge))]
+        verdicts = _Verdicts(judge)
+        rows = [row for chain_id in folder.chain_ids for row in _rows_of_chain(folder, chain_id, verdicts)]
         if rows:
-            table = pd.DataFrame(rows).astype(dict.fromkeys(_TEXT, "str") | {"states_answer": "boolean"})
+            table = pd.DataFrame(rows).astype(
+                dict.fromkeys(_TEXT, "str") | {"states_answer": "boolean", "steps_before": "Int64", "steps_after": "Int64"}
+            )
             remove_temporary(run.folder / EVALUATIONS_NAME)
             with atomic_path(run.folder / EVALUATIONS_NAME) as temporary:
                 table.to_parquet(temporary, index=False)
@@ -42,12 +47,13 @@ class _Verdicts:
     """Judges every response once."""
 
     judge: Judge
-    known: dict[tuple[str, str], Judgement] = field(default_factory=dict)
+    known: dict[tuple[str, str, bool], Judgement] = field(default_factory=dict)
 
-    def of(self, response: str, gold: str) -> Judgement:
-        if (response, gold) not in self.known:
-            self.known[response, gold] = self.judge.judge(response, gold)
-        return self.known[response, gold]
+    def of(self, answer: Answer, gold: str) -> Judgement:
+        asked = answer.text, gold, answer.finish_reason in CUTS_OFF
+        if asked not in self.known:
+            self.known[asked] = self.judge.judge(answer.text, gold, cut_off=asked[2])
+        return self.known[asked]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +62,16 @@ class _Chain:
 
     chain: ReasoningChain
     encoded: EncodedChain
-    steps: IntArray
     verdicts: _Verdicts
+    default_steps: str
+    _steps: dict[str, IntArray | None] = field(default_factory=dict)
 
-    def of_kept(self, kept: Kept) -> dict[str, Any]:
-        n_after = len(kept.positions)
+    def of_kept(self, kept: Kept, steps_by: str) -> dict[str, Any]:
+        n_after, steps = len(kept.positions), self._steps_by(steps_by or self.default_steps)
         return {
             "achieved_ratio": n_after / kept.n_reasoning,
-            "steps_before": len(np.unique(self.steps)),
-            "steps_after": len(np.unique(self.steps[kept.positions])),
+            "steps_before": None if steps is None else len(np.unique(steps)),
+            "steps_after": None if steps is None else len(np.unique(steps[kept.positions])),
             "tokens_before": kept.n_reasoning,
             "tokens_after": n_after,
             "states_answer": self._states_answer(kept),
@@ -72,7 +79,7 @@ class _Chain:
 
     def of_answer(self, answer: Answer) -> dict[str, Any]:
         gold, own = self.chain.gold_answer, read_answer(self.chain.answer).text
-        judged = None if gold is None else self.verdicts.of(answer.text, gold)
+        judged = None if gold is None else self.verdicts.of(answer, gold)
         return {
             "sample": answer.sample,
             "seed": answer.seed,
@@ -82,8 +89,17 @@ class _Chain:
             "extracted": read_answer(answer.text).text if judged is None else judged.extracted,
             "verdict": None if judged is None else judged.verdict,
             "rule": None if judged is None else judged.rule,
-            "same_as_chain": None if own is None else self.verdicts.of(answer.text, own).verdict,
+            "same_as_chain": None if own is None else self.verdicts.of(answer, own).verdict,
         }
+
+    def _steps_by(self, segmenter: str) -> IntArray | None:
+        """(n,) steps; None if the segmenter refuses the chain."""
+        if segmenter not in self._steps:
+            try:
+                self._steps[segmenter] = plugins.load("segmenter", segmenter).segment(self.chain, self.encoded.spans)
+            except MeasurementError:
+                self._steps[segmenter] = None
+        return self._steps[segmenter]
 
     def _states_answer(self, kept: Kept) -> bool | None:
         """Whether what is kept states the gold answer."""
@@ -96,17 +112,15 @@ class _Chain:
 def _rows_of_chain(folder: SweepFolder, chain_id: str, verdicts: _Verdicts) -> Iterator[dict[str, Any]]:
     configuration = folder.configuration
     chain, encoded = folder.run.chains[chain_id], folder.run.encoded(chain_id)
-    steps = plugins.load("segmenter", configuration.counts_steps_by).segment(chain, encoded.spans)
-    of_chain = _Chain(chain, encoded, steps, verdicts)
+    of_chain = _Chain(chain, encoded, verdicts, configuration.counts_steps_by)
     for condition in sorted(configuration.conditions.values(), key=_order):
         kept = folder.kept(chain_id, condition)
         answers = [] if kept is None else folder.answers(chain_id, condition.reading, kept)
         if kept is None or not answers:
             continue
         gold = None if chain.gold_answer is None else folder.gold(chain_id, condition.reading, kept)
-        shared = {
-            **_of_condition(condition), **of_chain.of_kept(kept), "nll_gold": np.nan if gold is None else gold.nll
-        }  # fmt: skip
+        shared = {**_of_condition(condition), **of_chain.of_kept(kept, condition.steps)}
+        shared["nll_gold"] = np.nan if gold is None else gold.nll
         for answer in answers[: condition.samples]:
             row = {"chain_id": chain_id, "question_id": chain.question_id, **shared, **of_chain.of_answer(answer)}
             yield {name: row[name] for name in EVALUATION_COLUMNS}

@@ -265,9 +265,11 @@ class Run:
         -------
         Columns ``chain_id, question_id``; ``strategy``, ``threshold`` (0 = nothing is deleted), ``reference`` (the strategy
         whose achieved length this baseline has; missing if the threshold is its own), ``reading`` (closed_up, evicted),
-        ``restatements`` (kept, stripped); ``sample`` and ``seed``; ``requested_ratio`` and ``achieved_ratio`` of tokens kept;
-        ``steps_before, steps_after, tokens_before, tokens_after`` of the reasoning; ``tokens_generated``, ``finish_reason``
-        (eos, stop_string, length, loop); ``response``, ``extracted``, ``verdict`` (correct, wrong, undecided; missing without a
+        ``restatements`` (kept, stripped); ``sample`` and ``seed``; ``requested_ratio`` (nominal: 1 - threshold, whatever a
+        threshold means to the strategy) and ``achieved_ratio`` of tokens kept; ``steps_before, steps_after`` (as the strategy
+        cuts steps, or by the segmenter of the sweep; a step counts as left if one of its tokens is) and ``tokens_before,
+        tokens_after`` of the reasoning; ``tokens_generated``, ``finish_reason`` (eos, stop_string, length, loop);
+        ``response``, ``extracted``, ``verdict`` (correct, wrong, undecided; missing without a
         gold answer) with its ``rule``, and ``same_as_chain``, the verdict if the chain's own answer is taken for the right
         one; ``states_answer``, whether what is kept states the gold answer; ``nll_gold``, mean nats per token of the gold
         answer. Rows at threshold 0 are there for every strategy.

@@ -77,6 +77,8 @@ class Condition(BaseModel):
         Answers for each chain.
     plugins
         ``repr`` of the strategy, and of the reference if there is one.
+    steps
+        Spec of the segmenter by which the strategy, or the reference, cuts steps; empty if it does not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +90,7 @@ class Condition(BaseModel):
     reading: Reading = "closed_up"
     samples: int = Field(ge=1)
     plugins: tuple[str, ...]
+    steps: str = ""
 
     @property
     def selection(self) -> Selection:

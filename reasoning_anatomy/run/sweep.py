@@ -48,13 +48,13 @@ class SweepFolder:
 
     def kept(self, chain_id: str, condition: Condition) -> Kept | None:
         """Read what a condition keeps of a chain; None if that is not known yet."""
-        path = self.run.layout.kept(chain_id, condition.selection.label)
+        path = self._kept_path(chain_id, condition)
         origin = self._origin_of_kept(chain_id, condition)
         return read_kept(path, origin=origin, run_folder=self.run.folder) if path.exists() else None
 
     def add_kept(self, chain_id: str, condition: Condition, kept: Kept) -> None:
         """Write what a condition keeps of a chain."""
-        path = self.run.layout.kept(chain_id, condition.selection.label)
+        path = self._kept_path(chain_id, condition)
         write_kept(path, kept, condition.selection, chain_id=chain_id, origin=self._origin_of_kept(chain_id, condition))
 
     def answers(self, chain_id: str, reading: Reading, kept: Kept) -> list[Answer]:
@@ -124,10 +124,13 @@ class SweepFolder:
         gold = self.run.chains[chain_id].gold_answer or ""
         return self.run.layout.gold(chain_id, context_digest(reading, kept, gold=gold))
 
+    def _kept_path(self, chain_id: str, condition: Condition) -> Path:
+        """File of what a condition keeps; what restates the answer depends on the gold answer, which may be corrected."""
+        gold = self.run.chains[chain_id].gold_answer if condition.restatements == "stripped" else None
+        return self.run.layout.kept(chain_id, condition.selection.label + (f", gold {gold}" if gold else ""))
+
     def _origin_of_kept(self, chain_id: str, condition: Condition) -> Origin:
-        origin = origin_of(self.configuration, self.run.chains[chain_id])
-        stripped = {"gold_answer": self.run.chains[chain_id].gold_answer} if condition.restatements == "stripped" else {}
-        return {**origin, "plugins": list(condition.plugins), **stripped}
+        return {**origin_of(self.configuration, self.run.chains[chain_id]), "plugins": list(condition.plugins)}
 
 
 @dataclass(frozen=True)

@@ -320,7 +320,7 @@ def expect_to_grow(folder: Path, configuration: Configuration) -> Configuration:
 
 
 def _updated(folder: Path, before: ReasoningChain | None, now: ReasoningChain) -> ReasoningChain:
-    """Update the fields of a chain on which no number depends; refuse a chain_id that means another chain in the run."""
+    """Update the fields of a chain that no measurement is pinned by; refuse a chain_id that means another chain in the run."""
     if before is None:
         return now
     for name in _MEASURED_FIELDS:

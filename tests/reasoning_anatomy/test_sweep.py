@@ -367,7 +367,16 @@ def test_numbers_of_numpy_are_the_same_thresholds(tmp_path: Path, tiny: LoadedMo
 def test_a_strategy_is_no_baseline_of_itself() -> None:
     plan = SweepPlan(strategies=("random_steps", "step_percentile"), baselines=("random_steps",), thresholds=(0.5,))
     pairs = {(condition.strategy, condition.reference) for condition in plan.conditions().values()}
-    assert pairs == {("random_steps", ""), ("step_percentile", ""), ("random_steps", "step_percentile")}
+    in_its_steps = "random_steps:steps=paragraphs:least_characters=10"
+    assert pairs == {("random_steps", ""), ("step_percentile", ""), (in_its_steps, "step_percentile")}
+
+
+@pytest.mark.parametrize("spec", ["random_steps:steps=sentences", "random_steps:steps=list_items"])
+def test_a_baseline_that_names_its_steps_keeps_them(spec: str) -> None:
+    plan = SweepPlan(strategies=("step_percentile",), baselines=(spec,), thresholds=(0.5,))
+    assert {condition.strategy for condition in plan.conditions().values() if condition.reference} == {
+        plugins.label(plugins.load("strategy", spec))
+    }
 
 
 def test_a_segmenter_that_is_not_there_is_refused_before_anything_is_answered(tmp_path: Path, tiny: LoadedModel) -> None:
