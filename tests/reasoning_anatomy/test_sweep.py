@@ -91,7 +91,7 @@ def test_the_table_has_its_columns_and_one_row_per_answer(swept: Run) -> None:
     assert tuple(table.columns) == EVALUATION_COLUMNS
     kinds = {
         "threshold": "float64", "sample": "int64", "seed": "int64", "requested_ratio": "float64", "achieved_ratio": "float64",
-        "steps_before": "int64", "steps_after": "int64", "tokens_before": "int64", "tokens_after": "int64",
+        "steps_before": "Int64", "steps_after": "Int64", "tokens_before": "int64", "tokens_after": "int64",
         "tokens_generated": "int64", "states_answer": "boolean", "nll_gold": "float64",
     }  # fmt: skip
     assert {name: str(kind) for name, kind in table.dtypes.items()} == {name: kinds.get(name, "str") for name in table.columns}
