@@ -191,7 +191,8 @@ def sweep(
         expect_to_grow(folder, _configuration(folder, conditions, answering, loaded)[0])
     needing_paths = [label for label in plan.labels() if not isinstance(plugins.load("strategy", label), OrdersBeforehand)]
     added = [chains] if chains is not None else []
-    for given in [*added, list(open_run(folder).chains.values())] if begun else added:
+    known = [list(open_run(folder).chains.values())] if begun and (needing_paths or chains is None) else []
+    for given in [*added, *known]:
         measure(
             given,
             out=folder,

@@ -376,6 +376,30 @@ def test_a_stop_string_ends_a_sample_and_is_cut_off(tmp_path: Path, tiny: Loaded
     assert (row["source"]["finish_reason"], row["reasoning"], row["answer"]) == ("stop_string", "one", "two")
 
 
+def test_the_bundled_model_writes_what_generate_writes(tmp_path: Path, smollm2: LoadedModel) -> None:
+    """Greedily, questions of several lengths together, with the end of the turn that its files name."""
+    import torch
+
+    asked = [problem(f"q{n}", question) for n, question in enumerate(["Say hi.", "What is 2 + 2? Be brief.", "Name a colour."])]
+    completer = local(smollm2)
+    rows = sampled_here(
+        tmp_path / "a.jsonl",
+        completer,
+        problems=asked,
+        samples=1,
+        instruction="",
+        sampling=Sampling(temperature=0, max_tokens=16),
+    ).rows
+    for row, each in zip(rows, asked, strict=True):
+        ids = torch.tensor(completer.encoder.prompt(each.question, None, owner="q"))[None]
+        output = smollm2.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=16)
+        written = output[0, ids.shape[1] :].tolist()
+        assert row["source"]["n_tokens"] == len(written)
+        assert row["source"]["finish_reason"] == ("eos" if written[-1] == smollm2.tokenizer.eos_token_id else "length")
+        text = smollm2.tokenizer.decode(written, skip_special_tokens=True)
+        assert "".join(f"{row['reasoning']}{row['answer']}".split()) == "".join(text.split())
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

@@ -130,6 +130,16 @@ def test_what_is_kept_is_what_the_strategy_says(swept: Run, tiny: LoadedModel) -
                 assert positions.tolist() == list(range(len(expected)))
 
 
+def test_a_baseline_keeps_as_many_tokens_as_its_strategy(swept: Run) -> None:
+    table = swept.evaluations()
+    own, baselines = table[table["reference"].isna()], table[table["reference"].notna()]
+    keys = ["chain_id", "threshold", "reading", "restatements", "sample"]
+    both = baselines.merge(own, left_on=[*keys, "reference"], right_on=[*keys, "strategy"], suffixes=("", "_of_strategy"))
+    assert len(both) == len(baselines)
+    assert (both["tokens_after"] == both["tokens_after_of_strategy"]).all()
+    assert both["tokens_after"].nunique() > 5
+
+
 def test_steps_are_counted_by_their_tokens(swept: Run) -> None:
     table = swept.evaluations().set_index(["chain_id", *WHAT]).sort_index()
     for condition in conditions_of(swept):
@@ -365,10 +375,9 @@ def test_numbers_of_numpy_are_the_same_thresholds(tmp_path: Path, tiny: LoadedMo
 
 
 def test_a_strategy_is_no_baseline_of_itself() -> None:
-    plan = SweepPlan(strategies=("random_steps", "step_percentile"), baselines=("random_steps",), thresholds=(0.5,))
+    plan = SweepPlan(strategies=("random_tokens", "step_percentile"), baselines=("random_tokens",), thresholds=(0.5,))
     pairs = {(condition.strategy, condition.reference) for condition in plan.conditions().values()}
-    in_its_steps = "random_steps:steps=paragraphs:least_characters=10"
-    assert pairs == {("random_steps", ""), ("step_percentile", ""), (in_its_steps, "step_percentile")}
+    assert pairs == {("random_tokens", ""), ("step_percentile", ""), ("random_tokens", "step_percentile")}
 
 
 @pytest.mark.parametrize("spec", ["random_steps:steps=sentences", "random_steps:steps=list_items"])
