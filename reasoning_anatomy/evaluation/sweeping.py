@@ -28,6 +28,7 @@ from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning import OrdersBeforehand, Strategy
 from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.folder import Run, open_run
+from reasoning_anatomy.run.layout import EVALUATIONS_NAME
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Configuration, read_manifest
 from reasoning_anatomy.run.selection import Reading, Restatements
 from reasoning_anatomy.run.sweep import SweepFolder
@@ -211,6 +212,10 @@ def sweep(
     with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
         _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
     write_evaluations(Run(folder))
+    failed = SweepFolder(Run(folder), own).status().failed
+    if failed and not (folder / EVALUATIONS_NAME).exists():
+        chain_id, reason = next(iter(failed.items()))
+        raise RunError(f"{folder}: no chain was answered; {chain_id}: {reason} (all reasons are in failed/)")
     return Run(folder)
 
 

@@ -28,7 +28,6 @@ from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.evaluation_table import EVALUATION_COLUMNS
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.sweep import SweepFolder
-from reasoning_anatomy.steps import step_of_token
 from reasoning_anatomy.types import ReasoningChain
 
 SAMPLED = Answering(sampling=Sampling(temperature=1.0, max_tokens=4))
@@ -108,7 +107,7 @@ def test_threshold_0_is_there_for_every_strategy_and_deletes_nothing(swept: Run)
     table = swept.evaluations()
     wholes = table[(table["threshold"] == 0) & (table["restatements"] == "kept")]
     assert (wholes["tokens_after"] == wholes["tokens_before"]).all()
-    assert (wholes["steps_after"] == 5).all()
+    assert (wholes["steps_after"] == wholes["steps_before"]).all()
     assert wholes.groupby(["strategy", "reference"], dropna=False).size().tolist() == [3 * 2 * 2] * 6
     assert wholes.groupby(["chain_id", "sample"])["response"].nunique().eq(1).all()  # so both readings agree there
 
@@ -145,7 +144,8 @@ def test_steps_are_counted_by_their_tokens(swept: Run) -> None:
     for condition in conditions_of(swept):
         for chain_id in swept.chains:
             encoded, positions = swept.encoded(chain_id), kept_of(swept, chain_id, condition)
-            steps = step_of_token(encoded.chain.reasoning, encoded.spans)
+            segmenter = plugins.load("segmenter", condition.steps or "sentences")  # of the strategy, or of the sweep
+            steps = segmenter.segment(encoded.chain, encoded.spans)
             reference = condition.reference or np.nan
             rows = table.loc[
                 (chain_id, condition.strategy, reference, condition.threshold, condition.reading, condition.restatements)
@@ -391,7 +391,8 @@ def test_a_baseline_that_names_its_steps_keeps_them(spec: str) -> None:
 def test_a_segmenter_that_is_not_there_is_refused_before_anything_is_answered(tmp_path: Path, tiny: LoadedModel) -> None:
     with pytest.raises(PluginError, match="nonsense"):
         small(tmp_path / "run", tiny, answering=Answering(sampling=SAMPLED.sampling, segmenter="nonsense"))
-    run = small(tmp_path / "run", tiny, answering=Answering(sampling=SAMPLED.sampling, segmenter="paragraphs"))
+    answering = Answering(sampling=SAMPLED.sampling, segmenter="paragraphs")
+    run = small(tmp_path / "run", tiny, answering=answering, strategies=("random_tokens",))
     assert set(run.evaluations()["steps_before"]) == {1}
 
 
@@ -492,8 +493,10 @@ def test_pass_rates_are_those_of_the_samples_of_a_question(tmp_path: Path, tiny:
         rate = {"q1": 1.0, "q2": 0.25}[own.question_id]
         condition = next(each for each in conditions_of(run) if each.threshold == 1.0)
         assert kept_of(run, chain_id, condition).tolist() == kept_at(strategy, path, 1.0, pass_rate=rate).tolist()
-    with pytest.raises(PluginError, match="needs to know which share of the samples of a question is correct"):
-        small(tmp_path / "unknown", tiny, chains=[chain(1)], strategies=(spec,), thresholds=(0.6,))
+    unknown = small(tmp_path / "unknown", tiny, chains=[chain(1)], strategies=(spec,), thresholds=(0.6,))
+    reason = SweepFolder(unknown, unknown.manifest.configuration).status().failed["c1"]
+    assert "needs to know which share of the samples of a question is correct" in reason
+    assert set(unknown.evaluations()["threshold"]) == {0.0}
 
 
 def test_a_chain_that_one_strategy_fails_on_is_answered_under_the_others(
