@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from reasoning_anatomy.cli._app import ModelOption, PluginsOption, RunArgument, app, named_scorers, say, use_plugins
+from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.run.layout import UNUSABLE_NAME
 from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 
@@ -56,6 +57,8 @@ def run(
     from reasoning_anatomy.chains import read_chain_file
 
     use_plugins(plugins)
+    if {*scorers, *strategies} <= {"none"}:
+        raise PluginError("there is nothing to measure: name a scorer or a strategy")
     file = read_chain_file(chains)
     if not skip_unusable:
         file.expect_usable()  # a mistake in the file is found before anything heavy is imported

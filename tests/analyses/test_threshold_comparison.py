@@ -482,8 +482,8 @@ def test_what_is_missing_is_one_error_with_the_command_that_adds_it(
     run = make_planted_run(tmp_path / "planted", make_chains(2, 1, 20))
     with pytest.raises(MissingError, match=f"make them with: reasoning-anatomy sweep {run.folder}"):
         FAST.analyse(run)
-    run = swept(*rows_of({0.2: "cc", 0.5: "cw"}, strategy="random_steps", reference="a"), *rows_of({0: "cc"}))
-    with pytest.raises(AnalysisError, match=r"random_steps .* no answers at threshold 0.* --strategies a --thresholds 0$"):
+    run = swept(*rows_of({0.2: "cc", 0.5: "cw"}, strategy="random_steps", reference="s"), *rows_of({0: "cc"}))
+    with pytest.raises(AnalysisError, match=r"random_steps .* no answers at threshold 0.* --strategies s --thresholds 0$"):
         FAST.analyse(run)
     run = swept(*rows_of({0: "cc", 0.5: "cw"}, verdict=None))
     with pytest.raises(AnalysisError, match="none of 2 evaluated chains has a gold answer"):

@@ -202,9 +202,16 @@ def test_paths_are_measured_without_scores(tiny, example_chains, tmp_path):
 
 
 @pytest.mark.parametrize("nothing", [[], ["none"]])
-def test_nothing_to_measure_is_said(tiny, example_chains, tmp_path, nothing):
-    with pytest.raises(PluginError, match="there is nothing to measure: name a scorer or a strategy"):
-        measure(example_chains[:1], out=tmp_path / "run", model=tiny, scorers=nothing, strategies=nothing)
+def test_without_scorers_and_strategies_chains_are_only_encoded(tiny, example_chains, tmp_path, nothing):
+    run = measure(example_chains[:1], out=tmp_path / "run", model=tiny, scorers=nothing, strategies=nothing)
+    assert run.encoded(example_chains[0].chain_id).n_reasoning == len(run.tokens())
+
+
+def test_the_command_refuses_to_measure_nothing(call, tmp_path):
+    chains = tmp_path / "chains.jsonl"
+    chains.write_text("")
+    done = call("run", chains, "--out", tmp_path / "run", "--scorers", "none", "--strategies", "none")
+    assert (done.code, done.err) == (2, "error: there is nothing to measure: name a scorer or a strategy\n")
 
 
 DATED = "{{ strftime_now('%Y-%m-%d') }} {{ messages[0].content }}{% if messages[1:] %}{{ messages[1].content }}</s>{% endif %}"

@@ -310,8 +310,8 @@ def test_a_sweep_that_grows_is_the_sweep_that_was_made_at_once(tmp_path: Path, t
     small(tmp_path / "grown", tiny, chains=CHAINS[2:], strategies=("step_percentile",), samples=2, thresholds=(0.3,))
     small(tmp_path / "grown", tiny, chains=None, samples=3, **everything)
     expected, found = at_once.evaluations(), open_run(grown.folder).evaluations()
-    pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-5, rtol=0)
-    assert (grown.folder / "evaluations.parquet").read_bytes() == (at_once.folder / "evaluations.parquet").read_bytes()
+    pd.testing.assert_frame_equal(found.drop(columns="nll_gold"), expected.drop(columns="nll_gold"), check_exact=True)
+    pd.testing.assert_series_equal(found["nll_gold"], expected["nll_gold"], atol=1e-5, rtol=0)  # prefixes are shared otherwise
 
 
 def test_chains_that_were_there_before_get_the_paths_of_new_strategies(tmp_path: Path, tiny: LoadedModel) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from reasoning_anatomy.chains import write_chains
@@ -99,7 +100,14 @@ def answer_files(run: Path) -> list[Path]:
     return sorted(run.glob("evaluations/*/answers-*.json"))
 
 
-def test_a_sweep_that_was_killed_is_finished_to_the_same_bytes(whole: Path, start: Start, tmp_path: Path) -> None:
+def expect_same_table(run: Path, whole: Path) -> None:
+    """Likelihoods differ by rounding: which prefixes are shared depends on what was left to read."""
+    found, expected = (pd.read_parquet(folder / "evaluations.parquet") for folder in (run, whole))
+    pd.testing.assert_frame_equal(found.drop(columns="nll_gold"), expected.drop(columns="nll_gold"), check_exact=True)
+    pd.testing.assert_series_equal(found["nll_gold"], expected["nll_gold"], atol=1e-5, rtol=0)
+
+
+def test_a_sweep_that_was_killed_is_finished_to_the_same_answers(whole: Path, start: Start, tmp_path: Path) -> None:
     run, n_files, rng = tmp_path / "run", len(answer_files(whole)), np.random.default_rng(0)
     for n_more in (1, int(rng.integers(2, n_files // 2))):
         process, before = start(run), len(answer_files(run))
@@ -113,7 +121,7 @@ def test_a_sweep_that_was_killed_is_finished_to_the_same_bytes(whole: Path, star
     assert 0 < len(answer_files(run)) < n_files
     assert not (run / "evaluations.parquet").exists()
     end(start(run))
-    assert (run / "evaluations.parquet").read_bytes() == (whole / "evaluations.parquet").read_bytes()
+    expect_same_table(run, whole)
     assert [path.name for path in answer_files(run)] == [path.name for path in answer_files(whole)]
     assert not list(run.rglob(".tmp-*"))
 
@@ -126,4 +134,4 @@ def test_two_processes_answer_every_context_once(whole: Path, start: Start, tmp_
     written = [line.split(" ", 1) for line in run.with_suffix(".log").read_text().splitlines()]
     assert len({who for who, _ in written}) == 2
     assert len({what for _, what in written}) == len(written) == len(answer_files(whole))
-    assert (run / "evaluations.parquet").read_bytes() == (whole / "evaluations.parquet").read_bytes()
+    expect_same_table(run, whole)
