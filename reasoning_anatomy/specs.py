@@ -10,6 +10,11 @@ Quantization = Literal["4bit", "8bit"]
 Reading = Literal["closed_up", "evicted"]
 Restatements = Literal["kept", "stripped"]
 
+THRESHOLDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""Of a sweep, unless others are named."""
+BASELINES: Final = ("random_steps", "random_tokens", "random_block", "truncation")
+"""Strategies that a sweep compares with at the same length, unless others are named."""
+
 CUTS_OFF: Final = frozenset({"length", "loop"})
 """Finish reasons of samples that were cut off."""
 

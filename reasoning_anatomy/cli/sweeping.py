@@ -9,12 +9,10 @@ from tyro.conf import OmitArgPrefixes, arg
 from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, say, use_plugins
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import Sampling
-from reasoning_anatomy.specs import ModelSpec, Reading, Restatements
+from reasoning_anatomy.specs import BASELINES, THRESHOLDS, ModelSpec, Reading, Restatements
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
-
-THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def sweep(
     strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, each with thresholds of its own; see `list`.")],
     baselines: Annotated[
         tuple[str, ...], arg(help="Keep as many tokens as each of those at each threshold; none = no baseline.")
-    ] = ("random_steps", "random_tokens", "random_block", "truncation"),
+    ] = BASELINES,
     thresholds: Annotated[tuple[float, ...], arg(help="What strategies are told, 0..1; 0 deletes nothing.")] = THRESHOLDS,
     samples: Annotated[int, arg(help="Answers for each chain and threshold.")] = 1,
     readings: Annotated[

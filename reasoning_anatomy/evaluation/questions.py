@@ -10,7 +10,8 @@ from reasoning_anatomy.evaluation.answering import GOLD, Answering
 from reasoning_anatomy.generation.contexts import Context
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.sequence_tokenizer import Piece
-from reasoning_anatomy.run.selection import Kept, Reading
+from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.specs import Reading
 from reasoning_anatomy.types import EncodedChain, IntArray
 
 

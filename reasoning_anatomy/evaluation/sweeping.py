@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import get_args
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -30,15 +30,11 @@ from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.layout import EVALUATIONS_NAME
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Configuration, read_manifest
-from reasoning_anatomy.run.selection import Reading, Restatements
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import RunWriter, begin_run, expect_to_grow
-from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
+from reasoning_anatomy.specs import BASELINES, BUNDLED, THRESHOLDS, EncodingOptions, ModelSpec, Reading, Restatements
 from reasoning_anatomy.steps import CutsSteps
 from reasoning_anatomy.types import ReasoningChain
-
-THRESHOLDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-BASELINES: Final = ("random_steps", "random_tokens", "random_block", "truncation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,9 @@ from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.progress import Stage
 from reasoning_anatomy.run.evaluations import Answer, GoldLikelihood, context_digest
-from reasoning_anatomy.run.selection import Kept, Reading
+from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.specs import Reading
 from reasoning_anatomy.types import EncodedChain
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reasoning_anatomy.errors import SampleError, ServerError, UnusableError
 from reasoning_anatomy.generation.completion import Completion, FinishReason, Sampling
-from reasoning_anatomy.generation.request import Request as Request
+from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.options import expect_address, expect_at_least
 from reasoning_anatomy.replies import Reply, read_reply
 from reasoning_anatomy.untrusted import one_line, whole_characters

@@ -12,7 +12,8 @@ import numpy as np
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.arrays import read_arrays, refusing_damage, write_arrays
 from reasoning_anatomy.run.origin import Origin, expect_origin
-from reasoning_anatomy.run.selection import Kept, Reading, Selection
+from reasoning_anatomy.run.selection import Kept, Selection
+from reasoning_anatomy.specs import Reading
 
 _REMEDY: Final = "delete the file and run the same sweep again"
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.run.selection import Reading, Restatements, Selection
+from reasoning_anatomy.run.selection import Selection
+from reasoning_anatomy.specs import Reading, Restatements
 
 MANIFEST_NAME: Final = "run.json"
 FORMAT: Final = 2

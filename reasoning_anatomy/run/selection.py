@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoning_anatomy.specs import Reading as Reading
-from reasoning_anatomy.specs import Restatements as Restatements
+from reasoning_anatomy.specs import Restatements
 from reasoning_anatomy.types import IntArray
 
 

@@ -22,8 +22,9 @@ from reasoning_anatomy.run.evaluations import (
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Condition, Configuration
 from reasoning_anatomy.run.origin import Origin, origin_of
-from reasoning_anatomy.run.selection import Kept, Reading
+from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.status import read_reason
+from reasoning_anatomy.specs import Reading
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ import pytest
 from reasoning_anatomy import chat_server
 from reasoning_anatomy.errors import SampleError, ServerError, reason_of
 from reasoning_anatomy.generation.completion import Completion, Sampling, sample_seed
-from reasoning_anatomy.generation.server import Request, ServedModel
+from reasoning_anatomy.generation.request import Request
+from reasoning_anatomy.generation.server import ServedModel
 
 SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_tokens=12)
 _waits: list[float] = []
