@@ -17,6 +17,7 @@ from reasoning_anatomy.template_variables import template_variable
 if TYPE_CHECKING:
     from reasoning_anatomy.generation.generate import Sampled
     from reasoning_anatomy.generation.request import Completer
+    from reasoning_anatomy.generation.server import ServedModel
     from reasoning_anatomy.progress import Stages
 
 
@@ -96,12 +97,14 @@ def sample_chains(
     for note in file.notes:
         say(f"note: {note}")
     wanted = file.problems[:first]
+    served: ServedModel | None = None
     with Stages(show=True) as stages:
         if server.url is None:
             encoding = EncodingOptions(template_variables=template_variables, date=date_of_samples(out))
             completer, about, opened = _local(model, encoding, ends_with_thinking, stages)
         else:
-            completer, about = _served(server, model, template_variables, ends_with_thinking)
+            completer = served = _served(server, model, template_variables, ends_with_thinking)
+            about = {"name": served.find_model(), "server": True, "template_variables": sorted(template_variables)}
             opened = "<think>" if server.opens_thinking else ""
         sampled = generate(
             wanted,
@@ -115,6 +118,8 @@ def sample_chains(
             until_correct=until_correct,
             stages=stages,
         )
+    if served is not None and not served.draws_from_all_tokens:
+        say("note: the server refuses to be told that nothing else narrows a draw, so defaults of its own hold, too")
     _say_sampled(sampled, n_asked=len(wanted) * samples, model="" if server.url or model.id == BUNDLED else model.id)
 
 
@@ -135,23 +140,20 @@ def _local(
     return local, local.identity(), encoder.opened_thinking
 
 
-def _served(
-    server: ServerOption, model: ModelOption, variables: tuple[str, ...], ends_with_thinking: bool
-) -> tuple["Completer", Mapping[str, Any]]:
+def _served(server: ServerOption, model: ModelOption, variables: tuple[str, ...], ends_with_thinking: bool) -> "ServedModel":
     from reasoning_anatomy.generation.server import ServedModel
 
     if model != _Model(id=model.id):
         raise RunError("--dtype, --device, --quantize and --revision are for a model that is loaded here; leave out --url")
     if ends_with_thinking:
         raise RunError("--ends-with-thinking needs a model that is loaded here; leave out --url, or name the tag with --stop")
-    served = ServedModel(
+    return ServedModel(
         url=server.url or "",
         model=None if model.id == ModelOption().id else model.id,
         key_variable=server.key_variable,
         concurrency=server.concurrency,
         template_variables=dict(map(template_variable, variables)),
     )
-    return served, {"name": served.find_model(), "server": True, "template_variables": sorted(variables)}
 
 
 def _say_sampled(sampled: "Sampled", *, n_asked: int, model: str) -> None:
