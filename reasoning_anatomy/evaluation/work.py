@@ -10,9 +10,10 @@ from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginErro
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.questions import Asker
 from reasoning_anatomy.evaluation.selecting import Selector
+from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.completion import sample_seed
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
-from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn, sampler
+from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder

@@ -9,8 +9,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.contexts import Context, ContextReader
-from reasoning_anatomy.generation.decoding import Decoder, Sample
+from reasoning_anatomy.generation.decoding import Decoder
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray

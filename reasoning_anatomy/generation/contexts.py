@@ -124,7 +124,7 @@ class ContextReader:
         if len(context.evicted):
             expect_evictable(self._loaded, context.n_positions)
             kept = np.setdiff1d(np.arange(len(context.ids)), context.evicted)
-            cache = selected_slots(cache, torch.from_numpy(kept).to(self._loaded.device), self._loaded)
+            cache = selected_slots(cache, torch.from_numpy(kept).to(self._loaded.device))
         if has_tail:
             tail_logits = self._forward(context.tail, cache, first_position=len(context.ids), n_logits=len(context.tail))
             logits = torch.cat([logits[-1:], tail_logits])
@@ -179,19 +179,19 @@ class ContextReader:
         if n_tokens == 0:
             self._forget()
         else:
-            self._cache = selected_slots(self._cache, torch.arange(n_tokens, device=self._loaded.device), self._loaded)
+            self._cache = selected_slots(self._cache, torch.arange(n_tokens, device=self._loaded.device))
             self._ids = self._ids[:n_tokens]
 
     def _handed_out(self) -> DynamicCache:
         """Give the cache away: a copy that shares its tensors, or the cache itself if it is changed in place."""
         if is_joinable(self._cache):
-            return selected_slots(self._cache, None, self._loaded)
+            return selected_slots(self._cache, None)
         cache = self._cache
         self._forget()
         return cache
 
     def _restored(self, cache: DynamicCache) -> DynamicCache:
-        return selected_slots(cache, None, self._loaded) if is_joinable(cache) and len(self._ids) else self._empty()
+        return selected_slots(cache, None) if is_joinable(cache) and len(self._ids) else self._empty()
 
     def _forget(self) -> None:
         self._cache, self._ids = self._empty(), _NONE
@@ -205,9 +205,17 @@ def is_joinable(cache: DynamicCache) -> bool:
     return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
-def selected_slots(cache: DynamicCache, slots: Tensor | None, loaded: LoadedModel) -> DynamicCache:
+def empty_like(cache: DynamicCache) -> DynamicCache:
+    """Make an empty cache with the layers of another one, all of full attention."""
+    empty: Any = DynamicCache()
+    make: Any = DynamicLayer
+    empty.layers = [make() for _ in cache.layers]
+    return empty  # type: ignore[no-any-return]
+
+
+def selected_slots(cache: DynamicCache, slots: Tensor | None) -> DynamicCache:
     """Make a cache of some ``slots`` (k,) of another one, in that order; of all, sharing the tensors, if None."""
-    selected = DynamicCache(config=loaded.model.config)
+    selected = empty_like(cache)
     for layer, parts in enumerate(keys_and_values(cache)):
         if parts is not None:
             keys, values = parts if slots is None else (part.index_select(2, slots) for part in parts)

@@ -6,10 +6,11 @@ from itertools import groupby
 from typing import Any
 
 from reasoning_anatomy.errors import EncodingError, SampleError
+from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.check import largest_decoding_change
 from reasoning_anatomy.generation.completion import Completion, Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
-from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn, sampler
+from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
 from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.generation.stopping import StopRules

@@ -11,10 +11,11 @@ import torch
 from transformers import GenerationConfig
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.check import largest_decoding_change
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader
-from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn, sampler
+from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.models.loading import LoadedModel
 
