@@ -29,6 +29,7 @@ from reasoning_anatomy.plugin_files import PluginInfo, read_plugins
 
 if TYPE_CHECKING:
     from reasoning_anatomy.conversion import Converter
+    from reasoning_anatomy.eviction import EvictionPolicy
     from reasoning_anatomy.importance import Scorer
     from reasoning_anatomy.interchange import Format
     from reasoning_anatomy.pruning import Strategy
@@ -71,6 +72,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "format": Kind("reasoning_anatomy.interchange", "read", "formats"),
     "segmenter": Kind("reasoning_anatomy.steps", "segment", "segmenters"),
     "converter": Kind("reasoning_anatomy.conversion", "convert", "converters"),
+    "policy": Kind("reasoning_anatomy.eviction", "evict", "policies"),
 }
 
 _BETWEEN_OPTIONS: Final = re.compile(r"(?<!\\),")
@@ -95,7 +97,7 @@ def available(kind: str) -> dict[str, PluginInfo]:
     ----------
     kind
         ``"scorer"``, ``"strategy"``, ``"annotator"``, ``"analysis"``, ``"figure"``, ``"format"``,
-        ``"segmenter"`` or ``"converter"``.
+        ``"segmenter"``, ``"converter"`` or ``"policy"``.
 
     Raises
     ------
@@ -150,6 +152,8 @@ def load(kind: Literal["format"], spec: str) -> "Format": ...
 def load(kind: Literal["segmenter"], spec: str) -> "Segmenter": ...
 @overload
 def load(kind: Literal["converter"], spec: str) -> "Converter": ...
+@overload
+def load(kind: Literal["policy"], spec: str) -> "EvictionPolicy": ...
 @overload
 def load(kind: str, spec: str) -> Any: ...
 def load(kind: str, spec: str) -> Any:

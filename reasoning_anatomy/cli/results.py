@@ -100,10 +100,13 @@ def report(
 def list_plugins(
     kind: Annotated[
         Positional[
-            Literal["scorers", "strategies", "annotators", "analyses", "figures", "formats", "segmenters", "converters"] | None
+            Literal[
+                "scorers", "strategies", "annotators", "analyses", "figures", "formats", "segmenters", "converters", "policies"
+            ]
+            | None
         ],
         arg(
-            help="scorers, strategies, annotators, analyses, figures, formats, segmenters or converters; all, if left out.",
+            help="scorers, strategies, annotators, analyses, figures, formats, segmenters, converters, policies; or all.",
             metavar="KIND",
         ),
     ] = None,

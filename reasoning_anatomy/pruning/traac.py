@@ -19,7 +19,7 @@ from reasoning_anatomy.pruning._steps import (
     numbered,
     scores_of_units,
 )
-from reasoning_anatomy.steps import aggregate
+from reasoning_anatomy.steps import aggregate, uniformity
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath
 
 _TOO_UNIFORM: Final = 0.8
@@ -120,15 +120,3 @@ class _ScoresTags(Protocol):
 
     def score_around(self, chain: EncodedChain, *, loaded: LoadedModel) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Score the tokens before the reasoning, of the reasoning, and after it."""
-
-
-def uniformity(importance: FloatArray) -> float:
-    """Entropy of the scores of steps (s,), as shares of their sum, by that of equal shares: 0..1.
-
-    Negative scores count as 0. One step, or a sum of 0, is uniform: 1.
-    """
-    positive = np.maximum(importance, 0)
-    if len(importance) <= 1 or positive.sum() == 0:
-        return 1.0
-    share = positive / positive.sum()
-    return float(-(share * np.log(share + 1e-12)).sum() / np.log(len(share)))

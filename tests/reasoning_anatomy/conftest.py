@@ -18,6 +18,7 @@ from annotations import Annotator
 from reasoning_anatomy import cli
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.conversion import Converter
+from reasoning_anatomy.eviction import EvictionPolicy
 from reasoning_anatomy.importance import Scorer
 from reasoning_anatomy.interchange import Format
 from reasoning_anatomy.plugins import KINDS, available, key_of, label, load, load_class, options_of
@@ -82,6 +83,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 PROTOCOLS = {
     "scorer": Scorer, "strategy": Strategy, "annotator": Annotator, "analysis": Analysis, "figure": Figure,
     "format": Format, "segmenter": Segmenter, "converter": Converter,
+    "policy": EvictionPolicy,
 }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def test_listing_finds_what_importing_finds(kind: str) -> None:
     assert found == set(available(kind))
 
 
-@pytest.mark.parametrize("kind", ["scorer", "strategy", "analysis", "format", "segmenter", "converter"])
+@pytest.mark.parametrize("kind", ["scorer", "strategy", "analysis", "format", "segmenter", "converter", "policy"])
 def test_every_public_module_of_a_room_holds_a_plugin(kind: str) -> None:
     public = {name.rpartition(".")[2] for name in modules(kind) if not name.rpartition(".")[2].startswith("_")}
     assert public == set(available(kind))
@@ -117,7 +117,7 @@ def test_an_unknown_key_lists_the_keys(kind: str, key: str) -> None:
 def test_an_unknown_kind_lists_the_kinds(use: Callable[[str], Any]) -> None:
     with pytest.raises(PluginError) as refused:
         use("scorers")
-    kinds = "analysis, annotator, converter, figure, format, scorer, segmenter, strategy"
+    kinds = "analysis, annotator, converter, figure, format, policy, scorer, segmenter, strategy"
     assert str(refused.value) == f"unknown kind of plugin 'scorers'; there are {kinds}"
 
 

@@ -21,10 +21,10 @@ from reasoning_anatomy.pruning.random_steps import RandomSteps
 from reasoning_anatomy.pruning.step_budget import StepBudget
 from reasoning_anatomy.pruning.step_percentile import StepPercentile
 from reasoning_anatomy.pruning.streaming import Streaming
-from reasoning_anatomy.pruning.traac import Traac, uniformity
+from reasoning_anatomy.pruning.traac import Traac
 from reasoning_anatomy.pruning.traac_clean import TraacClean
 from reasoning_anatomy.run.folder import open_run
-from reasoning_anatomy.steps import CutsSteps
+from reasoning_anatomy.steps import CutsSteps, uniformity
 from reasoning_anatomy.types import EncodedChain, FloatArray, PruningPath, ReasoningChain
 
 TOLERANCE = 1e-6

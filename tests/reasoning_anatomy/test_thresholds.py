@@ -16,7 +16,8 @@ from reasoning_anatomy.pruning.random_steps import RandomSteps
 from reasoning_anatomy.pruning.random_tokens import RandomTokens
 from reasoning_anatomy.pruning.step_budget import StepBudget
 from reasoning_anatomy.pruning.step_percentile import StepPercentile
-from reasoning_anatomy.pruning.traac import Traac, uniformity
+from reasoning_anatomy.pruning.traac import Traac
+from reasoning_anatomy.steps import uniformity
 from reasoning_anatomy.types import FloatArray, IntArray, PruningPath
 
 SHARES = [0, 0.01, 0.1, 0.25, 0.3, 0.5, 0.6, 0.75, 0.9, 0.99, 1]
