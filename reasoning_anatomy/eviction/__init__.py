@@ -1,6 +1,6 @@
 """Eviction policies, one per file: which keys and values leave the cache while a model writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -91,9 +91,10 @@ class Moment:
         (layers, kv_heads, k) sum of the weights that each slot has received from the tokens that were written, summed over the
         heads that share it; None if the policy does not ask for it.
     queries
-        (layers, heads, w, head_dim) of the last w tokens, as they were rotated; None if the policy does not ask for them.
+        (layers, heads, w, head_dim) of the last w tokens in the cache, as they were rotated, times the scaling of the scores;
+        fewer if fewer have been written; None if the policy does not ask for them.
     keys
-        (layers, kv_heads, k, head_dim), as they are rotated; None without ``queries``.
+        (kv_heads, k, head_dim) by layer, as they are rotated; None without ``queries``.
     """
 
     writing: Writing
@@ -101,7 +102,7 @@ class Moment:
     attention: "Tensor | None" = None
     received: "Tensor | None" = None
     queries: "Tensor | None" = None
-    keys: "Tensor | None" = None
+    keys: "Sequence[Tensor] | None" = None
 
 
 @dataclass(frozen=True, eq=False)

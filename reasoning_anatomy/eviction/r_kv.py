@@ -76,10 +76,10 @@ class RKv(BudgetOptions):
         """Choose in every KV head; see `EvictionPolicy.evict`."""
         if moment.queries is None or moment.keys is None:
             raise ValueError("the moment has no queries and keys")
-        n_before = moment.keys.shape[2] - moment.queries.shape[2]
-        is_before = torch.arange(moment.keys.shape[2], device=moment.index.device) < n_before
+        n_window = moment.queries.shape[2]
+        is_before = torch.arange(moment.index.shape[-1], device=moment.index.device) < moment.index.shape[-1] - n_window
         score = torch.stack([self._score(*of_layer) for of_layer in zip(moment.queries, moment.keys, strict=True)])
-        score = torch.nn.functional.pad(score, (0, moment.keys.shape[2] - n_before))
+        score = torch.nn.functional.pad(score, (0, n_window))
         return Eviction(lowest(score, self.may_go(moment) & is_before, self.excess(moment.writing)))
 
     def _score(self, queries: Tensor, keys: Tensor) -> Tensor:

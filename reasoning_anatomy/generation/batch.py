@@ -64,6 +64,10 @@ class Batch(Generic[Key]):
         (rows,) which token of its sequence is read next.
     positions
         (rows,) at which it is read; those of samples that have ended stay, so that none is beyond the context.
+    received
+        (rows, layers, kv_heads, slots) attention that each slot has received so far; None if that is not recorded.
+    queries
+        (rows, layers, heads, w, head_dim) of the last w tokens that were read; None if they are not recorded.
     """
 
     samples: list[Sample[Key]]
@@ -71,6 +75,8 @@ class Batch(Generic[Key]):
     index: Tensor
     next_index: Tensor
     positions: Tensor
+    received: Tensor | None = None
+    queries: Tensor | None = None
 
     @property
     def n_going_on(self) -> int:
@@ -104,6 +110,8 @@ class Batch(Generic[Key]):
         rows = torch.tensor(left, dtype=torch.long, device=self.index.device)
         self.samples = [self.samples[row] for row in left]
         self.index, self.next_index, self.positions = self.index[rows], self.next_index[rows], self.positions[rows]
+        self.received = None if self.received is None else self.received[rows]
+        self.queries = None if self.queries is None else self.queries[rows]
         if left:
             repeat(self.cache, rows)
             self.trim()
@@ -113,6 +121,7 @@ class Batch(Generic[Key]):
         n_padding = int(self.mask.any(dim=0).int().argmax())
         if n_padding:
             self.index = self.index[..., n_padding:]
+            self.received = None if self.received is None else self.received[..., n_padding:]
             self.cache = _together([self.cache], lambda part, _: part[:, :, n_padding:])
 
 
@@ -139,15 +148,21 @@ def joined(parts: list[Batch[Key]]) -> Batch[Key]:
         rows = values.expand(len(parts[number].samples), -1, -1, -1)
         return torch.nn.functional.pad(rows, (0, 0, n_slots - rows.shape[2], 0))
 
-    cache = _together([part.cache for part in parts], padded)
-    index = [torch.nn.functional.pad(part.index, (n_slots - part.index.shape[-1], 0), value=NO_TOKEN) for part in parts]
     return Batch(
         [sample for part in parts for sample in part.samples],
-        cache,
-        torch.cat(index),
+        _together([part.cache for part in parts], padded),
+        torch.cat([_padded_slots(part.index, n_slots, NO_TOKEN) for part in parts]),
         torch.cat([part.next_index for part in parts]),
         torch.cat([part.positions for part in parts]),
+        None if first.received is None else torch.cat([_padded_slots(part.received, n_slots, 0) for part in parts]),
+        None if first.queries is None else torch.cat([part.queries for part in parts if part.queries is not None]),
     )
+
+
+def _padded_slots(values: Tensor | None, n_slots: int, value: int) -> Tensor:
+    """Pad values (rows, ..., slots) on the left."""
+    assert values is not None
+    return torch.nn.functional.pad(values, (n_slots - values.shape[-1], 0), value=value)
 
 
 def repeat(cache: DynamicCache, rows: Tensor) -> None:

@@ -53,6 +53,8 @@ class OpenContext:
 
     Attributes
     ----------
+    ids
+        (n_positions,) what was read, evicted tokens included.
     cache
         Keys and values of one row.
     logits
@@ -63,6 +65,7 @@ class OpenContext:
         (n_scored,) log-likelihood in nats of the ids that are scored.
     """
 
+    ids: IntArray
     cache: DynamicCache
     logits: Tensor
     n_positions: int
@@ -78,6 +81,8 @@ class ContextReader:
         The model.
     token_budget
         Tokens of one forward pass; None takes what suits the device. It is halved whenever memory runs out.
+    keeps_all
+        Whether layers with a sliding window remember what is behind it, too, so that single tokens can be evicted later.
 
     Attributes
     ----------
@@ -85,9 +90,10 @@ class ContextReader:
         Tokens that have been run through the model so far.
     """
 
-    def __init__(self, loaded: LoadedModel, *, token_budget: int | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, *, token_budget: int | None = None, keeps_all: bool = False) -> None:
         self.token_forwards = 0
         self._loaded = loaded
+        self._keeps_all = keeps_all
         self._token_budget = tokens_per_pass(loaded, token_budget)
         self._ids = _NONE
         self._cache = self._empty()
@@ -128,8 +134,9 @@ class ContextReader:
         if has_tail:
             tail_logits = self._forward(context.tail, cache, first_position=len(context.ids), n_logits=len(context.tail))
             logits = torch.cat([logits[-1:], tail_logits])
-        scored = np.concatenate([context.ids, context.tail])[len(context.ids) + len(context.tail) - context.n_scored :]
-        return OpenContext(cache, logits[-1], context.n_positions, _logp(logits[-context.n_scored - 1 : -1], scored))
+        ids = np.concatenate([context.ids, context.tail])
+        logp = _logp(logits[-context.n_scored - 1 : -1], ids[len(ids) - context.n_scored :])
+        return OpenContext(ids, cache, logits[-1], context.n_positions, logp)
 
     def _read(self, ids: IntArray, *, n_logits: int) -> Tensor:
         """Read ``ids`` (T,) and leave the cache behind them. -> (n_logits, vocabulary) float32, of the last."""
@@ -197,7 +204,7 @@ class ContextReader:
         self._cache, self._ids = self._empty(), _NONE
 
     def _empty(self) -> DynamicCache:
-        return DynamicCache(config=self._loaded.model.config)
+        return DynamicCache() if self._keeps_all else DynamicCache(config=self._loaded.model.config)
 
 
 def is_joinable(cache: DynamicCache) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, Generic
@@ -16,6 +17,7 @@ from reasoning_anatomy.generation.batch import Batch, Key, Sample, begun, joined
 from reasoning_anatomy.generation.choosing import choose
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import OpenContext, is_joinable, selected_slots
+from reasoning_anatomy.generation.evicting import Evictor
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
@@ -54,6 +56,8 @@ class Decoder(Generic[Key]):
     n_rows
         Samples that are written at the same time at most. Models that do not attend fully in every layer write only those of
         one context at the same time.
+    evictor
+        Evicts what leaves the cache while samples are written, of contexts read with ``keeps_all``; None evicts nothing.
 
     Attributes
     ----------
@@ -61,8 +65,17 @@ class Decoder(Generic[Key]):
         Tokens that have been run through the model so far, rows that had ended already included.
     """
 
-    def __init__(self, loaded: LoadedModel, *, choose: "Chooser[Key]", rules: StopRules, n_rows: int) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        choose: "Chooser[Key]",
+        rules: StopRules,
+        n_rows: int,
+        evictor: Evictor | None = None,
+    ) -> None:
         self.row_forwards = 0
+        self._evictor = evictor
         self._loaded = loaded
         self._choose = choose
         self._rules = rules
@@ -94,10 +107,14 @@ class Decoder(Generic[Key]):
                 if len(samples) > room:
                     waiting = chain([(replace(opened, cache=self._copied(opened.cache)), samples[room:])], waiting)
                     samples = samples[:room]
+                if self._evictor:
+                    self._evictor.follow(opened, samples)
                 self._extend(samples, opened.logits.expand(len(samples), -1))
                 yield from (sample for sample in samples if sample.finish_reason)
                 if going_on := [sample for sample in samples if not sample.finish_reason]:
                     arriving.append(begun(opened, going_on))
+                    if self._evictor:
+                        self._evictor.begin(arriving[-1])
                 if arriving and not is_joinable(arriving[-1].cache):
                     break
             if not arriving:
@@ -125,16 +142,19 @@ class Decoder(Generic[Key]):
         model: Any = self._loaded.model
         device = self._loaded.device
         ids = torch.tensor([[sample.ids[-1]] for sample in batch.samples], device=device)
+        if self._evictor:
+            self._evictor.evict(batch)
         batch.add_slot()
         mask = batch.mask
-        output = model(
-            input_ids=ids,
-            attention_mask=None if mask.all() else mask.long(),
-            position_ids=batch.positions[:, None],
-            past_key_values=batch.cache,
-            use_cache=True,
-            logits_to_keep=torch.zeros(1, dtype=torch.long, device=device),
-        )
+        with self._evictor.attending(batch) if self._evictor else nullcontext():
+            output = model(
+                input_ids=ids,
+                attention_mask=None if self._evictor or mask.all() else mask.long(),
+                position_ids=batch.positions[:, None],
+                past_key_values=batch.cache,
+                use_cache=True,
+                logits_to_keep=torch.zeros(1, dtype=torch.long, device=device),
+            )
         batch.go_on()
         self.row_forwards += len(ids)
         logits: Tensor = output.logits[:, -1].float()

@@ -61,7 +61,7 @@ class ExpectedAttention:
             raise UndefinedScoreError(
                 chain.chain_id, f"prompt and reasoning have {length} tokens, expected_attention needs more than {self.n_sink}"
             )
-        rotation = open_rotation(loaded, length + self.n_future)
+        rotation = open_rotation(loaded, length + self.n_future, remedy="leave the scorer expected_attention out")
         values = by_key_head(loaded, chain, partial(self._of_layer, rotation=rotation))
         return rank_mean(
             "expected_attention",

@@ -1,4 +1,4 @@
-"""The rotary position embedding of a model, undone and averaged with the model's own code."""
+"""The rotary position embedding of a model, undone, averaged and applied at other positions with the model's own code."""
 
 import inspect
 import sys
@@ -46,7 +46,7 @@ class Rotation:
     in_halves: bool
     unrotated: frozenset[int]
 
-    def undo(self, module: Any, states: Tensor, positions: range) -> Tensor:
+    def undo(self, module: Any, states: Tensor, positions: range | Tensor) -> Tensor:
         """(heads, T, head_dim) states of a layer at T positions, as they were before their rotation."""
         if module.layer_idx in self.unrotated:
             return states
@@ -61,9 +61,18 @@ class Rotation:
         cosines, sines = self._waves(module, states, positions)
         return self._rotate(module, states, cosines.mean(dim=1, keepdim=True), sines.mean(dim=1, keepdim=True))
 
-    def _waves(self, module: Any, states: Tensor, positions: range) -> tuple[Tensor, Tensor]:
+    def move(self, module: Any, states: Tensor, *, before: Tensor, after: Tensor) -> Tensor:
+        """(heads, T, head_dim) float32 states of a layer at positions ``before`` (T,), rotated to positions ``after`` (T,)."""
+        if module.layer_idx in self.unrotated:
+            return states
+        cosines, sines = self._waves(module, states, after)
+        return self._rotate(module, self.undo(module, states, before), cosines, sines)
+
+    def _waves(self, module: Any, states: Tensor, positions: range | Tensor) -> tuple[Tensor, Tensor]:
         """(1, T, rotated dimensions) cosines and sines of a layer, in float32."""
-        position_ids = torch.arange(positions.start, positions.stop, device=states.device)[None]
+        if isinstance(positions, range):
+            positions = torch.arange(positions.start, positions.stop, device=states.device)
+        position_ids = positions[None]
         layer_type = {}
         if "layer_type" in inspect.signature(self.embedding.forward).parameters:
             layer_type = {"layer_type": module.config.layer_types[module.layer_idx]}
@@ -83,7 +92,7 @@ class Rotation:
         return torch.cat([rotated[0], states[..., n_rotated:]], dim=-1)
 
 
-def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
+def open_rotation(loaded: LoadedModel, n_positions: int, *, remedy: str) -> Rotation:
     """Find out how a model rotates, and check it on the model, once per model.
 
     A few tokens are run twice, at different positions. Before the rotation their queries are the same, so the rotation is
@@ -95,6 +104,8 @@ def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
         The model.
     n_positions
         Number of positions that will be asked for.
+    remedy
+        What an error proposes.
 
     Raises
     ------
@@ -104,15 +115,18 @@ def open_rotation(loaded: LoadedModel, n_positions: int) -> Rotation:
     decoder: Any = loaded.model.get_decoder()  # type: ignore[no-untyped-call]
     embedding = getattr(decoder, "rotary_emb", None)
     if embedding is None:
-        raise _refusal(loaded, "has no rotary position embedding, so its next queries cannot be predicted")
-    if n_positions > longest_of_one_rotation(loaded):
-        raise _refusal(loaded, f"rotates differently beyond {longest_of_one_rotation(loaded):.0f} of {n_positions} positions")
+        raise _refusal(loaded, "has no rotary position embedding", remedy)
+    if n_positions > (longest := longest_of_one_rotation(loaded)):
+        raise _refusal(loaded, f"rotates differently beyond {longest:.0f} of {n_positions} positions", remedy)
     if loaded.model not in _checked:
-        _checked[loaded.model] = _check(loaded, embedding)
+        found = _check(loaded, embedding)
+        if found is None:
+            raise _refusal(loaded, "rotates its queries in a way that this version cannot undo", remedy)
+        _checked[loaded.model] = found
     return _checked[loaded.model]
 
 
-def _check(loaded: LoadedModel, embedding: Any) -> Rotation:
+def _check(loaded: LoadedModel, embedding: Any) -> Rotation | None:
     ids = np.arange(_PROBE_TOKENS) % 7 + 1
     first, shifted = (
         by_layer(loaded, ids, lambda layer: (layer.module, layer.query), first_position=positions.start)
@@ -129,11 +143,11 @@ def _check(loaded: LoadedModel, embedding: Any) -> Rotation:
         rotation = Rotation(embedding, in_halves, unrotated)
         if all(_is_undone(rotation, module, queries, tolerance=tolerance) for module, queries in rotating):
             return rotation
-    raise _refusal(loaded, "rotates its queries in a way that this version cannot undo")
+    return None
 
 
-def _refusal(loaded: LoadedModel, reason: str) -> ModelError:
-    return ModelError(f"{loaded.id}: {type(loaded.model).__name__} {reason}; leave the scorer expected_attention out")
+def _refusal(loaded: LoadedModel, reason: str, remedy: str) -> ModelError:
+    return ModelError(f"{loaded.id}: {type(loaded.model).__name__} {reason}; {remedy}")
 
 
 def _is_undone(rotation: Rotation, module: Any, queries: list[Tensor], *, tolerance: float) -> bool:

@@ -218,19 +218,23 @@ _OF_FAMILY = {
 
 @pytest.fixture(scope="session")
 def make_random_model() -> "Callable[[str], LoadedModel]":
-    """Make a small model of one family with random weights, sharp enough for tokens to matter; windows are short."""
+    """Make a small model of one family with random weights, sharp enough for tokens to matter; windows are short.
+
+    With a tokenizer it has its vocabulary.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from reasoning_anatomy.models.loading import LoadedModel
 
     @cache
-    def make(family: str) -> LoadedModel:
+    def make(family: str, tokenizer: "PreTrainedTokenizerBase | None" = None) -> LoadedModel:
         torch.manual_seed(0)
-        config = AutoConfig.for_model(family, **(_SHAPE | _OF_FAMILY.get(family, {})))
+        vocabulary = {} if tokenizer is None else {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
+        config = AutoConfig.for_model(family, **(_SHAPE | _OF_FAMILY.get(family, {}) | vocabulary))
         implementation = {"gemma2": "eager", "gpt_oss": "eager", "mamba": None, "bloom": None}.get(family, "sdpa")
         model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation).eval()
-        return LoadedModel(model, None, family)
+        return LoadedModel(model, tokenizer, family)
 
     return make
 

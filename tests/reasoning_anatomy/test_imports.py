@@ -18,7 +18,9 @@ TREES = {
 MODEL_SIDE = ("torch", "transformers", "tokenizers", "accelerate", "bitsandbytes", "gguf")
 
 ROOMS_WITHOUT_TORCH = ("hallway", "steps", "run", "conversion", "interchange", "cli")
-MODEL_ROOMS = ("models", "attention", "likelihood", "generation", "importance", "pruning", "pipeline", "evaluation")
+MODEL_ROOMS = (
+    "models", "attention", "likelihood", "eviction", "generation", "importance", "pruning", "pipeline", "evaluation",
+)  # fmt: skip
 EDGES = {
     "hallway": (),
     "steps": (),
@@ -26,7 +28,8 @@ EDGES = {
     "models": (),
     "attention": ("models",),
     "likelihood": ("models",),
-    "generation": ("models",),
+    "eviction": ("models", "steps"),
+    "generation": ("eviction", "models", "steps"),
     "importance": ("attention", "likelihood", "models", "steps"),
     "pruning": ("likelihood", "models", "steps"),
     "pipeline": (*MODEL_ROOMS[:-2], "run", "steps"),

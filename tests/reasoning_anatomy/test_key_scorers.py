@@ -177,7 +177,7 @@ def test_other_rotations_are_undone_too(make_random_chain, family):
         num_key_value_heads=2, head_dim=8, initializer_range=0.3, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), None, family)
-    rotation = open_rotation(loaded, 64)
+    rotation = open_rotation(loaded, 64, remedy="")
     ids = make_random_chain(P, N, 3).ids
     here, there = (by_layer(loaded, ids, lambda layer: (layer.module, layer.query), first_position=at) for at in (0, 30))
     for (module, query), (_, moved) in zip(here, there, strict=True):
