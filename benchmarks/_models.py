@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model, load_tokenizer
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 
 Shape = Literal["smollm2-135m", "qwen2.5-7b"]
@@ -23,6 +23,10 @@ _QWEN: Final = {
 _TWELVE_LAYERS: Final = {
     "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 9,
     "num_key_value_heads": 3, "max_position_embeddings": 131072, "tie_word_embeddings": True,
+}  # fmt: skip
+_FOUR_LAYERS: Final = {
+    "vocab_size": 49152, "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 131072, "tie_word_embeddings": True, "initializer_range": 0.1,
 }  # fmt: skip
 _TINY: Final = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -45,6 +49,12 @@ def tiny_model() -> LoadedModel:
 def twelve_layers(*, dtype: Dtype, device: str) -> LoadedModel:
     """Make a model as wide as SmolLM2-135M, of 12 layers, with random weights and a long context."""
     return _random("llama", _TWELVE_LAYERS, "twelve layers", getattr(torch, dtype), device)
+
+
+def four_layers(*, dtype: Dtype, device: str) -> LoadedModel:
+    """Make a model of 4 layers with random weights, a long context, and the tokenizer of SmolLM2."""
+    loaded = _random("llama", _FOUR_LAYERS, "four layers", getattr(torch, dtype), device)
+    return LoadedModel(loaded.model, load_tokenizer(ModelSpec()), loaded.id)
 
 
 def example_chains() -> list[ReasoningChain]:

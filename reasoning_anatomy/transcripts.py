@@ -1,9 +1,14 @@
 """What was evicted while a sample was written: when, why, and whether it was written again."""
 
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import pandas as pd
+from pydantic import TypeAdapter
 
 _LENGTH: Final = 8
 """Tokens in a row that are compared with evicted ones."""
@@ -68,6 +73,54 @@ class Transcript:
     peak_tokens: int
     peak_bytes: int
     n_rewritten: int
+
+    def as_json(self) -> str:
+        """Write it as one line."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def read_transcript(line: str | bytes) -> Transcript:
+    """Read what `Transcript.as_json` wrote; `ValueError` if it is something else."""
+    return _TRANSCRIPT.validate_json(line)
+
+
+_TRANSCRIPT: Final = TypeAdapter(Transcript)
+
+EVICTION_COLUMNS: Final = {
+    "event": "int64", "n_written": "int64", "step": "Int64", "first_token": "Int64", "last_token": "Int64", "score": "float64",
+    "n_evicted": "int64", "evicted": "object", "cache_before": "int64", "cache_after": "int64",
+}  # fmt: skip
+"""Columns of a table of evictions behind those that say whose they are, with their types.
+
+One row for every step at every event: its first and last token, its score, how many of its tokens went, and which (numbers
+among those written, from 0); events of a policy that does not score steps have one row, without a step. ``cache_before`` and
+``cache_after`` count the tokens of one head.
+"""
+
+
+def evictions_table(transcripts: Sequence[tuple[Mapping[str, Any], Transcript]]) -> pd.DataFrame:
+    """Put all events of some samples into one table, each behind the columns that say whose they are."""
+    rows = [{**whose, **row} for whose, transcript in transcripts for row in _rows_of(transcript)]
+    names = dict.fromkeys([*(name for whose, _ in transcripts[:1] for name in whose), *EVICTION_COLUMNS])
+    return pd.DataFrame(rows, columns=list(names)).astype(EVICTION_COLUMNS)
+
+
+def _rows_of(transcript: Transcript) -> Iterator[dict[str, Any]]:
+    for number, event in enumerate(transcript.events, start=1):
+        shared = {
+            "event": number, "n_written": event.n_written, "cache_before": event.n_before, "cache_after": event.n_after,
+        }  # fmt: skip
+        of_prompt = [token for token in event.evicted if token < 0]
+        if not event.step_starts or of_prompt:
+            evicted = of_prompt if event.step_starts else list(event.evicted)
+            yield {**shared, "n_evicted": len(evicted), "evicted": evicted}
+        for step, (first, behind) in enumerate(pairwise([*event.step_starts, event.n_written])):
+            evicted = [token for token in event.evicted if first <= token < behind]
+            score = event.step_scores[step]
+            yield {
+                **shared, "step": step, "first_token": first, "last_token": behind - 1,
+                "score": math.nan if score is None else score, "n_evicted": len(evicted), "evicted": evicted,
+            }  # fmt: skip
 
 
 def n_rewritten(ids: Sequence[int], events: Sequence[EvictionEvent], *, length: int = _LENGTH) -> int:
