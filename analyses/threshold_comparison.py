@@ -8,7 +8,8 @@ from analyses._provenance import provenance
 from analyses._statistics.bootstrap import check_options
 from analyses._threshold_comparison.answers import gather
 from analyses._threshold_comparison.tables import MAIN, all_tables
-from analyses._threshold_comparison.words import finding, warnings
+from analyses._threshold_comparison.warnings import warnings
+from analyses._threshold_comparison.words import finding
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.questions import question_notes
 from reasoning_anatomy.run.folder import Run
@@ -102,8 +103,7 @@ class ThresholdComparison:
             config=repr(self),
             provenance=provenance(run, packages=("numpy", "pandas", "scipy")),
             finding=finding(
-                tables["thresholds"],
-                tables["baselines"],
+                tables,
                 margin=self.margin,
                 confidence=self.confidence,
                 command=f"reasoning-anatomy sweep {run.folder}",

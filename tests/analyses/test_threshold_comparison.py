@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -149,16 +150,17 @@ def test_every_mean_is_one_of_samples_then_chains_then_questions(swept: Make) ->
     assert result.table["n_tokens"].tolist() == [sum(lengths[0]), sum(lengths[0.3]), sum(lengths[0.3])]
 
 
-def test_one_answer_for_each_question_has_mcnemar_tango_and_wilson(swept: Make) -> None:
+def test_one_answer_for_each_question_has_the_score_test_mcnemar_tango_and_wilson(swept: Make) -> None:
     sweep = {0: "cccccccccccccccwwwww", 0.5: "ccccccwwwwwwwwwccwww"}
     result = FAST.analyse(swept(*rows_of({threshold: list(word) for threshold, word in sweep.items()})))
     row = differences(result).iloc[0]
     assert row[["answers_gained", "answers_lost", "questions_gained", "questions_lost"]].tolist() == [2, 9, 2, 9]
-    assert row["p_value"] == pytest.approx(mcnemar([[6, 9], [2, 3]], exact=True).pvalue)
-    assert row["p_mid"] == pytest.approx(row["p_value"] - 55 / 2**11)  # 11 over 2 = 55
+    assert row["p_value"] == pytest.approx(mcnemar([[6, 9], [2, 3]], exact=False, correction=False).pvalue)
+    assert row["p_exact"] == row["p_exact_adjusted"] == pytest.approx(mcnemar([[6, 9], [2, 3]], exact=True).pvalue)
+    assert row["because"].endswith("p 0.035 by Holm (McNemar's exact test 0.065)")
     low, high = score_interval(np.array([2]), np.array([9]), np.array([20]), confidence=0.95)
     assert row[["difference", "difference_low", "difference_high"]].tolist() == pytest.approx([-7 / 20, low[0], high[0]])
-    assert row["method"] == "McNemar, score interval"
+    assert row["method"] == "score test and interval"
     at_zero = result.details["thresholds"].iloc[0]
     assert at_zero[["accuracy_low", "accuracy_high"]].tolist() == pytest.approx(proportion_confint(15, 20, method="wilson"))
 
@@ -224,9 +226,11 @@ def test_a_loss_that_is_shown_but_smaller_than_the_margin_is_said_in_both_ways(s
     run = swept(*rows_of({0: "c" * 300, 0.5: "c" * 292 + "w" * 8}))
     row = differences(ThresholdComparison(draws=99, margin=0.1).analyse(run)).iloc[0]
     assert row["verdict"] == "not worse by more than the margin"
-    assert row["p_adjusted"] == pytest.approx(2 * 0.5**8)
+    assert row["p_adjusted"] == pytest.approx(2 * norm.sf(np.sqrt(8)))
     assert row["because"].startswith("the loss is below 0.1, p ")
-    assert "accuracy does fall: difference -0.03 (-0.05 to -0.01), p 0.0078 by Holm" in plain(row["because"])
+    assert "accuracy does fall: difference -0.03 (-0.05 to -0.01), p 0.0047 by Holm (McNemar's exact test 0.0078)" in plain(
+        row["because"]
+    )
     assert -0.1 < row["difference_low"] < row["lower_bound"] < row["difference"]
     assert differences(FAST.analyse(run))["verdict"].tolist() == ["worse"]
 
@@ -255,13 +259,13 @@ def test_thresholds_at_which_more_answers_are_cut_off_are_not_compared(swept: Ma
     assert (
         rows.loc[0.5, ["difference", "difference_low", "difference_high", "p_value", "p_adjusted", "p_not_worse"]].isna().all()
     )
-    assert "12.5 % of answers are cut off, 37.5 % at threshold 0 (p 0.0039)" in plain(rows.loc[0.5, "because"])
+    assert "12.5 % of answers are cut off, 37.5 % at threshold 0 (p 0.0047)" in plain(rows.loc[0.5, "because"])
     assert rows.loc[0.2, "verdict"] == "undecided"
     assert rows.loc[0.2, "p_adjusted"] == rows.loc[0.2, "p_value"] == 1, "what is not compared is not in the family"
     truncation = result.details["truncation"].set_index("threshold")
     assert truncation.loc[0.5, ["truncated", "truncated_at_zero"]].tolist() == [4 / 32, 12 / 32]
     assert truncation["differs"].tolist() == [False, True]
-    assert truncation.loc[0.5, "p_truncated"] == pytest.approx(2 * 0.5**8 - 0.5**8)  # mid-p of 8 of 8 pairs
+    assert truncation.loc[0.5, "p_truncated"] == pytest.approx(2 * norm.sf(np.sqrt(8)))  # 8 of 8 pairs
     assert any("s closed_up kept at 0.5: answers are cut off" in warning for warning in result.warnings)
     assert result.details["same_as_chain"]["difference"].notna().tolist() == [False, True, False]
     frontier = result.details["frontier"]
@@ -276,7 +280,7 @@ def test_a_baseline_that_is_cut_off_more_often_is_not_compared(swept: Make) -> N
     result = FAST.analyse(swept(*ours, *theirs))
     assert result.details["baselines"]["verdict"].tolist() == ["not compared: truncation differs"]
     assert result.details["baselines"]["difference"].isna().all()
-    assert "Against random_steps of the same length: not compared: truncation differs at 0.5." in result.finding
+    assert "Against random_steps of the same length: not compared (truncation differs) at 0.5." in result.finding
 
 
 def test_where_nothing_was_deleted_there_is_nothing_to_test(swept: Make) -> None:
@@ -316,7 +320,7 @@ def test_from_all_right_to_all_wrong_is_worse(swept: Make) -> None:
         assert -1 < row["difference_high"] < -0.6
 
 
-@pytest.mark.parametrize(("n_samples", "method"), [(1, "McNemar, score interval"), (4, "studentised bootstrap over questions")])
+@pytest.mark.parametrize(("n_samples", "method"), [(1, "score test and interval"), (4, "studentised bootstrap over questions")])
 def test_answers_without_a_counterpart_are_counted_and_not_compared(swept: Make, n_samples: int, method: str) -> None:
     full = drawn(12, n_samples, {0: 0.6, 0.5: 0.5})
     gaps = {0: list(full[0]), 0.5: list(full[0.5])}
