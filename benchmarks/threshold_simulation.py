@@ -70,8 +70,8 @@ LOST: Final = 0.1
 """Margin of the second table, lost if so many questions differ."""
 
 _WHY_FEW: Final = """\
-Where false positives are below 3 and coverage above 97, few questions differ (one answer each: fewer than three of 30). Hardly
-any outcome can then show a difference, whatever the test.
+Where false positives are below 3 and coverage of the difference is above 97, only two to five questions differ at all: hardly
+any outcome can then show a difference, and nothing is found rather than too much.
 """
 
 

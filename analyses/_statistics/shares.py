@@ -80,31 +80,26 @@ def bounded_means(values: FloatArray, counts: Counts, *, confidence: float, lowe
     several = np.flatnonzero(means.n_questions > 1)
     common = np.nanmedian(values[:, several], axis=0)
     is_common = (values[:, several] == common).sum(axis=0) * 2 > means.n_questions[several]
-    for column, value in zip(several[is_common], common[is_common], strict=True):
-        ends = _most_alike(values[np.isfinite(values[:, column]), column], float(value), confidence, lowest, highest)
-        low[column], high[column] = max(low[column], ends[0]), min(high[column], ends[1])
-        p_value[column] = np.fmin(p_value[column], ends[2])
-    without = means.n_questions < 2
-    low[without], high[without] = np.nan, np.nan
+    columns, common = several[is_common], common[is_common]
+    alike = _most_alike(values[:, columns], common, confidence, lowest, highest)
+    low[columns], high[columns] = np.maximum(low[columns], alike[0]), np.minimum(high[columns], alike[1])
+    p_value[columns] = np.fmin(p_value[columns], alike[2])
+    low[means.n_questions < 2], high[means.n_questions < 2] = np.nan, np.nan
     return Means(means.estimate, means.sd, means.n_questions, low, high, p_value)
 
 
 def _most_alike(
-    values: FloatArray, common: float, confidence: float, lowest: float, highest: float
-) -> tuple[float, float, float]:
-    """Interval and p-value of the mean of (questions,) values of which most are ``common``."""
-    n, n_above, n_below = len(values), int((values > common).sum()), int((values < common).sum())
+    values: FloatArray, common: FloatArray, confidence: float, lowest: float, highest: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Interval and p-value of means of (questions, columns) of which most are ``common``; (columns,) -> 3 x (columns,)."""
+    n, n_above, n_below = np.isfinite(values).sum(axis=0), (values > common).sum(axis=0), (values < common).sum(axis=0)
     low = common - (common - lowest) * _largest_share(n_below, n, confidence)
     high = common + (highest - common) * _largest_share(n_above, n, confidence)
-    if common > 0:
-        tail = binom.cdf(n_below, n, min(1.0, common / (common - lowest)))
-    elif common < 0:
-        tail = binom.cdf(n_above, n, min(1.0, common / (common - highest)))
-    else:
-        tail = 1.0
-    return low, high, min(1.0, 2 * float(tail))
+    end, count = np.where(common > 0, lowest, highest), np.where(common > 0, n_below, n_above)
+    at_end = np.minimum(common / (common - end), 1) + 0.0  # share of questions at the end that puts the mean at zero
+    return low, high, np.minimum(2 * binom.cdf(count, n, at_end), 1)
 
 
-def _largest_share(count: int, n: int, confidence: float) -> float:
+def _largest_share(count: IntArray, n: IntArray, confidence: float) -> FloatArray:
     """Upper limit of Clopper and Pearson, missed in half of the cases in which an interval may miss."""
-    return float(beta.ppf((1 + confidence) / 2, count + 1, n - count)) if count < n else 1.0
+    return np.where(count < n, beta.ppf((1 + confidence) / 2, count + 1, np.maximum(n - count, 1)), 1.0)

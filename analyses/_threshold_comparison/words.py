@@ -44,8 +44,7 @@ def finding(tables: Mapping[str, pd.DataFrame], *, margin: float | None, confide
 
 
 def _who(first: pd.DataFrame) -> str:
-    names = first["strategy"].tolist()
-    who = names[0] if len(names) == 1 else f"{len(names)} strategies"
+    who = _few_names(first["strategy"].tolist(), "strategies")
     worlds = first[WORLD].drop_duplicates()
     if len(worlds) > 1:
         return f"{who}, each in the first reading that it was swept in"
@@ -77,8 +76,7 @@ def _against(versus: pd.DataFrame) -> str:
     if len(versus[["strategy", "baseline"]].drop_duplicates()) == 1:
         return f" Against {baselines[0]} of the same length: {_verdicts(versus, ['baseline'], None)}."
     named = [name for name in ("strategy", "baseline") if len(set(versus[name])) > 1]
-    who = listing(baselines) if len(baselines) <= MOST_NAMED else f"{len(baselines)} baselines"
-    return f" Against {who} of the same length: {_verdicts(versus, named, None)}."
+    return f" Against {_few_names(baselines, 'baselines')} of the same length: {_verdicts(versus, named, None)}."
 
 
 def _without_restatements(tables: Mapping[str, pd.DataFrame], first: pd.DataFrame) -> str:
@@ -126,6 +124,10 @@ def _named(rows: pd.DataFrame, names: Sequence[str]) -> str:
     if len(groups) > MOST_NAMED:
         return ""
     return " ({})".format(", ".join(f"{' against '.join(map(str, name))} at {places(found)}" for name, found in groups))
+
+
+def _few_names(names: Sequence[str], what: str) -> str:
+    return listing(names) if len(names) <= MOST_NAMED else f"{len(names)} {what}"
 
 
 def _gap(row: "pd.Series[Any]") -> str:
