@@ -53,9 +53,9 @@ def _who(first: pd.DataFrame) -> str:
 
 def _level(zero: pd.DataFrame, confidence: float) -> str:
     """Accuracy at threshold 0, which is that of all strategies if all have the same answers."""
-    low, high = zero["accuracy"].min(), zero["accuracy"].max()
-    if low < high:
-        return f"{number(low)} to {number(high)}"
+    low, high = number(zero["accuracy"].min()), number(zero["accuracy"].max())
+    if low != high:
+        return f"{low} to {high}"
     interval = {"estimate": "accuracy", "ci_low": "accuracy_low", "ci_high": "accuracy_high", "n_questions": "n_questions"}
     return with_interval({name: zero[column].iloc[0] for name, column in interval.items()}, confidence=confidence)
 
@@ -100,11 +100,13 @@ def _verdicts(rows: pd.DataFrame, named: Sequence[str], margin: float | None) ->
     """Say where every verdict is: at which thresholds of one strategy, or in how many cells, a few of which are named."""
     if len(rows.drop_duplicates(list(named))) == 1:
         return ", ".join(f"{_spoken(verdict, margin)} at {places(found)}" for verdict, found in _by_verdict(rows))
-    return ", ".join(
-        f"{_spoken(verdict, margin)} in {len(found)}{f' of {len(rows)} comparisons' if number_of == 0 else ''}"
-        f"{_named(found, named) if verdict != UNDECIDED else ''}"
-        for number_of, (verdict, found) in enumerate(_by_verdict(rows))
-    )
+    said = [
+        f"{_spoken(verdict, margin)} in {len(found)}{_named(found, named) if verdict != UNDECIDED else ''}"
+        for verdict, found in _by_verdict(rows)
+    ]
+    if len(said) == 1:
+        return f"{_spoken(rows['verdict'].iloc[0], margin)} in all {len(rows)} comparisons"
+    return f"of {len(rows)} comparisons {', '.join(said)}"
 
 
 def _by_verdict(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

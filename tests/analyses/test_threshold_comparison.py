@@ -626,8 +626,17 @@ def test_the_finding_of_many_strategies_and_baselines_is_two_sentences(swept: Ma
             rows += rows_of(worse, strategy=baseline, reference=name)
     assert plain(ThresholdComparison(draws=99, margin=0.06).analyse(swept(*rows)).finding) == (
         "5 strategies (closed_up, restatements kept): accuracy 1.00 (95 % interval 0.94 to 1.00, 60 questions) at threshold 0; "
-        "compared with it, undecided in 14 of 15 comparisons, worse in 1 (bad at 0.5). Against random_steps and random_block "
-        "of the same length: better in 8 of 24 comparisons, undecided in 16."
+        "compared with it, of 15 comparisons undecided in 14, worse in 1 (bad at 0.5). Against random_steps and random_block "
+        "of the same length: of 24 comparisons better in 8, undecided in 16."
+    )
+
+
+def test_strategies_that_agree_are_one_clause_and_accuracies_that_differ_a_range(swept: Make) -> None:
+    one, other = {0: ["cc", "cw"] * 8, 0.5: ["cc"] * 16}, {0: ["cc", "cw"] * 7 + ["--"] * 2, 0.5: ["cc"] * 16}
+    other[0][1] = "cc"
+    result = FAST.analyse(swept(*rows_of(one, strategy="a"), *rows_of(other, strategy="b")))
+    assert result.finding == (
+        "a and b (closed_up, restatements kept): accuracy 0.75 to 0.79 at threshold 0; compared with it, better in all 2 comparisons."
     )
 
 

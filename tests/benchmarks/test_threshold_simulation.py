@@ -11,7 +11,7 @@ from benchmarks.threshold_simulation import DIFFERING, WORLDS, rates, rates_of_p
 pytestmark = pytest.mark.slow
 
 BY_NAME = {world.name: world for world in WORLDS}
-REPLICATIONS = {30: 1000, 300: 250}
+REPLICATIONS = {30: 1500, 300: 300}
 BEST = [(accuracy, n_questions, n_samples) for accuracy in (0.5, 0.8) for n_questions in (30, 300) for n_samples in (1, 8)]
 
 
