@@ -9,7 +9,7 @@ from analyses._sentences import small_sample
 from analyses._statistics.position import BoolArray
 from analyses._threshold_comparison.answers import WORLD, Answers, Evidence, in_all_cells
 from analyses._threshold_comparison.verdicts import NOT_COMPARED, NOTHING_DELETED
-from analyses._threshold_comparison.words import MOST_NAMED, percent, places
+from analyses._threshold_comparison.words import MOST_NAMED, listing, percent, places
 
 _SAME_LENGTH: Final = 0.01
 """Largest relative difference of two lengths that are called the same."""
@@ -70,7 +70,8 @@ def _with_verdict(judged: pd.DataFrame, verdict: str, sentence: str) -> list[str
 
 def _unlike(answers: Answers) -> list[str]:
     """Say which cells lack questions, chains or answers that others of the same reading have, and what is compared then."""
-    is_there, is_common, said = np.isfinite(answers.outcomes["correct"]), in_all_cells(answers), []
+    is_there, is_common = np.isfinite(answers.outcomes["correct"]), in_all_cells(answers)
+    worlds: dict[str, list[str]] = {}
     for world, cells in answers.cells.groupby(WORLD, sort=False):
         there = is_there[:, cells.index]
         lacking = cells[there.sum(axis=0) < there.any(axis=1).sum()]
@@ -85,12 +86,13 @@ def _unlike(answers: Answers) -> list[str]:
         if len(names) > MOST_NAMED:
             names = [f"{_cells(len(lacking))} of {len(names)} strategies and baselines have fewer"]
         everything = np.array(there.any(axis=1))[:, None]
-        said.append(
-            f"{world[0]}, restatements {world[1]}: not every cell has answers to the same questions. Of "
-            f"{_units(answers, everything)}, {'; '.join(names)}. Differences are over what both cells have, the frontier is "
-            f"over what all have: {_units(answers, is_common[:, cells.index])}"
+        sentence = (
+            f"not every cell has answers to the same questions. Of {_units(answers, everything)}, {'; '.join(names)}. "
+            "Differences are over what both cells have, the frontier is over what all have: "
+            f"{_units(answers, is_common[:, cells.index])}"
         )
-    return said
+        worlds.setdefault(sentence, []).append(f"{world[0]} (restatements {world[1]})")
+    return [f"{listing(names)}: {sentence}" for sentence, names in worlds.items()]
 
 
 def _units(answers: Answers, is_there: BoolArray) -> str:

@@ -443,6 +443,7 @@ def uneven(swept: Make) -> AnalysisResult:
     theirs = {**ours, 0.5: ["--", "cc", "cc", "--", *["cc"] * 4]}
     names = ["q0", "q1", "q2", "q3", "q3", "q4", "q5", "q6"]
     rows = [*rows_of(ours), *rows_of(theirs, strategy="t"), *rows_of(theirs, strategy="random_steps", reference="s")]
+    rows += [{**row, "reading": "evicted"} for row in rows]
     for row in rows:
         if row["chain_id"] == "c0":
             row["tokens_generated"] = 1000
@@ -455,16 +456,16 @@ def test_cells_of_different_questions_are_named_and_the_frontier_is_over_those_t
     assert frontier["n_chains"].eq(6).all(), "and without one of the two chains of q3"
     assert frontier["n_answers"].eq(12).all()
     assert frontier["tokens_generated"].eq(50).all()
-    assert of(frontier, strategy="s", threshold=0.2)["accuracy"].item() == pytest.approx(1 - 2 / 2 / 6)
-    answers = uneven.details["answers"]
+    assert of(frontier, strategy="s", threshold=0.2)["accuracy"].tolist() == pytest.approx([1 - 2 / 2 / 6] * 2)
+    answers = of(uneven.details["answers"], reading="closed_up")
     shown = answers.set_index(["strategy", "threshold"]).loc[[("s", 0.5), ("t", 0.5)], ["n_questions", "n_chains", "n_answers"]]
     assert shown.to_numpy().tolist() == [[7, 8, 16], [6, 6, 12]]
     (said,) = [warning for warning in uneven.warnings if "not every cell" in warning]
     assert said == (
-        "closed_up, restatements kept: not every cell has answers to the same questions. Of 7 questions (8 chains, 16 "
-        "answers), t at 0.5 has 6 questions (6 chains, 12 answers); random_steps of the length of s at 0.5 has 6 questions (6 "
-        "chains, 12 answers). Differences are over what both cells have, the frontier is over what all have: 6 questions "
-        "(6 chains, 12 answers)"
+        "closed_up (restatements kept) and evicted (restatements kept): not every cell has answers to the same questions. Of 7 "
+        "questions (8 chains, 16 answers), t at 0.5 has 6 questions (6 chains, 12 answers); random_steps of the length of s at "
+        "0.5 has 6 questions (6 chains, 12 answers). Differences are over what both cells have, the frontier is over what all "
+        "have: 6 questions (6 chains, 12 answers)"
     )
 
 
@@ -636,7 +637,8 @@ def test_strategies_that_agree_are_one_clause_and_accuracies_that_differ_a_range
     other[0][1] = "cc"
     result = FAST.analyse(swept(*rows_of(one, strategy="a"), *rows_of(other, strategy="b")))
     assert result.finding == (
-        "a and b (closed_up, restatements kept): accuracy 0.75 to 0.79 at threshold 0; compared with it, better in all 2 comparisons."
+        "a and b (closed_up, restatements kept): accuracy 0.75 to 0.79 at threshold 0; compared with it, better in all 2 "
+        "comparisons."
     )
 
 
