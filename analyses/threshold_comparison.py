@@ -8,7 +8,8 @@ from analyses._provenance import provenance
 from analyses._statistics.bootstrap import check_options
 from analyses._threshold_comparison.answers import gather
 from analyses._threshold_comparison.tables import MAIN, all_tables
-from analyses._threshold_comparison.words import finding, warnings
+from analyses._threshold_comparison.warnings import warnings
+from analyses._threshold_comparison.words import finding
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.questions import question_notes
 from reasoning_anatomy.run.folder import Run
@@ -20,9 +21,10 @@ class ThresholdComparison:
     """Accuracy at every threshold of a sweep, compared with threshold 0 and with random deletions of the same length.
 
     The unit is the question: answers are averaged within the chain, chains within the question, and differences are taken
-    within the question. One answer for each question: exact McNemar test, Tango's score interval of the difference, Wilson's
-    interval of the accuracy. Several: studentised bootstrap over questions. Holm over the thresholds. Cells in which more or
-    fewer answers are cut off than at threshold 0 are not compared, since an answer that is cut off is seldom right.
+    within the question. One answer for each question: score test and Tango's interval of the difference, McNemar's exact test
+    beside it. Several: studentised bootstrap over questions. Accuracy: Wilson's interval, with as many answers as those of a
+    question are worth. Holm over the thresholds. Cells in which more or fewer answers are cut off than at threshold 0 are not
+    compared, since an answer that is cut off is seldom right.
     ``docs/statistics.md`` says why, and how well tests and intervals do.
 
     Attributes
@@ -78,9 +80,9 @@ class ThresholdComparison:
         Table with first columns ``strategy, reference, reading, restatements, threshold`` (``reference``: whose length a
         baseline matches): the terms ``accuracy``, ``difference from threshold 0`` and, for each baseline,
         ``difference from <baseline>``; ``p_adjusted`` by Holm over the thresholds. Details, unrounded: ``thresholds`` (one row
-        for each cell, with the verdict and the reason for it), ``baselines``, ``trend``, ``frontier``, ``answers``,
-        ``truncation``, ``undecided_left_out``, ``same_as_chain``, ``nll_gold``, ``between_questions``, ``per_question`` and
-        ``left_out``.
+        for each cell, with the verdict and the reason for it), ``baselines``, ``restatements`` (only if they were both kept and
+        stripped), ``trend``, ``frontier``, ``answers``, ``truncation``, ``undecided_left_out``, ``same_as_chain``,
+        ``nll_gold``, ``between_questions``, ``per_question`` and ``left_out``.
 
         Raises
         ------
@@ -102,8 +104,7 @@ class ThresholdComparison:
             config=repr(self),
             provenance=provenance(run, packages=("numpy", "pandas", "scipy")),
             finding=finding(
-                tables["thresholds"],
-                tables["baselines"],
+                tables,
                 margin=self.margin,
                 confidence=self.confidence,
                 command=f"reasoning-anatomy sweep {run.folder}",

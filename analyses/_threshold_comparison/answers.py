@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from analyses._statistics.position import BoolArray
 from analyses._statistics.questions import question_index, question_means
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
@@ -18,6 +19,9 @@ GROUP: Final = ["strategy", "reference", "reading", "restatements"]
 """What the thresholds of one comparison have in common."""
 
 CELL: Final = [*GROUP, "threshold"]
+
+WORLD: Final = ["reading", "restatements"]
+"""What strategies that are beside each other have in common."""
 
 MEASURED: Final = (
     "tokens_before", "tokens_after", "steps_before", "steps_after", "achieved_ratio", "tokens_generated", "nll_gold",
@@ -78,6 +82,14 @@ class Answers:
         counts = np.zeros((len(self.question_ids), values.shape[1]), dtype=np.int64)
         np.add.at(counts, self.question[self.chain], np.isfinite(values))
         return counts
+
+
+def in_all_cells(answers: Answers) -> BoolArray:
+    """(units, cells) whether an answer is there in all cells of the same reading and form of restatements."""
+    is_there = np.isfinite(answers.outcomes["correct"])
+    for world in answers.cells.groupby(WORLD, sort=False).groups.values():
+        is_there[:, world] = is_there[:, world].all(axis=1, keepdims=True)
+    return is_there
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Comparisons of cells: with threshold 0 of the same strategy, and of a strategy with its baselines."""
+"""Comparisons of cells: with threshold 0, of a strategy with its baselines, and of restatements stripped with those kept."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,14 +19,16 @@ TRUNCATION: Final = ["truncated", "truncated_there", "p_truncated"]
 """Columns of `compared` on the answers that are cut off."""
 
 _BLANK: Final = ("estimate", "ci_low", "ci_high", "lower_bound")
-_TESTS: Final = ("p_value", "p_mid", "p_not_worse")
+_TESTS: Final = ("p_value", "p_exact", "p_not_worse")
 
 
 def with_zero(sample: AnswerSample, *, margin: float | None) -> pd.DataFrame:
     """Compare every cell with threshold 0 of its group; Holm over the thresholds of a group. `compared` says the columns."""
     cells = sample.answers.cells
     first = np.flatnonzero(cells["threshold"] > 0)
-    return compared(sample, first, sample.answers.at_zero[first], cells.loc[first, GROUP], [ZERO] * len(first), margin=margin)
+    second = sample.answers.at_zero[first]
+    is_same = _is_same(sample.answers, first, second)
+    return compared(sample, first, second, cells.loc[first, GROUP], [f"at {ZERO}"] * len(first), is_same=is_same, margin=margin)
 
 
 def with_baselines(sample: AnswerSample) -> pd.DataFrame:
@@ -42,8 +44,22 @@ def with_baselines(sample: AnswerSample) -> pd.DataFrame:
     pairs = ours.merge(theirs, on=["strategy", "reading", "restatements", "threshold"])
     first, second = (pairs[name].to_numpy(dtype=np.int64) for name in ("first", "second"))
     family = pairs[["strategy", "reading", "restatements", "baseline"]]
-    found = compared(sample, first, second, family, pairs["baseline"].tolist(), margin=None)
+    names = [f"with {baseline}" for baseline in pairs["baseline"]]
+    is_same = _is_same(sample.answers, first, sample.answers.at_zero[first])
+    found = compared(sample, first, second, family, names, is_same=is_same, margin=None)
     return found.assign(baseline=pairs["baseline"].tolist())
+
+
+def with_restatements(sample: AnswerSample) -> pd.DataFrame:
+    """Compare every cell of a strategy without restatements with the one that has them; Holm over thresholds, 0 included."""
+    same = ["strategy", "reading", "threshold"]
+    cells = sample.answers.cells.reset_index(names="cell")
+    own = cells[cells["reference"] == ""]
+    stripped, kept = (own.loc[own["restatements"] == form, [*same, "cell"]] for form in ("stripped", "kept"))
+    pairs = stripped.merge(kept, on=same, suffixes=("", "_kept"))
+    first, second = (pairs[name].to_numpy(dtype=np.int64) for name in ("cell", "cell_kept"))
+    is_same = _is_same(sample.answers, first, second)
+    return compared(sample, first, second, pairs[same[:-1]], ["with restatements"] * len(first), is_same=is_same, margin=None)
 
 
 def compared(
@@ -53,6 +69,7 @@ def compared(
     family: pd.DataFrame,
     names: Sequence[str],
     *,
+    is_same: BoolArray,
     margin: float | None,
 ) -> pd.DataFrame:
     """Compare the accuracy of pairs of cells.
@@ -66,34 +83,35 @@ def compared(
     family
         (pairs,) rows that are alike belong to one family of tests.
     names
-        (pairs,) what to call the second cell.
+        (pairs,) where the second answer is from, such as ``at threshold 0``.
+    is_same
+        (pairs,) whether nothing is deleted from any chain that is there in the other, so that there is nothing to test.
     margin
         Loss that would not matter.
 
     Returns
     -------
-    One row per pair: ``first``, ``second``, what `AnswerSample.differences` gives, ``p_adjusted`` and ``p_not_worse_adjusted``
-    (Holm); ``truncated``, ``truncated_there`` and ``p_truncated``; ``is_cut_off`` (the two differ, so there is no difference
-    and no p-value) and ``is_untouched`` (the first cell deletes nothing, so there is no p-value); ``verdict`` and ``because``.
+    One row per pair: ``first``, ``second``, what `AnswerSample.differences` gives, ``p_adjusted``, ``p_exact_adjusted`` and
+    ``p_not_worse_adjusted`` (Holm); ``truncated``, ``truncated_there`` and ``p_truncated``; ``is_cut_off`` (the two differ, so
+    there is no difference and no p-value) and ``is_untouched`` (so there is no p-value); ``verdict`` and ``because``.
     """
     correct, cut_off = sample.answers.outcomes["correct"], sample.answers.outcomes["truncated"]
     table = sample.differences(correct[:, first], correct[:, second], margin=margin)
     cut = sample.differences(cut_off[:, first], cut_off[:, second])
     paired = np.isfinite(cut_off[:, first] - cut_off[:, second])
-    p_truncated = cut["p_mid"].fillna(cut["p_value"])
     table = table.assign(
         first=first,
         second=second,
         truncated=sample.answers.means(np.where(paired, cut_off[:, first], np.nan)),
         truncated_there=sample.answers.means(np.where(paired, cut_off[:, second], np.nan)),
-        p_truncated=p_truncated,
-        is_cut_off=p_truncated <= LEVEL_OF_TRUNCATION,
-        is_untouched=untouched(sample.answers)[first],
+        p_truncated=cut["p_value"],
+        is_cut_off=cut["p_value"] <= LEVEL_OF_TRUNCATION,
+        is_untouched=is_same,
     )
     table.loc[table["is_cut_off"], [*_BLANK, *_TESTS]] = np.nan
     table.loc[table["is_untouched"], [*_TESTS]] = np.nan
     families = family.reset_index(drop=True).groupby(list(family.columns), sort=False).ngroup()
-    for name in ("p_value", "p_not_worse"):
+    for name in _TESTS:
         adjusted = table[name].groupby(families).transform(lambda p: adjust(p.to_numpy(), "holm"))
         table[f"{name.removesuffix('_value')}_adjusted"] = adjusted
     rows = table.to_dict("records")
@@ -106,23 +124,24 @@ def compared(
     return table
 
 
-def untouched(answers: Answers) -> BoolArray:
-    """(cells,) whether every chain has as many steps and tokens as at threshold 0, so that nothing was deleted."""
-    return np.asarray(~_is_changed(answers).any(axis=0))
-
-
 def n_untouched(answers: Answers) -> IntArray:
     """(cells,) chains of which nothing was deleted."""
     answered = np.isfinite(answers.by_chain(answers.outcomes["tokens_after"]))
-    changed = answers.by_chain(_is_changed(answers).astype(float)) > 0
+    changed = answers.by_chain(_is_changed(answers, np.arange(len(answers.cells)), answers.at_zero).astype(float)) > 0
     return np.asarray((answered & ~changed).sum(axis=0))
 
 
-def _is_changed(answers: Answers) -> BoolArray:
+def _is_same(answers: Answers, first: IntArray, second: IntArray) -> BoolArray:
+    """(pairs,) whether no chain has another length in the second cell of a pair."""
+    return np.asarray(~_is_changed(answers, first, second).any(axis=0))
+
+
+def _is_changed(answers: Answers, first: IntArray, second: IntArray) -> BoolArray:
+    """(units, pairs) whether a chain has another number of steps or tokens in the second cell of a pair."""
     changes: list[FloatArray] = []
     for name in ("steps_after", "tokens_after"):
         length = answers.outcomes[name]
-        changes.append(np.nan_to_num(length - length[:, answers.at_zero]))
+        changes.append(np.nan_to_num(length[:, first] - length[:, second]))
     return np.asarray((changes[0] != 0) | (changes[1] != 0))
 
 

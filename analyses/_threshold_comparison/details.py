@@ -55,12 +55,14 @@ def _trend_of(accuracy: FloatArray, places: FloatArray) -> tuple[dict[str, float
 
 
 def answer_counts(evidence: Evidence) -> pd.DataFrame:
-    """Answers of every cell by verdict and by finish reason, those of chains without a gold answer among them."""
+    """Questions, chains and answers of every cell, by verdict and by finish reason; those without a gold answer among them."""
     table = evidence.table
     is_verdict = {f"n_{verdict}": table["verdict"].isin([verdict]) for verdict in _VERDICTS}
     is_reason = {f"n_{reason}": table["finish_reason"].isin([reason]) for reason in _REASONS}
     marks = table[CELL].assign(n_answers=1, **is_verdict, n_without_gold=table["verdict"].isna(), **is_reason)
-    counts = marks.groupby(CELL, sort=False).sum().astype(np.int64)
+    units = table.groupby(CELL, sort=False)[["question_id", "chain_id"]].nunique()
+    units = units.rename(columns={"question_id": "n_questions", "chain_id": "n_chains"})
+    counts = units.join(marks.groupby(CELL, sort=False).sum().astype(np.int64))
     cells = evidence.every.cells
     found = counts.reindex(pd.MultiIndex.from_frame(cells[CELL])).reset_index(drop=True)
     return pd.concat([labels(cells), found], axis=1)

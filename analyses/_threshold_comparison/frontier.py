@@ -1,15 +1,11 @@
 """Accuracy against tokens: which cells of a sweep no other beats in both."""
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analyses._threshold_comparison.answers import WORLD
 from reasoning_anatomy.types import FloatArray
-
-_WORLD: Final = ["reading", "restatements"]
-"""Cells are points of one figure if they share these: only the strategy and the threshold differ."""
 
 
 def frontier_table(points: pd.DataFrame) -> pd.DataFrame:
@@ -26,7 +22,7 @@ def frontier_table(points: pd.DataFrame) -> pd.DataFrame:
     The same rows with ``tokens``, the sum of both, and ``on_frontier``.
     """
     table = points.assign(tokens=points["tokens_kept"] + points["tokens_generated"], on_frontier=False)
-    for _, rows in table[table["is_compared"]].groupby(_WORLD, sort=False):
+    for _, rows in table[table["is_compared"]].groupby(WORLD, sort=False):
         table.loc[rows.index, "on_frontier"] = on_frontier(rows["accuracy"].to_numpy(), rows["tokens"].to_numpy())
     return table
 

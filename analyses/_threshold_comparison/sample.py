@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from analyses._statistics.bootstrap import Counts, Means, bootstrap_means, resample_counts
-from analyses._statistics.paired import mcnemar, p_above, score_interval
+from analyses._statistics.paired import mcnemar_exact, p_above, p_different, score_interval
 from analyses._statistics.position import BoolArray
-from analyses._statistics.shares import bounded_means, wilson_interval
+from analyses._statistics.shares import bounded_means, effective_answers, wilson_interval
 from analyses._threshold_comparison.answers import Answers
 from reasoning_anatomy.types import FloatArray, IntArray
 
@@ -19,10 +19,9 @@ COUNTS: Final = ["n_questions", "n_chains", "n_answers"]
 GAINS: Final = ["questions_gained", "questions_lost", "answers_gained", "answers_lost"]
 """Columns that several tables have."""
 
-_PAIRS: Final = "McNemar, score interval"
-_ONE_EACH: Final = "Wilson"
+_PAIRS: Final = "score test and interval"
 _BOOTSTRAP: Final = "studentised bootstrap over questions"
-_OF_SEVERAL_QUESTIONS: Final = ("ci_low", "ci_high", "p_value", "p_mid", "lower_bound", "p_not_worse")
+_OF_SEVERAL_QUESTIONS: Final = ("ci_low", "ci_high", "p_value", "p_exact", "lower_bound", "p_not_worse")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,25 +55,13 @@ class AnswerSample:
 
         Returns
         -------
-        One row per column: ``estimate, ci_low, ci_high, n_questions, n_chains, n_answers, method``. Wilson's interval if no
-        question has more than one answer, else the bootstrap over questions.
+        One row per column: ``estimate, ci_low, ci_high, n_questions, n_chains, n_answers``. Wilson's interval, with as many
+        answers as those of a question are worth.
         """
-        per_question = self.answers.by_question(values)
-        is_single = self._is_single(values)
-        found = bounded_means(per_question, self._resamples, confidence=self.confidence, lowest=0, highest=1)
-        n = np.maximum(found.n_questions, 1).astype(np.int64)
-        successes = np.nansum(per_question, axis=0).round().astype(np.int64)
-        wilson = wilson_interval(np.where(is_single, successes, 0), n, confidence=self.confidence)
-        table = pd.DataFrame(
-            {
-                "estimate": found.estimate,
-                "ci_low": np.where(is_single, wilson[0], found.ci_low),
-                "ci_high": np.where(is_single, wilson[1], found.ci_high),
-                **self._counts(values),
-                "method": np.where(is_single, _ONE_EACH, _BOOTSTRAP),
-            }
-        )
-        return _without_single_questions(table)
+        share, counts = self.answers.means(values), self._counts(values)
+        worth = effective_answers(self.answers.by_question(values), counts["n_answers"])
+        low, high = wilson_interval(share, worth, confidence=self.confidence)
+        return _without_single_questions(pd.DataFrame({"estimate": share, "ci_low": low, "ci_high": high, **counts}))
 
     def differences(self, first: FloatArray, second: FloatArray, *, margin: float | None = None) -> pd.DataFrame:
         """Difference of two shares by question, over the answers that have a value in both.
@@ -88,10 +75,10 @@ class AnswerSample:
 
         Returns
         -------
-        One row per column: ``estimate`` (first less second), ``ci_low, ci_high, p_value``; ``p_mid`` (only if there is one
-        answer for each question); ``lower_bound`` and ``p_not_worse`` (only with a margin: one-sided bound, and p-value of a
-        loss as large as the margin or larger); ``sd_questions``; ``answers_gained``, ``answers_lost``, ``questions_gained``,
-        ``questions_lost``; ``n_questions, n_chains, n_answers``; ``method``.
+        One row per column: ``estimate`` (first less second), ``ci_low, ci_high, p_value``; ``p_exact`` (only if there is one
+        answer for each question: McNemar's exact test); ``lower_bound`` and ``p_not_worse`` (only with a margin: one-sided
+        bound, and p-value of a loss as large as the margin or larger); ``sd_questions``; ``answers_gained``, ``answers_lost``,
+        ``questions_gained``, ``questions_lost``; ``n_questions, n_chains, n_answers``; ``method``.
         """
         gaps = first - second
         per_question = self.answers.by_question(gaps)
@@ -136,7 +123,7 @@ class AnswerSample:
         of that kind were in the sample: ``p_not_worse`` is never below the probability of that.
         """
         found = bounded_means(per_question, self._resamples, confidence=self.confidence, lowest=-1, highest=1)
-        unknown = dict.fromkeys(("p_mid", "lower_bound", "p_not_worse"), np.nan)
+        unknown = dict.fromkeys(("p_exact", "lower_bound", "p_not_worse"), np.nan)
         table = pd.DataFrame({**_fields(found), "p_value": found.p_value, **unknown, "sd_questions": found.sd})
         if margin is None:
             return table
@@ -154,9 +141,9 @@ class AnswerSample:
         """Compare one pair for each question."""
         gained, lost = (gaps > 0).sum(axis=0), (gaps < 0).sum(axis=0)
         n = np.maximum(np.isfinite(gaps).sum(axis=0), 1)
-        tests = mcnemar(gained, lost)
         low, high = score_interval(gained, lost, n, confidence=self.confidence)
-        table = pd.DataFrame({"ci_low": low, "ci_high": high, "p_value": tests.exact, "p_mid": tests.mid_p})
+        tests = {"p_value": p_different(gained, lost, n), "p_exact": mcnemar_exact(gained, lost)}
+        table = pd.DataFrame({"ci_low": low, "ci_high": high, **tests})
         if margin is None:
             return table
         lower_bound, _ = score_interval(gained, lost, n, confidence=2 * self.confidence - 1)

@@ -7,8 +7,16 @@ import pandas as pd
 
 from analyses._statistics.position import BoolArray
 from analyses._threshold_comparison import details
-from analyses._threshold_comparison.answers import CELL, Answers, Evidence
-from analyses._threshold_comparison.comparisons import TRUNCATION, ZERO, labels, n_untouched, with_baselines, with_zero
+from analyses._threshold_comparison.answers import CELL, Answers, Evidence, in_all_cells
+from analyses._threshold_comparison.comparisons import (
+    TRUNCATION,
+    ZERO,
+    labels,
+    n_untouched,
+    with_baselines,
+    with_restatements,
+    with_zero,
+)
 from analyses._threshold_comparison.frontier import frontier_table
 from analyses._threshold_comparison.sample import COUNTS, GAINS, INTERVAL, AnswerSample
 from reasoning_anatomy.types import RESULT_COLUMNS, FloatArray, IntArray
@@ -22,6 +30,7 @@ DIFFERENCE: Final = "difference from "
 
 _DIFFERENCE_COLUMNS: Final = dict(zip(INTERVAL, ("difference", "difference_low", "difference_high"), strict=True))
 _POINT: Final = ["accuracy", "accuracy_low", "accuracy_high", "tokens_kept", "tokens_generated"]
+_JUDGED: Final = ["p_value", "p_exact", "p_adjusted", "p_exact_adjusted", *GAINS]
 
 
 def all_tables(
@@ -40,22 +49,24 @@ def all_tables(
 
     Returns
     -------
-    `MAIN` and the detail tables by name; the first columns say which cell or group a row is about.
+    `MAIN` and the detail tables by name; the first columns say which cell or group a row is about. ``restatements`` is among
+    them only if a strategy was swept with restatements and without.
     """
     answers = evidence.answers
     sample = AnswerSample(answers, draws, confidence, seed)
     everyone = sample if evidence.every is answers else AnswerSample(evidence.every, draws, confidence, seed)
     accuracy = sample.shares(answers.outcomes["correct"])
     zero = with_zero(sample, margin=margin)
-    baselines = with_baselines(sample)
+    baselines, restatements = with_baselines(sample), with_restatements(sample)
     refused = np.isin(np.arange(len(accuracy)), zero.loc[zero["is_cut_off"], "first"])
     thresholds = _thresholds(answers, accuracy, zero)
     return {
         MAIN: _main(answers, accuracy, zero, baselines),
         "thresholds": thresholds,
-        "baselines": _baselines(answers, thresholds, baselines),
+        "baselines": _baselines(answers, baselines),
+        **({"restatements": _restatements(answers, restatements)} if len(restatements) else {}),
         "trend": details.trend(sample, refused),
-        "frontier": _frontier(thresholds, refused),
+        "frontier": _frontier(sample, refused),
         "answers": details.answer_counts(evidence),
         "truncation": details.truncation(answers, zero),
         "undecided_left_out": details.undecided_left_out(sample, refused),
@@ -92,8 +103,8 @@ def _thresholds(answers: Answers, accuracy: pd.DataFrame, zero: pd.DataFrame) ->
     judged = zero.rename(columns=_DIFFERENCE_COLUMNS).astype(dict.fromkeys(GAINS, "Int64"))
     judged = judged.set_index("first").reindex(range(len(accuracy)))
     compared = [
-        *_DIFFERENCE_COLUMNS.values(), "p_value", "p_mid", "p_adjusted", *GAINS, "lower_bound", "p_not_worse",
-        "p_not_worse_adjusted", "verdict", "because", "method",
+        *_DIFFERENCE_COLUMNS.values(), *_JUDGED, "lower_bound", "p_not_worse", "p_not_worse_adjusted", "verdict", "because",
+        "method",
     ]  # fmt: skip
     table = labels(answers.cells).assign(
         accuracy=accuracy["estimate"],
@@ -113,26 +124,58 @@ def _thresholds(answers: Answers, accuracy: pd.DataFrame, zero: pd.DataFrame) ->
     )
 
 
-def _baselines(answers: Answers, thresholds: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+def _baselines(answers: Answers, found: pd.DataFrame) -> pd.DataFrame:
     """One row per cell of a strategy and baseline: which is more accurate with as many tokens."""
-    first, second = found["first"].to_numpy(), found["second"].to_numpy()
-    table = labels(answers.cells.loc[first]).drop(columns="reference")
+    table = pd.concat([_labels_of(answers, found), _side_by_side(answers, found, "of_baseline")], axis=1)
     table.insert(1, "baseline", found["baseline"].to_numpy())
-    for name in ("accuracy", "tokens_kept"):
-        table[name] = thresholds[name].to_numpy()[first]
-        table[f"{name}_of_baseline"] = thresholds[name].to_numpy()[second]
-    compared = [
-        *_DIFFERENCE_COLUMNS.values(), "p_value", "p_mid", "p_adjusted", *GAINS, "verdict", "because", "method", *TRUNCATION,
-        *COUNTS,
-    ]  # fmt: skip
-    beside = found.rename(columns=_DIFFERENCE_COLUMNS)[compared].rename(columns={"truncated_there": "truncated_of_baseline"})
-    return pd.concat([table, beside], axis=1)
+    return table
 
 
-def _frontier(thresholds: pd.DataFrame, refused: BoolArray) -> pd.DataFrame:
-    """Accuracy and tokens, kept and generated, of every cell, and whether no other of its reading beats it in both."""
-    table = frontier_table(thresholds[[*CELL, *_POINT]].assign(is_compared=~refused))
-    return table[[*CELL, *_POINT, "tokens", "is_compared", "on_frontier"]]
+def _restatements(answers: Answers, found: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell of a strategy: how much accuracy is lost with what states the answer."""
+    beside = _side_by_side(answers, found, "with_restatements")
+    return pd.concat([_labels_of(answers, found).drop(columns="restatements"), beside], axis=1)
+
+
+def _labels_of(answers: Answers, found: pd.DataFrame) -> pd.DataFrame:
+    return labels(answers.cells.loc[found["first"]]).drop(columns="reference")
+
+
+def _side_by_side(answers: Answers, found: pd.DataFrame, other: str) -> pd.DataFrame:
+    """Accuracy and tokens of both cells of a pair, over the answers that both have, and how they compare."""
+    first, second = found["first"].to_numpy(), found["second"].to_numpy()
+    correct = answers.outcomes["correct"]
+    is_paired = np.isfinite(correct[:, first] - correct[:, second])
+    table = pd.DataFrame(index=range(len(found)))
+    for name, outcome in (("accuracy", "correct"), ("tokens_kept", "tokens_after")):
+        for column, cells in ((name, first), (f"{name}_{other}", second)):
+            table[column] = answers.means(np.where(is_paired, answers.outcomes[outcome][:, cells], np.nan))
+    compared = [*_DIFFERENCE_COLUMNS.values(), *_JUDGED, "verdict", "because", "method", *TRUNCATION, *COUNTS]
+    beside = found.rename(columns=_DIFFERENCE_COLUMNS)[compared].rename(columns={"truncated_there": f"truncated_{other}"})
+    return pd.concat([table, beside.reset_index(drop=True)], axis=1)
+
+
+def _frontier(sample: AnswerSample, refused: BoolArray) -> pd.DataFrame:
+    """Accuracy and tokens, kept and generated, of every cell, and whether no other of its reading beats it in both.
+
+    Over the answers that all cells of a reading and form of restatements have, so that all are of the same questions.
+    """
+    answers, is_common = sample.answers, in_all_cells(sample.answers)
+
+    def over_common(name: str) -> FloatArray:
+        return np.where(is_common, answers.outcomes[name], np.nan)
+
+    accuracy = sample.shares(over_common("correct"))
+    points = labels(answers.cells).assign(
+        accuracy=accuracy["estimate"],
+        accuracy_low=accuracy["ci_low"],
+        accuracy_high=accuracy["ci_high"],
+        tokens_kept=answers.means(over_common("tokens_after")),
+        tokens_generated=answers.means(over_common("tokens_generated")),
+        is_compared=~refused,
+        **accuracy[COUNTS],
+    )
+    return frontier_table(points)[[*CELL, *_POINT, "tokens", "is_compared", "on_frontier", *COUNTS]]
 
 
 def _total(answers: Answers, values: FloatArray) -> IntArray:

@@ -49,17 +49,18 @@ def verdict(row: Row, *, margin: float | None, confidence: float) -> str:
 
 
 def because(row: Row, *, what: str, margin: float | None, confidence: float) -> str:
-    """Say why a comparison has its verdict; ``what`` the accuracy is compared with."""
+    """Say why a comparison has its verdict; ``what``: where the other accuracy is from, such as ``at threshold 0``."""
     if row["verdict"] == NOT_COMPARED:
         return (
-            f"{_percent(row['truncated'])} of answers are cut off, {_percent(row['truncated_there'])} at {what} "
+            f"{_percent(row['truncated'])} of answers are cut off, {_percent(row['truncated_there'])} {what} "
             f"(p {row['p_truncated']:.2g}): more than chance, and what is cut off is seldom right"
         )
     if row["verdict"] == NOTHING_DELETED:
-        return f"every chain is what it is at {what}, so there is nothing to compare"
+        return f"every chain is what it is {what}, so there is nothing to compare"
     if row["n_questions"] < 2:
         return "one question has no variation between questions" if row["n_questions"] else "no answer has its counterpart"
-    shown = f"difference {number(row['estimate'])} ({ends(row)}), p {row['p_adjusted']:.2g} by Holm"
+    exact = f" (McNemar's exact test {row['p_exact_adjusted']:.2g})" if np.isfinite(row["p_exact_adjusted"]) else ""
+    shown = f"difference {number(row['estimate'])} ({ends(row)}), p {row['p_adjusted']:.2g} by Holm{exact}"
     if row["verdict"] == NOT_WORSE:
         fall = f"; accuracy does fall: {shown}" if row["p_adjusted"] <= 1 - confidence and row["estimate"] < 0 else ""
         return f"the loss is below {margin:g}, p {row['p_not_worse_adjusted']:.2g} by Holm{fall}"

@@ -1,26 +1,28 @@
-"""The finding of threshold_comparison in words, and what a reader must know before believing the tables."""
+"""The finding of threshold_comparison in words."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
-from analyses._sentences import Row, briefly, number, small_sample, with_interval
-from analyses._threshold_comparison.answers import Evidence
-from analyses._threshold_comparison.verdicts import NOT_COMPARED, NOT_WORSE, NOTHING_DELETED, VERDICTS
+from analyses._sentences import briefly, number, with_interval
+from analyses._threshold_comparison.answers import WORLD
+from analyses._threshold_comparison.verdicts import NOT_COMPARED, NOT_WORSE, UNDECIDED, VERDICTS
 
-_SAME_LENGTH: Final = 0.01
-"""Largest relative difference of two lengths that are called the same."""
-
-_SPOKEN_OF: Final = ["reading", "restatements"]
+MOST_NAMED: Final = 3
+"""Most strategies, or strategies and baselines, that a sentence names with their thresholds; more are counted."""
 
 
-def finding(thresholds: pd.DataFrame, baselines: pd.DataFrame, *, margin: float | None, confidence: float, command: str) -> str:
-    """Say what was found, on a line for each strategy, in the first reading and form of restatements that it was swept in.
+def finding(tables: Mapping[str, pd.DataFrame], *, margin: float | None, confidence: float, command: str) -> str:
+    """Say what was found, of every strategy in the first reading and form of restatements that it was swept in.
+
+    A sentence on threshold 0, one on baselines and one on restatements, as far as they are there; however many strategies and
+    baselines there are.
 
     Parameters
     ----------
-    thresholds, baselines
+    tables
         Detail tables of the result.
     margin
         Loss that would not matter, if it is stated.
@@ -29,161 +31,122 @@ def finding(thresholds: pd.DataFrame, baselines: pd.DataFrame, *, margin: float 
     command
         What adds thresholds.
     """
-    strategies = thresholds[thresholds["reference"].isna()]
-    lines = []
-    for strategy, rows in strategies.groupby("strategy", sort=False):
-        first = rows.iloc[0]
-        rows = _of(rows, first, _SPOKEN_OF)
-        versus = _of(baselines[baselines["strategy"] == strategy], first, _SPOKEN_OF)
-        lines.append(_of_one(rows, versus, margin=margin, confidence=confidence, command=command))
-    return "\n".join(lines)
-
-
-def warnings(evidence: Evidence, tables: dict[str, pd.DataFrame], *, margin: float | None, confidence: float) -> list[str]:
-    """Sentences for ``AnalysisResult.warnings``."""
-    thresholds = tables["thresholds"]
-    judged = thresholds[thresholds["verdict"].notna()]
-    said = _few(tables["between_questions"], len(evidence.answers.question_ids))
-    if margin is None and len(judged):
-        said.append(
-            "no margin was stated, so no threshold can be called not worse; state the loss of accuracy that would not matter, "
-            "such as --margin 0.02"
-        )
-    said += _refused(judged, tables["baselines"])
-    said += _by_verdict(judged, NOTHING_DELETED, "nothing was deleted, so there is nothing to compare")
-    said += _undecided(tables, confidence)
-    said += _lengths(tables["baselines"])
-    said += _missing(tables["left_out"])
-    return said + _chains(evidence)
-
-
-def _of_one(rows: pd.DataFrame, versus: pd.DataFrame, *, margin: float | None, confidence: float, command: str) -> str:
-    zero = rows.iloc[0]
-    who = f"{zero['strategy']} ({zero['reading']}, restatements {zero['restatements']})"
-    interval = {"estimate": "accuracy", "ci_low": "accuracy_low", "ci_high": "accuracy_high", "n_questions": "n_questions"}
-    level = with_interval({name: zero[column] for name, column in interval.items()}, confidence=confidence)
+    strategies = tables["thresholds"][tables["thresholds"]["reference"].isna()]
+    first = strategies.drop_duplicates("strategy")[["strategy", *WORLD]]
+    rows = strategies.merge(first, on=["strategy", *WORLD])
     judged = rows[rows["verdict"].notna()]
+    said = f"{_who(first)}: accuracy {_level(rows[rows['threshold'] == 0], confidence)} at threshold 0"
     if judged.empty:
-        return f"{who}: accuracy {level} at threshold 0; there is no other threshold to compare, add some with: {command}"
+        return f"{said}; there is no other threshold to compare, add some with: {command}."
+    said += f"; compared with it, {_verdicts(judged, ['strategy'], margin)}{_longest(judged)}."
+    versus = tables["baselines"].merge(first, on=["strategy", *WORLD])
+    return said + _against(versus) + _without_restatements(tables, first)
+
+
+def _who(first: pd.DataFrame) -> str:
+    who = _few_names(first["strategy"].tolist(), "strategies")
+    worlds = first[WORLD].drop_duplicates()
+    if len(worlds) > 1:
+        return f"{who}, each in the first reading that it was swept in"
+    return "{} ({}, restatements {})".format(who, *worlds.iloc[0])
+
+
+def _level(zero: pd.DataFrame, confidence: float) -> str:
+    """Accuracy at threshold 0, which is that of all strategies if all have the same answers."""
+    low, high = number(zero["accuracy"].min()), number(zero["accuracy"].max())
+    if low != high:
+        return f"{low} to {high}"
+    interval = {"estimate": "accuracy", "ci_low": "accuracy_low", "ci_high": "accuracy_high", "n_questions": "n_questions"}
+    return with_interval({name: zero[column].iloc[0] for name, column in interval.items()}, confidence=confidence)
+
+
+def _longest(judged: pd.DataFrame) -> str:
+    """Say the difference at the highest threshold of the only strategy."""
     last = judged.iloc[-1]
-    verdicts = _verdicts(judged, f" of {margin:g}" if margin is not None else "")
-    said = f"{who}: accuracy {level} at threshold 0; compared with it, {verdicts}"
-    if last["verdict"] != NOT_COMPARED:
-        gap: Row = {"estimate": last["difference"], "ci_low": last["difference_low"], "ci_high": last["difference_high"]}
-        kept = _percent(last["share_of_tokens_kept"])
-        said += f"; at {last['threshold']:g} the difference is {briefly(gap)} with {kept} of the tokens kept"
-    for baseline, found in versus.groupby("baseline", sort=False):
-        said += f". Against {baseline} of the same length: {_verdicts(found, '')}"
-    return f"{said}."
+    if len(set(judged["strategy"])) > 1 or last["verdict"] == NOT_COMPARED:
+        return ""
+    kept = percent(last["share_of_tokens_kept"])
+    return f"; at {last['threshold']:g} the difference is {_gap(last)} with {kept} of the tokens kept"
 
 
-def _verdicts(rows: pd.DataFrame, of_margin: str) -> str:
-    """List the thresholds of every verdict: ``undecided at 0.1 and 0.2, worse at 0.3``."""
-    parts = []
-    for verdict in VERDICTS:
-        places = rows.loc[rows["verdict"] == verdict, "threshold"]
-        if len(places):
-            parts.append(
-                f"{verdict}{of_margin if verdict == NOT_WORSE else ''} at {_listing(f'{place:g}' for place in places)}"
-            )
-    return ", ".join(parts)
+def _against(versus: pd.DataFrame) -> str:
+    if versus.empty:
+        return ""
+    baselines = list(dict.fromkeys(versus["baseline"]))
+    if len(versus[["strategy", "baseline"]].drop_duplicates()) == 1:
+        return f" Against {baselines[0]} of the same length: {_verdicts(versus, ['baseline'], None)}."
+    named = [name for name in ("strategy", "baseline") if len(set(versus[name])) > 1]
+    return f" Against {_few_names(baselines, 'baselines')} of the same length: {_verdicts(versus, named, None)}."
 
 
-def _few(between_questions: pd.DataFrame, n_questions: int) -> list[str]:
-    if n_questions == 1:
-        return ["one question has no variation between questions; no interval and no p-value"]
-    known = between_questions[between_questions["n_questions"] > 1]
-    return small_sample(known) if len(known) else []
-
-
-def _refused(judged: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
-    said = _by_verdict(
-        judged,
-        NOT_COMPARED,
-        "answers are cut off (length or loop) more or less often than at threshold 0, beyond chance (p 0.05 or less, by "
-        "question), so that accuracy is not compared; let the answers be longer",
+def _without_restatements(tables: Mapping[str, pd.DataFrame], first: pd.DataFrame) -> str:
+    """Say how much accuracy is lost at threshold 0, where all strategies keep the same, if nothing states the answer."""
+    if "restatements" not in tables:
+        return ""
+    found = tables["restatements"].merge(first[["strategy", "reading"]], on=["strategy", "reading"])
+    if found.empty:
+        return ""
+    row = found.iloc[0]
+    shown = _spoken(row["verdict"], None)
+    if np.isfinite(row["p_adjusted"]):
+        shown = f"a difference of {_gap(row)} from that with restatements, p {row['p_adjusted']:.2g} by Holm: {shown}"
+    return (
+        f" Without restatements of the answer and the last sentence, accuracy at threshold {row['threshold']:g} is "
+        f"{number(row['accuracy'])}, {shown}."
     )
-    cut = baselines[baselines["verdict"] == NOT_COMPARED]
-    if len(cut):
-        said.append(
-            f"{len(cut)} of {len(baselines)} comparisons with baselines are not made, since truncation differs there too"
-        )
-    return said
 
 
-def _by_verdict(judged: pd.DataFrame, verdict: str, sentence: str) -> list[str]:
-    """Name the thresholds of every strategy that have a verdict, those of baselines by their number."""
-    rows = judged[judged["verdict"] == verdict]
-    own = rows[rows["reference"].isna()]
-    names = [
-        f"{' '.join(str(name) for name in group)} at {_listing(f'{place:g}' for place in found['threshold'])}"
-        for group, found in own.groupby(["strategy", *_SPOKEN_OF], sort=False)
+def _verdicts(rows: pd.DataFrame, named: Sequence[str], margin: float | None) -> str:
+    """Say where every verdict is: at which thresholds of one strategy, or in how many cells, a few of which are named."""
+    if len(rows.drop_duplicates(list(named))) == 1:
+        return ", ".join(f"{_spoken(verdict, margin)} at {places(found)}" for verdict, found in _by_verdict(rows))
+    said = [
+        f"{_spoken(verdict, margin)} in {len(found)}{_named(found, named) if verdict != UNDECIDED else ''}"
+        for verdict, found in _by_verdict(rows)
     ]
-    if n_others := len(rows) - len(own):
-        names.append(f"{_cells(n_others)} of baselines")
-    return [f"{'; '.join(names)}: {sentence}"] if names else []
+    if len(said) == 1:
+        return f"{_spoken(rows['verdict'].iloc[0], margin)} in all {len(rows)} comparisons"
+    return f"of {len(rows)} comparisons {', '.join(said)}"
 
 
-def _undecided(tables: dict[str, pd.DataFrame], confidence: float) -> list[str]:
-    found = tables["undecided_left_out"]
-    n_undecided, n_answers = int(found["n_undecided"].sum()), int(tables["answers"]["n_answers"].sum())
-    if not n_undecided:
-        return []
-    counted = tables["thresholds"]
-    level = 1 - confidence + 1e-12
-    n_changed = int(((counted["p_adjusted"] <= level) != (found["p_adjusted"] <= level)).sum())
-    changes = f"changes {n_changed} of the verdicts better and worse" if n_changed else "changes no verdict better or worse"
-    return [f"{n_undecided} of {n_answers} answers are undecided and count as not correct; leaving them out {changes}"]
+def _by_verdict(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    found = [(verdict, rows[rows["verdict"] == verdict]) for verdict in VERDICTS]
+    return [(verdict, part) for verdict, part in found if len(part)]
 
 
-def _lengths(baselines: pd.DataFrame) -> list[str]:
-    ours, theirs = baselines["tokens_kept"], baselines["tokens_kept_of_baseline"]
-    differing = baselines[(ours - theirs).abs() > _SAME_LENGTH * ours]
-    return [
-        f"{baseline} keeps {_percent(rows['tokens_kept_of_baseline'].sum() / rows['tokens_kept'].sum())} as many tokens as "
-        f"{strategy} in {_cells(len(rows))} in which they differ by more than {_percent(_SAME_LENGTH)}: there they are not "
-        "compared at the same length"
-        for (strategy, baseline), rows in differing.groupby(["strategy", "baseline"], sort=False)
-    ]
+def _spoken(verdict: str, margin: float | None) -> str:
+    if verdict == NOT_WORSE and margin is not None:
+        return f"{verdict} of {margin:g}"
+    return "not compared (truncation differs)" if verdict == NOT_COMPARED else verdict
 
 
-def _missing(left_out: pd.DataFrame) -> list[str]:
-    if left_out.empty:
-        return []
-    return [
-        f"{left_out['count'].sum()} answers have no counterpart at the threshold that they are compared with (table left_out); "
-        "differences are over the answers that have"
-    ]
+def _named(rows: pd.DataFrame, names: Sequence[str]) -> str:
+    """Name the thresholds of a few strategies: `` (a at 0.2 and 0.4, b at 0.4)``."""
+    groups = list(rows.groupby(list(names), sort=False))
+    if len(groups) > MOST_NAMED:
+        return ""
+    return " ({})".format(", ".join(f"{' against '.join(map(str, name))} at {places(found)}" for name, found in groups))
 
 
-def _chains(evidence: Evidence) -> list[str]:
-    said = []
-    if missing := evidence.exclusions.get("not_evaluated"):
-        said.append(f"{missing} chains of the run have no answers; the tables do not speak for them")
-    if missing := evidence.exclusions.get("no_gold_answer"):
-        n_questions = len(evidence.every.question_ids) - len(evidence.answers.question_ids)
-        has = "have" if n_questions != 1 else "has"
-        said.append(
-            f"{missing} chains have no gold answer ({n_questions} of the questions {has} none); they count in same_as_chain "
-            "and nowhere else"
-        )
-    return said
+def _few_names(names: Sequence[str], what: str) -> str:
+    return listing(names) if len(names) <= MOST_NAMED else f"{len(names)} {what}"
 
 
-def _of(table: pd.DataFrame, row: "pd.Series[str]", names: Sequence[str]) -> pd.DataFrame:
-    for name in names:
-        table = table[table[name] == row[name]]
-    return table
+def _gap(row: "pd.Series[Any]") -> str:
+    return briefly({"estimate": row["difference"], "ci_low": row["difference_low"], "ci_high": row["difference_high"]})
 
 
-def _listing(names: Iterable[str]) -> str:
+def places(rows: pd.DataFrame) -> str:
+    """List the thresholds of rows: ``0.1, 0.2 and 0.5``."""
+    return listing(f"{place:g}" for place in rows["threshold"])
+
+
+def listing(names: Iterable[str]) -> str:
+    """Join names: ``a, b and c``."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
-
-
-def _percent(share: float) -> str:
-    return f"{number(100 * share).removesuffix('.00')}\N{NO-BREAK SPACE}%"
+def percent(share: float) -> str:
+    """Write a share as a percentage."""
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"

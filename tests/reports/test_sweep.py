@@ -349,7 +349,8 @@ def test_report_and_analyse_compare_the_thresholds_of_a_sweep(make_planted_run, 
     run = add_sweep(make_planted_run(tmp_path / "run", chains[:4]), lambda *_: ("\\boxed{5}", "eos"))
     assert "threshold_comparison" not in run.analyses
     report(run.folder)
-    assert "\nthreshold_comparison: step_percentile (closed_up, restatements kept): accuracy " in capsys.readouterr().out
+    said = "\nthreshold_comparison: step_percentile and streaming (closed_up, restatements kept): accuracy "
+    assert said in capsys.readouterr().out
     assert '<section id="threshold_comparison">' in (run.folder / "report.html").read_text(encoding="utf-8")
     report(run.folder)
     assert "threshold_comparison:" not in capsys.readouterr().out, "the result is current"
