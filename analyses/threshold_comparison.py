@@ -7,6 +7,7 @@ from typing import ClassVar
 from analyses._provenance import provenance
 from analyses._statistics.bootstrap import check_options
 from analyses._threshold_comparison.answers import gather
+from analyses._threshold_comparison.printed import printed_table
 from analyses._threshold_comparison.tables import MAIN, all_tables
 from analyses._threshold_comparison.warnings import warnings
 from analyses._threshold_comparison.words import finding
@@ -109,6 +110,7 @@ class ThresholdComparison:
                 confidence=self.confidence,
                 command=f"reasoning-anatomy sweep {run.folder}",
             ),
+            printed=printed_table(tables["thresholds"]),
         )
 
 

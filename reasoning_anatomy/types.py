@@ -446,6 +446,8 @@ class AnalysisResult:
         Where the numbers come from: run, model, versions.
     finding
         What was found, in a sentence or two with intervals and caveats: what a reader sees before any table.
+    printed
+        What a terminal shows in place of a table that has too many rows to be read; None shows the table.
     """
 
     name: str
@@ -456,6 +458,7 @@ class AnalysisResult:
     config: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     finding: str = ""
+    printed: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         if tuple(self.table.columns[-len(RESULT_COLUMNS) :]) != RESULT_COLUMNS:

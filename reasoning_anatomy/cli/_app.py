@@ -61,7 +61,8 @@ def use_plugins(folder: Path | None) -> None:
 def print_result(result: "AnalysisResult") -> None:
     """Say what was found, then show the table, what was left out and what a reader must know."""
     say(f"\n{result.name}: {result.finding}\n{result.config}")
-    say(result.table.to_string(index=False, float_format="{:.4g}".format))
+    shown = result.table if result.printed is None else result.printed
+    say(shown.to_string(index=False, float_format="{:.4g}".format))
     for reason, count in result.exclusions.items():
         say(f"left out: {count} ({reason})")
     for warning in result.warnings:

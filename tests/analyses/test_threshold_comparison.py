@@ -124,6 +124,20 @@ def test_result_has_the_promised_shape(result: AnalysisResult) -> None:
     assert result.config == repr(FAST)
 
 
+def test_a_terminal_shows_one_line_for_each_cell_with_its_verdict(result: AnalysisResult) -> None:
+    printed, thresholds = result.printed, result.details["thresholds"]
+    assert printed is not None
+    assert printed["verdict"].tolist() == thresholds["verdict"].fillna("").tolist()
+    assert printed["threshold"].tolist() == thresholds["threshold"].tolist()
+    row, shown = thresholds.iloc[1], printed.iloc[1]
+    expected = f"{row['difference']:.2f} ({row['difference_low']:.2f} to {row['difference_high']:.2f})"
+    assert shown["difference from 0"].replace("\N{MINUS SIGN}", "-") == expected
+    assert printed["difference from 0"].iloc[0] == ""
+    assert {"reading", "restatements"} - {*printed.columns} == {
+        name for name in ("reading", "restatements") if len(set(thresholds[name])) == 1
+    }
+
+
 def test_every_mean_is_one_of_samples_then_chains_then_questions(swept: Make) -> None:
     rng, sweep = np.random.default_rng(3), drawn(9, 4, {0: 0.6, 0.3: 0.5})
     names = ["q0", "q0", "q1", "q2", "q3", "q3", "q3", "q4", "q5"]
