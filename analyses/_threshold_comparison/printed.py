@@ -10,7 +10,8 @@ from reasoning_anatomy.types import FloatArray
 
 def printed_table(thresholds: pd.DataFrame) -> pd.DataFrame:
     """Put the table ``thresholds`` into words, without columns that are the same in all of its rows."""
-    table = thresholds.fillna({"reference": "", "verdict": ""})
+    texts = thresholds[["reference", "verdict"]].astype(object)
+    table = thresholds.assign(**texts.where(texts.notna(), ""))
     shown = pd.DataFrame(
         {
             "strategy": table["strategy"] + np.where(table["reference"] == "", "", " as " + table["reference"]),
