@@ -1,6 +1,7 @@
 """What is kept of a chain under a condition of a sweep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,9 +10,10 @@ import numpy.typing as npt
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers import answer_values, restatements
-from reasoning_anatomy.errors import MeasurementError, PluginError
+from reasoning_anatomy.errors import MeasurementError, PluginError, reason_of
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
+from reasoning_anatomy.pipeline.chain import ENDS_THE_RUN
 from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, kept_at
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
@@ -80,8 +82,9 @@ class Selector:
         return np.setdiff1d(np.flatnonzero(left), order[:n_deleted])
 
     def _at_threshold(self, label: str, threshold: float) -> IntArray:
-        strategy = plugins.load("strategy", label)
-        return kept_at(strategy, self._path(label), threshold, pass_rate=self.pass_rate)
+        strategy, path = plugins.load("strategy", label), self._path(label)
+        with self._blaming(label):
+            return kept_at(strategy, path, threshold, pass_rate=self.pass_rate)
 
     def _path(self, label: str) -> PruningPath:
         if label not in self._paths:
@@ -101,11 +104,21 @@ class Selector:
             if path is not None:
                 return path
         if isinstance(strategy, OrdersBeforehand):
-            with naming_chain(self.chain.chain_id):
+            with self._blaming(label), naming_chain(self.chain.chain_id):
                 return strategy.order(self.chain, loaded=self.loaded)
         failure = self.folder.run.layout.failure(self.chain.chain_id, "path", label)
         reason = read_reason(failure) if failure.exists() else "another process measures it"
         raise MeasurementError(self.chain.chain_id, _UNMEASURED.format(label=label, reason=reason))
+
+    @contextmanager
+    def _blaming(self, label: str) -> Iterator[None]:
+        """Let whatever goes wrong in a strategy, the user's own perhaps, fail this chain and name the strategy."""
+        try:
+            yield
+        except (PluginError, *ENDS_THE_RUN):
+            raise
+        except Exception as error:
+            raise MeasurementError(self.chain.chain_id, f"strategy {label}: {reason_of(error)}") from error
 
 
 def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from reasoning_anatomy.errors import MissingError, PluginError, RunError
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.selecting import pass_rates
 from reasoning_anatomy.evaluation.work import SweepWork
-from reasoning_anatomy.generation.check import largest_decoding_change
+from reasoning_anatomy.generation.check import check_decoding
 from reasoning_anatomy.generation.contexts import expect_evictable
 from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.models.encoding import ChainEncoder
@@ -249,8 +249,8 @@ def _answer(
         expect_evictable(loaded, n_positions=len(longest_first[0].ids))
     strategies = {label: plugins.load("strategy", label) for label in _labels(folder.configuration)}
     loaded, checks = check_model(loaded, Plan({}, strategies), longest_first)
-    shortest = np.concatenate([longest_first[-1].prompt_ids, longest_first[-1].reasoning_ids])
-    writer.add_checks({**checks, "decoding_changes_logits_by": largest_decoding_change(loaded, shortest)})
+    contexts = (np.concatenate([chain.prompt_ids, chain.reasoning_ids]) for chain in encoded)
+    writer.add_checks({**checks, **check_decoding(loaded, contexts)})
     stage = writer.stages.add("answer", len(longest_first))
     n_tokens = len(longest_first[0].ids) + answering.sampling.max_tokens
     n_rows = n_rows or rows_that_fit(loaded, n_tokens)

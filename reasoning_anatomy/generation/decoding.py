@@ -4,23 +4,24 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.generation.choosing import choose
 from reasoning_anatomy.generation.completion import FinishReason, Sampling
 from reasoning_anatomy.generation.contexts import OpenContext, fill, is_joinable, keys_and_values, selected_slots
 from reasoning_anatomy.generation.stopping import StopRules
-from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray
 
 Key = TypeVar("Key")
+
+EndReason = FinishReason | Literal["not_finite"]
+"""Why a sample is not written on: it is finished, or the model's logits for its next token are not finite numbers."""
 
 _LARGEST_SHARE_OF_FINISHED: Final = 0.25
 """Rows that have ended stay in the batch up to this share of it, since leaving copies what the others remember."""
@@ -41,14 +42,14 @@ class Sample(Generic[Key]):
     ids
         What it has written.
     finish_reason
-        Why it ended; None while it goes on.
+        Why it ended; None while it goes on. One that ended as ``not_finite`` is no sample of the model.
     """
 
     key: Key
     seed: int
     max_tokens: int
     ids: list[int] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
+    finish_reason: EndReason | None = None
 
     @property
     def written(self) -> list[int]:
@@ -109,12 +110,7 @@ class Decoder(Generic[Key]):
 
         Yields
         ------
-        The samples, as they end.
-
-        Raises
-        ------
-        ModelError
-            The model's logits are not numbers.
+        The samples, as they end. If logits are not finite numbers, that ends the one sample, and the others go on.
         """
         waiting: Iterator[tuple[OpenContext, Sequence[Sample[Key]]]] = iter(contexts)
         batch: _Batch[Key] | None = None
@@ -172,11 +168,15 @@ class Decoder(Generic[Key]):
 
     def _extend(self, samples: Sequence[Sample[Key]], logits: Tensor) -> None:
         """Add the next id to each sample, and say which have ended."""
-        if not bool(logits.amax(dim=1).isfinite().all()):
-            raise ModelError(
-                f"{self._loaded.id}: {not_finite('the model gives logits that are not numbers', self._loaded.model.dtype)}"
-            )
-        for sample, token in zip(samples, self._choose(logits, samples).tolist(), strict=True):
+        are_finite = logits.amax(dim=1).isfinite().tolist()
+        for sample, is_finite in zip(samples, are_finite, strict=True):
+            if not is_finite:
+                sample.finish_reason = "not_finite"
+        going_on = [row for row, is_finite in enumerate(are_finite) if is_finite]
+        if not going_on:
+            return
+        samples = [samples[row] for row in going_on]
+        for sample, token in zip(samples, self._choose(logits[going_on], samples).tolist(), strict=True):
             sample.ids.append(token)
             sample.finish_reason = self._rules.reason(sample.ids, self._text, max_tokens=sample.max_tokens)
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from reasoning_anatomy.errors import EncodingError, SampleError
-from reasoning_anatomy.generation.check import largest_decoding_change
+from reasoning_anatomy.generation.check import check_decoding
 from reasoning_anatomy.generation.completion import Completion, Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
 from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn, sampler
@@ -15,6 +15,7 @@ from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray
 
@@ -107,13 +108,13 @@ class LocalModel:
         if not prompts:
             return
         if not self._is_checked:
-            largest_decoding_change(self.loaded, min((prompt for prompt, _ in prompts), key=len))
+            check_decoding(self.loaded, (prompt for prompt, _ in prompts))
             self._is_checked = True
         longest = max(len(prompt) for prompt, _ in prompts) + sampling.max_tokens
         self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
         decoder = Decoder[_Asked](self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows)
         for sample in decoder.write(self._opened(prompts, sampling)):
-            yield sample.key.request, self._completion(sample, sampling)
+            yield sample.key.request, self._outcome(sample, sampling)
 
     def _opened(
         self, prompts: Sequence[tuple[IntArray, list[Request]]], sampling: Sampling
@@ -139,6 +140,8 @@ class LocalModel:
             loop_tokens=self.loop_tokens,
         )
 
-    def _completion(self, sample: Sample[_Asked], sampling: Sampling) -> Completion:
+    def _outcome(self, sample: Sample[_Asked], sampling: Sampling) -> Completion | SampleError:
+        if sample.finish_reason == "not_finite":
+            return SampleError(sample.key.request.name, not_finite(LOGITS, self.loaded.model.dtype))
         text = text_behind(self.loaded.tokenizer, sample.key.prompt, sample.written, stop=sampling.stop)
         return Completion(text, len(sample.ids), sample.finish_reason or "length")

@@ -1,11 +1,13 @@
 """What a sweep has put into a run folder, chain by chain, and what it still lacks."""
 
 import json
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_anatomy.errors import ReasoningAnatomyError, reason_of
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.evaluations import (
@@ -79,10 +81,17 @@ class SweepFolder:
         path = self._gold_path(chain_id, reading, kept)
         write_gold(path, likelihood, chain_id=chain_id, origin=self._origin(chain_id))
 
-    def add_failure(self, chain_id: str, reason: str) -> None:
+    def add_failure(self, chain_id: str, reason: str, **more: str) -> None:
         """Write why the model could not answer from what is left of a chain; the next sweep tries again."""
         path = self.run.layout.evaluation_failure(chain_id)
-        write_atomic(path, json.dumps({"chain_id": chain_id, "reason": reason}, indent=2) + "\n")
+        write_atomic(path, json.dumps({"chain_id": chain_id, "reason": reason, **more}, indent=2) + "\n")
+
+    def add_error(self, chain_id: str, error: ReasoningAnatomyError) -> None:
+        """Write why the model could not answer, from an error; with the traceback of the crash that led to it, if one did."""
+        cause = error.__cause__
+        is_crash = cause is not None and not isinstance(cause, ReasoningAnatomyError)
+        trace = {"traceback": "".join(traceback.format_exception(cause))} if is_crash else {}
+        self.add_failure(chain_id, reason_of(error), **trace)
 
     def forget_failure(self, chain_id: str) -> None:
         """Remove the record of an earlier failure."""

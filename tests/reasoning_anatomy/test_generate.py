@@ -296,6 +296,28 @@ def test_a_question_that_does_not_fit_the_context_fails_alone(tmp_path: Path, ti
     assert "model's context holds 512" in result.failed["long-s0"]
 
 
+def test_logits_that_are_not_numbers_fail_their_sample_alone(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*PROBLEMS[:2], problem("long", "What is " + "1 + " * 40 + "1?", "41")]
+    whole = sampled_here(tmp_path / "whole.jsonl", local(tiny), problems=asked)
+    n_prompt, forward = len(local(tiny).encoder.prompt(whole.rows[-1]["question"], None, owner="-")), tiny.model.forward
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        output = forward(*arguments, **options)
+        if (positions := options.get("position_ids")) is not None:
+            output.logits[(positions > n_prompt).any(dim=1)] = np.nan
+        return output
+
+    monkeypatch.setattr(tiny.model, "forward", broken)
+    result = sampled_here(tmp_path / "a.jsonl", local(tiny), problems=asked)
+    assert result.rows == whole.rows[:6]
+    assert list(result.failed) == ["long-s0", "long-s1", "long-s2"]
+    assert {reason.partition(" in float32")[0] for reason in result.failed.values()} == {
+        "the model gives logits that are not finite numbers"
+    }
+
+
 def test_a_sample_ends_at_the_end_of_the_context(tmp_path: Path, tiny: LoadedModel) -> None:
     sampling = Sampling(temperature=1.0, max_tokens=10_000)
     result = sampled_here(

@@ -449,6 +449,35 @@ def _fits(encoder: ChainEncoder, made: ReasoningChain) -> bool:
     return True
 
 
+def test_logits_that_are_not_numbers_fail_their_chain_and_the_others_are_answered(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longer chain's are broken from the second token of an answer from all of it on."""
+    long = chain(4, gold=False, reasoning="We add two numbers. " * 20 + "So we get 52.")
+    expected = small(tmp_path / "whole", tiny, chains=[*CHAINS, long], samples=2)
+    encoded, forward = expected.encoded("c4"), tiny.model.forward
+    n_before = len(encoded.prompt_ids) + encoded.n_reasoning + len(tiny.tokenizer.encode("\nThe answer is"))
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        output = forward(*arguments, **options)
+        if (positions := options.get("position_ids")) is not None:
+            output.logits[(positions > n_before).any(dim=1)] = np.nan
+        return output
+
+    monkeypatch.setattr(tiny.model, "forward", broken)
+    run = small(tmp_path / "run", tiny, chains=[*CHAINS, long], samples=2)
+    found, whole = run.evaluations(), expected.evaluations()
+    is_broken = (whole["chain_id"] == "c4") & (whole["threshold"] == 0)
+    pd.testing.assert_frame_equal(found, whole[~is_broken].reset_index(drop=True), atol=1e-5, rtol=0)
+    status = SweepFolder(run, run.manifest.configuration).status()
+    assert (status.n_done, list(status.failed)) == (3, ["c4"])
+    assert status.failed["c4"].startswith("the model gives logits that are not finite numbers in float32; ")
+    monkeypatch.setattr(tiny.model, "forward", forward)
+    pd.testing.assert_frame_equal(
+        small(run.folder, tiny, chains=None, samples=2).evaluations(), whole, atol=1e-5, rtol=0
+    )
+
+
 def test_a_model_that_never_stops_is_cut_off_and_a_loop_is_named(
     tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
