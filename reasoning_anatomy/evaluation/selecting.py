@@ -1,6 +1,6 @@
 """What is kept of a chain under a condition of a sweep."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,7 +20,7 @@ from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.status import read_reason
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.steps import step_of_token
-from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath, ReasoningChain
+from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
 
 _UNMEASURED: Final = "has no path of {label} ({reason}); run the same sweep again"
 
@@ -37,14 +37,11 @@ class Selector:
         Of the sweep.
     loaded
         The model.
-    pass_rate
-        Share of the samples of the chain's question that are correct; None if it is not known.
     """
 
     chain: EncodedChain
     folder: SweepFolder
     loaded: LoadedModel
-    pass_rate: float | None
     _paths: dict[str, PruningPath | MeasurementError] = field(default_factory=dict)
 
     def kept(self, condition: Condition) -> Kept:
@@ -64,7 +61,7 @@ class Selector:
         return found
 
     def _positions(self, condition: Condition) -> IntArray:
-        of_rule = self._at_threshold(condition.reference or condition.strategy, condition.threshold)
+        of_rule = self._at_threshold(condition)
         is_stripped = condition.restatements == "stripped"
         left = ~restates(self.chain) if is_stripped else np.ones(self.chain.n_reasoning, dtype=bool)
         positions = of_rule[left[of_rule]]
@@ -81,10 +78,12 @@ class Selector:
             )
         return np.setdiff1d(np.flatnonzero(left), order[:n_deleted])
 
-    def _at_threshold(self, label: str, threshold: float) -> IntArray:
+    def _at_threshold(self, condition: Condition) -> IntArray:
+        label = condition.reference or condition.strategy
         strategy, path = plugins.load("strategy", label), self._path(label)
+        pass_rate = self.folder.pass_rate(self.chain.chain_id, condition)
         with self._blaming(label):
-            return kept_at(strategy, path, threshold, pass_rate=self.pass_rate)
+            return kept_at(strategy, path, condition.threshold, pass_rate=pass_rate)
 
     def _path(self, label: str) -> PruningPath:
         if label not in self._paths:
@@ -133,11 +132,3 @@ def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:
     in_last_sentence: npt.NDArray[np.bool_] = steps == steps[-1]
     return stated | in_last_sentence
 
-
-def pass_rates(chains: Mapping[str, ReasoningChain]) -> dict[str, float]:
-    """Share of the samples that are correct, by question_id; questions of which no sample is judged are left out."""
-    judged: dict[str, list[bool]] = {}
-    for chain in chains.values():
-        if chain.is_correct is not None:
-            judged.setdefault(chain.question_id, []).append(chain.is_correct)
-    return {question: sum(correct) / len(correct) for question, correct in judged.items()}

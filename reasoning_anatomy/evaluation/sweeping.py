@@ -14,7 +14,6 @@ from reasoning_anatomy import plugins
 from reasoning_anatomy.chains import ChainFile, read_chain_file
 from reasoning_anatomy.errors import MissingError, PluginError, RunError
 from reasoning_anatomy.evaluation.answering import Answering
-from reasoning_anatomy.evaluation.selecting import pass_rates
 from reasoning_anatomy.evaluation.work import SweepWork
 from reasoning_anatomy.generation.check import check_decoding
 from reasoning_anatomy.generation.contexts import expect_evictable
@@ -25,7 +24,7 @@ from reasoning_anatomy.pipeline.checks import check_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.pruning import OrdersBeforehand, Strategy
+from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, UsesPassRate
 from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.layout import EVALUATIONS_NAME
@@ -89,6 +88,7 @@ class SweepPlan:
                 samples=self.samples,
                 plugins=tuple(map(repr, (strategy, *([] if reference is None else [reference])))),
                 steps=_steps_of(reference or strategy),
+                by_pass_rate=threshold > 0 and _uses_pass_rate(reference or strategy),
             )
             for strategy, reference in self._pairs()
             for threshold in sorted({0.0, *(round(float(each), 9) for each in self.thresholds)})
@@ -122,6 +122,10 @@ def _in_steps_of(strategy: Strategy, baseline: Strategy) -> Strategy:
 
 def _steps_of(strategy: Strategy) -> str:
     return strategy.steps if isinstance(strategy, CutsSteps) else ""
+
+
+def _uses_pass_rate(strategy: Strategy) -> bool:
+    return isinstance(strategy, UsesPassRate) and strategy.uses_pass_rate
 
 
 def sweep(
@@ -254,11 +258,10 @@ def _answer(
     stage = writer.stages.add("answer", len(longest_first))
     n_tokens = len(longest_first[0].ids) + answering.sampling.max_tokens
     n_rows = n_rows or rows_that_fit(loaded, n_tokens)
-    rates = pass_rates(run.chains)
     while True:
         with stage:
             try:
-                SweepWork(folder, encoder, answering, loaded, rates, stage, n_rows).answer(longest_first)
+                SweepWork(folder, encoder, answering, loaded, stage, n_rows).answer(longest_first)
             except (RuntimeError, MemoryError) as error:
                 n_rows = fewer_rows(loaded, n_rows, error)
             else:

@@ -1,6 +1,6 @@
 """The work of a sweep: the answers and likelihoods that chains lack, written context by context."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -65,8 +65,6 @@ class SweepWork:
         With its stem.
     loaded
         The model.
-    pass_rates
-        Share of correct samples by question_id.
     stage
         Shows progress, one step for each chain.
     n_rows
@@ -77,7 +75,6 @@ class SweepWork:
     encoder: ChainEncoder
     answering: Answering
     loaded: LoadedModel
-    pass_rates: Mapping[str, float]
     stage: Stage
     n_rows: int
 
@@ -156,8 +153,7 @@ class SweepWork:
 
         What a strategy keeps of the chain may be unknown, because it has no path of it; the other strategies go on.
         """
-        pass_rate = self.pass_rates.get(chain.chain.question_id)
-        selector = Selector(chain, self.folder, self.loaded, pass_rate)
+        selector = Selector(chain, self.folder, self.loaded)
         has_gold = chain.chain.gold_answer is not None
         to_answer: dict[str, Asked] = {}
         to_score: dict[str, Asked] = {}

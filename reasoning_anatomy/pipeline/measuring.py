@@ -209,7 +209,7 @@ def _encode(encoder: ChainEncoder, file: ChainFile, stages: Stages) -> tuple[dic
             reason = re.sub(r"\d+", "N", str(error).removeprefix(f"{chain.chain_id}: "))
             name = file.path.name if file.path else None
             message = f"line {row}: {error}" if row else str(error)
-            unusable.append(Unusable(name, row, chain.chain_id, reason, message))
+            unusable.append(Unusable(name, row, chain.chain_id, reason, message, chain.question_id, chain.is_correct))
     return encoded, unusable
 
 

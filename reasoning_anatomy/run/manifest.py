@@ -80,6 +80,8 @@ class Condition(BaseModel):
         ``repr`` of the strategy, and of the reference if there is one.
     steps
         Spec of the segmenter by which the strategy, or the reference, cuts steps; empty if it does not.
+    by_pass_rate
+        Whether what is kept depends on the share of the samples of the chain's question that are correct.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,6 +94,7 @@ class Condition(BaseModel):
     samples: int = Field(ge=1)
     plugins: tuple[str, ...]
     steps: str = ""
+    by_pass_rate: bool = False
 
     @property
     def selection(self) -> Selection:

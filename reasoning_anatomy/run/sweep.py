@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from reasoning_anatomy.errors import ReasoningAnatomyError, reason_of
@@ -48,6 +49,22 @@ class SweepFolder:
     def chain_ids(self) -> list[str]:
         """Chains that are encoded, in the order of the run."""
         return [chain_id for chain_id in self.run.chains if self.run.layout.encoded(chain_id).exists()]
+
+    @cached_property
+    def pass_rates(self) -> Mapping[str, float]:
+        """Share of the samples that are correct, by question_id, as the run was opened; without questions of which none is judged.
+
+        Samples that were left out of the run as unusable count, too: most are those that came to no answer.
+        """
+        judged: dict[str, list[bool]] = {}
+        for sample in [*self.run.chains.values(), *self.run.unusable]:
+            if sample.question_id is not None and sample.is_correct is not None:
+                judged.setdefault(sample.question_id, []).append(sample.is_correct)
+        return {question: sum(correct) / len(correct) for question, correct in judged.items()}
+
+    def pass_rate(self, chain_id: str, condition: Condition) -> float | None:
+        """Pass rate of a chain's question, if what a condition keeps depends on it and it is known."""
+        return self.pass_rates.get(self.run.chains[chain_id].question_id) if condition.by_pass_rate else None
 
     def kept(self, chain_id: str, condition: Condition) -> Kept | None:
         """Read what a condition keeps of a chain; None if that is not known yet."""
@@ -135,12 +152,19 @@ class SweepFolder:
         return self.run.layout.gold(chain_id, context_digest(reading, kept, gold=gold))
 
     def _kept_path(self, chain_id: str, condition: Condition) -> Path:
-        """File of what a condition keeps; what restates the answer depends on the gold answer, which may be corrected."""
+        """File of what a condition keeps, which has another name if that depends on something that is another now.
+
+        What restates the answer depends on the gold answer, which may be corrected, and a rule may depend on the pass rate, which
+        further samples of the question change.
+        """
         gold = self.run.chains[chain_id].gold_answer if condition.restatements == "stripped" else None
-        return self.run.layout.kept(chain_id, condition.selection.label + (f", gold {gold}" if gold else ""))
+        rate = self.pass_rate(chain_id, condition)
+        depends_on = (f", gold {gold}" if gold else "") + ("" if rate is None else f", pass rate {rate!r}")
+        return self.run.layout.kept(chain_id, condition.selection.label + depends_on)
 
     def _origin_of_kept(self, chain_id: str, condition: Condition) -> Origin:
-        return {**origin_of(self.configuration, self.run.chains[chain_id]), "plugins": list(condition.plugins)}
+        origin = {**origin_of(self.configuration, self.run.chains[chain_id]), "plugins": list(condition.plugins)}
+        return origin | ({"pass_rate": self.pass_rate(chain_id, condition)} if condition.by_pass_rate else {})
 
 
 @dataclass(frozen=True)

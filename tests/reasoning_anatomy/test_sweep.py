@@ -22,6 +22,7 @@ from reasoning_anatomy.generation.local import LocalModel
 from reasoning_anatomy.generation.rows import fewer_rows
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.pruning import kept_at
 from reasoning_anatomy.run import Run, open_run
@@ -526,6 +527,75 @@ def test_pass_rates_are_those_of_the_samples_of_a_question(tmp_path: Path, tiny:
     reason = SweepFolder(unknown, unknown.manifest.configuration).status().failed["c1"]
     assert "needs to know which share of the samples of a question is correct" in reason
     assert set(unknown.evaluations()["threshold"]) == {0.0}
+
+
+BY_RATE = "traac:how=sum"
+UNEVEN = "We add two numbers again and again. " * 12 + "Wait, 10 + 12 = 22. " * 10
+"""One long step and many short ones, whose summed scores are far from uniform, so that TRAAC lets some go."""
+
+
+def traac_by_rate(run: Run, tiny: LoadedModel, rates: dict[str, float]) -> None:
+    """Expect that at every threshold the run keeps of every chain what TRAAC keeps at the pass rate of its question."""
+    strategy = plugins.load("strategy", BY_RATE)
+    for condition in conditions_of(run):
+        for chain_id, own in run.chains.items():
+            path = strategy.order(run.encoded(chain_id), loaded=tiny)
+            expected = kept_at(strategy, path, condition.threshold, pass_rate=rates[own.question_id])
+            assert kept_of(run, chain_id, condition).tolist() == expected.tolist()
+
+
+def test_what_is_kept_by_a_pass_rate_is_found_anew_when_further_samples_change_the_rate(
+    tmp_path: Path, tiny: LoadedModel
+) -> None:
+    first = [chain(1, chain_id=f"c1-s{sample}", reasoning=UNEVEN, is_correct=True) for sample in range(2)]
+    later = [chain(1, chain_id=f"c1-s{sample}", reasoning=UNEVEN, is_correct=False) for sample in range(2, 8)]
+    plan = {"strategies": (BY_RATE,), "baselines": ("truncation",), "thresholds": (1.0,)}
+    run = small(tmp_path / "run", tiny, chains=first, strategies=(BY_RATE,), thresholds=(1.0,))
+    traac_by_rate(run, tiny, {"q1": 1.0})
+    easy = run.evaluations().query("threshold == 1")["tokens_after"]
+    run = small(run.folder, tiny, chains=later, **plan)
+    table, at_once = run.evaluations(), small(tmp_path / "at_once", tiny, chains=[*first, *later], **plan).evaluations()
+    pd.testing.assert_frame_equal(table.drop(columns="nll_gold"), at_once.drop(columns="nll_gold"))
+    strategy, encoded = plugins.load("strategy", BY_RATE), run.encoded("c1-s0")
+    path = strategy.order(encoded, loaded=tiny)
+    hard = table.query("threshold == 1 and reference.isna()")["tokens_after"]
+    assert set(hard) == {len(kept_at(strategy, path, 1.0, pass_rate=0.25))}
+    assert set(easy) == {len(kept_at(strategy, path, 1.0, pass_rate=1.0))}
+    assert len(set(hard) | set(easy)) == 2
+    at_zero = next(each for each in conditions_of(run) if each.threshold == 0)
+    assert not at_zero.by_pass_rate
+
+
+def test_between_samples_and_the_next_sweep_nothing_is_said_to_be_answered(tmp_path: Path, tiny: LoadedModel) -> None:
+    samples = [chain(1, chain_id=f"c1-s{sample}", is_correct=sample == 0) for sample in range(4)]
+    run = small(tmp_path / "run", tiny, chains=samples[:1], strategies=("traac",), thresholds=(1.0,))
+    assert SweepFolder(run, run.manifest.configuration).status().n_done == 1
+    run = measure(samples[1:], out=run.folder, model=tiny, scorers=(), strategies=())
+    assert SweepFolder(run, run.manifest.configuration).status().n_done == 0
+    run = small(run.folder, tiny, chains=None, strategies=("traac",), thresholds=(1.0,))
+    assert SweepFolder(run, run.manifest.configuration).status().n_done == 4
+
+
+def test_samples_that_came_to_no_answer_count_as_unsolved(tmp_path: Path, tiny: LoadedModel) -> None:
+    """Of q1 one sample is correct and three are cut off, one of which is judged; q2 has a line that says nothing."""
+    cut_off = {"answer": "", "source": {"unusable": "its thinking is never closed: it was cut off"}}
+    rows = [
+        *(each.model_dump(mode="json", exclude_none=True) for each in (chain(1, is_correct=True), chain(2, is_correct=True))),
+        chain(1, chain_id="c1-s1").model_dump(mode="json") | cut_off | {"is_correct": False},
+        chain(1, chain_id="c1-s2").model_dump(mode="json") | cut_off,
+        chain(1, chain_id="c1-s3").model_dump(mode="json") | cut_off,
+        chain(2, chain_id="c2-s1").model_dump(mode="json") | {"answer": ""},
+    ]  # fmt: skip
+    file = tmp_path / "chains.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = SweepPlan(strategies=(BY_RATE,), baselines=(), thresholds=(1.0,))
+    options: dict[str, Any] = {"chains": file, "model": tiny, "answering": SAMPLED, "skip_unusable": True}
+    run = sweep(tmp_path / "run", plan, **options)
+    assert SweepFolder(run, run.manifest.configuration).pass_rates == {"q1": 0.25, "q2": 1.0}
+    traac_by_rate(run, tiny, {"q1": 0.25, "q2": 1.0})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
+    run = sweep(run.folder, plan, **options)  # in another order they are the same samples
+    assert SweepFolder(run, run.manifest.configuration).pass_rates == {"q1": 0.25, "q2": 1.0}
 
 
 def test_a_chain_that_one_strategy_fails_on_is_answered_under_the_others(
