@@ -198,7 +198,7 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _question_and_verdict(record: Mapping[str, Any]) -> tuple[str | None, bool | None]:
-    """Read the question of a sample that cannot be used, and whether the sample is correct; one that came to no answer is not."""
+    """Read the question of a sample that cannot be used, and whether it is correct; one that came to no answer is not."""
     question_id, is_correct, source = (record.get(name) for name in ("question_id", "is_correct", "source"))
     is_marked = isinstance(source, Mapping) and "unusable" in source
     if is_correct is None and is_marked and record.get("gold_answer") is not None and not record.get("answer"):

@@ -1,14 +1,15 @@
 """The command that samples chains: ``generate``."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import ModelOption, app, say
+from reasoning_anatomy.cli._app import ModelOption, app, flags, say
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
@@ -83,7 +84,7 @@ def sample_chains(
     server: Annotated[ServerOption, OmitArgPrefixes] = ServerOption(),
 ) -> None:
     """Sample chains on problems, with a model here or behind a server."""
-    from reasoning_anatomy.generation.chain_file import date_of_samples
+    from reasoning_anatomy.generation.chain_file import encoding_of_samples
     from reasoning_anatomy.generation.generate import generate
     from reasoning_anatomy.problems import read_problem_file
     from reasoning_anatomy.progress import Stages
@@ -100,7 +101,7 @@ def sample_chains(
     served: ServedModel | None = None
     with Stages(show=True) as stages:
         if server.url is None:
-            encoding = EncodingOptions(template_variables=template_variables, date=date_of_samples(out))
+            encoding = EncodingOptions(template_variables=template_variables, date=encoding_of_samples(out).date)
             completer, about, opened = _local(model, encoding, ends_with_thinking, stages)
         else:
             completer = served = _served(server, model, template_variables, ends_with_thinking)
@@ -120,7 +121,8 @@ def sample_chains(
         )
     if served is not None and not served.draws_from_all_tokens:
         say("note: the server refuses to be told that nothing else narrows a draw, so defaults of its own hold, too")
-    _say_sampled(sampled, n_asked=len(wanted) * samples, model="" if server.url or model.id == BUNDLED else model.id)
+    answering = model if server.url is None else replace(model, id=about["name"])
+    _say_sampled(sampled, n_asked=len(wanted) * samples, model=answering)
 
 
 def _local(
@@ -156,8 +158,8 @@ def _served(server: ServerOption, model: ModelOption, variables: tuple[str, ...]
     )
 
 
-def _say_sampled(sampled: "Sampled", *, n_asked: int, model: str) -> None:
-    """Say what came of the samples, and what to do with them."""
+def _say_sampled(sampled: "Sampled", *, n_asked: int, model: ModelSpec) -> None:
+    """Say what came of the samples, and what to do with them: their model answers again, with the same prompts."""
     counts = sampled.counts()
     for reason, count in Counter(sampled.failed.values()).items():
         say(f"Failed: {count} of {n_asked} samples: {reason}")
@@ -168,6 +170,10 @@ def _say_sampled(sampled: "Sampled", *, n_asked: int, model: str) -> None:
     for reason, count in counts["unusable"].items():
         say(f"Cannot be measured: {count}, marked in the file: {reason}")
     say(f"Wrote {sampled.path}: {len(sampled.rows)} chains")
-    further = (f" --model {model}" if model else "") + (" --skip-unusable" if counts["unusable"] else "")
-    sweeping = f"sweep runs/{sampled.path.stem} --chains {sampled.path} --strategies step_percentile"
-    say(f"Next: reasoning-anatomy {sweeping}{further}")
+    if counts["unusable"].total() == len(sampled.rows):
+        return
+    held = flags(replace(model, id=BUNDLED), ModelSpec())
+    named = ["--model", model.id] if model.id != BUNDLED or held else []
+    sweeping = ["sweep", f"runs/{sampled.path.stem}", "--chains", str(sampled.path), "--strategies", "step_percentile"]
+    skipping = ["--skip-unusable"] if counts["unusable"] else []
+    say(f"Next: reasoning-anatomy {shlex.join([*sweeping, *named, *held, *skipping])}")

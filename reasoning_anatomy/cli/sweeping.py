@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, say, use_plugins
+from reasoning_anatomy.cli._app import EncodingOption, PluginsOption, RunArgument, app, say, use_plugins
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.specs import BASELINES, THRESHOLDS, ModelSpec, Reading, Restatements
@@ -51,6 +51,11 @@ class _Answers:
     segmenter: str = "sentences"
 
 
+@dataclass(frozen=True)
+class _Encoding(EncodingOption):
+    r"""How a chain of a new run becomes one sequence, as for `run`; ``\n`` is a line break. Other runs keep theirs."""
+
+
 @app.command
 def sweep(
     run: RunArgument,
@@ -72,6 +77,7 @@ def sweep(
     plugins: PluginsOption = None,
     model: Annotated[_ModelOfRun, OmitArgPrefixes] = _ModelOfRun(),
     answers: Annotated[_Answers, OmitArgPrefixes] = _Answers(),
+    encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
 ) -> None:
     """Prune the chains of a run at thresholds, and let the model answer again from what is left."""
     use_plugins(plugins)
@@ -108,6 +114,7 @@ def sweep(
             chains=chains,
             model=ModelSpec(**asdict(model)) if model.id else None,
             answering=answering,
+            encoding=encoding.with_line_breaks(),
             n_rows=rows,
             skip_unusable=skip_unusable,
             stages=stages,

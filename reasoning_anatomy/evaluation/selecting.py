@@ -131,4 +131,3 @@ def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:
     steps = step_of_token(text, chain.spans)
     in_last_sentence: npt.NDArray[np.bool_] = steps == steps[-1]
     return stated | in_last_sentence
-

@@ -1,6 +1,5 @@
 """Prune chains at thresholds, let the model answer again from what is left, and keep the answers in the run."""
 
-import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -159,7 +158,7 @@ def sweep(
     answering
         How the model answers; once a sweep has begun it is always the same.
     encoding
-        How a chain becomes one sequence; the run's own if None.
+        How a chain becomes one sequence. What is left out is the run's own; if the run begins, as for `measure`.
     n_rows
         Answers that are written at the same time; None takes as many as fit into memory, 32 at most on a CPU.
     skip_unusable, stages
@@ -187,9 +186,8 @@ def sweep(
     loaded, answering = _loaded(folder, model, stages), answering or Answering()
     if "evicted" in plan.readings:
         expect_evictable(loaded, n_positions=1)
-    encoding = encoding or (encoding_of(folder) if begun else None)
     if begun:
-        expect_to_grow(folder, _configuration(folder, conditions, answering, loaded)[0])
+        expect_to_grow(folder, _configuration(folder, conditions, answering, loaded, encoding)[0])
     needing_paths = [label for label in plan.labels() if not isinstance(plugins.load("strategy", label), OrdersBeforehand)]
     added = [chains] if chains is not None else []
     known = [list(open_run(folder).chains.values())] if begun and (needing_paths or chains is None) else []
@@ -201,11 +199,11 @@ def sweep(
             scorers=(),
             strategies=needing_paths,
             segmenters=(answering.segmenter,),
-            encoding=encoding,
+            encoding=_encoding_of(folder, encoding) if begun else encoding,
             skip_unusable=skip_unusable,
             stages=stages,
         )
-    own, encoder, resolved = _configuration(folder, conditions, answering, loaded)
+    own, encoder, resolved = _configuration(folder, conditions, answering, loaded, encoding)
     if others := _other_teachers(folder, loaded):
         stages.say(f"note: the chains were sampled from {', '.join(others)}, and {loaded.id} answers; --model names another")
     stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
@@ -220,10 +218,14 @@ def sweep(
 
 
 def _configuration(
-    folder: Path, conditions: Mapping[str, Condition], answering: Answering, loaded: LoadedModel
+    folder: Path,
+    conditions: Mapping[str, Condition],
+    answering: Answering,
+    loaded: LoadedModel,
+    encoding: EncodingOptions | None,
 ) -> tuple[Configuration, ChainEncoder, Answering]:
     """Say what a sweep adds to a run, with the encoder and the stem of that run."""
-    encoder = ChainEncoder(loaded.tokenizer, encoding_of(folder), context_length=loaded.context_length)
+    encoder = ChainEncoder(loaded.tokenizer, _encoding_of(folder, encoding), context_length=loaded.context_length)
     resolved, configuration = answering.resolved(encoder.options), read_manifest(folder).configuration
     evicts = any(condition.reading == "evicted" for condition in conditions.values())
     if evicts and not f"{encoder.options.before_answer}{resolved.stem}":
@@ -233,7 +235,7 @@ def _configuration(
         )
     added = Configuration(
         model=configuration.model,
-        encoding=configuration.encoding,
+        encoding=repr(encoder.options),
         answering=repr(resolved),
         conditions=conditions,
     )
@@ -310,9 +312,12 @@ def model_of(folder: Path) -> ModelSpec:
     return TypeAdapter(ModelSpec).validate_python({**named, "dtype": model.dtype, "device": model.device})
 
 
-def encoding_of(folder: Path) -> EncodingOptions:
-    """Read the encoding options of a run."""
-    call = ast.parse(read_manifest(folder).configuration.encoding, mode="eval").body
-    if not isinstance(call, ast.Call):
+def _encoding_of(folder: Path, given: EncodingOptions | None) -> EncodingOptions:
+    """Read the encoding options of a run, with those that were given in their place."""
+    configuration = read_manifest(folder).configuration
+    own = configuration.encoding_options
+    if own is None or configuration.encoding != repr(own):
         raise MissingError(f"{folder}: was imported, so that how its chains are encoded is not known; measure its chains again")
-    return EncodingOptions(**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+    default, given = EncodingOptions(), given or EncodingOptions()
+    named = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+    return dataclasses.replace(own, **{name: value for name, value in named.items() if value != getattr(default, name)})

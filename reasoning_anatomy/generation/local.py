@@ -87,6 +87,7 @@ class LocalModel:
             "name": self.loaded.id,
             "weights": self.loaded.weights_digest(),
             "template": self.encoder.template_digest,
+            "template_variables": list(self.encoder.options.template_variables),
             "date": self.encoder.options.date,
             "dtype": str(self.loaded.model.dtype).removeprefix("torch."),
             "quantization": self.loaded.quantization,

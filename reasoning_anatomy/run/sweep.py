@@ -28,6 +28,8 @@ from reasoning_anatomy.run.origin import Origin, origin_of
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.status import read_reason
 from reasoning_anatomy.specs import Reading
+from reasoning_anatomy.types import ReasoningChain
+from reasoning_anatomy.unusable import Unusable
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,13 @@ class SweepFolder:
 
     @cached_property
     def pass_rates(self) -> Mapping[str, float]:
-        """Share of the samples that are correct, by question_id, as the run was opened; without questions of which none is judged.
+        """Share of the samples that are correct, by question_id; questions of which no sample is judged are left out.
 
         Samples that were left out of the run as unusable count, too: most are those that came to no answer.
         """
         judged: dict[str, list[bool]] = {}
-        for sample in [*self.run.chains.values(), *self.run.unusable]:
+        samples: list[ReasoningChain | Unusable] = [*self.run.chains.values(), *self.run.unusable]
+        for sample in samples:
             if sample.question_id is not None and sample.is_correct is not None:
                 judged.setdefault(sample.question_id, []).append(sample.is_correct)
         return {question: sum(correct) / len(correct) for question, correct in judged.items()}
@@ -154,8 +157,8 @@ class SweepFolder:
     def _kept_path(self, chain_id: str, condition: Condition) -> Path:
         """File of what a condition keeps, which has another name if that depends on something that is another now.
 
-        What restates the answer depends on the gold answer, which may be corrected, and a rule may depend on the pass rate, which
-        further samples of the question change.
+        What restates the answer depends on the gold answer, which may be corrected, and a rule may depend on the pass rate,
+        which further samples of the question change.
         """
         gold = self.run.chains[chain_id].gold_answer if condition.restatements == "stripped" else None
         rate = self.pass_rate(chain_id, condition)

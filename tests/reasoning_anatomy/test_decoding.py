@@ -169,7 +169,9 @@ class _Changed:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
-def test_logits_that_are_not_numbers_end_the_sample_and_no_other(make_random_model: Make, value: float, sampling: Sampling) -> None:
+def test_logits_that_are_not_numbers_end_the_sample_and_no_other(
+    make_random_model: Make, value: float, sampling: Sampling
+) -> None:
     """Those of the longer context are broken from position 11 on, as soon as it is read in the third."""
     loaded = make_random_model("llama")
 

@@ -15,7 +15,7 @@ import pytest
 
 from reasoning_anatomy.chains import read_chain_file
 from reasoning_anatomy.errors import ChainFileError, RunError, SampleError
-from reasoning_anatomy.generation.chain_file import SampledChains, date_of_samples
+from reasoning_anatomy.generation.chain_file import SampledChains, encoding_of_samples
 from reasoning_anatomy.generation.completion import Completion, Sampling, sample_seed
 from reasoning_anatomy.generation.generate import Sampled, generate
 from reasoning_anatomy.generation.local import LocalModel
@@ -254,11 +254,11 @@ def test_marked_rows_are_named_by_what_measures_chains_and_left_out_on_request(t
 
 def test_the_day_of_the_prompts_is_that_on_which_the_file_was_begun(tmp_path: Path) -> None:
     out = tmp_path / "chains.jsonl"
-    assert date_of_samples(out) is None
-    sampled(out, model={"name": "m", "date": "2026-01-05"})
-    assert date_of_samples(out) == "2026-01-05"
+    assert encoding_of_samples(out) == EncodingOptions()
+    sampled(out, model={"name": "m", "date": "2026-01-05", "template_variables": ["a=1"]})
+    assert encoding_of_samples(out) == EncodingOptions(date="2026-01-05", template_variables=("a=1",))
     out.with_name("chains.jsonl.options.json").write_text("{")
-    assert date_of_samples(out) is None
+    assert encoding_of_samples(out) == EncodingOptions()
     with pytest.raises(RunError, match=r"options\.json: cannot be read"):
         sampled(out, model={"name": "m"})
 

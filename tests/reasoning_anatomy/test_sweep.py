@@ -1,6 +1,8 @@
 """Sweeps of a tiny random model: what is kept, what is asked, what is answered, and how a sweep grows."""
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -474,9 +476,7 @@ def test_logits_that_are_not_numbers_fail_their_chain_and_the_others_are_answere
     assert (status.n_done, list(status.failed)) == (3, ["c4"])
     assert status.failed["c4"].startswith("the model gives logits that are not finite numbers in float32; ")
     monkeypatch.setattr(tiny.model, "forward", forward)
-    pd.testing.assert_frame_equal(
-        small(run.folder, tiny, chains=None, samples=2).evaluations(), whole, atol=1e-5, rtol=0
-    )
+    pd.testing.assert_frame_equal(small(run.folder, tiny, chains=None, samples=2).evaluations(), whole, atol=1e-5, rtol=0)
 
 
 def test_a_model_that_never_stops_is_cut_off_and_a_loop_is_named(
@@ -785,10 +785,79 @@ def test_the_commands_sample_then_sweep(call: Callable[..., Any], tmp_path: Path
     assert done.code == 0, done.err
     assert "Finish reason: length 4" in done.out
     assert "Wrote chains.jsonl: 4 chains" in done.out
-    assert "Next: reasoning-anatomy sweep runs/chains --chains chains.jsonl --strategies step_percentile" in done.out
+    assert "Cannot be measured: 4, marked in the file: the reasoning is empty" in done.out
+    assert "Next:" not in done.out
     whole = (tmp_path / "chains.jsonl").read_bytes()
     assert call(*command).code == 0
     assert (tmp_path / "chains.jsonl").read_bytes() == whole
+
+
+MOODY = THINKING.replace("<think>\n", "").replace("{% for m", "{{ mood | default('plain') }} {% for m", 1)
+
+
+@pytest.fixture(scope="module")
+def moody_folder(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a template that writes a variable of its own."""
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path_factory.mktemp("moody") / "tiny model"))
+    again = load_model(str(folder))
+    again.tokenizer.chat_template = MOODY
+    again.tokenizer.save_pretrained(folder)
+    return folder
+
+
+SMALL = ["--strategies", "random_steps", "--baselines", "none", "--thresholds", "0.5", "--max-tokens", "2"]
+
+
+def prompts_of(run: Run, model: Path) -> set[str]:
+    tokenizer: Any = load_model(str(model)).tokenizer
+    return {tokenizer.decode(run.encoded(chain_id).prompt_ids).partition(" ")[0] for chain_id in run.chains}
+
+
+def test_the_command_after_generate_measures_the_prompts_that_were_sampled_from(
+    call: Callable[..., Any], tmp_path: Path, moody_folder: Path, tiny_model_folder: Path
+) -> None:
+    (tmp_path / "problems.jsonl").write_text('{"question": "What is 1 + 1?", "answer": "2"}\n')
+    options = ["--model", moody_folder, "--dtype", "bfloat16", "--device", "cpu", "--template-variables", "mood=gloomy"]
+    sampled = call(
+        "generate", "problems.jsonl", "--out", "my chains.jsonl", "--samples", "6", "--max-tokens", "100", "--temperature", "3",
+        *options,
+    )  # fmt: skip
+    [command] = [line for line in sampled.out.splitlines() if line.startswith("Next: reasoning-anatomy ")]
+    words = shlex.split(command.removeprefix("Next: reasoning-anatomy "))
+    assert words[words.index("--model") + 1] == str(moody_folder)
+    done = call(*words, "--baselines", "none", "--thresholds", "0.5", "--max-tokens", "2")
+    assert done.code == 0, done.err
+    run = open_run("runs/my chains")
+    assert run.manifest.configuration.model.dtype == "bfloat16"
+    assert "template_variables=('mood=gloomy',)" in run.manifest.configuration.encoding
+    assert prompts_of(run, moody_folder) == {"gloomy"}
+    again = call("run", "my chains.jsonl", "--out", "measured", *options[:-2], "--strategies", "none", "--skip-unusable")
+    assert (again.code, prompts_of(open_run("measured"), moody_folder)) == (0, {"gloomy"})
+    again = call("run", "my chains.jsonl", "--out", "measured", *options[:-2], "--strategies", "truncation", "--skip-unusable")
+    assert again.code == 0, again.err  # what a run has been begun with need not be said again
+    options = ["--model", tiny_model_folder, "--strategies", "none", "--skip-unusable"]
+    other = call("run", "my chains.jsonl", "--out", "other", *options)
+    assert (other.code, "template_variables=()" in open_run("other").manifest.configuration.encoding) == (0, True)
+    assert "was sampled with the template variables mood=gloomy, and the prompts of this run have none;" in other.err
+
+
+def test_a_sweep_that_begins_a_run_takes_its_encoding_and_another_is_refused_later(
+    call: Callable[..., Any], chains_file: Path, moody_folder: Path
+) -> None:
+    begin = ["sweep", "run", "--chains", chains_file, "--model", moody_folder, *SMALL]
+    done = call(*begin, "--template-variables", "mood=glad", "--before-answer", r"\n\n", "--joints", "none")
+    assert done.code == 0, done.err
+    run = open_run("run")
+    assert prompts_of(run, moody_folder) == {"glad"}
+    options = r"EncodingOptions(before_reasoning='', before_answer='\n\n', template_variables=('mood=glad',), date=None)"
+    assert run.manifest.configuration.encoding == options
+    assert call(*begin).code == 0
+    assert call("sweep", "run", *SMALL, "--template-variables", "mood=glad").code == 0
+    for other in (["--template-variables", "mood=sad"], ["--before-answer", "."]):
+        refused = call(*begin, *other)
+        assert refused.code == 2
+        assert "error: run: was measured with other options (encoding: " in refused.err
+        assert "use the same, or another folder" in refused.err
 
 
 @pytest.mark.parametrize(
