@@ -131,4 +131,7 @@ def say_swept(run: "Run") -> None:
         say(f"Failed: {chain_id}: {reason}")
     n_conditions = len(run.manifest.configuration.conditions)
     say(f"{status.n_done} of {status.n_chains} chains are answered at all {n_conditions} conditions in {run.folder}")
+    if status.n_left:
+        lacking = f"{status.n_left} of {status.n_chains} chains lack answers at some of them"
+        say(f"Left: {lacking}; a sweep at these conditions makes what no other process is making")
     say(f"Next: python -m analyses.threshold_comparison {run.folder} && reasoning-anatomy report {run.folder}")

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.chains import ChainFile, read_chain_file
-from reasoning_anatomy.errors import MissingError, PluginError, RunError
+from reasoning_anatomy.errors import MissingError, ModelError, PluginError, RunError
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.work import SweepWork
 from reasoning_anatomy.generation.check import check_decoding
@@ -207,12 +207,21 @@ def sweep(
     if others := _other_teachers(folder, loaded):
         stages.say(f"note: the chains were sampled from {', '.join(others)}, and {loaded.id} answers; --model names another")
     stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
-    with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
-        _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
+    try:
+        with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
+            _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
+    except (KeyboardInterrupt, ModelError):
+        write_evaluations(Run(folder))  # of what is answered by now
+        raise
     write_evaluations(Run(folder))
-    failed = SweepFolder(Run(folder), own).status().failed
-    if failed and not (folder / EVALUATIONS_NAME).exists():
-        chain_id, reason = next(iter(failed.items()))
+    status = SweepFolder(Run(folder), own).status()
+    if status.n_left:
+        stages.say(
+            f"note: {status.n_left} of {status.n_chains} chains are left to other processes that work on this run; the last of "
+            "them to end writes the table with all answers. If there is none, run the same sweep again"
+        )
+    if status.failed and not (folder / EVALUATIONS_NAME).exists():
+        chain_id, reason = next(iter(status.failed.items()))
         raise RunError(f"{folder}: no chain was answered; {chain_id}: {reason} (all reasons are in failed/)")
     return Run(folder)
 
@@ -267,6 +276,7 @@ def _answer(
             except (RuntimeError, MemoryError) as error:
                 n_rows = fewer_rows(loaded, n_rows, error)
             else:
+                stage.finish()  # what other processes answer is no step of this one
                 return
         longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
 

@@ -187,3 +187,8 @@ class SweepStatus:
     n_chains: int
     n_done: int
     failed: Mapping[str, str]
+
+    @property
+    def n_left(self) -> int:
+        """Chains that are neither done nor failed."""
+        return self.n_chains - self.n_done - len(self.failed)

@@ -26,6 +26,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.problems import Problem
+from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning import kept_at
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.evaluation_table import EVALUATION_COLUMNS
@@ -676,17 +677,61 @@ def test_if_there_is_no_memory_for_one_answer_the_error_says_what_helps(tiny: Lo
         fewer_rows(tiny, 7, RuntimeError("shapes do not match"))
 
 
-def test_a_chain_that_another_process_answers_is_left_to_it(tmp_path: Path, tiny: LoadedModel) -> None:
+def test_a_chain_that_another_process_answers_is_left_to_it(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]
+) -> None:
     """Its claim outlasts the end of this sweep."""
     run = small(tmp_path / "run", tiny, thresholds=())
     with SweepFolder(run, run.manifest.configuration).claim("c1") as is_ours:
         assert is_ours
+        heard: list[str] = []
+        monkeypatch.setattr(Stages, "say", lambda self, text: heard.append(text))
         run = small(run.folder, tiny, chains=None)
         assert set(run.evaluations().query("threshold == 0.5")["chain_id"]) == {"c2", "c3"}
+        assert heard[-1].startswith("note: 1 of 3 chains are left to other processes that work on this run; the last of them")
+        assert "Left: 1 of 3 chains lack answers at some of them" in call("status", run.folder).out
         with SweepFolder(run, run.manifest.configuration).claim("c1") as is_theirs:
             assert not is_theirs
+    heard.clear()
     run = small(run.folder, tiny, chains=None)
     assert set(run.evaluations().query("threshold == 0.5")["chain_id"]) == {"c1", "c2", "c3"}
+    assert not any("left to other processes" in text for text in heard)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ModelError("no memory")])
+def test_a_sweep_that_is_interrupted_leaves_a_table_of_what_is_answered(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    adding = SweepFolder.add_answers
+
+    def interrupted(folder: SweepFolder, chain_id: str, *arguments: Any) -> None:
+        if chain_id == "c2":
+            raise error
+        adding(folder, chain_id, *arguments)
+
+    monkeypatch.setattr(SweepFolder, "add_answers", interrupted)
+    plan = SweepPlan(strategies=("random_steps",), baselines=(), thresholds=(0.5,))
+    options: dict[str, Any] = {"chains": CHAINS, "model": tiny, "answering": SAMPLED}
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        sweep(tmp_path / "run", plan, n_rows=1, **options)
+    found = open_run(tmp_path / "run").evaluations()
+    assert 0 < len(found) < 6
+    assert "c2" not in set(found["chain_id"])
+    monkeypatch.setattr(SweepFolder, "add_answers", adding)
+    assert len(sweep(tmp_path / "run", plan, **options).evaluations()) == 6
+
+
+def test_answers_without_their_table_are_said_to_be_unfinished(
+    tmp_path: Path, tiny: LoadedModel, call: Callable[..., Any]
+) -> None:
+    run = small(tmp_path / "run", tiny)
+    (run.folder / "evaluations.parquet").unlink()
+    with pytest.raises(MissingError, match=r"run: a sweep was begun, but its table .* is not written yet; run the same sweep"):
+        open_run(run.folder).evaluations()
+    done = call("analyse", run.folder, "--analyses", "threshold_comparison")
+    assert (done.code, "run the same sweep again" in done.err) == (2, True)
+    small(run.folder, tiny, chains=None)
+    assert len(run.evaluations()) == 6
 
 
 def test_an_eviction_needs_a_text_before_the_answer(tmp_path: Path, tiny: LoadedModel) -> None:
