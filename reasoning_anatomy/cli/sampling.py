@@ -98,7 +98,6 @@ def sample_chains(
     for note in file.notes:
         say(f"note: {note}")
     wanted = file.problems[:first]
-    served: ServedModel | None = None
     with Stages(show=True) as stages:
         if server.url is None:
             encoding = EncodingOptions(template_variables=template_variables, date=encoding_of_samples(out).date)
@@ -119,8 +118,6 @@ def sample_chains(
             until_correct=until_correct,
             stages=stages,
         )
-    if served is not None and not served.draws_from_all_tokens:
-        say("note: the server refuses to be told that nothing else narrows a draw, so defaults of its own hold, too")
     answering = model if server.url is None else replace(model, id=about["name"])
     _say_sampled(sampled, n_asked=len(wanted) * samples, model=answering)
 
@@ -167,6 +164,13 @@ def _say_sampled(sampled: "Sampled", *, n_asked: int, model: ModelSpec) -> None:
         if counts[name]:
             listing = ", ".join(f"{value} {count}" for value, count in counts[name].most_common())
             say(f"{name.replace('_', ' ').capitalize()}: {listing}")
+    if n_narrowed := counts["draws_from_all_tokens"]["False"]:
+        say(
+            f"note: the server refused to be told that nothing else narrows a draw, so defaults of its own held, too, in "
+            f"{n_narrowed} samples, marked in the file"
+        )
+    if sampled.n_judged_again:
+        say(f"Judged again: {sampled.n_judged_again} chains, whose problem has another gold answer now")
     for reason, count in counts["unusable"].items():
         say(f"Cannot be measured: {count}, marked in the file: {reason}")
     say(f"Wrote {sampled.path}: {len(sampled.rows)} chains")

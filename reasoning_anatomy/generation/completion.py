@@ -75,12 +75,16 @@ class Completion:
         Why it ended.
     reasoning
         The reasoning, if a server takes it out of the text.
+    draws_from_all_tokens
+        Whether nothing but temperature and top_p narrowed what was drawn from. If not, defaults of the server or of the model
+        held as well, such as a top_k in ``generation_config.json``.
     """
 
     text: str
     n_tokens: int
     finish_reason: FinishReason
     reasoning: str | None = None
+    draws_from_all_tokens: bool = True
 
 
 def sample_seed(seed: int, question_id: str, sample: int) -> int:

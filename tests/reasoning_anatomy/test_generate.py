@@ -197,6 +197,48 @@ def test_until_correct_stops_for_each_problem_at_its_first_correct_sample(tmp_pa
     assert sampled(out, text, samples=4, until_correct=True)[1] == ["q2-s3"]
 
 
+@pytest.mark.parametrize("before", [{}, {"gold_answer": "77"}, {"gold_answer": "no number"}], ids=["none", "wrong", "text"])
+@pytest.mark.parametrize("opened", ["", "<think>"])
+def test_rows_are_judged_again_by_a_corrected_gold_answer_as_if_sampled_with_it(
+    tmp_path: Path, before: dict[str, str], opened: str
+) -> None:
+    written = [
+        "We add.\nThe answer is 2.", "We add.\n2", "We add. So \\boxed{2}. Done.\nReally.", "2", "The answer is 3.", "",
+        "We add</think>2", "We say 3. The answer is 3.</think>So 2.", "<think>We add</think>\\boxed{2}", "<think></think>2",
+        Completion("<think>We add", 5, "length"), Completion("We add 2", 5, "length"), Completion("It is 2", 5, "loop"),
+        Completion("We add</think>", 5, "think_closed"), Completion("\\boxed{2}", 5, "eos", reasoning="We add"),
+        Completion("", 5, "length", reasoning="We add"), Completion("2", 5, "eos", draws_from_all_tokens=False),
+    ]  # fmt: skip
+    names = [f"p{number}" for number in range(len(written))]
+
+    def problems(**gold: str) -> list[Problem]:
+        return [problem(name, "What is 1 + 1?", system_prompt="Be brief.", source={"level": 3}, **gold) for name in names]
+
+    def text(request: Request) -> str | Completion:
+        return written[int(request.name.removeprefix("p").removesuffix("-s0"))]
+
+    out, fresh = tmp_path / "chains.jsonl", tmp_path / "fresh.jsonl"
+    sampled(out, text, problems=problems(**before), opened=opened)
+    result, asked = sampled(out, text, problems=problems(gold_answer="2"), opened=opened)
+    sampled(fresh, text, problems=problems(gold_answer="2"), opened=opened)
+    assert (asked, result.n_judged_again) == ([], len(written))
+    for found, expected in zip(rows_of(out), rows_of(fresh), strict=True):
+        assert found == expected
+    assert [list(row) for row in rows_of(out)] == [list(row) for row in rows_of(fresh)]
+    assert len({row["source"]["verdict"] for row in rows_of(out)}) == 3
+    again, _ = sampled(out, text, problems=problems(), opened=opened)
+    assert (again.n_judged_again, rows_of(out)) == (0, rows_of(fresh))  # nothing that is known is forgotten
+
+
+def test_a_problem_that_only_seemed_to_be_solved_is_sampled_further(tmp_path: Path) -> None:
+    out = tmp_path / "chains.jsonl"
+    wrong = [problem("q1", "What is 1 + 1?", "77")]
+    guess = lambda request: "I guess.\nThe answer is 77." if request.name.endswith("s0") else solved(request)  # noqa: E731
+    assert sampled(out, guess, problems=wrong, samples=3, until_correct=True)[1] == ["q1-s0"]
+    assert sampled(out, guess, problems=PROBLEMS[1:2], samples=3, until_correct=True)[1] == ["q1-s1"]
+    assert [row["is_correct"] for row in rows_of(out)] == [False, True]
+
+
 def test_until_correct_needs_gold_answers(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="problem 'q9' has no gold answer"):
         sampled(tmp_path / "chains.jsonl", problems=[problem("q9", "Why?")], until_correct=True)
