@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,7 +13,8 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.errors import ReasoningAnatomyError
+from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
+from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ class EncodingOption(EncodingOptions):
             None if text is None else text.replace(r"\n", "\n") for text in (self.before_reasoning, self.before_answer)
         )
         return EncodingOptions(before, between, self.joints, self.template_variables, self.date)
+
+
+@dataclass(frozen=True)
+class SamplingOption(Sampling):
+    """How tokens are drawn."""
+
+    def __post_init__(self) -> None:
+        """Leave the checks to the command, whose errors are one line."""
+
+    def checked(self) -> Sampling:
+        """Refuse what is out of its range."""
+        try:
+            return Sampling(**asdict(self))
+        except ValueError as error:
+            raise RunError(str(error)) from None
 
 
 app = SubcommandApp()

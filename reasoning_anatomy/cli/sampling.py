@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import ModelOption, app, flags, say
+from reasoning_anatomy.cli._app import ModelOption, SamplingOption, app, flags, say
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling
+from reasoning_anatomy.generation.completion import INSTRUCTION, LOOP_TOKENS
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 from reasoning_anatomy.template_variables import template_variable
 
@@ -50,19 +50,7 @@ class _Model(ModelOption):
     """Which model to load, and how to hold it; with ``--url``, its name at the server."""
 
 
-@dataclass(frozen=True)
-class _Sampling(Sampling):
-    """How tokens are drawn."""
-
-    def __post_init__(self) -> None:
-        """Leave the checks to the command, whose errors are one line."""
-
-    def checked(self) -> Sampling:
-        """Refuse what is out of its range."""
-        try:
-            return Sampling(**asdict(self))
-        except ValueError as error:
-            raise RunError(str(error)) from None
+_SAMPLING: Final = SamplingOption()
 
 
 @app.command(name="generate")
@@ -75,12 +63,15 @@ def sample_chains(
     first: Annotated[int | None, arg(help="Only so many of the problems, from the first on.")] = None,
     instruction: Annotated[str, arg(help="Goes behind every question; '' for none.")] = INSTRUCTION,
     until_correct: Annotated[bool, arg(help="Stop at the first correct sample of a problem.")] = False,
+    loop_tokens: Annotated[
+        int, arg(help="A sample ends that only repeats a piece of at most 128 tokens over so many; 0 lets it go on.")
+    ] = LOOP_TOKENS,
     ends_with_thinking: Annotated[bool, arg(help="Stop where the model closes its thinking: chains without answers.")] = False,
     template_variables: Annotated[
         tuple[str, ...], arg(help="NAME=VALUE for the chat template: enable_thinking=false, reasoning_effort=high.")
     ] = (),
     model: Annotated[_Model, OmitArgPrefixes] = _Model(),
-    sampling: Annotated[_Sampling, OmitArgPrefixes] = _Sampling(),
+    sampling: Annotated[SamplingOption, OmitArgPrefixes] = _SAMPLING,
     server: Annotated[ServerOption, OmitArgPrefixes] = ServerOption(),
 ) -> None:
     """Sample chains on problems, with a model here or behind a server."""
@@ -92,6 +83,8 @@ def sample_chains(
     checked = sampling.checked()
     if first is not None and first < 1:
         raise RunError(f"first is {first}; give 1 or more")
+    if loop_tokens < 0:
+        raise RunError(f"loop_tokens is {loop_tokens}; give 1 or more, or 0 to let a sample go on that repeats itself")
     if server.url is None and server != ServerOption():
         raise RunError("--key-variable, --concurrency and --opens-thinking are for a server; name it with --url")
     file = read_problem_file(problems)
@@ -101,9 +94,9 @@ def sample_chains(
     with Stages(show=True) as stages:
         if server.url is None:
             encoding = EncodingOptions(template_variables=template_variables, date=encoding_of_samples(out).date)
-            completer, about, opened = _local(model, encoding, ends_with_thinking, stages)
+            completer, about, opened = _local(model, encoding, loop_tokens, ends_with_thinking, stages)
         else:
-            completer = served = _served(server, model, template_variables, ends_with_thinking)
+            completer = served = _served(server, model, template_variables, loop_tokens, ends_with_thinking)
             about = {"name": served.find_model(), "server": True, "template_variables": sorted(template_variables)}
             opened = "<think>" if server.opens_thinking else ""
         sampled = generate(
@@ -123,7 +116,7 @@ def sample_chains(
 
 
 def _local(
-    model: ModelOption, encoding: EncodingOptions, ends_with_thinking: bool, stages: "Stages"
+    model: ModelOption, encoding: EncodingOptions, loop_tokens: int, ends_with_thinking: bool, stages: "Stages"
 ) -> tuple["Completer", Mapping[str, Any], str]:
     from reasoning_anatomy.generation.local import LocalModel
     from reasoning_anatomy.models.encoding import ChainEncoder
@@ -135,15 +128,19 @@ def _local(
     encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
     if ends_with_thinking and not encoder.closing_tag:
         raise RunError(f"{model.id}: does not think in tags, as far as its files tell; leave out --ends-with-thinking")
-    local = LocalModel(loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking)
+    local = LocalModel(loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking, loop_tokens=loop_tokens)
     return local, local.identity(), encoder.opened_thinking
 
 
-def _served(server: ServerOption, model: ModelOption, variables: tuple[str, ...], ends_with_thinking: bool) -> "ServedModel":
+def _served(
+    server: ServerOption, model: ModelOption, variables: tuple[str, ...], loop_tokens: int, ends_with_thinking: bool
+) -> "ServedModel":
     from reasoning_anatomy.generation.server import ServedModel
 
     if model != _Model(id=model.id):
         raise RunError("--dtype, --device, --quantize and --revision are for a model that is loaded here; leave out --url")
+    if loop_tokens != LOOP_TOKENS:
+        raise RunError("--loop-tokens is for a model that is loaded here; leave out --url")
     if ends_with_thinking:
         raise RunError("--ends-with-thinking needs a model that is loaded here; leave out --url, or name the tag with --stop")
     return ServedModel(

@@ -292,7 +292,12 @@ def _expect_model_named(chains: ChainFile | Sequence[ReasoningChain] | None) -> 
 def _other_teachers(folder: Path, loaded: LoadedModel) -> list[str]:
     """Models other than this one that chains say they were sampled from."""
     teachers = {str(teacher) for chain in open_run(folder).chains.values() if (teacher := chain.source.get("model"))}
-    return sorted(teachers - {loaded.id})
+    return sorted(teacher for teacher in teachers if _place(teacher) != _place(loaded.id))
+
+
+def _place(model: str) -> str:
+    """Name of a model; of a folder or file that is here, one for all its paths."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def _labels(configuration: Configuration) -> list[str]:

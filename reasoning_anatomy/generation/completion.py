@@ -12,6 +12,9 @@ FinishReason = Literal["eos", "think_closed", "stop_string", "length", "loop"]
 INSTRUCTION: Final = r"Please reason step by step, and put your final answer within \boxed{}."
 """What goes behind every question, as the makers of DeepSeek-R1 advise for mathematics."""
 
+LOOP_TOKENS: Final = 512
+"""Over so many tokens a sample may repeat a piece of at most 128 tokens before it ends, unless another number is named."""
+
 _BITS_OF_A_SEED: Final = 63
 
 

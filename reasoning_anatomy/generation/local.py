@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoning_anatomy.errors import EncodingError, SampleError
 from reasoning_anatomy.generation.check import check_decoding
-from reasoning_anatomy.generation.completion import Completion, Sampling
+from reasoning_anatomy.generation.completion import LOOP_TOKENS, Completion, Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
 from reasoning_anatomy.generation.decoding import Decoder, Sample, ends_of_turn, sampler
 from reasoning_anatomy.generation.request import Request
@@ -17,6 +17,7 @@ from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import IntArray
 
 
@@ -42,14 +43,22 @@ class LocalModel:
         Whether a sample ends where the model closes its thinking.
     loop_tokens
         A sample ends that has only repeated a piece of at most 128 tokens over this many tokens; 0 lets it go on.
+
+    Raises
+    ------
+    ValueError
+        An option is out of its range.
     """
 
     loaded: LoadedModel
     encoder: ChainEncoder
     n_rows: int | None = None
     ends_with_thinking: bool = False
-    loop_tokens: int = 512
+    loop_tokens: int = LOOP_TOKENS
     _is_checked: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, n_rows=1, loop_tokens=0)
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | SampleError]]:
         """Make samples. Those of one question that follow one another read its prompt once.

@@ -734,6 +734,23 @@ def test_answers_without_their_table_are_said_to_be_unfinished(
     assert len(run.evaluations()) == 6
 
 
+def test_a_model_is_the_same_by_whatever_path_it_is_named(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_model_folder.parent)
+    heard: list[str] = []
+    monkeypatch.setattr(Stages, "say", lambda self, text: heard.append(text))
+    names = [tiny_model_folder.name, f"./{tiny_model_folder.name}/", str(tiny_model_folder)]
+    chains = [chain(n, source={"model": name}) for n, name in enumerate(names)]
+    loaded = load_model(f"{tiny_model_folder.name}/")
+    small(tmp_path / "run", loaded, chains=chains)
+    assert not any("were sampled from" in text for text in heard)
+    small(tmp_path / "other", loaded, chains=[chain(1, source={"model": "org/name"}), *chains[1:]])
+    assert [text for text in heard if "were sampled from" in text] == [
+        f"note: the chains were sampled from org/name, and {loaded.id} answers; --model names another"
+    ]
+
+
 def test_an_eviction_needs_a_text_before_the_answer(tmp_path: Path, tiny: LoadedModel) -> None:
     """Otherwise the last token of the reasoning, which saw all of it, would predict the first of the answer."""
     bare, options = EncodingOptions(before_reasoning="", before_answer="", joints="none"), {"chains": CHAINS[:1], "model": tiny}
@@ -806,6 +823,8 @@ def test_the_command_begins_a_run_and_adds_to_it(call: Callable[..., Any], chain
     done = call("sweep", "run", *options, "--thresholds", "0", "0.5", "0.8", "--samples", "2", "--rows", "1")
     assert "2 of 2 chains are answered at all 3 conditions in run" in done.out
     assert len(open_run("run").evaluations()) == 2 * 3 * 2
+    done = call("sweep", "run", *options, "--loop-tokens", "64")
+    assert "other options (answering, loop_tokens: '512' in the run, '64' now)" in done.err
     done = call("sweep", "run", *options, "--seed", "1")
     assert (done.code, done.out.splitlines()[1:]) == (2, [])
     assert done.err.strip().splitlines()[-1].startswith("error: run: was measured with other options (answering, sampling: ")
@@ -915,6 +934,12 @@ def test_a_sweep_that_begins_a_run_takes_its_encoding_and_another_is_refused_lat
         (["sweep", "nothing", "--strategies", "random_steps", "--temperature", "-1"], "temperature is -1.0"),
         (["sweep", "nothing", "--strategies", "random_steps", "--gold-form", "x"], "gold_form is 'x'"),
         (["sweep", "nothing", "--strategies", "random_steps", "--rows", "0"], "rows is 0; give 1 or more"),
+        (["sweep", "nothing", "--strategies", "random_steps", "--loop-tokens", "-1"], "loop_tokens is -1"),
+        (["generate", "problems.jsonl", "--out", "x.jsonl", "--loop-tokens", "-1"], "loop_tokens is -1; give 1 or more, or 0"),
+        (
+            ["generate", "problems.jsonl", "--out", "x.jsonl", "--url", "http://localhost:9", "--loop-tokens", "64"],
+            "--loop-tokens is for a model that is loaded here",
+        ),
         (["generate", "absent.jsonl", "--out", "x.jsonl"], "absent.jsonl"),
         (["generate", "problems.jsonl", "--out", "x.jsonl", "--temperature", "-1"], "temperature is -1.0"),
         (["generate", "problems.jsonl", "--out", "x.jsonl", "--samples", "0"], "samples is 0"),
