@@ -214,16 +214,21 @@ def sweep(
         write_evaluations(Run(folder))  # of what is answered by now
         raise
     write_evaluations(Run(folder))
-    status = SweepFolder(Run(folder), own).status()
+    _say_what_is_left(SweepFolder(Run(folder), own), stages)
+    return Run(folder)
+
+
+def _say_what_is_left(folder: SweepFolder, stages: Stages) -> None:
+    """Say how many chains other processes still answer; raise the reason if no chain could be answered."""
+    status = folder.status()
     if status.n_left:
         stages.say(
             f"note: {status.n_left} of {status.n_chains} chains are left to other processes that work on this run; the last of "
             "them to end writes the table with all answers. If there is none, run the same sweep again"
         )
-    if status.failed and not (folder / EVALUATIONS_NAME).exists():
+    if status.failed and not (folder.run.folder / EVALUATIONS_NAME).exists():
         chain_id, reason = next(iter(status.failed.items()))
-        raise RunError(f"{folder}: no chain was answered; {chain_id}: {reason} (all reasons are in failed/)")
-    return Run(folder)
+        raise RunError(f"{folder.run.folder}: no chain was answered; {chain_id}: {reason} (all reasons are in failed/)")
 
 
 def _configuration(

@@ -26,7 +26,7 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Condition, Configuration
 from reasoning_anatomy.run.origin import Origin, origin_of
 from reasoning_anatomy.run.selection import Kept
-from reasoning_anatomy.run.status import read_reason
+from reasoning_anatomy.run.status import names_in, read_reason
 from reasoning_anatomy.specs import Reading
 from reasoning_anatomy.types import ReasoningChain
 from reasoning_anatomy.unusable import Unusable
@@ -135,14 +135,19 @@ class SweepFolder:
     def lacking(self, chain_id: str, conditions: Iterable[Condition]) -> list[Condition]:
         """List the conditions that lack an answer, or the likelihood of the gold answer, for a chain."""
         has_gold = self.run.chains[chain_id].gold_answer is not None
+        names = names_in(self.run.layout.evaluations(chain_id))
+        n_answers: dict[str, int] = {}
         lacking = []
         for condition in conditions:
-            kept = self.kept(chain_id, condition)
-            if (
-                kept is None
-                or len(self.answers(chain_id, condition.reading, kept)) < condition.samples
-                or (has_gold and self.gold(chain_id, condition.reading, kept) is None)
-            ):
+            reading = condition.reading
+            kept = self.kept(chain_id, condition) if self._kept_path(chain_id, condition).name in names else None
+            if kept is None or (has_gold and self._gold_path(chain_id, reading, kept).name not in names):
+                lacking.append(condition)
+                continue
+            digest = context_digest(reading, kept)
+            if digest not in n_answers:  # many conditions share a context
+                n_answers[digest] = len(self.answers(chain_id, reading, kept))
+            if n_answers[digest] < condition.samples:
                 lacking.append(condition)
         return lacking
 

@@ -745,7 +745,7 @@ def test_a_model_is_the_same_by_whatever_path_it_is_named(
     loaded = load_model(f"{tiny_model_folder.name}/")
     small(tmp_path / "run", loaded, chains=chains)
     assert not any("were sampled from" in text for text in heard)
-    small(tmp_path / "other", loaded, chains=[chain(1, source={"model": "org/name"}), *chains[1:]])
+    small(tmp_path / "other", loaded, chains=[chain(0, source={"model": "org/name"}), *chains[1:]])
     assert [text for text in heard if "were sampled from" in text] == [
         f"note: the chains were sampled from org/name, and {loaded.id} answers; --model names another"
     ]
