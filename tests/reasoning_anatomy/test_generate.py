@@ -526,3 +526,36 @@ def test_a_server_fills_the_same_file(tmp_path: Path, server: Any) -> None:
     assert [row["chain_id"] for row in result.rows] == [f"q{n}-s{sample}" for n in range(4) for sample in range(2)]
     assert {request["seed"] for request in server.requests} == {row["source"]["seed"] % 2**31 for row in result.rows}
     assert len(read_chain_file(result.path).chains) == 8
+
+
+def test_samples_of_a_server_that_narrows_draws_are_marked_and_the_command_says_so(
+    tmp_path: Path, server: Any, call: Callable[..., Any]
+) -> None:
+    def strict(request: dict[str, Any]) -> Any:
+        if unknown := {"top_k", "generation_config"} & request.keys():
+            return 400, {}, f"unknown: {unknown}".encode()
+        body = {
+            "choices": [{"message": {"content": "We add.\nThe answer is 2."}, "finish_reason": "stop"}],
+            "usage": {"completion_tokens": 4},
+        }
+        return 200, {}, json.dumps(body).encode()
+
+    server.replies = [strict]
+    (tmp_path / "problems.jsonl").write_text('{"id": "p", "question": "What is 1 + 1?", "answer": "3"}\n')
+    command = ["generate", "problems.jsonl", "--out", "chains.jsonl", "--url", server.url, "--model", "org/name"]
+    note = "so defaults of its own held, too, in 1 samples, marked in the file"
+    done = call(*command)
+    assert (done.code, note in done.out) == (0, True)
+    assert "Verdict: wrong 1" in done.out
+    assert (
+        "Next: reasoning-anatomy sweep runs/chains --chains chains.jsonl --strategies step_percentile --model org/name"
+        in done.out
+    )
+    [row] = rows_of(tmp_path / "chains.jsonl")
+    assert row["source"]["draws_from_all_tokens"] is False
+    (tmp_path / "problems.jsonl").write_text('{"id": "p", "question": "What is 1 + 1?", "answer": "2"}\n')
+    server.replies = []
+    done = call(*command)
+    assert (done.code, note in done.out) == (0, True)
+    assert "Judged again: 1 chains, whose problem has another gold answer now" in done.out
+    assert "Verdict: correct 1" in done.out
