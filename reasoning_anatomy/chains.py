@@ -105,7 +105,8 @@ def read_chain_file(path: str | Path, *, may_hold_tags: bool = False) -> ChainFi
         except ChainFileError as error:
             message, chain_id = str(error).removeprefix(f"{path}, "), record.get("chain_id")
             is_named = isinstance(chain_id, str) and chain_id not in line_of
-            unusable.append(Unusable(path.name, number, chain_id if is_named else None, error.reason, message))
+            named = (chain_id, *_question_and_verdict(record)) if is_named else (None, None, None)
+            unusable.append(Unusable(path.name, number, named[0], error.reason, message, *named[1:]))
         else:
             chains[chain.chain_id], line_of[chain.chain_id] = chain, number
     if not chains and not unusable:
@@ -194,6 +195,16 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
             reason="is not a JSON object",
         )
     return record
+
+
+def _question_and_verdict(record: Mapping[str, Any]) -> tuple[str | None, bool | None]:
+    """Read the question of a sample that cannot be used, and whether it is correct; one that came to no answer is not."""
+    question_id, is_correct, source = (record.get(name) for name in ("question_id", "is_correct", "source"))
+    is_marked = isinstance(source, Mapping) and "unusable" in source
+    if is_correct is None and is_marked and record.get("gold_answer") is not None and not record.get("answer"):
+        is_correct = False
+    known = bool(is_correct) if is_correct in (False, True) else None
+    return (str(question_id), known) if isinstance(question_id, str | int) else (None, None)
 
 
 def _chain(path: Path, number: int, record: Mapping[str, Any]) -> ReasoningChain:

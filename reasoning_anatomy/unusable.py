@@ -29,6 +29,8 @@ class Unusable:
         What is wrong, the same for all that have this fault.
     message
         Place, value and remedy.
+    question_id, is_correct
+        Of the sample that it is, as far as they are known: it counts in the pass rate of its question.
     """
 
     file: str | None
@@ -36,6 +38,8 @@ class Unusable:
     chain_id: str | None
     reason: str
     message: str
+    question_id: str | None = None
+    is_correct: bool | None = None
 
 
 def listed(unusable: Sequence[Unusable]) -> str:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,8 +13,9 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.errors import ReasoningAnatomyError
-from reasoning_anatomy.specs import BUNDLED, ModelSpec
+from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
+from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 
 if TYPE_CHECKING:
     from analyses import Analysis
@@ -44,7 +45,44 @@ class ModelOption(ModelSpec):
     id: Annotated[str, arg(name="model")] = BUNDLED
 
 
+@dataclass(frozen=True)
+class EncodingOption(EncodingOptions):
+    r"""How a chain becomes one sequence; ``\n`` is a line break."""
+
+    def with_line_breaks(self) -> EncodingOptions:
+        r"""Read ``\n`` as a line break, which no shell writes easily."""
+        before, between = (
+            None if text is None else text.replace(r"\n", "\n") for text in (self.before_reasoning, self.before_answer)
+        )
+        return EncodingOptions(before, between, self.joints, self.template_variables, self.date)
+
+
+@dataclass(frozen=True)
+class SamplingOption(Sampling):
+    """How tokens are drawn."""
+
+    def __post_init__(self) -> None:
+        """Leave the checks to the command, whose errors are one line."""
+
+    def checked(self) -> Sampling:
+        """Refuse what is out of its range."""
+        try:
+            return Sampling(**asdict(self))
+        except ValueError as error:
+            raise RunError(str(error)) from None
+
+
 app = SubcommandApp()
+
+
+def flags(options: object, default: object) -> list[str]:
+    """Write the fields of a dataclass that differ from those of another as they are typed on a command line."""
+    typed = []
+    for field in fields(options):  # type: ignore[arg-type]
+        value = getattr(options, field.name)
+        if value != getattr(default, field.name):
+            typed += [f"--{field.name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return typed
 
 
 def say(text: str) -> None:

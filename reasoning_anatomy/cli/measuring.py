@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import ModelOption, PluginsOption, RunArgument, app, named_scorers, say, use_plugins
+from reasoning_anatomy.cli._app import (
+    EncodingOption,
+    ModelOption,
+    PluginsOption,
+    RunArgument,
+    app,
+    named_scorers,
+    say,
+    use_plugins,
+)
 from reasoning_anatomy.errors import PluginError
 from reasoning_anatomy.run.layout import UNUSABLE_NAME
-from reasoning_anatomy.specs import EncodingOptions, ModelSpec
+from reasoning_anatomy.specs import ModelSpec
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
@@ -28,7 +37,7 @@ class _PruningModel(ModelOption):
 
 
 @dataclass(frozen=True)
-class _Encoding(EncodingOptions):
+class _Encoding(EncodingOption):
     r"""How a chain becomes one sequence; ``\n`` is a line break. The joints are trusted: they may name special tokens."""
 
 
@@ -73,7 +82,7 @@ def run(
             scorers=named_scorers(scorers),
             strategies=strategies,
             segmenters=segmenters,
-            encoding=_with_line_breaks(encoding),
+            encoding=encoding.with_line_breaks(),
             workers=workers,
             skip_unusable=skip_unusable,
             stages=stages,
@@ -106,7 +115,7 @@ def import_run(
             format=format,
             model=ModelSpec(**asdict(model)) if model.id else None,
             scorers=named_scorers(scorers),
-            encoding=_with_line_breaks(encoding),
+            encoding=encoding.with_line_breaks(),
             stages=stages,
         )
     _say_measured(imported)
@@ -168,11 +177,3 @@ def _say_measured(run: "Run") -> None:
     say(f"{status.n_done} of {status.n_chains} chains are measured in {run.folder}")
     annotating = "" if run.annotators else f"reasoning-anatomy annotate {run.folder} && "
     say(f"Next: {annotating}reasoning-anatomy report {run.folder}")
-
-
-def _with_line_breaks(typed: _Encoding) -> EncodingOptions:
-    r"""Read ``\n`` as a line break, which no shell writes easily."""
-    before, between = (
-        None if text is None else text.replace(r"\n", "\n") for text in (typed.before_reasoning, typed.before_answer)
-    )
-    return EncodingOptions(before, between, typed.joints, typed.template_variables, typed.date)

@@ -1,16 +1,17 @@
 """The command that samples chains: ``generate``."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import ModelOption, app, say
+from reasoning_anatomy.cli._app import ModelOption, SamplingOption, app, flags, say
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling
+from reasoning_anatomy.generation.completion import INSTRUCTION, LOOP_TOKENS
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 from reasoning_anatomy.template_variables import template_variable
 
@@ -49,19 +50,7 @@ class _Model(ModelOption):
     """Which model to load, and how to hold it; with ``--url``, its name at the server."""
 
 
-@dataclass(frozen=True)
-class _Sampling(Sampling):
-    """How tokens are drawn."""
-
-    def __post_init__(self) -> None:
-        """Leave the checks to the command, whose errors are one line."""
-
-    def checked(self) -> Sampling:
-        """Refuse what is out of its range."""
-        try:
-            return Sampling(**asdict(self))
-        except ValueError as error:
-            raise RunError(str(error)) from None
+_SAMPLING: Final = SamplingOption()
 
 
 @app.command(name="generate")
@@ -74,16 +63,19 @@ def sample_chains(
     first: Annotated[int | None, arg(help="Only so many of the problems, from the first on.")] = None,
     instruction: Annotated[str, arg(help="Goes behind every question; '' for none.")] = INSTRUCTION,
     until_correct: Annotated[bool, arg(help="Stop at the first correct sample of a problem.")] = False,
+    loop_tokens: Annotated[
+        int, arg(help="A sample ends that only repeats a piece of at most 128 tokens over so many; 0 lets it go on.")
+    ] = LOOP_TOKENS,
     ends_with_thinking: Annotated[bool, arg(help="Stop where the model closes its thinking: chains without answers.")] = False,
     template_variables: Annotated[
         tuple[str, ...], arg(help="NAME=VALUE for the chat template: enable_thinking=false, reasoning_effort=high.")
     ] = (),
     model: Annotated[_Model, OmitArgPrefixes] = _Model(),
-    sampling: Annotated[_Sampling, OmitArgPrefixes] = _Sampling(),
+    sampling: Annotated[SamplingOption, OmitArgPrefixes] = _SAMPLING,
     server: Annotated[ServerOption, OmitArgPrefixes] = ServerOption(),
 ) -> None:
     """Sample chains on problems, with a model here or behind a server."""
-    from reasoning_anatomy.generation.chain_file import date_of_samples
+    from reasoning_anatomy.generation.chain_file import encoding_of_samples
     from reasoning_anatomy.generation.generate import generate
     from reasoning_anatomy.problems import read_problem_file
     from reasoning_anatomy.progress import Stages
@@ -91,19 +83,20 @@ def sample_chains(
     checked = sampling.checked()
     if first is not None and first < 1:
         raise RunError(f"first is {first}; give 1 or more")
+    if loop_tokens < 0:
+        raise RunError(f"loop_tokens is {loop_tokens}; give 1 or more, or 0 to let a sample go on that repeats itself")
     if server.url is None and server != ServerOption():
         raise RunError("--key-variable, --concurrency and --opens-thinking are for a server; name it with --url")
     file = read_problem_file(problems)
     for note in file.notes:
         say(f"note: {note}")
     wanted = file.problems[:first]
-    served: ServedModel | None = None
     with Stages(show=True) as stages:
         if server.url is None:
-            encoding = EncodingOptions(template_variables=template_variables, date=date_of_samples(out))
-            completer, about, opened = _local(model, encoding, ends_with_thinking, stages)
+            encoding = EncodingOptions(template_variables=template_variables, date=encoding_of_samples(out).date)
+            completer, about, opened = _local(model, encoding, loop_tokens, ends_with_thinking, stages)
         else:
-            completer = served = _served(server, model, template_variables, ends_with_thinking)
+            completer = served = _served(server, model, template_variables, loop_tokens, ends_with_thinking)
             about = {"name": served.find_model(), "server": True, "template_variables": sorted(template_variables)}
             opened = "<think>" if server.opens_thinking else ""
         sampled = generate(
@@ -118,13 +111,12 @@ def sample_chains(
             until_correct=until_correct,
             stages=stages,
         )
-    if served is not None and not served.draws_from_all_tokens:
-        say("note: the server refuses to be told that nothing else narrows a draw, so defaults of its own hold, too")
-    _say_sampled(sampled, n_asked=len(wanted) * samples, model="" if server.url or model.id == BUNDLED else model.id)
+    answering = model if server.url is None else replace(model, id=about["name"])
+    _say_sampled(sampled, n_asked=len(wanted) * samples, model=answering)
 
 
 def _local(
-    model: ModelOption, encoding: EncodingOptions, ends_with_thinking: bool, stages: "Stages"
+    model: ModelOption, encoding: EncodingOptions, loop_tokens: int, ends_with_thinking: bool, stages: "Stages"
 ) -> tuple["Completer", Mapping[str, Any], str]:
     from reasoning_anatomy.generation.local import LocalModel
     from reasoning_anatomy.models.encoding import ChainEncoder
@@ -136,15 +128,19 @@ def _local(
     encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
     if ends_with_thinking and not encoder.closing_tag:
         raise RunError(f"{model.id}: does not think in tags, as far as its files tell; leave out --ends-with-thinking")
-    local = LocalModel(loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking)
+    local = LocalModel(loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking, loop_tokens=loop_tokens)
     return local, local.identity(), encoder.opened_thinking
 
 
-def _served(server: ServerOption, model: ModelOption, variables: tuple[str, ...], ends_with_thinking: bool) -> "ServedModel":
+def _served(
+    server: ServerOption, model: ModelOption, variables: tuple[str, ...], loop_tokens: int, ends_with_thinking: bool
+) -> "ServedModel":
     from reasoning_anatomy.generation.server import ServedModel
 
     if model != _Model(id=model.id):
         raise RunError("--dtype, --device, --quantize and --revision are for a model that is loaded here; leave out --url")
+    if loop_tokens != LOOP_TOKENS:
+        raise RunError("--loop-tokens is for a model that is loaded here; leave out --url")
     if ends_with_thinking:
         raise RunError("--ends-with-thinking needs a model that is loaded here; leave out --url, or name the tag with --stop")
     return ServedModel(
@@ -156,8 +152,8 @@ def _served(server: ServerOption, model: ModelOption, variables: tuple[str, ...]
     )
 
 
-def _say_sampled(sampled: "Sampled", *, n_asked: int, model: str) -> None:
-    """Say what came of the samples, and what to do with them."""
+def _say_sampled(sampled: "Sampled", *, n_asked: int, model: ModelSpec) -> None:
+    """Say what came of the samples, and what to do with them: their model answers again, with the same prompts."""
     counts = sampled.counts()
     for reason, count in Counter(sampled.failed.values()).items():
         say(f"Failed: {count} of {n_asked} samples: {reason}")
@@ -165,9 +161,20 @@ def _say_sampled(sampled: "Sampled", *, n_asked: int, model: str) -> None:
         if counts[name]:
             listing = ", ".join(f"{value} {count}" for value, count in counts[name].most_common())
             say(f"{name.replace('_', ' ').capitalize()}: {listing}")
+    if n_narrowed := counts["draws_from_all_tokens"]["False"]:
+        say(
+            f"note: the server refused to be told that nothing else narrows a draw, so defaults of its own held, too, in "
+            f"{n_narrowed} samples, marked in the file"
+        )
+    if sampled.n_judged_again:
+        say(f"Judged again: {sampled.n_judged_again} chains, whose problem has another gold answer now")
     for reason, count in counts["unusable"].items():
         say(f"Cannot be measured: {count}, marked in the file: {reason}")
     say(f"Wrote {sampled.path}: {len(sampled.rows)} chains")
-    further = (f" --model {model}" if model else "") + (" --skip-unusable" if counts["unusable"] else "")
-    sweeping = f"sweep runs/{sampled.path.stem} --chains {sampled.path} --strategies step_percentile"
-    say(f"Next: reasoning-anatomy {sweeping}{further}")
+    if counts["unusable"].total() == len(sampled.rows):
+        return
+    held = flags(replace(model, id=BUNDLED), ModelSpec())
+    named = ["--model", model.id] if model.id != BUNDLED or held else []
+    sweeping = ["sweep", f"runs/{sampled.path.stem}", "--chains", str(sampled.path), "--strategies", "step_percentile"]
+    skipping = ["--skip-unusable"] if counts["unusable"] else []
+    say(f"Next: reasoning-anatomy {shlex.join([*sweeping, *named, *held, *skipping])}")

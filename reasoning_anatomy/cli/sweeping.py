@@ -1,14 +1,14 @@
 """The command that prunes at thresholds and answers again: ``sweep``."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from reasoning_anatomy.cli._app import PluginsOption, RunArgument, app, say, use_plugins
+from reasoning_anatomy.cli._app import EncodingOption, PluginsOption, RunArgument, SamplingOption, app, say, use_plugins
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.specs import BASELINES, THRESHOLDS, ModelSpec, Reading, Restatements
 
 if TYPE_CHECKING:
@@ -25,30 +25,30 @@ class _ModelOfRun(ModelSpec):
     ] = ""
 
 
+def _as_defaults() -> SamplingOption:
+    return SamplingOption(**asdict(Answering().sampling))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answering(Answering):
+    """How the model answers: the same at every threshold, and fixed once the sweep has begun."""
+
+    sampling: Annotated[SamplingOption, OmitArgPrefixes] = field(default_factory=_as_defaults)
+
+    def __post_init__(self) -> None:
+        """Leave the checks to the command, whose errors are one line."""
+
+    def checked(self) -> Answering:
+        """Refuse what is out of its range."""
+        try:
+            return Answering(**{**vars(self), "sampling": self.sampling.checked()})
+        except ValueError as error:
+            raise RunError(str(error)) from None
+
+
 @dataclass(frozen=True)
-class _Answers:
-    r"""How the model answers: the same at every threshold, and fixed once the sweep has begun.
-
-    Attributes
-    ----------
-    temperature, top_p, max_tokens, seed, stop
-        As for `generate`.
-    stem
-        Text with which every answer begins; found out from the model if left out.
-    gold_form
-        Text of which the likelihood is measured, from GOLD on, in whose place the gold answer stands.
-    segmenter
-        KEY of the segmenter by which steps are counted; see `list segmenters`.
-    """
-
-    temperature: float = 0.6
-    top_p: float = 0.95
-    max_tokens: int = 1024
-    seed: int = 0
-    stop: tuple[str, ...] = ()
-    stem: str | None = None
-    gold_form: str = r"The answer is: \boxed{GOLD}"
-    segmenter: str = "sentences"
+class _Encoding(EncodingOption):
+    r"""How a chain of a new run becomes one sequence, as for `run`; ``\n`` is a line break. Other runs keep theirs."""
 
 
 @app.command
@@ -71,11 +71,11 @@ def sweep(
     rows: Annotated[int | None, arg(help="Answers that are written at the same time; as many as fit if left out.")] = None,
     plugins: PluginsOption = None,
     model: Annotated[_ModelOfRun, OmitArgPrefixes] = _ModelOfRun(),
-    answers: Annotated[_Answers, OmitArgPrefixes] = _Answers(),
+    answering: Annotated[_Answering, OmitArgPrefixes] = _Answering(),
+    encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
 ) -> None:
     """Prune the chains of a run at thresholds, and let the model answer again from what is left."""
     use_plugins(plugins)
-    from reasoning_anatomy.evaluation.answering import Answering
     from reasoning_anatomy.evaluation.sweeping import SweepPlan
     from reasoning_anatomy.evaluation.sweeping import sweep as sweep_run
     from reasoning_anatomy.progress import Stages
@@ -88,17 +88,6 @@ def sweep(
         readings=readings,
         restatements=restatements,
     )
-    try:
-        sampling = Sampling(
-            temperature=answers.temperature,
-            top_p=answers.top_p,
-            max_tokens=answers.max_tokens,
-            seed=answers.seed,
-            stop=answers.stop,
-        )
-        answering = Answering(sampling=sampling, stem=answers.stem, gold_form=answers.gold_form, segmenter=answers.segmenter)
-    except ValueError as error:
-        raise RunError(str(error)) from None
     if not model.id and model != _ModelOfRun():
         raise RunError("--dtype, --device, --quantize and --revision say how to hold --model; name it, too")
     with Stages(show=True) as stages:
@@ -107,7 +96,8 @@ def sweep(
             plan,
             chains=chains,
             model=ModelSpec(**asdict(model)) if model.id else None,
-            answering=answering,
+            answering=answering.checked(),
+            encoding=encoding.with_line_breaks(),
             n_rows=rows,
             skip_unusable=skip_unusable,
             stages=stages,
@@ -124,4 +114,7 @@ def say_swept(run: "Run") -> None:
         say(f"Failed: {chain_id}: {reason}")
     n_conditions = len(run.manifest.configuration.conditions)
     say(f"{status.n_done} of {status.n_chains} chains are answered at all {n_conditions} conditions in {run.folder}")
+    if status.n_left:
+        lacking = f"{status.n_left} of {status.n_chains} chains lack answers at some of them"
+        say(f"Left: {lacking}; a sweep at these conditions makes what no other process is making")
     say(f"Next: python -m analyses.threshold_comparison {run.folder} && reasoning-anatomy report {run.folder}")

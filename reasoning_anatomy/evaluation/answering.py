@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.generation.completion import LOOP_TOKENS, Sampling
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.specs import EncodingOptions
 from reasoning_anatomy.thinking import tag_in
@@ -40,7 +40,7 @@ class Answering:
     stem: str | None = None
     gold_form: str = r"The answer is: \boxed{GOLD}"
     segmenter: str = "sentences"
-    loop_tokens: int = 512
+    loop_tokens: int = LOOP_TOKENS
 
     def __post_init__(self) -> None:
         expect_at_least(self, loop_tokens=0)

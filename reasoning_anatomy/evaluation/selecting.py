@@ -1,6 +1,7 @@
 """What is kept of a chain under a condition of a sweep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,16 +10,17 @@ import numpy.typing as npt
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers import answer_values, restatements
-from reasoning_anatomy.errors import MeasurementError, PluginError
+from reasoning_anatomy.errors import MeasurementError, PluginError, reason_of
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
+from reasoning_anatomy.pipeline.chain import ENDS_THE_RUN
 from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, kept_at
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.status import read_reason
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.steps import step_of_token
-from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath, ReasoningChain
+from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
 
 _UNMEASURED: Final = "has no path of {label} ({reason}); run the same sweep again"
 
@@ -35,14 +37,11 @@ class Selector:
         Of the sweep.
     loaded
         The model.
-    pass_rate
-        Share of the samples of the chain's question that are correct; None if it is not known.
     """
 
     chain: EncodedChain
     folder: SweepFolder
     loaded: LoadedModel
-    pass_rate: float | None
     _paths: dict[str, PruningPath | MeasurementError] = field(default_factory=dict)
 
     def kept(self, condition: Condition) -> Kept:
@@ -62,7 +61,7 @@ class Selector:
         return found
 
     def _positions(self, condition: Condition) -> IntArray:
-        of_rule = self._at_threshold(condition.reference or condition.strategy, condition.threshold)
+        of_rule = self._at_threshold(condition)
         is_stripped = condition.restatements == "stripped"
         left = ~restates(self.chain) if is_stripped else np.ones(self.chain.n_reasoning, dtype=bool)
         positions = of_rule[left[of_rule]]
@@ -79,9 +78,12 @@ class Selector:
             )
         return np.setdiff1d(np.flatnonzero(left), order[:n_deleted])
 
-    def _at_threshold(self, label: str, threshold: float) -> IntArray:
-        strategy = plugins.load("strategy", label)
-        return kept_at(strategy, self._path(label), threshold, pass_rate=self.pass_rate)
+    def _at_threshold(self, condition: Condition) -> IntArray:
+        label = condition.reference or condition.strategy
+        strategy, path = plugins.load("strategy", label), self._path(label)
+        pass_rate = self.folder.pass_rate(self.chain.chain_id, condition)
+        with self._blaming(label):
+            return kept_at(strategy, path, condition.threshold, pass_rate=pass_rate)
 
     def _path(self, label: str) -> PruningPath:
         if label not in self._paths:
@@ -101,11 +103,21 @@ class Selector:
             if path is not None:
                 return path
         if isinstance(strategy, OrdersBeforehand):
-            with naming_chain(self.chain.chain_id):
+            with self._blaming(label), naming_chain(self.chain.chain_id):
                 return strategy.order(self.chain, loaded=self.loaded)
         failure = self.folder.run.layout.failure(self.chain.chain_id, "path", label)
         reason = read_reason(failure) if failure.exists() else "another process measures it"
         raise MeasurementError(self.chain.chain_id, _UNMEASURED.format(label=label, reason=reason))
+
+    @contextmanager
+    def _blaming(self, label: str) -> Iterator[None]:
+        """Let whatever goes wrong in a strategy, the user's own perhaps, fail this chain and name the strategy."""
+        try:
+            yield
+        except (PluginError, *ENDS_THE_RUN):
+            raise
+        except Exception as error:
+            raise MeasurementError(self.chain.chain_id, f"strategy {label}: {reason_of(error)}") from error
 
 
 def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:
@@ -119,12 +131,3 @@ def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:
     steps = step_of_token(text, chain.spans)
     in_last_sentence: npt.NDArray[np.bool_] = steps == steps[-1]
     return stated | in_last_sentence
-
-
-def pass_rates(chains: Mapping[str, ReasoningChain]) -> dict[str, float]:
-    """Share of the samples that are correct, by question_id; questions of which no sample is judged are left out."""
-    judged: dict[str, list[bool]] = {}
-    for chain in chains.values():
-        if chain.is_correct is not None:
-            judged.setdefault(chain.question_id, []).append(chain.is_correct)
-    return {question: sum(correct) / len(correct) for question, correct in judged.items()}

@@ -1,6 +1,5 @@
 """Prune chains at thresholds, let the model answer again from what is left, and keep the answers in the run."""
 
-import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from pydantic import TypeAdapter
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.chains import ChainFile, read_chain_file
-from reasoning_anatomy.errors import MissingError, PluginError, RunError
+from reasoning_anatomy.errors import MissingError, ModelError, PluginError, RunError
 from reasoning_anatomy.evaluation.answering import Answering
-from reasoning_anatomy.evaluation.selecting import pass_rates
 from reasoning_anatomy.evaluation.work import SweepWork
-from reasoning_anatomy.generation.check import largest_decoding_change
+from reasoning_anatomy.generation.check import check_decoding
 from reasoning_anatomy.generation.contexts import expect_evictable
 from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.models.encoding import ChainEncoder
@@ -25,7 +23,7 @@ from reasoning_anatomy.pipeline.checks import check_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.pruning import OrdersBeforehand, Strategy
+from reasoning_anatomy.pruning import OrdersBeforehand, Strategy, UsesPassRate
 from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.layout import EVALUATIONS_NAME
@@ -89,6 +87,7 @@ class SweepPlan:
                 samples=self.samples,
                 plugins=tuple(map(repr, (strategy, *([] if reference is None else [reference])))),
                 steps=_steps_of(reference or strategy),
+                by_pass_rate=threshold > 0 and _uses_pass_rate(reference or strategy),
             )
             for strategy, reference in self._pairs()
             for threshold in sorted({0.0, *(round(float(each), 9) for each in self.thresholds)})
@@ -124,6 +123,10 @@ def _steps_of(strategy: Strategy) -> str:
     return strategy.steps if isinstance(strategy, CutsSteps) else ""
 
 
+def _uses_pass_rate(strategy: Strategy) -> bool:
+    return isinstance(strategy, UsesPassRate) and strategy.uses_pass_rate
+
+
 def sweep(
     run: str | Path,
     plan: SweepPlan,
@@ -155,7 +158,7 @@ def sweep(
     answering
         How the model answers; once a sweep has begun it is always the same.
     encoding
-        How a chain becomes one sequence; the run's own if None.
+        How a chain becomes one sequence. What is left out is the run's own; if the run begins, as for `measure`.
     n_rows
         Answers that are written at the same time; None takes as many as fit into memory, 32 at most on a CPU.
     skip_unusable, stages
@@ -183,9 +186,8 @@ def sweep(
     loaded, answering = _loaded(folder, model, stages), answering or Answering()
     if "evicted" in plan.readings:
         expect_evictable(loaded, n_positions=1)
-    encoding = encoding or (encoding_of(folder) if begun else None)
     if begun:
-        expect_to_grow(folder, _configuration(folder, conditions, answering, loaded)[0])
+        expect_to_grow(folder, _configuration(folder, conditions, answering, loaded, encoding)[0])
     needing_paths = [label for label in plan.labels() if not isinstance(plugins.load("strategy", label), OrdersBeforehand)]
     added = [chains] if chains is not None else []
     known = [list(open_run(folder).chains.values())] if begun and (needing_paths or chains is None) else []
@@ -197,29 +199,47 @@ def sweep(
             scorers=(),
             strategies=needing_paths,
             segmenters=(answering.segmenter,),
-            encoding=encoding,
+            encoding=_encoding_of(folder, encoding) if begun else encoding,
             skip_unusable=skip_unusable,
             stages=stages,
         )
-    own, encoder, resolved = _configuration(folder, conditions, answering, loaded)
+    own, encoder, resolved = _configuration(folder, conditions, answering, loaded, encoding)
     if others := _other_teachers(folder, loaded):
         stages.say(f"note: the chains were sampled from {', '.join(others)}, and {loaded.id} answers; --model names another")
     stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
-    with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
-        _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
+    try:
+        with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
+            _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
+    except (KeyboardInterrupt, ModelError):
+        write_evaluations(Run(folder))  # of what is answered by now
+        raise
     write_evaluations(Run(folder))
-    failed = SweepFolder(Run(folder), own).status().failed
-    if failed and not (folder / EVALUATIONS_NAME).exists():
-        chain_id, reason = next(iter(failed.items()))
-        raise RunError(f"{folder}: no chain was answered; {chain_id}: {reason} (all reasons are in failed/)")
+    _say_what_is_left(SweepFolder(Run(folder), own), stages)
     return Run(folder)
 
 
+def _say_what_is_left(folder: SweepFolder, stages: Stages) -> None:
+    """Say how many chains other processes still answer; raise the reason if no chain could be answered."""
+    status = folder.status()
+    if status.n_left:
+        stages.say(
+            f"note: {status.n_left} of {status.n_chains} chains are left to other processes that work on this run; the last of "
+            "them to end writes the table with all answers. If there is none, run the same sweep again"
+        )
+    if status.failed and not (folder.run.folder / EVALUATIONS_NAME).exists():
+        chain_id, reason = next(iter(status.failed.items()))
+        raise RunError(f"{folder.run.folder}: no chain was answered; {chain_id}: {reason} (all reasons are in failed/)")
+
+
 def _configuration(
-    folder: Path, conditions: Mapping[str, Condition], answering: Answering, loaded: LoadedModel
+    folder: Path,
+    conditions: Mapping[str, Condition],
+    answering: Answering,
+    loaded: LoadedModel,
+    encoding: EncodingOptions | None,
 ) -> tuple[Configuration, ChainEncoder, Answering]:
     """Say what a sweep adds to a run, with the encoder and the stem of that run."""
-    encoder = ChainEncoder(loaded.tokenizer, encoding_of(folder), context_length=loaded.context_length)
+    encoder = ChainEncoder(loaded.tokenizer, _encoding_of(folder, encoding), context_length=loaded.context_length)
     resolved, configuration = answering.resolved(encoder.options), read_manifest(folder).configuration
     evicts = any(condition.reading == "evicted" for condition in conditions.values())
     if evicts and not f"{encoder.options.before_answer}{resolved.stem}":
@@ -229,7 +249,7 @@ def _configuration(
         )
     added = Configuration(
         model=configuration.model,
-        encoding=configuration.encoding,
+        encoding=repr(encoder.options),
         answering=repr(resolved),
         conditions=conditions,
     )
@@ -249,19 +269,19 @@ def _answer(
         expect_evictable(loaded, n_positions=len(longest_first[0].ids))
     strategies = {label: plugins.load("strategy", label) for label in _labels(folder.configuration)}
     loaded, checks = check_model(loaded, Plan({}, strategies), longest_first)
-    shortest = np.concatenate([longest_first[-1].prompt_ids, longest_first[-1].reasoning_ids])
-    writer.add_checks({**checks, "decoding_changes_logits_by": largest_decoding_change(loaded, shortest)})
+    contexts = (np.concatenate([chain.prompt_ids, chain.reasoning_ids]) for chain in encoded)
+    writer.add_checks({**checks, **check_decoding(loaded, contexts)})
     stage = writer.stages.add("answer", len(longest_first))
     n_tokens = len(longest_first[0].ids) + answering.sampling.max_tokens
     n_rows = n_rows or rows_that_fit(loaded, n_tokens)
-    rates = pass_rates(run.chains)
     while True:
         with stage:
             try:
-                SweepWork(folder, encoder, answering, loaded, rates, stage, n_rows).answer(longest_first)
+                SweepWork(folder, encoder, answering, loaded, stage, n_rows).answer(longest_first)
             except (RuntimeError, MemoryError) as error:
                 n_rows = fewer_rows(loaded, n_rows, error)
             else:
+                stage.finish()  # what other processes answer is no step of this one
                 return
         longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
 
@@ -277,7 +297,12 @@ def _expect_model_named(chains: ChainFile | Sequence[ReasoningChain] | None) -> 
 def _other_teachers(folder: Path, loaded: LoadedModel) -> list[str]:
     """Models other than this one that chains say they were sampled from."""
     teachers = {str(teacher) for chain in open_run(folder).chains.values() if (teacher := chain.source.get("model"))}
-    return sorted(teachers - {loaded.id})
+    return sorted(teacher for teacher in teachers if _place(teacher) != _place(loaded.id))
+
+
+def _place(model: str) -> str:
+    """Name of a model; of a folder or file that is here, one for all its paths."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def _labels(configuration: Configuration) -> list[str]:
@@ -307,9 +332,12 @@ def model_of(folder: Path) -> ModelSpec:
     return TypeAdapter(ModelSpec).validate_python({**named, "dtype": model.dtype, "device": model.device})
 
 
-def encoding_of(folder: Path) -> EncodingOptions:
-    """Read the encoding options of a run."""
-    call = ast.parse(read_manifest(folder).configuration.encoding, mode="eval").body
-    if not isinstance(call, ast.Call):
+def _encoding_of(folder: Path, given: EncodingOptions | None) -> EncodingOptions:
+    """Read the encoding options of a run, with those that were given in their place."""
+    configuration = read_manifest(folder).configuration
+    own = configuration.encoding_options
+    if own is None or configuration.encoding != repr(own):
         raise MissingError(f"{folder}: was imported, so that how its chains are encoded is not known; measure its chains again")
-    return EncodingOptions(**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+    default, given = EncodingOptions(), given or EncodingOptions()
+    named = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+    return dataclasses.replace(own, **{name: value for name, value in named.items() if value != getattr(default, name)})

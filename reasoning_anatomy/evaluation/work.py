@@ -1,12 +1,12 @@
 """The work of a sweep: the answers and likelihoods that chains lack, written context by context."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError, reason_of
+from reasoning_anatomy.errors import EncodingError, MeasurementError, PluginError
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.questions import Asker
 from reasoning_anatomy.evaluation.selecting import Selector
@@ -17,7 +17,7 @@ from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.finite import not_finite
+from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import OUT_OF_MEMORY, is_out_of_memory
 from reasoning_anatomy.progress import Stage
@@ -66,8 +66,6 @@ class SweepWork:
         With its stem.
     loaded
         The model.
-    pass_rates
-        Share of correct samples by question_id.
     stage
         Shows progress, one step for each chain.
     n_rows
@@ -78,7 +76,6 @@ class SweepWork:
     encoder: ChainEncoder
     answering: Answering
     loaded: LoadedModel
-    pass_rates: Mapping[str, float]
     stage: Stage
     n_rows: int
 
@@ -130,7 +127,7 @@ class SweepWork:
                 self.folder.add_failure(chain.chain_id, OUT_OF_MEMORY)
                 self._left[chain.chain_id].clear()
             except (MeasurementError, EncodingError) as error:
-                self.folder.add_failure(chain.chain_id, reason_of(error))
+                self.folder.add_error(chain.chain_id, error)
                 self._left[chain.chain_id].clear()
             self._release_if_done(chain.chain_id)
 
@@ -157,8 +154,7 @@ class SweepWork:
 
         What a strategy keeps of the chain may be unknown, because it has no path of it; the other strategies go on.
         """
-        pass_rate = self.pass_rates.get(chain.chain.question_id)
-        selector = Selector(chain, self.folder, self.loaded, pass_rate)
+        selector = Selector(chain, self.folder, self.loaded)
         has_gold = chain.chain.gold_answer is not None
         to_answer: dict[str, Asked] = {}
         to_score: dict[str, Asked] = {}
@@ -166,7 +162,7 @@ class SweepWork:
             try:
                 kept, reading = selector.kept(condition), condition.reading
             except (MeasurementError, PluginError) as error:
-                self.folder.add_failure(chain.chain_id, reason_of(error))
+                self.folder.add_error(chain.chain_id, error)
                 continue
             known = to_answer.get(digest := context_digest(reading, kept))
             n_samples = max(condition.samples, known.n_samples if known else 0)
@@ -197,9 +193,12 @@ class SweepWork:
         return room
 
     def _settle(self, asked: Asked) -> None:
-        """Write the answers from a context."""
+        """Write the answers from a context, and why some of them could not be made."""
         stem, stop = str(self.answering.stem), self.answering.sampling.stop
         before = asked.context.tail if len(asked.context.tail) else asked.context.ids
+        finished = {number: each for number, each in asked.samples.items() if each.finish_reason != "not_finite"}
+        if len(finished) < len(asked.samples):
+            self.folder.add_failure(asked.chain_id, not_finite(LOGITS, self.loaded.model.dtype))
         answers = [
             Answer(
                 sample=number,
@@ -208,9 +207,10 @@ class SweepWork:
                 n_tokens=len(sample.ids),
                 finish_reason=str(sample.finish_reason),
             )
-            for number, sample in asked.samples.items()
+            for number, sample in finished.items()
         ]
-        self.folder.add_answers(asked.chain_id, asked.reading, asked.kept, answers)
+        if answers:
+            self.folder.add_answers(asked.chain_id, asked.reading, asked.kept, answers)
         asked.samples.clear()
         self._left[asked.chain_id].discard(asked)
         self._release_if_done(asked.chain_id)

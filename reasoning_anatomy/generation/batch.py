@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,10 @@ from reasoning_anatomy.generation.contexts import OpenContext, empty_like, fill,
 
 Key = TypeVar("Key")
 
-NO_TOKEN = -1
+EndReason = FinishReason | Literal["not_finite"]
+"""Why a sample is not written on: it is finished, or the model's logits for its next token are not finite numbers."""
+
+NO_TOKEN: Final = -1
 """In `Batch.index`, for a slot of the padding."""
 
 
@@ -32,14 +35,14 @@ class Sample(Generic[Key]):
     ids
         What it has written.
     finish_reason
-        Why it ended; None while it goes on.
+        Why it ended; None while it goes on. One that ended as ``not_finite`` is no sample of the model.
     """
 
     key: Key
     seed: int
     max_tokens: int
     ids: list[int] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
+    finish_reason: EndReason | None = None
 
     @property
     def written(self) -> list[int]:

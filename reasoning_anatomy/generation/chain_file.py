@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.specs import EncodingOptions
 
 Row = Mapping[str, Any]
 
@@ -122,11 +123,11 @@ class SampledChains:
             raise RunError(f"{self.path}: cannot be read ({error}); restore it, or name another file") from error
 
 
-def date_of_samples(path: Path) -> str | None:
-    """Day that the chat template wrote into the prompts of a file; None if it wrote none, or there is no file."""
+def encoding_of_samples(path: Path) -> EncodingOptions:
+    """Date and variables of the chat template with which a file was sampled; neither if nothing says that it was sampled."""
     try:
-        options = json.loads(path.with_name(path.name + _OPTIONS_SUFFIX).read_text(encoding="utf-8"))
-        date = options["model"].get("date")
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None  # opening the file says what is wrong with it
-    return date if isinstance(date, str) else None
+        model = json.loads(path.with_name(path.name + _OPTIONS_SUFFIX).read_text(encoding="utf-8"))["model"]
+        date, variables = model.get("date"), model.get("template_variables", ())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return EncodingOptions()  # adding to the file says what is wrong with it
+    return EncodingOptions(date=date, template_variables=tuple(variables))

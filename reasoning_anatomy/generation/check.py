@@ -1,6 +1,7 @@
 """Check that writing many samples at a time does not change what the model computes: against its own `generate`."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.contexts import Context, ContextReader
 from reasoning_anatomy.generation.decoding import Decoder
 from reasoning_anatomy.generation.stopping import StopRules
+from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray
 
@@ -21,7 +23,24 @@ _TOLERANCE: Final = 1e-4  # of the largest logit, in float32
 _TOLERANCE_OF_ROUNDING: Final = 0.1
 
 
-def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float:
+def check_decoding(loaded: LoadedModel, contexts: Iterable[IntArray]) -> dict[str, float]:
+    """Compare as `largest_decoding_change` does on the shortest of the contexts that the model can read.
+
+    Returns
+    -------
+    The result by its name in the manifest; nothing, and a warning, if the model can read none of them.
+    """
+    shortest_first = sorted(contexts, key=len)
+    for ids in shortest_first:
+        change = largest_decoding_change(loaded, ids)
+        if change is not None:
+            return {"decoding_changes_logits_by": change}
+    what = f"{loaded.id}: how it writes could be checked on none of {len(shortest_first)} contexts"
+    warnings.warn(f"{what}; {not_finite(LOGITS, loaded.model.dtype)}", UserWarning, stacklevel=2)
+    return {}
+
+
+def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float | None:
     """Largest difference between the logits of samples that are written together and those of ``model.generate``.
 
     Two contexts, which begin alike and differ in length, go on for 8 tokens, those that ``generate`` finds most likely there.
@@ -35,7 +54,7 @@ def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float:
 
     Returns
     -------
-    As a share of the largest logit; 0 = no difference.
+    As a share of the largest logit; 0 = no difference. None if logits are not finite numbers, so that nothing can be compared.
 
     Raises
     ------
@@ -55,10 +74,11 @@ def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float:
     decoder = Decoder[int](loaded, choose=follow, rules=rules, n_rows=len(contexts))
     opened = ContextReader(loaded).read([Context(context) for context in contexts])
     together = [(context, [Sample(number, 0, len(expected[number][0]))]) for number, context in opened]
-    n_written = sum(1 for _ in decoder.write(together))
+    if any(sample.finish_reason == "not_finite" for sample in list(decoder.write(together))):
+        return None
     changes = [
         float((torch.stack(found[number]) - logits).abs().max() / logits.abs().max().clamp_min(1e-30))
-        for number, (_, logits) in enumerate(expected[:n_written])
+        for number, (_, logits) in enumerate(expected)
     ]
     is_exact = loaded.model.dtype == torch.float32 and loaded.quantization is None
     tolerance = _TOLERANCE if is_exact else _TOLERANCE_OF_ROUNDING

@@ -12,6 +12,9 @@ FinishReason = Literal["eos", "think_closed", "stop_string", "length", "loop"]
 INSTRUCTION: Final = r"Please reason step by step, and put your final answer within \boxed{}."
 """What goes behind every question, as the makers of DeepSeek-R1 advise for mathematics."""
 
+LOOP_TOKENS: Final = 512
+"""Over so many tokens a sample may repeat a piece of at most 128 tokens before it ends, unless another number is named."""
+
 _BITS_OF_A_SEED: Final = 63
 
 
@@ -75,12 +78,16 @@ class Completion:
         Why it ended.
     reasoning
         The reasoning, if a server takes it out of the text.
+    draws_from_all_tokens
+        Whether nothing but temperature and top_p narrowed what was drawn from. If not, defaults of the server or of the model
+        held as well, such as a top_k in ``generation_config.json``.
     """
 
     text: str
     n_tokens: int
     finish_reason: FinishReason
     reasoning: str | None = None
+    draws_from_all_tokens: bool = True
 
 
 def sample_seed(seed: int, question_id: str, sample: int) -> int:

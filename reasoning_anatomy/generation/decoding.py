@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.generation.batch import Batch, Key, Sample, begun, joined
 from reasoning_anatomy.generation.choosing import choose
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import OpenContext, is_joinable, selected_slots
 from reasoning_anatomy.generation.evicting import Evictor
 from reasoning_anatomy.generation.stopping import StopRules
-from reasoning_anatomy.models.finite import not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray
 
@@ -91,12 +89,7 @@ class Decoder(Generic[Key]):
 
         Yields
         ------
-        The samples, as they end.
-
-        Raises
-        ------
-        ModelError
-            The model's logits are not numbers.
+        The samples, as they end. If logits are not finite numbers, that ends the one sample, and the others go on.
         """
         waiting: Iterator[tuple[OpenContext, Sequence[Sample[Key]]]] = iter(contexts)
         batch: Batch[Key] | None = None
@@ -162,11 +155,15 @@ class Decoder(Generic[Key]):
 
     def _extend(self, samples: Sequence[Sample[Key]], logits: Tensor) -> None:
         """Add the next id to each sample, and say which have ended."""
-        if not bool(logits.amax(dim=1).isfinite().all()):
-            raise ModelError(
-                f"{self._loaded.id}: {not_finite('the model gives logits that are not numbers', self._loaded.model.dtype)}"
-            )
-        for sample, token in zip(samples, self._choose(logits, samples).tolist(), strict=True):
+        are_finite = logits.amax(dim=1).isfinite().tolist()
+        for sample, is_finite in zip(samples, are_finite, strict=True):
+            if not is_finite:
+                sample.finish_reason = "not_finite"
+        going_on = [row for row, is_finite in enumerate(are_finite) if is_finite]
+        if not going_on:
+            return
+        samples = [samples[row] for row in going_on]
+        for sample, token in zip(samples, self._choose(logits[going_on], samples).tolist(), strict=True):
             sample.ids.append(token)
             sample.finish_reason = self._rules.reason(sample.ids, self._text, max_tokens=sample.max_tokens)
 

@@ -11,7 +11,7 @@ from reasoning_anatomy.errors import RunError, SampleError
 from reasoning_anatomy.generation.chain_file import SampledChains
 from reasoning_anatomy.generation.completion import INSTRUCTION, Sampling, sample_seed
 from reasoning_anatomy.generation.request import Completer, Request
-from reasoning_anatomy.generation.sampled_chain import sampled_chain
+from reasoning_anatomy.generation.sampled_chain import judged_again, sampled_chain
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.progress import Stages
 
@@ -28,18 +28,21 @@ class Sampled:
         All of them, in its order.
     failed
         Why samples could not be made, by chain_id; the same call tries them again.
+    n_judged_again
+        Rows that were there before, whose problem has another gold answer now.
     """
 
     path: Path
     rows: tuple[Mapping[str, Any], ...]
     failed: Mapping[str, str]
+    n_judged_again: int = 0
 
     def counts(self) -> dict[str, Counter[str]]:
-        """Count the rows by finish reason, by verdict, and by why they cannot be measured."""
+        """Count the rows by what their source says: finish reason, verdict, why they cannot be measured."""
         sources = [row["source"] for row in self.rows]
         return {
             name: Counter(str(source[name]) for source in sources if name in source)
-            for name in ("finish_reason", "verdict", "unusable")
+            for name in ("finish_reason", "verdict", "draws_from_all_tokens", "unusable")
         }
 
 
@@ -59,7 +62,7 @@ def generate(
     """Sample chains.
 
     Every sample has a seed of its own, so that it does not depend on batch or order. Wrong samples and those that were cut off
-    are kept and marked.
+    are kept and marked. Samples that are there are judged again if their problem has another gold answer now.
 
     Parameters
     ----------
@@ -112,6 +115,7 @@ def generate(
     stage = stages.add("sample", 0)
     with SampledChains(Path(out), options) as file, Judge() as judge, stage:
         _expect_same_problems(asked, file)
+        n_judged_again = _judge_again(problems, file, judge)
         for some in _rounds(asked, samples, file) if until_correct else [asked]:
             missing = {each.request.name: each for each in some if each.request.name not in file.rows}
             stage.extend(len(missing))
@@ -126,7 +130,7 @@ def generate(
                     )
                     file.add(row)
         file.sort([each.request.name for each in asked])
-        return Sampled(file.path, tuple(file.rows.values()), failed)
+        return Sampled(file.path, tuple(file.rows.values()), failed, n_judged_again)
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,17 @@ def _expect_same_problems(asked: Sequence[_Asked], file: SampledChains) -> None:
                 f"{file.path}: {request.name} was sampled from another text of the problem {each.problem.question_id!r}; give "
                 "the problem another id, or name another file"
             )
+
+
+def _judge_again(problems: Sequence[Problem], file: SampledChains, judge: Judge) -> int:
+    """Judge the rows of the problems that have another gold answer now; say how many there are."""
+    gold = {problem.question_id: problem.gold_answer for problem in problems if problem.gold_answer is not None}
+    outdated = [
+        row for row in file.rows.values() if row["question_id"] in gold and row.get("gold_answer") != gold[row["question_id"]]
+    ]
+    for row in outdated:
+        file.rows[row["chain_id"]] = judged_again(row, gold[row["question_id"]], judge)
+    return len(outdated)
 
 
 def _rounds(asked: Sequence[_Asked], samples: int, file: SampledChains) -> Iterator[list[_Asked]]:

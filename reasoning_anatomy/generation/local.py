@@ -7,8 +7,8 @@ from typing import Any
 
 from reasoning_anatomy.errors import EncodingError, SampleError
 from reasoning_anatomy.generation.batch import Sample
-from reasoning_anatomy.generation.check import largest_decoding_change
-from reasoning_anatomy.generation.completion import Completion, Sampling
+from reasoning_anatomy.generation.check import check_decoding
+from reasoning_anatomy.generation.completion import LOOP_TOKENS, Completion, Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
 from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
 from reasoning_anatomy.generation.request import Request
@@ -16,7 +16,9 @@ from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.types import IntArray
 
 
@@ -42,14 +44,22 @@ class LocalModel:
         Whether a sample ends where the model closes its thinking.
     loop_tokens
         A sample ends that has only repeated a piece of at most 128 tokens over this many tokens; 0 lets it go on.
+
+    Raises
+    ------
+    ValueError
+        An option is out of its range.
     """
 
     loaded: LoadedModel
     encoder: ChainEncoder
     n_rows: int | None = None
     ends_with_thinking: bool = False
-    loop_tokens: int = 512
+    loop_tokens: int = LOOP_TOKENS
     _is_checked: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, n_rows=1, loop_tokens=0)
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | SampleError]]:
         """Make samples. Those of one question that follow one another read its prompt once.
@@ -87,6 +97,7 @@ class LocalModel:
             "name": self.loaded.id,
             "weights": self.loaded.weights_digest(),
             "template": self.encoder.template_digest,
+            "template_variables": list(self.encoder.options.template_variables),
             "date": self.encoder.options.date,
             "dtype": str(self.loaded.model.dtype).removeprefix("torch."),
             "quantization": self.loaded.quantization,
@@ -108,13 +119,13 @@ class LocalModel:
         if not prompts:
             return
         if not self._is_checked:
-            largest_decoding_change(self.loaded, min((prompt for prompt, _ in prompts), key=len))
+            check_decoding(self.loaded, (prompt for prompt, _ in prompts))
             self._is_checked = True
         longest = max(len(prompt) for prompt, _ in prompts) + sampling.max_tokens
         self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
         decoder = Decoder[_Asked](self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows)
         for sample in decoder.write(self._opened(prompts, sampling)):
-            yield sample.key.request, self._completion(sample, sampling)
+            yield sample.key.request, self._outcome(sample, sampling)
 
     def _opened(
         self, prompts: Sequence[tuple[IntArray, list[Request]]], sampling: Sampling
@@ -140,6 +151,8 @@ class LocalModel:
             loop_tokens=self.loop_tokens,
         )
 
-    def _completion(self, sample: Sample[_Asked], sampling: Sampling) -> Completion:
+    def _outcome(self, sample: Sample[_Asked], sampling: Sampling) -> Completion | SampleError:
+        if sample.finish_reason == "not_finite":
+            return SampleError(sample.key.request.name, not_finite(LOGITS, self.loaded.model.dtype))
         text = text_behind(self.loaded.tokenizer, sample.key.prompt, sample.written, stop=sampling.stop)
         return Completion(text, len(sample.ids), sample.finish_reason or "length")

@@ -1,5 +1,6 @@
 """From what a model wrote on a problem to a chain."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from reasoning_anatomy.answers import Judge, take_off_answer
@@ -8,7 +9,7 @@ from reasoning_anatomy.generation.completion import Completion
 from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.specs import CUTS_OFF
-from reasoning_anatomy.thinking import THINKING_TAGS, Transcript, tag_in, take_apart
+from reasoning_anatomy.thinking import THINKING_TAGS, Transcript, behind_thinking, tag_in, take_apart
 
 
 def sampled_chain(
@@ -37,22 +38,16 @@ def sampled_chain(
         Compares the answer with the problem's gold answer.
     """
     text = f"{opened}\n{completion.text}" if opened and completion.reasoning is None else completion.text
-    transcript, unusable = _apart(text, completion)
-    judged = (
-        None
-        if problem.gold_answer is None
-        else judge.judge(_whole(text, completion), problem.gold_answer, cut_off=completion.finish_reason in CUTS_OFF)
-    )
-    decided = None if judged is None or judged.verdict == "undecided" else judged.verdict == "correct"
+    is_thinking = completion.reasoning is not None or tag_in(text) is not None
+    transcript, unusable = _apart(text, completion, is_thinking=is_thinking)
+    whole = _whole(text, completion)
     sampling = request.sampling
-    return {
+    row = {
         "chain_id": request.name,
         "question_id": problem.question_id,
         "question": request.question,
         "reasoning": transcript.reasoning,
         "answer": transcript.answer,
-        **({} if problem.gold_answer is None else {"gold_answer": problem.gold_answer}),
-        **({} if decided is None else {"is_correct": decided}),
         **({} if problem.system_prompt is None else {"system_prompt": problem.system_prompt}),
         "source": {
             **problem.source,
@@ -64,15 +59,43 @@ def sampled_chain(
             "max_tokens": sampling.max_tokens,
             "n_tokens": completion.n_tokens,
             "finish_reason": completion.finish_reason,
-            **({} if judged is None else {"verdict": judged.verdict, "rule": judged.rule}),
+            **({"thinking": "open" if behind_thinking(whole) is None else "closed"} if is_thinking else {}),
+            **({} if completion.draws_from_all_tokens else {"draws_from_all_tokens": False}),
             **({} if unusable is None else {"unusable": unusable}),
         },
     }
+    return row if problem.gold_answer is None else _judged(row, problem.gold_answer, whole, judge)
 
 
-def _apart(text: str, completion: Completion) -> tuple[Transcript, str | None]:
+def judged_again(row: Mapping[str, Any], gold_answer: str, judge: Judge) -> dict[str, Any]:
+    """Judge a row by another gold answer, as if it had been sampled with that."""
+    reasoning, answer = row["reasoning"], row["answer"]
+    thinking = row["source"].get("thinking")
+    text = f"<think>{reasoning}" if thinking else f"{reasoning}\n{answer}"
+    if thinking == "closed" and (answer or not tag_in(reasoning)):
+        text += f"</think>{answer}"
+    return _judged(row, gold_answer, text, judge)
+
+
+def _judged(row: Mapping[str, Any], gold_answer: str, text: str, judge: Judge) -> dict[str, Any]:
+    """Put the gold answer into a row, and the verdict on the text that the model wrote."""
+    judged = judge.judge(text, gold_answer, cut_off=row["source"]["finish_reason"] in CUTS_OFF)
+    decided = {} if judged.verdict == "undecided" else {"is_correct": judged.verdict == "correct"}
+    behind = {name: value for name, value in row.items() if name == "system_prompt"}
+    source = {name: value for name, value in row["source"].items() if name != "unusable"}
+    unusable = {name: value for name, value in row["source"].items() if name == "unusable"}
+    return {
+        **{name: row[name] for name in ("chain_id", "question_id", "question", "reasoning", "answer")},
+        "gold_answer": gold_answer,
+        **decided,
+        **behind,
+        "source": {**source, "verdict": judged.verdict, "rule": judged.rule, **unusable},
+    }
+
+
+def _apart(text: str, completion: Completion, *, is_thinking: bool) -> tuple[Transcript, str | None]:
     """Take reasoning and answer apart, and say why one of them is missing."""
-    if completion.reasoning is None and not tag_in(text):
+    if not is_thinking:
         transcript = take_off_answer(text)
         missing = next((name for name, part in transcript._asdict().items() if not part), None)
         return transcript, missing and f"the {missing} is empty"

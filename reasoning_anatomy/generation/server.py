@@ -71,14 +71,6 @@ class ServedModel:
         expect_at_least(self, concurrency=1, attempts=1, timeout=0.001)
         expect_address(self.url)
 
-    @property
-    def draws_from_all_tokens(self) -> bool:
-        """Whether the server has accepted so far that nothing but temperature and top_p narrows what is drawn from.
-
-        If not, defaults of the server or of the model hold as well, such as a top_k in ``generation_config.json``.
-        """
-        return _FORMS[self._form] != "plain"
-
     def find_model(self) -> str:
         """Return the name of the model; the server is asked for it if it was not given.
 
@@ -158,7 +150,7 @@ class ServedModel:
             form = self._form
             status, content = server.post(client, self._body(server, request, _FORMS[form]), ended=ended)
             if status == _OK:
-                return _completion(request, *server.choice(content))
+                return _completion(request, *server.choice(content), draws_from_all_tokens=_FORMS[form] != "plain")
             text = content.decode(errors="replace")
             if status in _REFUSES_REQUEST and _names_field(text, _FORMS[form]):
                 with self._lock:
@@ -224,7 +216,9 @@ def _names_field(refusal: str, form: str) -> bool:
     return any(name in refusal for name in fields)
 
 
-def _completion(request: Request, choice: Mapping[str, Any], response: Mapping[str, Any]) -> Completion | SampleError:
+def _completion(
+    request: Request, choice: Mapping[str, Any], response: Mapping[str, Any], *, draws_from_all_tokens: bool
+) -> Completion | SampleError:
     try:
         reply = read_reply(choice["message"])
         return Completion(
@@ -232,6 +226,7 @@ def _completion(request: Request, choice: Mapping[str, Any], response: Mapping[s
             n_tokens=_n_tokens(response),
             finish_reason=_finish_reason(choice, reply, request.sampling),
             reasoning=None if reply.reasoning is None else whole_characters(reply.reasoning),
+            draws_from_all_tokens=draws_from_all_tokens,
         )
     except UnusableError as error:
         return SampleError(request.name, f"what the server answered cannot be used: {error}")

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from reasoning_anatomy.generation.completion import FinishReason
+from reasoning_anatomy.generation.completion import LOOP_TOKENS, FinishReason
 
 _LONGEST_PERIOD: Final = 128
 _LOOKED_FOR_EVERY: Final = 16
@@ -33,7 +33,7 @@ class StopRules:
     ends_of_turn: frozenset[int]
     strings: tuple[str, ...] = ()
     closing: tuple[int, ...] = ()
-    loop_tokens: int = 512
+    loop_tokens: int = LOOP_TOKENS
 
     def reason(self, ids: Sequence[int], decode: Callable[[Sequence[int]], str], *, max_tokens: int) -> FinishReason | None:
         """Say why a sample ends with the last of its ids; None if it goes on.

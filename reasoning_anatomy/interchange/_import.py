@@ -134,7 +134,7 @@ def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions 
     from reasoning_anatomy.pipeline.identity import as_begun
 
     tokenizer = model.tokenizer if isinstance(model, LoadedModel) else load_tokenizer(model)
-    return ChainEncoder(tokenizer, as_begun(encoding, folder))
+    return ChainEncoder(tokenizer, as_begun(encoding, folder, tokenizer))
 
 
 def _read(plugin: Format, records: Records, encoder: "ChainEncoder | None", stages: Stages) -> dict[str, PrunedChain]:

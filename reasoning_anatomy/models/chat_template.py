@@ -174,9 +174,15 @@ class ChatTemplate:
 
     def _variable(self, typed: str) -> tuple[str, Any]:
         name, value = template_variable(typed)
-        if not re.search(rf"\b{name}\b", str(self._tokenizer.chat_template or "")):
+        if not uses_variable(self._tokenizer, typed):
             raise EncodingError(f"template variable {name!r}: the model's chat template does not use it; leave it out")
         return name, value
+
+
+def uses_variable(tokenizer: PreTrainedTokenizerBase, typed: str) -> bool:
+    """Whether a model's chat template has the variable of ``NAME=VALUE``."""
+    name, _ = template_variable(typed)
+    return re.search(rf"\b{name}\b", str(tokenizer.chat_template or "")) is not None
 
 
 def _messages(question: str, system: str | None) -> Messages:

@@ -9,6 +9,8 @@ _REMEDIES: Final = {
     torch.bfloat16: "try --dtype float32",
 }
 
+LOGITS: Final = "the model gives logits that are not finite numbers"
+
 
 def not_finite(what: str, dtype: torch.dtype) -> str:
     """Complete a sentence on ``what`` is not finite: in which dtype the model is held, and what helps."""

@@ -19,7 +19,7 @@ from reasoning_anatomy.likelihood.full import FullLikelihood
 from reasoning_anatomy.likelihood.shared import SharedLikelihood
 from reasoning_anatomy.models.attention_interface import IMPLEMENTATION
 from reasoning_anatomy.models.capabilities import shares_prefixes
-from reasoning_anatomy.models.finite import not_finite
+from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain, with_smaller_chunks_on_oom
 from reasoning_anatomy.pipeline.plan import Plan
@@ -188,7 +188,7 @@ def _expect_rounding(
     loaded: LoadedModel, chain: EncodedChain, plain: Tensor, changed: Tensor, tolerance: float, what: str
 ) -> float:
     if not plain.isfinite().all():
-        reason = not_finite("the model gives logits that are not finite numbers", loaded.model.dtype)
+        reason = not_finite(LOGITS, loaded.model.dtype)
         raise MeasurementError(chain.chain_id, reason)
     change = float((plain - changed).abs().max() / plain.abs().max().clamp_min(torch.finfo(plain.dtype).tiny))
     if not change <= tolerance:

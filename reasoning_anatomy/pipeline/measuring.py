@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 from reasoning_anatomy.answers.consistency import correctness_notes
 from reasoning_anatomy.chains import ChainFile, expect_taken_apart, read_chain_file
 from reasoning_anatomy.errors import ChainFileError, EncodingError, RunError, reason_of
+from reasoning_anatomy.generation.chain_file import encoding_of_samples
 from reasoning_anatomy.importance import LooksAtAllChains, Scorer
 from reasoning_anatomy.models.attention_interface import installed
 from reasoning_anatomy.models.capabilities import can_share_prefixes
@@ -73,7 +74,8 @@ def measure(
     segmenters
         Specs of those whose steps the tables have, beside those by which scorers and strategies cut.
     encoding
-        How a chain becomes one sequence.
+        How a chain becomes one sequence. Template variables and date that are left out are those of the run, or if it begins,
+        those with which ``chains`` were sampled by `generate`.
     workers
         Chains that are measured at the same time, which share the processor cores; None takes up to 4 on a
         CPU and 1 on an accelerator. Changes speed, and numbers in the last digits.
@@ -107,7 +109,9 @@ def measure(
     before = open_run(folder).chains.values() if (folder / MANIFEST_NAME).exists() else ()
     for note in (*question_notes([*before, *file.chains]), *correctness_notes(file.chains)):
         stages.say(f"note: {note}")
-    encoder, config = _encoder(model, as_begun(encoding, folder), stages)
+    encoder, config = _encoder(model, encoding, folder, file.path, stages)
+    if note := _note_on_samples(file, encoder):
+        stages.say(note)
     encoded, unusable = _encode(encoder, file, stages)
     if unusable and not skip_unusable:
         raise EncodingError(_all_that_cannot_be_encoded(file, unusable))
@@ -180,7 +184,7 @@ def _read(chains: str | Path | ChainFile | Sequence[ReasoningChain]) -> ChainFil
 
 
 def _encoder(
-    model: str | ModelSpec | LoadedModel, encoding: EncodingOptions | None, stages: Stages
+    model: str | ModelSpec | LoadedModel, encoding: EncodingOptions | None, folder: Path, samples: Path | None, stages: Stages
 ) -> tuple[ChainEncoder, PreTrainedConfig]:
     """Make the encoder without the weights, so that chains that cannot be encoded are named before they are loaded."""
     if isinstance(model, LoadedModel):
@@ -188,7 +192,20 @@ def _encoder(
     else:
         with stages.add("load", 1):
             tokenizer, config = load_tokenizer(model), load_config(model)
-    return ChainEncoder(tokenizer, encoding, context_length=context_length(config)), config
+    options = as_begun(encoding, folder, tokenizer, samples=samples)
+    return ChainEncoder(tokenizer, options, context_length=context_length(config)), config
+
+
+def _note_on_samples(file: ChainFile, encoder: ChainEncoder) -> str:
+    """Say if the prompts have other variables of the chat template than those with which the chains were sampled."""
+    sampled = EncodingOptions() if file.path is None else encoding_of_samples(file.path)
+    own = encoder.options.template_variables
+    if not sampled.template_variables or sampled.template_variables == own:
+        return ""
+    return (
+        f"note: {file.path} was sampled with the template variables {' '.join(sampled.template_variables)}, and the prompts of "
+        f"this run have {' '.join(own) or 'none'}; --template-variables names others for a new run"
+    )
 
 
 def _load(model: str | ModelSpec, encoder: ChainEncoder, config: PreTrainedConfig, stages: Stages) -> LoadedModel:
@@ -209,7 +226,7 @@ def _encode(encoder: ChainEncoder, file: ChainFile, stages: Stages) -> tuple[dic
             reason = re.sub(r"\d+", "N", str(error).removeprefix(f"{chain.chain_id}: "))
             name = file.path.name if file.path else None
             message = f"line {row}: {error}" if row else str(error)
-            unusable.append(Unusable(name, row, chain.chain_id, reason, message))
+            unusable.append(Unusable(name, row, chain.chain_id, reason, message, chain.question_id, chain.is_correct))
     return encoded, unusable
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "OrdersBeforehand",
     "PruningJob",
     "Strategy",
+    "UsesPassRate",
     "UsesScorer",
     "evaluated",
     "follow",
@@ -67,7 +68,7 @@ class Strategy(Plugin, Protocol):
 
     A strategy that orders all tokens before the first deletion extends `FixedOrder`, and has `follow` make its path. Further
     parts are optional, each a protocol of its own: `FollowsAnother`, `ForeseesCost`, `HasThresholdRule`, `OrdersBeforehand`,
-    `UsesScorer`, and of `steps`, `CutsSteps`.
+    `UsesPassRate`, `UsesScorer`, and of `steps`, `CutsSteps`.
     """
 
     def prune(self, chain: EncodedChain, *, loaded: "LoadedModel", job: PruningJob | None = None) -> PruningPath:
@@ -129,13 +130,23 @@ class HasThresholdRule(Strategy, Protocol):
         threshold
             In 0..1, and above 0.
         pass_rate
-            Share of the samples of the chain's question that are correct; None if it is not known.
+            Share of the samples of the chain's question that are correct; None if it is not known. A sweep gives it only to a
+            strategy that says that it uses it, see `UsesPassRate`.
 
         Raises
         ------
         PluginError
             The rule needs something that is not known, such as the pass rate.
         """
+
+
+@runtime_checkable
+class UsesPassRate(HasThresholdRule, Protocol):
+    """A strategy whose threshold rule depends on how often the model solves the question, so that a run notes by which rate."""
+
+    @property
+    def uses_pass_rate(self) -> bool:
+        """Whether it does with its options."""
 
 
 @runtime_checkable

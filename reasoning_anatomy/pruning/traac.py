@@ -94,6 +94,11 @@ class Traac(StepScoreOptions):
         path = ascending(self, importance[n_alone:], score, numbered(step), chain)
         return dataclasses.replace(path, other_score=importance[:n_alone])
 
+    @property
+    def uses_pass_rate(self) -> bool:
+        """Whether the difficulty of a question is its pass rate; see `UsesPassRate`."""
+        return self.difficulty == "pass_rate"
+
     def n_units_deleted(self, path: PruningPath, threshold: float, *, pass_rate: float | None = None) -> int:
         """Count the steps that the rate and the uniformity of the scores let go; see `HasThresholdRule`."""
         other = np.empty(0) if path.other_score is None else path.other_score

@@ -277,9 +277,14 @@ class Run:
         Raises
         ------
         MissingError
-            There was no sweep.
+            There was no sweep, or the table of one is not written yet.
         """
         if not (self.folder / EVALUATIONS_NAME).exists():
+            if self.manifest.configuration.conditions:
+                raise MissingError(
+                    f"{self.folder}: a sweep was begun, but its table {EVALUATIONS_NAME} is not written yet; run the same "
+                    "sweep again: what is answered is kept, and the table is written at its end, or if Ctrl-C interrupts it"
+                )
             raise MissingError(
                 f"{self.folder}: has no answers at thresholds; make them with: reasoning-anatomy sweep {self.folder} "
                 "--strategies step_percentile"

@@ -3,8 +3,8 @@
 import ast
 import hashlib
 import json
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.selection import Selection
-from reasoning_anatomy.specs import Reading, Restatements
+from reasoning_anatomy.specs import EncodingOptions, Reading, Restatements
 
 MANIFEST_NAME: Final = "run.json"
 FORMAT: Final = 2
@@ -80,6 +80,8 @@ class Condition(BaseModel):
         ``repr`` of the strategy, and of the reference if there is one.
     steps
         Spec of the segmenter by which the strategy, or the reference, cuts steps; empty if it does not.
+    by_pass_rate
+        Whether what is kept depends on the share of the samples of the chain's question that are correct.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,6 +94,7 @@ class Condition(BaseModel):
     samples: int = Field(ge=1)
     plugins: tuple[str, ...]
     steps: str = ""
+    by_pass_rate: bool = False
 
     @property
     def selection(self) -> Selection:
@@ -134,7 +137,13 @@ class Configuration(BaseModel):
     @property
     def counts_steps_by(self) -> str:
         """Spec of the segmenter by which a sweep counts steps."""
-        return str(ast.literal_eval(_options(self.answering or "").get("segmenter", "'sentences'")))
+        return str(_literals(self.answering or "").get("segmenter", "sentences"))
+
+    @property
+    def encoding_options(self) -> EncodingOptions | None:
+        """How chains become sequences, with the joints and the date that were found out; None if a run was imported as ids."""
+        _, call, options = self.encoding.partition(f"{EncodingOptions.__name__}(")
+        return EncodingOptions(**_literals(call + options)) if call else None
 
     def grown(self, other: "Configuration") -> "Configuration":
         """Add the plugins and conditions of another configuration; a condition keeps its larger number of samples.
@@ -227,14 +236,6 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunError(f"{path}: cannot be read ({error.strerror}); restore it or start a new run folder") from error
 
 
-def date_of_prompts(folder: Path) -> str | None:
-    """Day that the model's chat template wrote into the prompts of a run; None if it wrote none, or there is no run."""
-    if not (folder / MANIFEST_NAME).exists():
-        return None
-    found = re.search(r"date='([0-9-]+)'", read_manifest(folder).configuration.encoding)
-    return found[1] if found else None
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``run.json`` atomically."""
     write_atomic(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
@@ -276,6 +277,15 @@ def _differences_of_plugins(prefix: str, before: str, now: str) -> list[str]:
     if before == now:
         return []
     return _differences(prefix, _options(before), _options(now)) or _differences(prefix, {"repr": before}, {"repr": now})
+
+
+def _literals(plugin: str) -> dict[str, Any]:
+    """Options in the ``repr`` of a dataclass, by name, as far as they are literals."""
+    values = {}
+    for name, text in _options(plugin).items():
+        with suppress(ValueError, SyntaxError):
+            values[name] = ast.literal_eval(text)
+    return values
 
 
 def _options(plugin: str) -> dict[str, str]:

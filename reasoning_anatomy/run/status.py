@@ -64,7 +64,7 @@ class Inventory:
     @classmethod
     def of(cls, layout: Layout, chain_ids: Iterable[str]) -> "Inventory":
         """List the folders of these chains."""
-        return cls(layout, {chain_id: _names_in(layout.chain(chain_id)) for chain_id in chain_ids})
+        return cls(layout, {chain_id: names_in(layout.chain(chain_id)) for chain_id in chain_ids})
 
     def is_encoded(self, chain_id: str) -> bool:
         """Whether the ids and spans of a chain exist."""
@@ -135,7 +135,8 @@ def read_reason(path: Path) -> str:
         raise RunError(f"{path}: cannot be read ({error}); delete the file and run the same command again") from error
 
 
-def _names_in(folder: Path) -> frozenset[str]:
+def names_in(folder: Path) -> frozenset[str]:
+    """List the names of a folder's files; none if it does not exist."""
     try:
         return frozenset(entry.name for entry in os.scandir(folder))
     except FileNotFoundError:

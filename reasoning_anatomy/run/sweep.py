@@ -1,11 +1,14 @@
 """What a sweep has put into a run folder, chain by chain, and what it still lacks."""
 
 import json
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from reasoning_anatomy.errors import ReasoningAnatomyError, reason_of
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.evaluations import (
@@ -23,8 +26,10 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Condition, Configuration
 from reasoning_anatomy.run.origin import Origin, origin_of
 from reasoning_anatomy.run.selection import Kept
-from reasoning_anatomy.run.status import read_reason
+from reasoning_anatomy.run.status import names_in, read_reason
 from reasoning_anatomy.specs import Reading
+from reasoning_anatomy.types import ReasoningChain
+from reasoning_anatomy.unusable import Unusable
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,23 @@ class SweepFolder:
     def chain_ids(self) -> list[str]:
         """Chains that are encoded, in the order of the run."""
         return [chain_id for chain_id in self.run.chains if self.run.layout.encoded(chain_id).exists()]
+
+    @cached_property
+    def pass_rates(self) -> Mapping[str, float]:
+        """Share of the samples that are correct, by question_id; questions of which no sample is judged are left out.
+
+        Samples that were left out of the run as unusable count, too: most are those that came to no answer.
+        """
+        judged: dict[str, list[bool]] = {}
+        samples: list[ReasoningChain | Unusable] = [*self.run.chains.values(), *self.run.unusable]
+        for sample in samples:
+            if sample.question_id is not None and sample.is_correct is not None:
+                judged.setdefault(sample.question_id, []).append(sample.is_correct)
+        return {question: sum(correct) / len(correct) for question, correct in judged.items()}
+
+    def pass_rate(self, chain_id: str, condition: Condition) -> float | None:
+        """Pass rate of a chain's question, if what a condition keeps depends on it and it is known."""
+        return self.pass_rates.get(self.run.chains[chain_id].question_id) if condition.by_pass_rate else None
 
     def kept(self, chain_id: str, condition: Condition) -> Kept | None:
         """Read what a condition keeps of a chain; None if that is not known yet."""
@@ -79,10 +101,17 @@ class SweepFolder:
         path = self._gold_path(chain_id, reading, kept)
         write_gold(path, likelihood, chain_id=chain_id, origin=self._origin(chain_id))
 
-    def add_failure(self, chain_id: str, reason: str) -> None:
+    def add_failure(self, chain_id: str, reason: str, **more: str) -> None:
         """Write why the model could not answer from what is left of a chain; the next sweep tries again."""
         path = self.run.layout.evaluation_failure(chain_id)
-        write_atomic(path, json.dumps({"chain_id": chain_id, "reason": reason}, indent=2) + "\n")
+        write_atomic(path, json.dumps({"chain_id": chain_id, "reason": reason, **more}, indent=2) + "\n")
+
+    def add_error(self, chain_id: str, error: ReasoningAnatomyError) -> None:
+        """Write why the model could not answer, from an error; with the traceback of the crash that led to it, if one did."""
+        cause = error.__cause__
+        is_crash = cause is not None and not isinstance(cause, ReasoningAnatomyError)
+        trace = {"traceback": "".join(traceback.format_exception(cause))} if is_crash else {}
+        self.add_failure(chain_id, reason_of(error), **trace)
 
     def forget_failure(self, chain_id: str) -> None:
         """Remove the record of an earlier failure."""
@@ -106,14 +135,19 @@ class SweepFolder:
     def lacking(self, chain_id: str, conditions: Iterable[Condition]) -> list[Condition]:
         """List the conditions that lack an answer, or the likelihood of the gold answer, for a chain."""
         has_gold = self.run.chains[chain_id].gold_answer is not None
+        names = names_in(self.run.layout.evaluations(chain_id))
+        n_answers: dict[str, int] = {}
         lacking = []
         for condition in conditions:
-            kept = self.kept(chain_id, condition)
-            if (
-                kept is None
-                or len(self.answers(chain_id, condition.reading, kept)) < condition.samples
-                or (has_gold and self.gold(chain_id, condition.reading, kept) is None)
-            ):
+            reading = condition.reading
+            kept = self.kept(chain_id, condition) if self._kept_path(chain_id, condition).name in names else None
+            if kept is None or (has_gold and self._gold_path(chain_id, reading, kept).name not in names):
+                lacking.append(condition)
+                continue
+            digest = context_digest(reading, kept)
+            if digest not in n_answers:  # many conditions share a context
+                n_answers[digest] = len(self.answers(chain_id, reading, kept))
+            if n_answers[digest] < condition.samples:
                 lacking.append(condition)
         return lacking
 
@@ -126,12 +160,19 @@ class SweepFolder:
         return self.run.layout.gold(chain_id, context_digest(reading, kept, gold=gold))
 
     def _kept_path(self, chain_id: str, condition: Condition) -> Path:
-        """File of what a condition keeps; what restates the answer depends on the gold answer, which may be corrected."""
+        """File of what a condition keeps, which has another name if that depends on something that is another now.
+
+        What restates the answer depends on the gold answer, which may be corrected, and a rule may depend on the pass rate,
+        which further samples of the question change.
+        """
         gold = self.run.chains[chain_id].gold_answer if condition.restatements == "stripped" else None
-        return self.run.layout.kept(chain_id, condition.selection.label + (f", gold {gold}" if gold else ""))
+        rate = self.pass_rate(chain_id, condition)
+        depends_on = (f", gold {gold}" if gold else "") + ("" if rate is None else f", pass rate {rate!r}")
+        return self.run.layout.kept(chain_id, condition.selection.label + depends_on)
 
     def _origin_of_kept(self, chain_id: str, condition: Condition) -> Origin:
-        return {**origin_of(self.configuration, self.run.chains[chain_id]), "plugins": list(condition.plugins)}
+        origin = {**origin_of(self.configuration, self.run.chains[chain_id]), "plugins": list(condition.plugins)}
+        return origin | ({"pass_rate": self.pass_rate(chain_id, condition)} if condition.by_pass_rate else {})
 
 
 @dataclass(frozen=True)
@@ -151,3 +192,8 @@ class SweepStatus:
     n_chains: int
     n_done: int
     failed: Mapping[str, str]
+
+    @property
+    def n_left(self) -> int:
+        """Chains that are neither done nor failed."""
+        return self.n_chains - self.n_done - len(self.failed)

@@ -211,7 +211,7 @@ class RunWriter:
         """Record what was left out, beside what was left out before; chains that the run has by now are forgotten."""
         path = self.run.folder / UNUSABLE_NAME
         with FileLock(self.run.folder / LOCK_NAME):
-            known = {(each.file, each.row, each.chain_id): each for each in [*read_unusable(path), *unusable]}
+            known = {each.chain_id or (each.file, each.row): each for each in [*read_unusable(path), *unusable]}
             left_out = [each for each in known.values() if each.chain_id not in self.run.chains]
             if left_out or path.exists():
                 write_unusable(path, left_out)

@@ -12,10 +12,13 @@ from safetensors.torch import load_file, save_file
 from reasoning_anatomy import plugins
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import ModelError, RunError
+from reasoning_anatomy.evaluation import Answering, SweepPlan, sweep
+from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.plugins import add_folder
 from reasoning_anatomy.run.folder import open_run
+from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.types import ReasoningChain
 
 HEAD = """
@@ -24,6 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import ModelError, RunError
 from reasoning_anatomy.importance import AttentionScorer
 from reasoning_anatomy.types import TokenScores
@@ -94,6 +98,35 @@ STRATEGY = '''class Failing:
 '''
 
 
+STRATEGIES = {
+    "failing": STRATEGY,
+    "ordering": '''class Ordering:
+    """Crashes on a chain of a question while it puts tokens in order."""
+
+    error: str = "ValueError"
+    def order(self, chain, *, loaded):
+        if chain.chain.question_id == "a":
+            raise {"ValueError": ValueError, "RunError": RunError}[self.error]("no luck")
+        return plugins.load("strategy", "truncation").order(chain, loaded=loaded)
+
+    def prune(self, chain, *, loaded, job=None):
+        return plugins.load("strategy", "truncation").prune(chain, loaded=loaded, job=job)
+''',
+    "counting": '''class Counting:
+    """Crashes while it counts what goes at a threshold."""
+
+    def n_units_deleted(self, path, threshold, *, pass_rate=None):
+        raise KeyError("units")
+
+    def order(self, chain, *, loaded):
+        return plugins.load("strategy", "truncation").order(chain, loaded=loaded)
+
+    def prune(self, chain, *, loaded, job=None):
+        return plugins.load("strategy", "truncation").prune(chain, loaded=loaded, job=job)
+''',
+}
+
+
 @pytest.fixture(autouse=True)
 def _own_plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(plugins, "_folders", {})
@@ -101,7 +134,8 @@ def _own_plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder.mkdir()
     for name, body in SCORERS.items():
         (folder / f"{name}.py").write_text(HEAD + body)
-    (folder / "failing.py").write_text(HEAD + STRATEGY)
+    for name, body in STRATEGIES.items():
+        (folder / f"{name}.py").write_text(HEAD + body)
     add_folder(folder)
 
 
@@ -208,3 +242,27 @@ def test_numbers_that_overflow_in_float16_name_the_dtype_and_the_remedy(call, ov
     assert says in call("status", "run").out
     assert says in open_run(tmp_path / "run").status().failed["a"]["scorer answer_attention"]
     assert "a likelihood that is not a finite number in float16; numbers beyond 65,504" in call("status", "run").out
+
+
+def test_a_strategy_that_crashes_in_a_sweep_fails_its_chain_and_is_named(tiny, texts, tmp_path):
+    plan = SweepPlan(strategies=("ordering", "counting", "random_steps"), baselines=(), thresholds=(0.5,))
+    answering = Answering(sampling=Sampling(temperature=1.0, max_tokens=2))
+    run = sweep(tmp_path / "run", plan, chains=texts, model=tiny, answering=answering)
+    counts = run.evaluations().groupby(["chain_id", "strategy"]).size().to_dict()
+    assert counts == {
+        ("a", "counting"): 1, ("a", "random_steps"): 2,
+        ("b", "counting"): 1, ("b", "ordering"): 2, ("b", "random_steps"): 2,
+    }  # fmt: skip
+    reasons = SweepFolder(run, run.manifest.configuration).status().failed
+    assert reasons == {"a": "strategy counting: KeyError: 'units'", "b": "strategy counting: KeyError: 'units'"}
+    plan = SweepPlan(strategies=("ordering",), baselines=(), thresholds=(0.5,))
+    run = sweep(run.folder, plan, model=tiny, answering=answering)
+    assert SweepFolder(run, run.manifest.configuration).status().failed["a"] == "strategy ordering: ValueError: no luck"
+    recorded = json.loads(run.layout.evaluation_failure("a").read_text())
+    assert "in order\n" in recorded["traceback"]
+
+
+def test_a_crash_that_no_strategy_is_to_blame_for_ends_the_sweep(tiny, texts, tmp_path):
+    plan = SweepPlan(strategies=("ordering:error=RunError",), baselines=())
+    with pytest.raises(RunError, match="no luck"):
+        sweep(tmp_path / "run", plan, chains=texts, model=tiny)

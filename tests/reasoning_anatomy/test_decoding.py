@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.generation.batch import Sample
-from reasoning_anatomy.generation.check import largest_decoding_change
+from reasoning_anatomy.generation.check import check_decoding, largest_decoding_change
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader
 from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
@@ -170,18 +170,43 @@ class _Changed:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
-def test_logits_that_are_not_numbers_end_in_one_error(make_random_model: Make, value: float, sampling: Sampling) -> None:
+def test_logits_that_are_not_numbers_end_the_sample_and_no_other(
+    make_random_model: Make, value: float, sampling: Sampling
+) -> None:
+    """Those of the longer context are broken from position 11 on, as soon as it is read in the third."""
     loaded = make_random_model("llama")
 
     def broken(input_ids: torch.Tensor, **options: Any) -> Any:
         output = loaded.model(input_ids=input_ids, **options)
-        if options["position_ids"].max() > 10:
-            output.logits[..., 5] = value
+        output.logits[options["position_ids"].expand(len(input_ids), -1).amax(dim=1) > 10, :, 5] = value
         return output
 
-    with pytest.raises(ModelError, match=r"^llama: the model gives logits that are not numbers") as error:
-        written(_Changed(loaded, broken), [draw(9)], [(8, 8)], sampling=sampling)
-    assert "\n" not in str(error.value)
+    contexts, lengths = [draw(9), draw(3), draw(14)], [(8, 8), (5, 3), (4,)]
+    samples, _ = written(_Changed(loaded, broken), contexts, lengths, sampling=sampling)
+    whole, _ = written(loaded, contexts, lengths, sampling=sampling)
+    reasons = {key: sample.finish_reason for key, sample in samples.items()}
+    assert reasons == {
+        (0, 0): "not_finite", (0, 1): "not_finite", (1, 0): "length", (1, 1): "length", (2, 0): "not_finite",
+    }  # fmt: skip
+    assert [len(samples[key].ids) for key in sorted(samples)] == [3, 3, 5, 3, 0]
+    for key, sample in samples.items():
+        assert sample.ids == whole[key].ids[: len(sample.ids)]
+
+
+def test_a_check_passes_over_what_the_model_cannot_read(make_random_model: Make) -> None:
+    loaded = make_random_model("llama")
+
+    def broken(input_ids: torch.Tensor, **options: Any) -> Any:
+        output = loaded.model(input_ids=input_ids, **options)
+        output.logits = output.logits + torch.where((input_ids == 2).any(), math.nan, 0.0)
+        return output
+
+    changed, bad = _Changed(loaded, broken), np.full(4, 2)
+    assert largest_decoding_change(changed, bad) is None
+    assert 0 <= check_decoding(changed, [draw(20), bad])["decoding_changes_logits_by"] < 1e-5
+    unread = "^llama: how it writes could be checked on none of 1 contexts; the model gives logits that are not finite numbers"
+    with pytest.warns(UserWarning, match=unread):
+        assert check_decoding(changed, [bad]) == {}
 
 
 @pytest.mark.parametrize("family", [*FULL_ATTENTION, *OTHERS, "qwen2", "gemma2", "granitemoehybrid"])

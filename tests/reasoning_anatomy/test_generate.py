@@ -15,7 +15,7 @@ import pytest
 
 from reasoning_anatomy.chains import read_chain_file
 from reasoning_anatomy.errors import ChainFileError, RunError, SampleError
-from reasoning_anatomy.generation.chain_file import SampledChains, date_of_samples
+from reasoning_anatomy.generation.chain_file import SampledChains, encoding_of_samples
 from reasoning_anatomy.generation.completion import Completion, Sampling, sample_seed
 from reasoning_anatomy.generation.generate import Sampled, generate
 from reasoning_anatomy.generation.local import LocalModel
@@ -197,6 +197,48 @@ def test_until_correct_stops_for_each_problem_at_its_first_correct_sample(tmp_pa
     assert sampled(out, text, samples=4, until_correct=True)[1] == ["q2-s3"]
 
 
+@pytest.mark.parametrize("before", [{}, {"gold_answer": "77"}, {"gold_answer": "no number"}], ids=["none", "wrong", "text"])
+@pytest.mark.parametrize("opened", ["", "<think>"])
+def test_rows_are_judged_again_by_a_corrected_gold_answer_as_if_sampled_with_it(
+    tmp_path: Path, before: dict[str, str], opened: str
+) -> None:
+    written = [
+        "We add.\nThe answer is 2.", "We add.\n2", "We add. So \\boxed{2}. Done.\nReally.", "2", "The answer is 3.", "",
+        "We add</think>2", "We say 3. The answer is 3.</think>So 2.", "<think>We add</think>\\boxed{2}", "<think></think>2",
+        Completion("<think>We add", 5, "length"), Completion("We add 2", 5, "length"), Completion("It is 2", 5, "loop"),
+        Completion("We add</think>", 5, "think_closed"), Completion("\\boxed{2}", 5, "eos", reasoning="We add"),
+        Completion("", 5, "length", reasoning="We add"), Completion("2", 5, "eos", draws_from_all_tokens=False),
+    ]  # fmt: skip
+    names = [f"p{number}" for number in range(len(written))]
+
+    def problems(**gold: str) -> list[Problem]:
+        return [problem(name, "What is 1 + 1?", system_prompt="Be brief.", source={"level": 3}, **gold) for name in names]
+
+    def text(request: Request) -> str | Completion:
+        return written[int(request.name.removeprefix("p").removesuffix("-s0"))]
+
+    out, fresh = tmp_path / "chains.jsonl", tmp_path / "fresh.jsonl"
+    sampled(out, text, problems=problems(**before), opened=opened)
+    result, asked = sampled(out, text, problems=problems(gold_answer="2"), opened=opened)
+    sampled(fresh, text, problems=problems(gold_answer="2"), opened=opened)
+    assert (asked, result.n_judged_again) == ([], len(written))
+    for found, expected in zip(rows_of(out), rows_of(fresh), strict=True):
+        assert found == expected
+    assert [list(row) for row in rows_of(out)] == [list(row) for row in rows_of(fresh)]
+    assert len({row["source"]["verdict"] for row in rows_of(out)}) == 3
+    again, _ = sampled(out, text, problems=problems(), opened=opened)
+    assert (again.n_judged_again, rows_of(out)) == (0, rows_of(fresh))  # nothing that is known is forgotten
+
+
+def test_a_problem_that_only_seemed_to_be_solved_is_sampled_further(tmp_path: Path) -> None:
+    out = tmp_path / "chains.jsonl"
+    wrong = [problem("q1", "What is 1 + 1?", "77")]
+    guess = lambda request: "I guess.\nThe answer is 77." if request.name.endswith("s0") else solved(request)  # noqa: E731
+    assert sampled(out, guess, problems=wrong, samples=3, until_correct=True)[1] == ["q1-s0"]
+    assert sampled(out, guess, problems=PROBLEMS[1:2], samples=3, until_correct=True)[1] == ["q1-s1"]
+    assert [row["is_correct"] for row in rows_of(out)] == [False, True]
+
+
 def test_until_correct_needs_gold_answers(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="problem 'q9' has no gold answer"):
         sampled(tmp_path / "chains.jsonl", problems=[problem("q9", "Why?")], until_correct=True)
@@ -254,11 +296,11 @@ def test_marked_rows_are_named_by_what_measures_chains_and_left_out_on_request(t
 
 def test_the_day_of_the_prompts_is_that_on_which_the_file_was_begun(tmp_path: Path) -> None:
     out = tmp_path / "chains.jsonl"
-    assert date_of_samples(out) is None
-    sampled(out, model={"name": "m", "date": "2026-01-05"})
-    assert date_of_samples(out) == "2026-01-05"
+    assert encoding_of_samples(out) == EncodingOptions()
+    sampled(out, model={"name": "m", "date": "2026-01-05", "template_variables": ["a=1"]})
+    assert encoding_of_samples(out) == EncodingOptions(date="2026-01-05", template_variables=("a=1",))
     out.with_name("chains.jsonl.options.json").write_text("{")
-    assert date_of_samples(out) is None
+    assert encoding_of_samples(out) == EncodingOptions()
     with pytest.raises(RunError, match=r"options\.json: cannot be read"):
         sampled(out, model={"name": "m"})
 
@@ -294,6 +336,28 @@ def test_a_question_that_does_not_fit_the_context_fails_alone(tmp_path: Path, ti
     result = sampled_here(tmp_path / "a.jsonl", local(tiny), problems=[PROBLEMS[0], long], samples=1)
     assert [row["chain_id"] for row in result.rows] == ["q0-s0"]
     assert "model's context holds 512" in result.failed["long-s0"]
+
+
+def test_logits_that_are_not_numbers_fail_their_sample_alone(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*PROBLEMS[:2], problem("long", "What is " + "1 + " * 40 + "1?", "41")]
+    whole = sampled_here(tmp_path / "whole.jsonl", local(tiny), problems=asked)
+    n_prompt, forward = len(local(tiny).encoder.prompt(whole.rows[-1]["question"], None, owner="-")), tiny.model.forward
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        output = forward(*arguments, **options)
+        if (positions := options.get("position_ids")) is not None:
+            output.logits[(positions > n_prompt).any(dim=1)] = np.nan
+        return output
+
+    monkeypatch.setattr(tiny.model, "forward", broken)
+    result = sampled_here(tmp_path / "a.jsonl", local(tiny), problems=asked)
+    assert result.rows == whole.rows[:6]
+    assert list(result.failed) == ["long-s0", "long-s1", "long-s2"]
+    assert {reason.partition(" in float32")[0] for reason in result.failed.values()} == {
+        "the model gives logits that are not finite numbers"
+    }
 
 
 def test_a_sample_ends_at_the_end_of_the_context(tmp_path: Path, tiny: LoadedModel) -> None:
@@ -462,3 +526,36 @@ def test_a_server_fills_the_same_file(tmp_path: Path, server: Any) -> None:
     assert [row["chain_id"] for row in result.rows] == [f"q{n}-s{sample}" for n in range(4) for sample in range(2)]
     assert {request["seed"] for request in server.requests} == {row["source"]["seed"] % 2**31 for row in result.rows}
     assert len(read_chain_file(result.path).chains) == 8
+
+
+def test_samples_of_a_server_that_narrows_draws_are_marked_and_the_command_says_so(
+    tmp_path: Path, server: Any, call: Callable[..., Any]
+) -> None:
+    def strict(request: dict[str, Any]) -> Any:
+        if unknown := {"top_k", "generation_config"} & request.keys():
+            return 400, {}, f"unknown: {unknown}".encode()
+        body = {
+            "choices": [{"message": {"content": "We add.\nThe answer is 2."}, "finish_reason": "stop"}],
+            "usage": {"completion_tokens": 4},
+        }
+        return 200, {}, json.dumps(body).encode()
+
+    server.replies = [strict]
+    (tmp_path / "problems.jsonl").write_text('{"id": "p", "question": "What is 1 + 1?", "answer": "3"}\n')
+    command = ["generate", "problems.jsonl", "--out", "chains.jsonl", "--url", server.url, "--model", "org/name"]
+    note = "so defaults of its own held, too, in 1 samples, marked in the file"
+    done = call(*command)
+    assert (done.code, note in done.out) == (0, True)
+    assert "Verdict: wrong 1" in done.out
+    assert (
+        "Next: reasoning-anatomy sweep runs/chains --chains chains.jsonl --strategies step_percentile --model org/name"
+        in done.out
+    )
+    [row] = rows_of(tmp_path / "chains.jsonl")
+    assert row["source"]["draws_from_all_tokens"] is False
+    (tmp_path / "problems.jsonl").write_text('{"id": "p", "question": "What is 1 + 1?", "answer": "2"}\n')
+    server.replies = []
+    done = call(*command)
+    assert (done.code, note in done.out) == (0, True)
+    assert "Judged again: 1 chains, whose problem has another gold answer now" in done.out
+    assert "Verdict: correct 1" in done.out

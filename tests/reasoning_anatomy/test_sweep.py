@@ -1,6 +1,8 @@
 """Sweeps of a tiny random model: what is kept, what is asked, what is answered, and how a sweep grows."""
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from reasoning_anatomy.generation.local import LocalModel
 from reasoning_anatomy.generation.rows import fewer_rows
 from reasoning_anatomy.models.encoding import ChainEncoder, EncodingOptions
 from reasoning_anatomy.models.loading import LoadedModel, ModelSpec, load_model
+from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.problems import Problem
+from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning import kept_at
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.evaluation_table import EVALUATION_COLUMNS
@@ -449,6 +453,33 @@ def _fits(encoder: ChainEncoder, made: ReasoningChain) -> bool:
     return True
 
 
+def test_logits_that_are_not_numbers_fail_their_chain_and_the_others_are_answered(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longer chain's are broken from the second token of an answer from all of it on."""
+    long = chain(4, gold=False, reasoning="We add two numbers. " * 20 + "So we get 52.")
+    expected = small(tmp_path / "whole", tiny, chains=[*CHAINS, long], samples=2)
+    encoded, forward = expected.encoded("c4"), tiny.model.forward
+    n_before = len(encoded.prompt_ids) + encoded.n_reasoning + len(tiny.tokenizer.encode("\nThe answer is"))
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        output = forward(*arguments, **options)
+        if (positions := options.get("position_ids")) is not None:
+            output.logits[(positions > n_before).any(dim=1)] = np.nan
+        return output
+
+    monkeypatch.setattr(tiny.model, "forward", broken)
+    run = small(tmp_path / "run", tiny, chains=[*CHAINS, long], samples=2)
+    found, whole = run.evaluations(), expected.evaluations()
+    is_broken = (whole["chain_id"] == "c4") & (whole["threshold"] == 0)
+    pd.testing.assert_frame_equal(found, whole[~is_broken].reset_index(drop=True), atol=1e-5, rtol=0)
+    status = SweepFolder(run, run.manifest.configuration).status()
+    assert (status.n_done, list(status.failed)) == (3, ["c4"])
+    assert status.failed["c4"].startswith("the model gives logits that are not finite numbers in float32; ")
+    monkeypatch.setattr(tiny.model, "forward", forward)
+    pd.testing.assert_frame_equal(small(run.folder, tiny, chains=None, samples=2).evaluations(), whole, atol=1e-5, rtol=0)
+
+
 def test_a_model_that_never_stops_is_cut_off_and_a_loop_is_named(
     tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -497,6 +528,75 @@ def test_pass_rates_are_those_of_the_samples_of_a_question(tmp_path: Path, tiny:
     reason = SweepFolder(unknown, unknown.manifest.configuration).status().failed["c1"]
     assert "needs to know which share of the samples of a question is correct" in reason
     assert set(unknown.evaluations()["threshold"]) == {0.0}
+
+
+BY_RATE = "traac:how=sum"
+UNEVEN = "We add two numbers again and again. " * 12 + "Wait, 10 + 12 = 22. " * 10
+"""One long step and many short ones, whose summed scores are far from uniform, so that TRAAC lets some go."""
+
+
+def traac_by_rate(run: Run, tiny: LoadedModel, rates: dict[str, float]) -> None:
+    """Expect that at every threshold the run keeps of every chain what TRAAC keeps at the pass rate of its question."""
+    strategy = plugins.load("strategy", BY_RATE)
+    for condition in conditions_of(run):
+        for chain_id, own in run.chains.items():
+            path = strategy.order(run.encoded(chain_id), loaded=tiny)
+            expected = kept_at(strategy, path, condition.threshold, pass_rate=rates[own.question_id])
+            assert kept_of(run, chain_id, condition).tolist() == expected.tolist()
+
+
+def test_what_is_kept_by_a_pass_rate_is_found_anew_when_further_samples_change_the_rate(
+    tmp_path: Path, tiny: LoadedModel
+) -> None:
+    first = [chain(1, chain_id=f"c1-s{sample}", reasoning=UNEVEN, is_correct=True) for sample in range(2)]
+    later = [chain(1, chain_id=f"c1-s{sample}", reasoning=UNEVEN, is_correct=False) for sample in range(2, 8)]
+    plan = {"strategies": (BY_RATE,), "baselines": ("truncation",), "thresholds": (1.0,)}
+    run = small(tmp_path / "run", tiny, chains=first, strategies=(BY_RATE,), thresholds=(1.0,))
+    traac_by_rate(run, tiny, {"q1": 1.0})
+    easy = run.evaluations().query("threshold == 1")["tokens_after"]
+    run = small(run.folder, tiny, chains=later, **plan)
+    table, at_once = run.evaluations(), small(tmp_path / "at_once", tiny, chains=[*first, *later], **plan).evaluations()
+    pd.testing.assert_frame_equal(table.drop(columns="nll_gold"), at_once.drop(columns="nll_gold"))
+    strategy, encoded = plugins.load("strategy", BY_RATE), run.encoded("c1-s0")
+    path = strategy.order(encoded, loaded=tiny)
+    hard = table.query("threshold == 1 and reference.isna()")["tokens_after"]
+    assert set(hard) == {len(kept_at(strategy, path, 1.0, pass_rate=0.25))}
+    assert set(easy) == {len(kept_at(strategy, path, 1.0, pass_rate=1.0))}
+    assert len(set(hard) | set(easy)) == 2
+    at_zero = next(each for each in conditions_of(run) if each.threshold == 0)
+    assert not at_zero.by_pass_rate
+
+
+def test_between_samples_and_the_next_sweep_nothing_is_said_to_be_answered(tmp_path: Path, tiny: LoadedModel) -> None:
+    samples = [chain(1, chain_id=f"c1-s{sample}", is_correct=sample == 0) for sample in range(4)]
+    run = small(tmp_path / "run", tiny, chains=samples[:1], strategies=("traac",), thresholds=(1.0,))
+    assert SweepFolder(run, run.manifest.configuration).status().n_done == 1
+    run = measure(samples[1:], out=run.folder, model=tiny, scorers=(), strategies=())
+    assert SweepFolder(run, run.manifest.configuration).status().n_done == 0
+    run = small(run.folder, tiny, chains=None, strategies=("traac",), thresholds=(1.0,))
+    assert SweepFolder(run, run.manifest.configuration).status().n_done == 4
+
+
+def test_samples_that_came_to_no_answer_count_as_unsolved(tmp_path: Path, tiny: LoadedModel) -> None:
+    """Of q1 one sample is correct and three are cut off, one of which is judged; q2 has a line that says nothing."""
+    cut_off = {"answer": "", "source": {"unusable": "its thinking is never closed: it was cut off"}}
+    rows = [
+        *(each.model_dump(mode="json", exclude_none=True) for each in (chain(1, is_correct=True), chain(2, is_correct=True))),
+        chain(1, chain_id="c1-s1").model_dump(mode="json") | cut_off | {"is_correct": False},
+        chain(1, chain_id="c1-s2").model_dump(mode="json") | cut_off,
+        chain(1, chain_id="c1-s3").model_dump(mode="json") | cut_off,
+        chain(2, chain_id="c2-s1").model_dump(mode="json") | {"answer": ""},
+    ]  # fmt: skip
+    file = tmp_path / "chains.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = SweepPlan(strategies=(BY_RATE,), baselines=(), thresholds=(1.0,))
+    options: dict[str, Any] = {"chains": file, "model": tiny, "answering": SAMPLED, "skip_unusable": True}
+    run = sweep(tmp_path / "run", plan, **options)
+    assert SweepFolder(run, run.manifest.configuration).pass_rates == {"q1": 0.25, "q2": 1.0}
+    traac_by_rate(run, tiny, {"q1": 0.25, "q2": 1.0})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows[::-1]))
+    run = sweep(run.folder, plan, **options)  # in another order they are the same samples
+    assert SweepFolder(run, run.manifest.configuration).pass_rates == {"q1": 0.25, "q2": 1.0}
 
 
 def test_a_chain_that_one_strategy_fails_on_is_answered_under_the_others(
@@ -577,17 +677,78 @@ def test_if_there_is_no_memory_for_one_answer_the_error_says_what_helps(tiny: Lo
         fewer_rows(tiny, 7, RuntimeError("shapes do not match"))
 
 
-def test_a_chain_that_another_process_answers_is_left_to_it(tmp_path: Path, tiny: LoadedModel) -> None:
+def test_a_chain_that_another_process_answers_is_left_to_it(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]
+) -> None:
     """Its claim outlasts the end of this sweep."""
     run = small(tmp_path / "run", tiny, thresholds=())
     with SweepFolder(run, run.manifest.configuration).claim("c1") as is_ours:
         assert is_ours
+        heard: list[str] = []
+        monkeypatch.setattr(Stages, "say", lambda self, text: heard.append(text))
         run = small(run.folder, tiny, chains=None)
         assert set(run.evaluations().query("threshold == 0.5")["chain_id"]) == {"c2", "c3"}
+        assert heard[-1].startswith("note: 1 of 3 chains are left to other processes that work on this run; the last of them")
+        assert "Left: 1 of 3 chains lack answers at some of them" in call("status", run.folder).out
         with SweepFolder(run, run.manifest.configuration).claim("c1") as is_theirs:
             assert not is_theirs
+    heard.clear()
     run = small(run.folder, tiny, chains=None)
     assert set(run.evaluations().query("threshold == 0.5")["chain_id"]) == {"c1", "c2", "c3"}
+    assert not any("left to other processes" in text for text in heard)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ModelError("no memory")])
+def test_a_sweep_that_is_interrupted_leaves_a_table_of_what_is_answered(
+    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    adding = SweepFolder.add_answers
+
+    def interrupted(folder: SweepFolder, chain_id: str, *arguments: Any) -> None:
+        if chain_id == "c2":
+            raise error
+        adding(folder, chain_id, *arguments)
+
+    monkeypatch.setattr(SweepFolder, "add_answers", interrupted)
+    plan = SweepPlan(strategies=("random_steps",), baselines=(), thresholds=(0.5,))
+    options: dict[str, Any] = {"chains": CHAINS, "model": tiny, "answering": SAMPLED}
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        sweep(tmp_path / "run", plan, n_rows=1, **options)
+    found = open_run(tmp_path / "run").evaluations()
+    assert 0 < len(found) < 6
+    assert "c2" not in set(found["chain_id"])
+    monkeypatch.setattr(SweepFolder, "add_answers", adding)
+    assert len(sweep(tmp_path / "run", plan, **options).evaluations()) == 6
+
+
+def test_answers_without_their_table_are_said_to_be_unfinished(
+    tmp_path: Path, tiny: LoadedModel, call: Callable[..., Any]
+) -> None:
+    run = small(tmp_path / "run", tiny)
+    (run.folder / "evaluations.parquet").unlink()
+    with pytest.raises(MissingError, match=r"run: a sweep was begun, but its table .* is not written yet; run the same sweep"):
+        open_run(run.folder).evaluations()
+    done = call("analyse", run.folder, "--analyses", "threshold_comparison")
+    assert (done.code, "run the same sweep again" in done.err) == (2, True)
+    small(run.folder, tiny, chains=None)
+    assert len(run.evaluations()) == 6
+
+
+def test_a_model_is_the_same_by_whatever_path_it_is_named(
+    tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_model_folder.parent)
+    heard: list[str] = []
+    monkeypatch.setattr(Stages, "say", lambda self, text: heard.append(text))
+    names = [tiny_model_folder.name, f"./{tiny_model_folder.name}/", str(tiny_model_folder)]
+    chains = [chain(n, source={"model": name}) for n, name in enumerate(names)]
+    loaded = load_model(f"{tiny_model_folder.name}/")
+    small(tmp_path / "run", loaded, chains=chains)
+    assert not any("were sampled from" in text for text in heard)
+    small(tmp_path / "other", loaded, chains=[chain(0, source={"model": "org/name"}), *chains[1:]])
+    assert [text for text in heard if "were sampled from" in text] == [
+        f"note: the chains were sampled from org/name, and {loaded.id} answers; --model names another"
+    ]
 
 
 def test_an_eviction_needs_a_text_before_the_answer(tmp_path: Path, tiny: LoadedModel) -> None:
@@ -662,6 +823,8 @@ def test_the_command_begins_a_run_and_adds_to_it(call: Callable[..., Any], chain
     done = call("sweep", "run", *options, "--thresholds", "0", "0.5", "0.8", "--samples", "2", "--rows", "1")
     assert "2 of 2 chains are answered at all 3 conditions in run" in done.out
     assert len(open_run("run").evaluations()) == 2 * 3 * 2
+    done = call("sweep", "run", *options, "--loop-tokens", "64")
+    assert "other options (answering, loop_tokens: '512' in the run, '64' now)" in done.err
     done = call("sweep", "run", *options, "--seed", "1")
     assert (done.code, done.out.splitlines()[1:]) == (2, [])
     assert done.err.strip().splitlines()[-1].startswith("error: run: was measured with other options (answering, sampling: ")
@@ -686,10 +849,79 @@ def test_the_commands_sample_then_sweep(call: Callable[..., Any], tmp_path: Path
     assert done.code == 0, done.err
     assert "Finish reason: length 4" in done.out
     assert "Wrote chains.jsonl: 4 chains" in done.out
-    assert "Next: reasoning-anatomy sweep runs/chains --chains chains.jsonl --strategies step_percentile" in done.out
+    assert "Cannot be measured: 4, marked in the file: the reasoning is empty" in done.out
+    assert "Next:" not in done.out
     whole = (tmp_path / "chains.jsonl").read_bytes()
     assert call(*command).code == 0
     assert (tmp_path / "chains.jsonl").read_bytes() == whole
+
+
+MOODY = THINKING.replace("<think>\n", "").replace("{% for m", "{{ mood | default('plain') }} {% for m", 1)
+
+
+@pytest.fixture(scope="module")
+def moody_folder(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a template that writes a variable of its own."""
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path_factory.mktemp("moody") / "tiny model"))
+    again = load_model(str(folder))
+    again.tokenizer.chat_template = MOODY
+    again.tokenizer.save_pretrained(folder)
+    return folder
+
+
+SMALL = ["--strategies", "random_steps", "--baselines", "none", "--thresholds", "0.5", "--max-tokens", "2"]
+
+
+def prompts_of(run: Run, model: Path) -> set[str]:
+    tokenizer: Any = load_model(str(model)).tokenizer
+    return {tokenizer.decode(run.encoded(chain_id).prompt_ids).partition(" ")[0] for chain_id in run.chains}
+
+
+def test_the_command_after_generate_measures_the_prompts_that_were_sampled_from(
+    call: Callable[..., Any], tmp_path: Path, moody_folder: Path, tiny_model_folder: Path
+) -> None:
+    (tmp_path / "problems.jsonl").write_text('{"question": "What is 1 + 1?", "answer": "2"}\n')
+    options = ["--model", moody_folder, "--dtype", "bfloat16", "--device", "cpu", "--template-variables", "mood=gloomy"]
+    sampled = call(
+        "generate", "problems.jsonl", "--out", "my chains.jsonl", "--samples", "6", "--max-tokens", "100", "--temperature", "3",
+        *options,
+    )  # fmt: skip
+    [command] = [line for line in sampled.out.splitlines() if line.startswith("Next: reasoning-anatomy ")]
+    words = shlex.split(command.removeprefix("Next: reasoning-anatomy "))
+    assert words[words.index("--model") + 1] == str(moody_folder)
+    done = call(*words, "--baselines", "none", "--thresholds", "0.5", "--max-tokens", "2")
+    assert done.code == 0, done.err
+    run = open_run("runs/my chains")
+    assert run.manifest.configuration.model.dtype == "bfloat16"
+    assert "template_variables=('mood=gloomy',)" in run.manifest.configuration.encoding
+    assert prompts_of(run, moody_folder) == {"gloomy"}
+    again = call("run", "my chains.jsonl", "--out", "measured", *options[:-2], "--strategies", "none", "--skip-unusable")
+    assert (again.code, prompts_of(open_run("measured"), moody_folder)) == (0, {"gloomy"})
+    again = call("run", "my chains.jsonl", "--out", "measured", *options[:-2], "--strategies", "truncation", "--skip-unusable")
+    assert again.code == 0, again.err  # what a run has been begun with need not be said again
+    options = ["--model", tiny_model_folder, "--strategies", "none", "--skip-unusable"]
+    other = call("run", "my chains.jsonl", "--out", "other", *options)
+    assert (other.code, "template_variables=()" in open_run("other").manifest.configuration.encoding) == (0, True)
+    assert "was sampled with the template variables mood=gloomy, and the prompts of this run have none;" in other.err
+
+
+def test_a_sweep_that_begins_a_run_takes_its_encoding_and_another_is_refused_later(
+    call: Callable[..., Any], chains_file: Path, moody_folder: Path
+) -> None:
+    begin = ["sweep", "run", "--chains", chains_file, "--model", moody_folder, *SMALL]
+    done = call(*begin, "--template-variables", "mood=glad", "--before-answer", r"\n\n", "--joints", "none")
+    assert done.code == 0, done.err
+    run = open_run("run")
+    assert prompts_of(run, moody_folder) == {"glad"}
+    options = r"EncodingOptions(before_reasoning='', before_answer='\n\n', template_variables=('mood=glad',), date=None)"
+    assert run.manifest.configuration.encoding == options
+    assert call(*begin).code == 0
+    assert call("sweep", "run", *SMALL, "--template-variables", "mood=glad").code == 0
+    for other in (["--template-variables", "mood=sad"], ["--before-answer", "."]):
+        refused = call(*begin, *other)
+        assert refused.code == 2
+        assert "error: run: was measured with other options (encoding: " in refused.err
+        assert "use the same, or another folder" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -702,6 +934,12 @@ def test_the_commands_sample_then_sweep(call: Callable[..., Any], tmp_path: Path
         (["sweep", "nothing", "--strategies", "random_steps", "--temperature", "-1"], "temperature is -1.0"),
         (["sweep", "nothing", "--strategies", "random_steps", "--gold-form", "x"], "gold_form is 'x'"),
         (["sweep", "nothing", "--strategies", "random_steps", "--rows", "0"], "rows is 0; give 1 or more"),
+        (["sweep", "nothing", "--strategies", "random_steps", "--loop-tokens", "-1"], "loop_tokens is -1"),
+        (["generate", "problems.jsonl", "--out", "x.jsonl", "--loop-tokens", "-1"], "loop_tokens is -1; give 1 or more, or 0"),
+        (
+            ["generate", "problems.jsonl", "--out", "x.jsonl", "--url", "http://localhost:9", "--loop-tokens", "64"],
+            "--loop-tokens is for a model that is loaded here",
+        ),
         (["generate", "absent.jsonl", "--out", "x.jsonl"], "absent.jsonl"),
         (["generate", "problems.jsonl", "--out", "x.jsonl", "--temperature", "-1"], "temperature is -1.0"),
         (["generate", "problems.jsonl", "--out", "x.jsonl", "--samples", "0"], "samples is 0"),

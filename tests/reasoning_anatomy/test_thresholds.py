@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
-from reasoning_anatomy.pruning import HasThresholdRule, kept_at
+from reasoning_anatomy.pruning import HasThresholdRule, UsesPassRate, kept_at
 from reasoning_anatomy.pruning._threshold import kept_without, unit_ends
 from reasoning_anatomy.pruning.h2o import deletion_order
 from reasoning_anatomy.pruning.random_steps import RandomSteps
@@ -240,3 +240,11 @@ def test_every_budget_keeps_what_the_rule_says(score, recent_share):
     assert sorted(order) == list(range(len(score)))
     for budget in range(len(score) + 1):
         assert kept_by_budget(order, budget) == h2o_by_definition(np.array(score), budget, recent_share)
+
+
+@pytest.mark.parametrize(
+    ("spec", "uses"), [("traac", True), ("traac_clean", True), ("traac:difficulty=ignored", False), ("step_percentile", False)]
+)
+def test_a_strategy_says_if_its_rule_depends_on_the_pass_rate(spec: str, uses: bool) -> None:
+    strategy = plugins.load("strategy", spec)
+    assert (isinstance(strategy, UsesPassRate) and strategy.uses_pass_rate) is uses
