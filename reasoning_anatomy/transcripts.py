@@ -43,7 +43,7 @@ class EvictionEvent:
 
 
 @dataclass(frozen=True)
-class Transcript:
+class EvictionTranscript:
     """How a sample was written under an eviction policy.
 
     Attributes
@@ -74,17 +74,22 @@ class Transcript:
     peak_bytes: int
     n_rewritten: int
 
+    @property
+    def n_evicted(self) -> int:
+        """Tokens of one head that were evicted."""
+        return sum(event.n_before - event.n_after for event in self.events)
+
     def as_json(self) -> str:
         """Write it as one line."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
-def read_transcript(line: str | bytes) -> Transcript:
-    """Read what `Transcript.as_json` wrote; `ValueError` if it is something else."""
+def read_transcript(line: str | bytes) -> EvictionTranscript:
+    """Read what `EvictionTranscript.as_json` wrote; `ValueError` if it is something else."""
     return _TRANSCRIPT.validate_json(line)
 
 
-_TRANSCRIPT: Final = TypeAdapter(Transcript)
+_TRANSCRIPT: Final = TypeAdapter(EvictionTranscript)
 
 EVICTION_COLUMNS: Final = {
     "event": "int64", "n_written": "int64", "step": "Int64", "first_token": "Int64", "last_token": "Int64", "score": "float64",
@@ -98,14 +103,14 @@ among those written, from 0); events of a policy that does not score steps have 
 """
 
 
-def evictions_table(transcripts: Sequence[tuple[Mapping[str, Any], Transcript]]) -> pd.DataFrame:
+def evictions_table(transcripts: Sequence[tuple[Mapping[str, Any], EvictionTranscript]]) -> pd.DataFrame:
     """Put all events of some samples into one table, each behind the columns that say whose they are."""
     rows = [{**whose, **row} for whose, transcript in transcripts for row in _rows_of(transcript)]
     names = dict.fromkeys([*(name for whose, _ in transcripts[:1] for name in whose), *EVICTION_COLUMNS])
     return pd.DataFrame(rows, columns=list(names)).astype(EVICTION_COLUMNS)
 
 
-def _rows_of(transcript: Transcript) -> Iterator[dict[str, Any]]:
+def _rows_of(transcript: EvictionTranscript) -> Iterator[dict[str, Any]]:
     for number, event in enumerate(transcript.events, start=1):
         shared = {
             "event": number, "n_written": event.n_written, "cache_before": event.n_before, "cache_after": event.n_after,

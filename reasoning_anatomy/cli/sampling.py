@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import ModelOption, SamplingOption, app, flags, say
+from reasoning_anatomy.cli._app import ModelOption, PluginsOption, SamplingOption, app, flags, say, use_plugins
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import INSTRUCTION, LOOP_TOKENS
+from reasoning_anatomy.plugins import load
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 from reasoning_anatomy.template_variables import template_variable
 
 if TYPE_CHECKING:
+    from reasoning_anatomy.eviction import EvictionPolicy
     from reasoning_anatomy.generation.generate import Sampled
     from reasoning_anatomy.generation.request import Completer
     from reasoning_anatomy.generation.server import ServedModel
@@ -67,9 +69,13 @@ def sample_chains(
         int, arg(help="A sample ends that only repeats a piece of at most 128 tokens over so many; 0 lets it go on.")
     ] = LOOP_TOKENS,
     ends_with_thinking: Annotated[bool, arg(help="Stop where the model closes its thinking: chains without answers.")] = False,
+    evict: Annotated[
+        str | None, arg(help="KEY or KEY:option=value: what leaves the cache meanwhile; see `list policies`.", metavar="POLICY")
+    ] = None,
     template_variables: Annotated[
         tuple[str, ...], arg(help="NAME=VALUE for the chat template: enable_thinking=false, reasoning_effort=high.")
     ] = (),
+    plugins: PluginsOption = None,
     model: Annotated[_Model, OmitArgPrefixes] = _Model(),
     sampling: Annotated[SamplingOption, OmitArgPrefixes] = _SAMPLING,
     server: Annotated[ServerOption, OmitArgPrefixes] = ServerOption(),
@@ -80,11 +86,14 @@ def sample_chains(
     from reasoning_anatomy.problems import read_problem_file
     from reasoning_anatomy.progress import Stages
 
+    use_plugins(plugins)
     checked = sampling.checked()
     if first is not None and first < 1:
         raise RunError(f"first is {first}; give 1 or more")
     if loop_tokens < 0:
         raise RunError(f"loop_tokens is {loop_tokens}; give 1 or more, or 0 to let a sample go on that repeats itself")
+    if server.url is not None and evict is not None:
+        raise RunError("--evict needs a model that is loaded here; leave out --url")
     if server.url is None and server != ServerOption():
         raise RunError("--key-variable, --concurrency and --opens-thinking are for a server; name it with --url")
     file = read_problem_file(problems)
@@ -94,7 +103,8 @@ def sample_chains(
     with Stages(show=True) as stages:
         if server.url is None:
             encoding = EncodingOptions(template_variables=template_variables, date=encoding_of_samples(out).date)
-            completer, about, opened = _local(model, encoding, loop_tokens, ends_with_thinking, stages)
+            policy = None if evict is None else load("policy", evict)
+            completer, about, opened = _local(model, encoding, loop_tokens, ends_with_thinking, policy, stages)
         else:
             completer = served = _served(server, model, template_variables, loop_tokens, ends_with_thinking)
             about = {"name": served.find_model(), "server": True, "template_variables": sorted(template_variables)}
@@ -116,7 +126,12 @@ def sample_chains(
 
 
 def _local(
-    model: ModelOption, encoding: EncodingOptions, loop_tokens: int, ends_with_thinking: bool, stages: "Stages"
+    model: ModelOption,
+    encoding: EncodingOptions,
+    loop_tokens: int,
+    ends_with_thinking: bool,
+    policy: "EvictionPolicy | None",
+    stages: "Stages",
 ) -> tuple["Completer", Mapping[str, Any], str]:
     from reasoning_anatomy.generation.local import LocalModel
     from reasoning_anatomy.models.encoding import ChainEncoder
@@ -128,7 +143,9 @@ def _local(
     encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
     if ends_with_thinking and not encoder.closing_tag:
         raise RunError(f"{model.id}: does not think in tags, as far as its files tell; leave out --ends-with-thinking")
-    local = LocalModel(loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking, loop_tokens=loop_tokens)
+    local = LocalModel(
+        loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking, policy=policy, loop_tokens=loop_tokens
+    )
     return local, local.identity(), encoder.opened_thinking
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "PolicyOptions",
     "Positions",
     "ProbesAttention",
+    "WaitsForClosing",
     "Writing",
 ]
 
@@ -126,7 +127,7 @@ class EvictionPolicy(Plugin, Protocol):
     """What a plugin of the kind ``policy`` is: a frozen dataclass with these members.
 
     Most extend `PolicyOptions` or `BudgetOptions`. What a policy wants to see is said by further protocols: `ProbesAttention`,
-    `AccumulatesAttention`, `KeepsQueries`.
+    `AccumulatesAttention`, `KeepsQueries`, `WaitsForClosing`.
     """
 
     @property
@@ -158,6 +159,15 @@ class ProbesAttention(Protocol):
     @property
     def probe(self) -> str:
         """The sentence."""
+
+
+@runtime_checkable
+class WaitsForClosing(Protocol):
+    """A policy that may evict nowhere but where the thinking is closed."""
+
+    @property
+    def waits_for_closing(self) -> bool:
+        """Whether it does."""
 
 
 @runtime_checkable

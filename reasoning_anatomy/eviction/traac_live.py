@@ -59,6 +59,11 @@ class TraacLive(PolicyOptions):
         expect_ratio(self, "rate")
         expect_at_least(self, every=0)
 
+    @property
+    def waits_for_closing(self) -> bool:
+        """Whether it evicts nowhere but where the thinking is closed."""
+        return self.every == 0
+
     def at(self, threshold: float) -> "TraacLive":
         """Make the policy with this rate; see `EvictionPolicy.at`."""
         return dataclasses.replace(self, rate=threshold)

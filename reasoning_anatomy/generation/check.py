@@ -10,10 +10,13 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from reasoning_anatomy.errors import ModelError
+from reasoning_anatomy.eviction.nothing import Nothing
 from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.contexts import Context, ContextReader
 from reasoning_anatomy.generation.decoding import Decoder
+from reasoning_anatomy.generation.evicting import Evictor
 from reasoning_anatomy.generation.stopping import StopRules
+from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.types import IntArray
@@ -23,7 +26,9 @@ _TOLERANCE: Final = 1e-4  # of the largest logit, in float32
 _TOLERANCE_OF_ROUNDING: Final = 0.1
 
 
-def check_decoding(loaded: LoadedModel, contexts: Iterable[IntArray]) -> dict[str, float]:
+def check_decoding(
+    loaded: LoadedModel, contexts: Iterable[IntArray], *, evicts_with: ChainEncoder | None = None
+) -> dict[str, float]:
     """Compare as `largest_decoding_change` does on the shortest of the contexts that the model can read.
 
     Returns
@@ -32,7 +37,7 @@ def check_decoding(loaded: LoadedModel, contexts: Iterable[IntArray]) -> dict[st
     """
     shortest_first = sorted(contexts, key=len)
     for ids in shortest_first:
-        change = largest_decoding_change(loaded, ids)
+        change = largest_decoding_change(loaded, ids, evicts_with=evicts_with)
         if change is not None:
             return {"decoding_changes_logits_by": change}
     what = f"{loaded.id}: how it writes could be checked on none of {len(shortest_first)} contexts"
@@ -40,7 +45,7 @@ def check_decoding(loaded: LoadedModel, contexts: Iterable[IntArray]) -> dict[st
     return {}
 
 
-def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float | None:
+def largest_decoding_change(loaded: LoadedModel, ids: IntArray, *, evicts_with: ChainEncoder | None = None) -> float | None:
     """Largest difference between the logits of samples that are written together and those of ``model.generate``.
 
     Two contexts, which begin alike and differ in length, go on for 8 tokens, those that ``generate`` finds most likely there.
@@ -51,6 +56,8 @@ def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float | None:
         The model.
     ids
         (T,) of the longer context; the other is its first half.
+    evicts_with
+        Encoder of the prompts, if samples are written as under an eviction policy; it evicts nothing here.
 
     Returns
     -------
@@ -71,8 +78,11 @@ def largest_decoding_change(loaded: LoadedModel, ids: IntArray) -> float | None:
         return np.array([expected[sample.key][0][len(sample.ids)] for sample in samples])
 
     rules = StopRules(ends_of_turn=frozenset(), loop_tokens=0)
-    decoder = Decoder[int](loaded, choose=follow, rules=rules, n_rows=len(contexts))
-    opened = ContextReader(loaded).read([Context(context) for context in contexts])
+    evictor = None
+    if evicts_with is not None:
+        evictor = Evictor(loaded, Nothing(), evicts_with, n_positions=len(ids) + _N_TOKENS)
+    decoder = Decoder[int](loaded, choose=follow, rules=rules, n_rows=len(contexts), evictor=evictor)
+    opened = ContextReader(loaded, keeps_all=evictor is not None).read([Context(context) for context in contexts])
     together = [(context, [Sample(number, 0, len(expected[number][0]))]) for number, context in opened]
     if any(sample.finish_reason == "not_finite" for sample in list(decoder.write(together))):
         return None

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from reasoning_anatomy.transcripts import EvictionTranscript
+
 FinishReason = Literal["eos", "think_closed", "stop_string", "length", "loop"]
 """Why a sample ended: the model ended its turn, closed its thinking, wrote a stop string, ran out of tokens, repeats itself."""
 
@@ -81,6 +83,8 @@ class Completion:
     draws_from_all_tokens
         Whether nothing but temperature and top_p narrowed what was drawn from. If not, defaults of the server or of the model
         held as well, such as a top_k in ``generation_config.json``.
+    transcript
+        What was evicted while it was written; None without a policy.
     """
 
     text: str
@@ -88,6 +92,7 @@ class Completion:
     finish_reason: FinishReason
     reasoning: str | None = None
     draws_from_all_tokens: bool = True
+    transcript: EvictionTranscript | None = None
 
 
 def sample_seed(seed: int, question_id: str, sample: int) -> int:

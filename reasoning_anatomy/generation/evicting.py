@@ -19,6 +19,7 @@ from reasoning_anatomy.eviction import (
     KeepsQueries,
     Moment,
     ProbesAttention,
+    WaitsForClosing,
     Writing,
 )
 from reasoning_anatomy.generation.batch import NO_TOKEN, Batch, Sample
@@ -32,7 +33,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.passes import LAST_LOGITS
 from reasoning_anatomy.models.rotation import Rotation, open_rotation
-from reasoning_anatomy.transcripts import EvictionEvent, Transcript, n_rewritten
+from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript, n_rewritten
 from reasoning_anatomy.types import IntArray
 
 _CLOSING: Final = "</think>"
@@ -90,6 +91,11 @@ class Evictor:
         self._closing = encoder.tag_ids(encoder.closing_tag).tolist() if encoder.closing_tag else []
         self._probe = _probe_ids(policy, encoder)
         self._segmenter = plugins.load("segmenter", policy.steps)
+        if isinstance(policy, WaitsForClosing) and policy.waits_for_closing and not self._closing:
+            raise ModelError(
+                f"{loaded.id}: does not think in tags, as far as its files tell, and {plugins.key_of(policy)} waits for the "
+                "end of thinking; add every=200, or name another policy"
+            )
         self._rotation: Rotation | None = None
         if policy.positions == "rerotate":
             self._rotation = open_rotation(loaded, n_positions, remedy="write positions=keep")
@@ -171,11 +177,11 @@ class Evictor:
         if kept:
             self._keep(batch, kept)
 
-    def transcript(self, sample: Sample[Any]) -> Transcript:
+    def transcript(self, sample: Sample[Any]) -> EvictionTranscript:
         """Say what was evicted from a sample that has ended, and forget it."""
         sequence = self._sequences.pop(sample)
         sequence.steps.cut(sample.ids)
-        return Transcript(
+        return EvictionTranscript(
             policy=repr(self._policy),
             n_prompt=len(sequence.prompt),
             n_written=len(sample.ids),

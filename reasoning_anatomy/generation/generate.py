@@ -14,6 +14,7 @@ from reasoning_anatomy.generation.request import Completer, Request
 from reasoning_anatomy.generation.sampled_chain import judged_again, sampled_chain
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.transcript_files import TranscriptFile
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def generate(
     problems
         What to ask.
     out
-        JSONL file of chains. Samples that it has already are not made again.
+        JSONL file of chains. Samples that it has already are not made again. What an eviction policy did stands beside it, in
+        ``<out>.transcripts.jsonl`` and ``<out>.evictions.parquet``.
     completer
         The model: `LocalModel`, `ServedModel`.
     model
@@ -112,7 +114,7 @@ def generate(
         for problem in problems
         for number in range(samples)
     ]
-    stage = stages.add("sample", 0)
+    stage, transcripts = stages.add("sample", 0), TranscriptFile(Path(out))
     with SampledChains(Path(out), options) as file, Judge() as judge, stage:
         _expect_same_problems(asked, file)
         n_judged_again = _judge_again(problems, file, judge)
@@ -128,8 +130,11 @@ def generate(
                     row = sampled_chain(
                         each.problem, request, each.number, outcome, opened=opened, model=str(model["name"]), judge=judge
                     )
+                    if outcome.transcript is not None:
+                        transcripts.add(request.name, outcome.transcript)
                     file.add(row)
         file.sort([each.request.name for each in asked])
+        transcripts.write_table()
         return Sampled(file.path, tuple(file.rows.values()), failed, n_judged_again)
 
 

@@ -6,11 +6,13 @@ from itertools import groupby
 from typing import Any
 
 from reasoning_anatomy.errors import EncodingError, SampleError
+from reasoning_anatomy.eviction import EvictionPolicy
 from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.check import check_decoding
 from reasoning_anatomy.generation.completion import LOOP_TOKENS, Completion, Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext
 from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
+from reasoning_anatomy.generation.evicting import Evictor
 from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.generation.stopping import StopRules
@@ -42,6 +44,8 @@ class LocalModel:
         Samples that are written at the same time; None takes as many as fit into memory. It is halved whenever memory runs out.
     ends_with_thinking
         Whether a sample ends where the model closes its thinking.
+    policy
+        What leaves the cache while samples are written; None evicts nothing.
     loop_tokens
         A sample ends that has only repeated a piece of at most 128 tokens over this many tokens; 0 lets it go on.
 
@@ -55,6 +59,7 @@ class LocalModel:
     encoder: ChainEncoder
     n_rows: int | None = None
     ends_with_thinking: bool = False
+    policy: EvictionPolicy | None = None
     loop_tokens: int = LOOP_TOKENS
     _is_checked: bool = field(default=False, init=False)
 
@@ -103,6 +108,7 @@ class LocalModel:
             "quantization": self.loaded.quantization,
             "ends_with_thinking": self.ends_with_thinking,
             "loop_tokens": self.loop_tokens,
+            **({} if self.policy is None else {"evicts": repr(self.policy)}),
         }
 
     def _complete(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Completion | SampleError]]:
@@ -118,19 +124,26 @@ class LocalModel:
         yield from unusable
         if not prompts:
             return
-        if not self._is_checked:
-            check_decoding(self.loaded, (prompt for prompt, _ in prompts))
-            self._is_checked = True
         longest = max(len(prompt) for prompt, _ in prompts) + sampling.max_tokens
+        if self.loaded.context_length is not None:
+            longest = min(longest, self.loaded.context_length)
+        evictor = None
+        if self.policy is not None:
+            evictor = Evictor(self.loaded, self.policy, self.encoder, n_positions=longest)
+        if not self._is_checked:
+            check_decoding(self.loaded, (prompt for prompt, _ in prompts), evicts_with=self.encoder if self.policy else None)
+            self._is_checked = True
         self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
-        decoder = Decoder[_Asked](self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows)
+        decoder = Decoder[_Asked](
+            self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows, evictor=evictor
+        )
         for sample in decoder.write(self._opened(prompts, sampling)):
-            yield sample.key.request, self._outcome(sample, sampling)
+            yield sample.key.request, self._outcome(sample, sampling, evictor)
 
     def _opened(
         self, prompts: Sequence[tuple[IntArray, list[Request]]], sampling: Sampling
     ) -> Iterator[tuple[OpenContext, list[Sample[_Asked]]]]:
-        reader = ContextReader(self.loaded)
+        reader = ContextReader(self.loaded, keeps_all=self.policy is not None)
         for prompt, requests in prompts:
             length = self.loaded.context_length
             room = sampling.max_tokens if length is None else min(sampling.max_tokens, length - len(prompt))
@@ -151,8 +164,9 @@ class LocalModel:
             loop_tokens=self.loop_tokens,
         )
 
-    def _outcome(self, sample: Sample[_Asked], sampling: Sampling) -> Completion | SampleError:
+    def _outcome(self, sample: Sample[_Asked], sampling: Sampling, evictor: Evictor | None) -> Completion | SampleError:
+        transcript = None if evictor is None else evictor.transcript(sample)
         if sample.finish_reason == "not_finite":
             return SampleError(sample.key.request.name, not_finite(LOGITS, self.loaded.model.dtype))
         text = text_behind(self.loaded.tokenizer, sample.key.prompt, sample.written, stop=sampling.stop)
-        return Completion(text, len(sample.ids), sample.finish_reason or "length")
+        return Completion(text, len(sample.ids), sample.finish_reason or "length", transcript=transcript)

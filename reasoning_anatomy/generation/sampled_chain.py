@@ -10,6 +10,7 @@ from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.specs import CUTS_OFF
 from reasoning_anatomy.thinking import THINKING_TAGS, Transcript, behind_thinking, tag_in, take_apart
+from reasoning_anatomy.transcripts import EvictionTranscript
 
 
 def sampled_chain(
@@ -59,6 +60,7 @@ def sampled_chain(
             "max_tokens": sampling.max_tokens,
             "n_tokens": completion.n_tokens,
             "finish_reason": completion.finish_reason,
+            **({} if completion.transcript is None else _of_transcript(completion.transcript)),
             **({"thinking": "open" if behind_thinking(whole) is None else "closed"} if is_thinking else {}),
             **({} if completion.draws_from_all_tokens else {"draws_from_all_tokens": False}),
             **({} if unusable is None else {"unusable": unusable}),
@@ -118,3 +120,15 @@ def _without_tags(thinking: str) -> str:
 def _whole(text: str, completion: Completion) -> str:
     """Text to be judged: a thinking that is given apart and has nothing behind it was not closed."""
     return text if completion.reasoning is None or text.strip() else f"<think>{completion.reasoning}"
+
+
+def _of_transcript(transcript: EvictionTranscript) -> dict[str, Any]:
+    """Sum up the evictions for the source of a chain; the rest stands in the file of transcripts."""
+    return {
+        "policy": transcript.policy,
+        "n_evictions": len(transcript.events),
+        "n_evicted": transcript.n_evicted,
+        "peak_cache_tokens": transcript.peak_tokens,
+        "peak_cache_bytes": transcript.peak_bytes,
+        "n_rewritten": transcript.n_rewritten,
+    }

@@ -22,7 +22,7 @@ from reasoning_anatomy.generation.evicting import Evictor
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.transcripts import Transcript
+from reasoning_anatomy.transcripts import EvictionTranscript
 
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text")
 """Mistral and Gemma 3 with windows of 7 and 6 tokens."""
@@ -79,7 +79,7 @@ class Watching(Scripted):
 class Written:
     ids: dict[int, list[int]]
     logits: dict[int, torch.Tensor]
-    transcripts: dict[int, Transcript]
+    transcripts: dict[int, EvictionTranscript]
 
 
 def written(
