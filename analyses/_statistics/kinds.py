@@ -39,8 +39,8 @@ def within_questions(values: FloatArray, kind: FloatArray, length: FloatArray, q
     -------
     ``raw``: the mean over questions of the difference between the means of the two kinds; ``given_length``: the same with the
     length held constant, ``raw`` less ``slope`` times the ``raw`` of the length; ``slope`` of the values by length at the same
-    question and kind; ``effect_raw`` and ``effect_given_length``: both by the standard deviation between chains of one kind on
-    one question, pooled.
+    question and kind; ``effect_raw`` and ``effect_given_length``: both in standard deviations between chains of one kind on one
+    question, pooled, whose logarithm is ``log_sd``.
     """
     of = _membership(questions)
     first, second = of @ kind, of @ (1 - kind)
@@ -54,14 +54,14 @@ def within_questions(values: FloatArray, kind: FloatArray, length: FloatArray, q
     spread = [of @ deviation**2, first + second - 2]
 
     def measure(sums: FloatArray) -> FloatArray:
-        raw, given_length, slope = _solved(*np.moveaxis(sums[:, :5], 1, 0))
         squares, freedom = np.moveaxis(sums[:, 5:], 1, 0)
         variance = np.divide(squares, freedom, out=np.full(squares.shape, np.nan), where=freedom > 0.5)
-        sd = np.sqrt(np.where(variance > 0, variance, np.nan))
-        return np.stack([raw, given_length, slope, raw / sd, given_length / sd], axis=1)
+        log_sd = np.log(np.where(variance > 0, variance, np.nan)) / 2
+        return np.stack([*_solved(*np.moveaxis(sums[:, :5], 1, 0)), log_sd], axis=1)
 
-    names = ("raw", "given_length", "slope", "effect_raw", "effect_given_length")
-    return _measured([*products, *spread], measure, names)
+    found = _measured([*products, *spread], measure, ("raw", "given_length", "slope", "log_sd"))
+    effects = {f"effect_{name}": _standardised(found[name], found["log_sd"]) for name in ("raw", "given_length")}
+    return found | effects
 
 
 def all_questions(values: FloatArray, kind: FloatArray, length: FloatArray, questions: IntArray) -> dict[str, Measured]:
@@ -97,6 +97,14 @@ def _solved(
     slope = np.divide(xy - kx * raw, left, out=np.full(raw.shape, np.nan), where=is_known)
     one_length = xx <= _SINGULAR**2
     return raw, np.where(one_length, raw, raw - slope * kx / kk), slope
+
+
+def _standardised(difference: Measured, log_sd: Measured) -> Measured:
+    """Divide by a standard deviation whose own error enters to first order: few chains make a ratio's jackknife run wild."""
+    sd = np.exp(log_sd.estimate)
+    effect = difference.estimate / sd
+    errors = (difference.of_questions - difference.estimate) / sd - effect * (log_sd.of_questions - log_sd.estimate)
+    return Measured(effect, effect + errors)
 
 
 def _measured(

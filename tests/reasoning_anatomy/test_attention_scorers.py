@@ -13,7 +13,10 @@ import torch
 from scipy.stats import entropy, kurtosis
 from tokenizers import AddedToken
 
+from analyses._attention_sparsity.evidence import RECOMMENDED
+from analyses.attention_sparsity import AttentionSparsity as SparsityAnalysis
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
+from reasoning_anatomy import plugins
 from reasoning_anatomy.attention import recording
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.errors import EncodingError, PluginError, RunError, UndefinedScoreError
@@ -168,6 +171,18 @@ def test_sparsity_is_that_of_the_rows_of_eager_attention(
     assert deviation("attention_sparsity", scores.profile.received, expected) < TOLERANCE
     np.testing.assert_allclose(scores.score, expected.mean(axis=(0, 1)), atol=TOLERANCE)
     assert measure in scores.profile.queries
+
+
+def test_what_the_analysis_of_sparsity_asks_for_are_labels_and_a_run_has_what_it_reads(tiny, texts, tmp_path):
+    assert [plugins.label(load("scorer", spec)) for spec in RECOMMENDED] == list(RECOMMENDED)
+    verdicts = [True, True, True, False]  # the first and the last are on one question
+    chains = [text.model_copy(update={"is_correct": verdict}) for text, verdict in zip(texts, verdicts, strict=True)]
+    run = measure(chains, out=tmp_path / "run", model=tiny, scorers=list(RECOMMENDED), strategies=[], workers=1)
+    result = SparsityAnalysis(draws=99).analyse(run)
+    assert list(dict.fromkeys(result.table["scorer"])) == list(RECOMMENDED)
+    raw = result.table[result.table["term"] == "wrong - correct"]
+    means = [[run.token_scores(text.chain_id, spec).score.mean() for text in texts] for spec in RECOMMENDED]
+    np.testing.assert_allclose(raw["estimate"], [wrong - correct for correct, _, _, wrong in means], atol=1e-12)
 
 
 def test_in_a_window_attention_is_per_query_that_sees_the_token(make_random_model, make_random_chain, deviation):
