@@ -281,8 +281,8 @@ CAVEAT = (
         (
             (-0.015, -0.022, -0.008, 9, 0.01), (-0.012, -0.019, -0.005, 9, 0.01), (-0.42, NAN, NAN, 9, NAN),
             "Wrong chains attend less sparsely than correct ones on the same question, by attention_sparsity: difference "
-            "-0.012 (95 % interval -0.019 to -0.005, only 9 questions) with length held constant, -0.015 (-0.022 to -0.008) without "
-            "that; -0.42 standard deviations between chains of one kind on one question.",
+            "-0.012 (95 % interval -0.019 to -0.005, only 9 questions) with length held constant, -0.015 (-0.022 to -0.008) "
+            "without that; -0.42 standard deviations between chains of one kind on one question.",
         ),
         (
             (0.015, 0.008, 0.022, 25, 0.01), (0.0001, -0.005, 0.005, 25, 0.9), (NAN, NAN, NAN, 0, NAN),
