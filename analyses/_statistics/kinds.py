@@ -15,6 +15,8 @@ from analyses._statistics.questions import pseudo_values
 from reasoning_anatomy.types import FloatArray, IntArray
 
 _SINGULAR: Final = 1e-9
+_ONE_LENGTH: Final = 1e-12
+"""Sum of squares of log lengths below which they do not vary: one token in 100,000 is 1e-10, rounding 1e-16."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ def all_questions(values: FloatArray, kind: FloatArray, length: FloatArray, ques
     """
     of = _membership(questions)
     weight = 1 / (of @ np.ones((len(questions), 1)))[questions]
-    ones = np.ones_like(kind)
+    ones, length = np.ones_like(kind), length - length.mean(axis=0)
     pairs = ((ones, ones), (ones, kind), (ones, length), (kind, kind), (kind, length), (length, length))
     products = [of @ (weight * a * b) for a, b in (*pairs, (ones, values), (kind, values), (length, values))]
 
@@ -93,10 +95,9 @@ def _solved(
     kk = np.where(kk > _SINGULAR, kk, np.nan)
     raw = ky / kk
     left = xx - kx**2 / kk
-    is_known = left > _SINGULAR * np.maximum(xx, _SINGULAR)
-    slope = np.divide(xy - kx * raw, left, out=np.full(raw.shape, np.nan), where=is_known)
-    one_length = xx <= _SINGULAR**2
-    return raw, np.where(one_length, raw, raw - slope * kx / kk), slope
+    varies = xx > _ONE_LENGTH
+    slope = np.divide(xy - kx * raw, left, out=np.full(raw.shape, np.nan), where=varies & (left > _SINGULAR * xx))
+    return raw, np.where(varies, raw - slope * kx / kk, raw), slope
 
 
 def _standardised(difference: Measured, log_sd: Measured) -> Measured:

@@ -81,10 +81,27 @@ def test_the_effect_size_has_the_error_of_both_its_parts_to_first_order() -> Non
     assert of_questions.std(ddof=1) / 20 == pytest.approx(np.sqrt(4 / 2400 + d**2 / (2 * 1600)), rel=0.08)  # Cohen's d
 
 
-def test_without_variation_in_length_there_is_nothing_to_hold_constant(chains: pd.DataFrame) -> None:
-    measured = found(chains.assign(length=5.0))
+@pytest.mark.parametrize("function", [within_questions, all_questions])
+def test_without_variation_in_length_there_is_nothing_to_hold_constant(chains: pd.DataFrame, function) -> None:
+    measured = found(chains.assign(length=np.log(151)), function)
     assert measured["given_length"][0] == measured["raw"][0]
-    assert np.isnan(measured["slope"][0])
+    np.testing.assert_array_equal(measured["given_length"][1], measured["raw"][1])
+    assert np.isnan(measured.get("slope", [np.nan])[0])
+
+
+def test_a_length_that_varies_on_one_question_alone_leaves_the_others_as_they_are(chains: pd.DataFrame) -> None:
+    measured = found(chains.assign(length=np.where(chains["question"] == 6, chains["length"], np.log(151))))
+    assert np.isfinite(measured["given_length"][1]).all()
+    whole, without = measured["given_length"][0], found(chains[chains["question"] != 6])["raw"][0]
+    pull = measured["given_length"][1][6] - measured["given_length"][1].mean()
+    others = [
+        found(chains[chains["question"] != number].assign(
+            length=lambda rows: np.where(rows["question"] == 6, rows["length"], np.log(151))
+        ))["given_length"][0]
+        for number in range(6)
+    ]  # fmt: skip
+    pulls = 6 * (whole - np.array([*others, without]))
+    assert pull == pytest.approx(pulls[6] - pulls.mean(), abs=1e-9)
 
 
 def test_a_kind_that_fixes_the_length_cannot_be_told_from_it(chains: pd.DataFrame) -> None:

@@ -24,6 +24,7 @@ from reasoning_anatomy.attention.recording import longest_chunk, record
 from reasoning_anatomy.attention.rows import RowWeights
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
+from reasoning_anatomy.importance.attention_sparsity import AttentionSparsity
 from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.models import attention_interface
 from reasoning_anatomy.models.capabilities import can_be_chunked
@@ -521,6 +522,15 @@ def test_a_score_is_the_mean_over_the_layers_that_attend(make_random_model, make
     assert scores.profile.is_finite
     own = np.stack([of_layer.numpy() for _, of_layer in sorted(own_weights(loaded, chain.ids).items())])
     np.testing.assert_allclose(scores.score, own[:, :, 20:, 6:20].mean(axis=(0, 1, 2)), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("measure", ["entropy", "effective_tokens", "gini", "top_decile"])
+def test_layers_without_attention_have_no_sparsity(make_random_model, make_random_chain, measure):
+    family, attending = next(iter(HYBRIDS.items()))
+    scores = AttentionSparsity(measure=measure).score(make_random_chain(6, 14, 5), loaded=make_random_model(family))
+    assert scores.profile.attending_layers.tolist() == attending
+    assert scores.profile.is_finite
+    np.testing.assert_allclose(scores.score, scores.profile.received[attending].mean(axis=(0, 1)), rtol=1e-6)
 
 
 def test_weights_of_eager_attention_are_those_that_transformers_gives(make_random_model):
