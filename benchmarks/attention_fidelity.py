@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 import tyro
+from scipy.stats import entropy
 
 from benchmarks._models import example_chains, model_of
 from reasoning_anatomy import plugins
@@ -136,8 +137,19 @@ def references(
         "end_of_thinking": lambda _: of_probe,
         "accumulated_attention": lambda weights: weights[:, :, p:, p:end].sum(axis=2),
         "exposure_normalised_attention": lambda weights: weights[:, :, p:, p:end].sum(axis=2) / seen,
+        "attention_sparsity": lambda weights: 1 - entropy(weights[:, :, p:end], axis=3) / np.log(np.arange(p + 1, end + 1)),
+        "attention_sparsity:measure=gini": lambda weights: _gini(weights[:, :, p:end], np.arange(p + 1, end + 1)),
         "contribution": lambda weights: weights[:, :, end:, p:end].mean(axis=2) * lengths,
     }
+
+
+def _gini(rows: Weights, n_visible: npt.NDArray[np.int64]) -> FloatArray:
+    """(..., queries) Gini coefficient of each row over the first ``n_visible`` keys: half of the mean difference of two."""
+    each = [
+        np.abs(rows[..., index, :n, None] - rows[..., index, None, :n]).mean(axis=(-2, -1)) * n / 2
+        for index, n in enumerate(n_visible)
+    ]
+    return np.stack(each, axis=-1)
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning_anatomy.attention.observation import Observation, Reduction
+from reasoning_anatomy.attention.observation import OF_QUERIES, ROW_MEASURES, Observation, Reduction
+from reasoning_anatomy.attention.rows import RowWeights
 from reasoning_anatomy.attention.visibility import Visibility
 from reasoning_anatomy.attention.weights import AttentionCall
 from reasoning_anatomy.types import IntArray
@@ -59,21 +60,29 @@ class BlockSums:
     sums: Tensor
     parts: list[_BlockPart]
 
-    def add_weights(self, heads: slice, weights: Tensor) -> None:
+    @property
+    def needs_weights(self) -> bool:
+        """Whether the weights enter, and not only who sees whom."""
+        return self.reduction not in ("exposure", "visible")
+
+    def add_weights(self, heads: slice, rows: RowWeights) -> None:
         """Add the weights (heads, R, K) of some heads."""
-        sums = self.sums[heads]
+        sums, weights = self.sums[heads], rows.weights
         for part in self.parts:
-            if self.reduction == "entropy":
-                sums[:, part.queries] = torch.special.entr(weights[:, part.rows]).sum(dim=2)
+            if self.reduction in ROW_MEASURES:
+                sums[:, part.queries] = getattr(rows, self.reduction)[:, part.rows]
             elif self.reduction == "rows":
                 sums[:, part.queries, part.observed_keys] = weights[:, part.rows, part.block_keys]
             else:
                 sums[:, part.observed_keys] += part.factors @ weights[:, part.row_span, part.block_keys]
 
-    def add_exposure(self, visibility: Visibility) -> None:
-        """Add how many queries see each key, which needs no weights."""
+    def add_visibility(self, visibility: Visibility) -> None:
+        """Add how many queries see each key, or how many keys each query sees, which needs no weights."""
         for part in self.parts:
-            self.sums[0, part.observed_keys] += visibility.exposure(part.row_span, part.factors)[part.block_keys]
+            if self.reduction == "visible":
+                self.sums[0, part.queries] = visibility.n_visible()[part.rows]
+            else:
+                self.sums[0, part.observed_keys] += visibility.exposure(part.row_span, part.factors)[part.block_keys]
 
 
 class Accumulator:
@@ -90,7 +99,7 @@ class Accumulator:
     def __init__(self, observation: Observation, n_layers: int) -> None:
         self.observation = observation
         self._n_layers = n_layers
-        self._key_stop = None if observation.reduction in ("rows", "entropy") else observation.key_stop
+        self._key_stop = None if observation.reduction in ("rows", *OF_QUERIES) else observation.key_stop
         self._sums = torch.empty(0)
         self._norms = torch.empty(0)
 
@@ -106,10 +115,11 @@ class Accumulator:
         """
         observation = self.observation
         if not len(self._sums):
-            n_heads = 1 if observation.reduction == "exposure" else call.query.shape[1]
+            n_heads = 1 if observation.reduction in ("exposure", "visible") else call.query.shape[1]
             n_queries, n_keys = len(observation.queries), len(observation.keys)
-            shape = {"rows": (n_queries, n_keys), "entropy": (n_queries,)}.get(observation.reduction, (n_keys,))
-            self._sums = call.query.new_zeros(self._n_layers, n_heads, *shape, dtype=torch.float32)
+            of_query = (n_queries,) if observation.reduction in ("rows", *OF_QUERIES) else ()
+            of_key = () if observation.reduction in OF_QUERIES else (n_keys,)
+            self._sums = call.query.new_zeros(self._n_layers, n_heads, *of_query, *of_key, dtype=torch.float32)
             if observation.reduction == "contribution":
                 self._norms = torch.zeros_like(self._sums)
         if norms is not None and observation.reduction == "contribution":

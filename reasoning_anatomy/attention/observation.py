@@ -1,13 +1,18 @@
 """What to record of the attention in one sequence: which queries, which keys, and how weights are reduced."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
 from reasoning_anatomy.types import FloatArray, IntArray
 
-Reduction = Literal["sum", "contribution", "exposure", "rows", "entropy"]
+Reduction = Literal["sum", "contribution", "exposure", "rows", "entropy", "gini", "top_decile", "visible"]
+
+ROW_MEASURES: Final = ("entropy", "gini", "top_decile")
+"""Reductions of a row to one number, properties of `RowWeights`."""
+OF_QUERIES: Final = (*ROW_MEASURES, "visible")
+"""Reductions with a value of each query, whatever the keys of the observation."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,8 +29,18 @@ class Observation:
     ``exposure``      (layers, 1, k)      :math:`\sum_i w_i [i \text{ sees } j]`
     ================  ==================  ==========================================================================
 
-    and ``rows`` (layers, heads, q, k), the weights themselves, and ``entropy`` (layers, heads, q) of each query over all
-    keys, :math:`-\sum_j \alpha_{ij} \ln \alpha_{ij}` in nats.
+    and ``rows`` (layers, heads, q, k), the weights themselves. The others say of each query how evenly it attends, over all
+    keys that it sees, with :math:`p_{ij} = \alpha_{ij} / \sum_k \alpha_{ik}`, which is :math:`\alpha_{ij}` unless a learned
+    sink has the rest; `RowWeights` has the formulas:
+
+    ================  ==================  ==========================================================================
+    reduction         result              of query i
+    ================  ==================  ==========================================================================
+    ``entropy``       (layers, heads, q)  :math:`-\sum_j p_{ij} \ln p_{ij}` in nats
+    ``gini``          (layers, heads, q)  Gini coefficient, 0 = all keys alike
+    ``top_decile``    (layers, heads, q)  mass of the largest tenth of the keys
+    ``visible``       (layers, 1, q)      number of keys that it sees
+    ================  ==================  ==========================================================================
 
     Attributes
     ----------
@@ -35,7 +50,7 @@ class Observation:
         (q,) indices of the query tokens in the sequence, ascending. An index counts all tokens of the sequence, prompt
         included, from 0; the token at reasoning position i has index len(prompt_ids) + i.
     keys
-        Consecutive indices of the k key tokens. Entropy is over all keys of the sequence, whatever is given here.
+        Consecutive indices of the k key tokens. The measures of a query are over all keys that it sees, whatever is given here.
     weight
         (q,) weight of each query in the three sums; None = 1.
     key_stop

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from reasoning_anatomy.attention.accumulator import Accumulator, BlockSums
 from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.rows import RowWeights
 from reasoning_anatomy.attention.weights import AttentionCall, QueryBlock
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.models.attention_interface import model_attention
@@ -128,21 +129,22 @@ def _add_call(accumulators: Sequence[Accumulator], call: AttentionCall, *, exclu
         block = call.block(torch.from_numpy(indices - call.start).to(call.query.device), exclude_sink=exclude_sink)
         targets = [accumulator.block_sums(call, indices, block.visibility) for accumulator in accumulators]
         for target in targets:
-            if target.reduction == "exposure":
-                target.add_exposure(block.visibility)
-        if weighted := [target for target in targets if target.parts and target.reduction != "exposure"]:
+            if not target.needs_weights:
+                target.add_visibility(block.visibility)
+        if weighted := [target for target in targets if target.parts and target.needs_weights]:
             _add_weights(weighted, block, n_elements, buffer)
 
 
 def _add_weights(targets: Sequence[BlockSums], block: QueryBlock, n_elements: int, buffer: Tensor) -> None:
     """Compute the weights of a block in ``buffer``, some heads at a time, and add them to all ``targets``."""
     call = block.call
+    n_visible = block.visibility.n_visible()
     n_kv_heads = n_elements // (call.group * len(block.rows) * block.visibility.n_keys) or 1
     for first in range(0, call.key.shape[1], n_kv_heads):
         kv_heads = slice(first, first + n_kv_heads)
-        weights = block.weights(kv_heads, buffer)
+        rows = RowWeights(block.weights(kv_heads, buffer), n_visible)
         for target in targets:
-            target.add_weights(call.heads_of(kv_heads), weights)
+            target.add_weights(call.heads_of(kv_heads), rows)
 
 
 def _blocks(accumulators: Sequence[Accumulator], call: AttentionCall, n_elements: int) -> list[IntArray]:

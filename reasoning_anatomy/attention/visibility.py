@@ -35,6 +35,10 @@ class Visibility:
         masked = ~_any(~self.hidden, dim=1)
         return masked if masked.any() else None
 
+    def n_visible(self) -> Tensor:
+        """(R,) float32 number of keys that each query sees."""
+        return self.n_keys - self.hidden.sum(dim=1, dtype=torch.float32)
+
     def exposure(self, rows: slice, factors: Tensor) -> Tensor:
         """(K,) sum of the ``factors``, one for each of the queries ``rows``, over the queries that see the key."""
         exposure = factors.sum().repeat(self.n_keys)

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -9,18 +10,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from reasoning_anatomy.attention import recorder, recording, weights
-from reasoning_anatomy.attention.observation import Observation
+from reasoning_anatomy.attention.observation import OF_QUERIES, ROW_MEASURES, Observation
 from reasoning_anatomy.attention.own_weights import own_weights
 from reasoning_anatomy.attention.projection import expect_plain_projections, output_matrix
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.attention.recording import longest_chunk, record
+from reasoning_anatomy.attention.rows import RowWeights
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
+from reasoning_anatomy.importance.attention_sparsity import AttentionSparsity
 from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.models import attention_interface
 from reasoning_anatomy.models.capabilities import can_be_chunked
@@ -77,13 +81,70 @@ def mean(queries: np.ndarray = QUERIES) -> np.ndarray:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_recorded_attention_equals_eager(make_random_model, family, token_budget):
     loaded = make_random_model(family)
-    observations = [observe("sum", weight=mean()), observe("rows"), observe("entropy")]
-    received, rows, entropy = record(loaded, IDS, observations, token_budget=token_budget)
+    observations = [observe("sum", weight=mean()), observe("rows")]
+    received, rows = record(loaded, IDS, observations, token_budget=token_budget)
     weights = eager_weights(loaded)[:, :, 6:29]
     assert rows.shape == (3, 4, 23, 16)
     np.testing.assert_allclose(rows, weights[..., 4:20], atol=TOLERANCE)
     np.testing.assert_allclose(received, weights[..., 4:20].mean(dim=2), atol=TOLERANCE)
-    np.testing.assert_allclose(entropy, torch.special.entr(weights).sum(dim=3), atol=TOLERANCE)
+
+
+def gini(shares: np.ndarray) -> float:
+    """Half of the mean absolute difference of two shares, by their mean."""
+    return np.abs(shares[:, None] - shares).mean() / (2 * shares.mean())
+
+
+def top_decile(shares: np.ndarray) -> float:
+    """What the Lorenz curve has left at nine tenths."""
+    curve = np.concatenate([[0], np.cumsum(np.sort(shares))]) / shares.sum()
+    return 1 - np.interp(0.9, np.linspace(0, 1, len(curve)), curve)
+
+
+@pytest.mark.parametrize(
+    ("shares", "measures"),
+    [
+        ([1], (0, 0, 0.1)),
+        ([0.25] * 4, (math.log(4), 0, 0.1)),
+        ([0.1] * 10, (math.log(10), 0, 0.1)),
+        ([0, 0, 0, 1], (0, 0.75, 0.4)),
+        ([0.1, 0.2, 0.3, 0.4], (1.279854, 0.25, 0.16)),
+        ([0.5, *[0.02] * 25], (0.5 * math.log(2) + 0.5 * math.log(50), 0.5 - 1 / 26, 0.5 + 1.6 * 0.02)),
+        ([0, 1, *[0] * 18], (0, 0.95, 1)),
+    ],
+)
+def test_measures_of_a_row_by_hand(shares, measures):
+    row = torch.tensor([0.0, *shares, 0.0])[None, None]  # two keys that are not seen
+    rows = RowWeights(row, torch.tensor([float(len(shares))]))
+    found = [float(getattr(rows, measure)) for measure in ROW_MEASURES]
+    np.testing.assert_allclose(found, measures, atol=1e-6)
+    with_sink = RowWeights(0.3 * row, rows.n_visible)  # the rest is a learned sink's
+    np.testing.assert_allclose([float(getattr(with_sink, measure)) for measure in ROW_MEASURES], measures, atol=1e-6)
+
+
+@IN_CHUNKS
+@pytest.mark.parametrize("exclude_sink", [0, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_measures_of_rows_are_those_of_eager_weights_over_what_a_query_sees(
+    make_random_model, family, exclude_sink, token_budget
+):
+    loaded = make_random_model(family)
+    eager, seen = eager_weights(loaded).double().numpy()[:, :, 6:29], visible(loaded, 31)[:, 6:29].copy()
+    seen[..., :exclude_sink] = False
+    observations = [observe(reduction, exclude_sink=exclude_sink) for reduction in OF_QUERIES]
+    *found, n_visible = record(loaded, IDS, observations, token_budget=token_budget)
+    assert n_visible[:, 0].tolist() == seen.sum(axis=2).tolist()
+    for measure, values in zip((stats.entropy, gini, top_decile), found, strict=True):
+        expected = [
+            [[measure(row[keys]) for row, keys in zip(head, seen[layer], strict=True)] for head in heads]
+            for layer, heads in enumerate(eager)
+        ]
+        np.testing.assert_allclose(values, expected, atol=TOLERANCE)
+
+
+def test_a_query_that_sees_nothing_has_no_measure(make_random_model):
+    found = record(make_random_model("llama"), IDS, [observe(each, exclude_sink=12) for each in OF_QUERIES])
+    assert all((values[:, :, :6] == 0).all() for values in found)  # the queries 6 to 11
+    assert all((values[:, :, 7:] > 0).all() for values in found)
 
 
 @pytest.mark.parametrize("index", [0, 30])
@@ -192,7 +253,7 @@ def test_a_query_counts_for_keys_before_its_limit(make_random_model, family, tok
 
 def some_observations() -> Iterator[Observation]:
     few = np.array([7, 11, 12, 30])
-    for reduction, exclude_sink in itertools.product(("sum", "contribution", "exposure", "rows", "entropy"), (0, 2)):
+    for reduction, exclude_sink in itertools.product(("sum", "contribution", "exposure", "rows", *OF_QUERIES), (0, 2)):
         yield observe(reduction, exclude_sink=exclude_sink)
         yield observe(reduction, exclude_sink=exclude_sink, queries=few, keys=range(31))
 
@@ -256,7 +317,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(make_random_model,
         ids = np.random.default_rng(0).integers(3, 97, n_tokens)
         everything = {"queries": np.arange(n_tokens), "keys": range(n_tokens)}
         with Largest() as mode:
-            record(loaded, ids, [observe("sum", **everything), observe("contribution", **everything)], token_budget=32)
+            record(loaded, ids, [observe(each, **everything) for each in ("sum", "contribution", *OF_QUERIES)], token_budget=32)
         largest.append(mode.numel)
     assert largest[1] <= 2 * largest[0]
     assert largest[1] < 512 * 512 / 2
@@ -461,6 +522,15 @@ def test_a_score_is_the_mean_over_the_layers_that_attend(make_random_model, make
     assert scores.profile.is_finite
     own = np.stack([of_layer.numpy() for _, of_layer in sorted(own_weights(loaded, chain.ids).items())])
     np.testing.assert_allclose(scores.score, own[:, :, 20:, 6:20].mean(axis=(0, 1, 2)), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("measure", ["entropy", "effective_tokens", "gini", "top_decile"])
+def test_layers_without_attention_have_no_sparsity(make_random_model, make_random_chain, measure):
+    family, attending = next(iter(HYBRIDS.items()))
+    scores = AttentionSparsity(measure=measure).score(make_random_chain(6, 14, 5), loaded=make_random_model(family))
+    assert scores.profile.attending_layers.tolist() == attending
+    assert scores.profile.is_finite
+    np.testing.assert_allclose(scores.score, scores.profile.received[attending].mean(axis=(0, 1)), rtol=1e-6)
 
 
 def test_weights_of_eager_attention_are_those_that_transformers_gives(make_random_model):

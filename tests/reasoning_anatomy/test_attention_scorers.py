@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kurtosis
+from scipy.stats import entropy, kurtosis
 from tokenizers import AddedToken
 
+from analyses._attention_sparsity.evidence import RECOMMENDED
+from analyses.attention_sparsity import AttentionSparsity as SparsityAnalysis
 from benchmarks.attention_fidelity import eager_weights, value_lengths, vertical_scores
+from reasoning_anatomy import plugins
 from reasoning_anatomy.attention import recording
 from reasoning_anatomy.attention.recorder import Recorder
 from reasoning_anatomy.errors import EncodingError, PluginError, RunError, UndefinedScoreError
 from reasoning_anatomy.importance import AttentionScorer, RecordsAttention, observe_together
 from reasoning_anatomy.importance.accumulated_attention import AccumulatedAttention
 from reasoning_anatomy.importance.answer_attention import AnswerAttention
+from reasoning_anatomy.importance.attention_sparsity import AttentionSparsity
 from reasoning_anatomy.importance.contribution import Contribution
 from reasoning_anatomy.importance.end_of_thinking import EndOfThinking
 from reasoning_anatomy.importance.exposure_normalised_attention import ExposureNormalisedAttention
@@ -86,6 +90,12 @@ def attend(scorer: Any) -> np.ndarray:
         (AccumulatedAttention(queries="reasoning", exclude_sink=2), [0, 1 + 0.5 + 0.25 + 0.2 + 1 / 6, None, None, None, None]),
         (AnswerAttention(exclude_sink=1), [weight / 0.9 for weight in FROM_ANSWER]),
         (AnswerAttention(exclude_sink=3), [0, 0, *(weight / 0.5 for weight in FROM_ANSWER[2:])]),
+        (AttentionSparsity(measure="gini"), [0.5, 1 / 3, 0.45, 0.52, 2.8 / 6, None]),  # the prompt is seen, with no weight
+        (AttentionSparsity(measure="gini", exclude_sink=1), [0, 0, 0.8 / 3, 0.4, 0.36, None]),
+        (AttentionSparsity(measure="top_decile"), [0.2, 0.15, 0.24, 0.3, 0.3, 0.28]),
+        (AttentionSparsity(), [1, 1 - math.log(2) / math.log(3), None, None, None, None]),
+        (AttentionSparsity(exclude_sink=1), [0, 0, 1 - 0.950271 / math.log(3), None, None, None]),
+        (AttentionSparsity(measure="effective_tokens"), [0.5, 1 / 3, 1 - math.exp(0.950271) / 4, None, None, None]),
     ],
     ids=repr,
 )
@@ -132,6 +142,47 @@ def test_scores_equal_eager_attention(make_random_model, make_random_chain, devi
     assert deviation(scores.profile.scorer, scores.profile.received, expected) < TOLERANCE
     np.testing.assert_allclose(scores.score, expected.mean(axis=(0, 1)), atol=TOLERANCE)
     assert scores.profile.normalisation.startswith("first 2 tokens" if exclude_sink else "none")
+
+
+FOCUS: dict[str, Callable[[np.ndarray], float]] = {  # of the shares of the tokens that a query sees
+    "entropy": lambda shares: 1 - entropy(shares) / math.log(len(shares)),
+    "effective_tokens": lambda shares: 1 - math.exp(entropy(shares)) / len(shares),
+    "gini": lambda shares: np.abs(shares[:, None] - shares).mean() / (2 / len(shares)),
+    "top_decile": lambda shares: np.sort(shares)[-1] * len(shares) / 10,  # at most ten of them
+}
+
+
+@pytest.mark.parametrize("token_budget", [None, 5])
+@pytest.mark.parametrize("exclude_sink", [0, 2])
+@pytest.mark.parametrize("measure", FOCUS)
+@pytest.mark.parametrize("family", ["mistral", "gpt_oss"])  # a window of 7; a window, and learned sinks
+def test_sparsity_is_that_of_the_rows_of_eager_attention(
+    make_random_model, make_random_chain, deviation, family, measure, exclude_sink, token_budget
+):
+    loaded, chain = make_random_model(family), make_random_chain(4, 6, 4)
+    scorer = AttentionSparsity(measure=measure, exclude_sink=exclude_sink, token_budget=token_budget)
+    scores, expected = scorer.score(chain, loaded=loaded), np.empty((loaded.n_layers, 4, 6))
+    weights = eager(loaded, chain.ids)
+    kinds = getattr(loaded.text_config, "layer_types", None) or ["sliding_attention"] * loaded.n_layers
+    for (layer, head, row), _ in np.ndenumerate(expected):
+        window = loaded.text_config.sliding_window if kinds[layer] == "sliding_attention" else 99
+        seen = weights[layer, head, 4 + row, max(exclude_sink, 5 + row - window) : 5 + row]
+        expected[layer, head, row] = FOCUS[measure](seen / seen.sum())
+    assert deviation("attention_sparsity", scores.profile.received, expected) < TOLERANCE
+    np.testing.assert_allclose(scores.score, expected.mean(axis=(0, 1)), atol=TOLERANCE)
+    assert measure in scores.profile.queries
+
+
+def test_what_the_analysis_of_sparsity_asks_for_are_labels_and_a_run_has_what_it_reads(tiny, texts, tmp_path):
+    assert [plugins.label(load("scorer", spec)) for spec in RECOMMENDED] == list(RECOMMENDED)
+    verdicts = [True, True, True, False]  # the first and the last are on one question
+    chains = [text.model_copy(update={"is_correct": verdict}) for text, verdict in zip(texts, verdicts, strict=True)]
+    run = measure(chains, out=tmp_path / "run", model=tiny, scorers=list(RECOMMENDED), strategies=[], workers=1)
+    result = SparsityAnalysis(draws=99).analyse(run)
+    assert list(dict.fromkeys(result.table["scorer"])) == list(RECOMMENDED)
+    raw = result.table[result.table["term"] == "wrong - correct"]
+    means = [[run.token_scores(text.chain_id, spec).score.mean() for text in texts] for spec in RECOMMENDED]
+    np.testing.assert_allclose(raw["estimate"], [wrong - correct for correct, _, _, wrong in means], atol=1e-12)
 
 
 def test_in_a_window_attention_is_per_query_that_sees_the_token(make_random_model, make_random_chain, deviation):

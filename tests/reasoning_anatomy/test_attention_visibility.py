@@ -26,6 +26,7 @@ def expect_visibility(visibility: Visibility, visible: Tensor) -> None:
     assert torch.equal(scores[0], scores[1])
     found[:, visibility.keys] = scores[0] == 0
     assert torch.equal(found, visible)
+    assert visibility.n_visible().tolist() == visible.sum(1).tolist()
     masked = visibility.fully_masked()
     assert (torch.zeros(len(visible), dtype=torch.bool) if masked is None else masked).tolist() == (~visible.any(1)).tolist()
     factors = torch.tensor([1.0, 2.0])
