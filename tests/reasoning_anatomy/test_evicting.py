@@ -1,34 +1,38 @@
 """Eviction while writing, against the model itself: its own generate, its eager weights, and full passes under a mask."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
-from transformers import GenerationConfig
 
+from benchmarks.eviction_fidelity import (
+    FAMILIES,
+    SCRIPT,
+    Scripted,
+    Written,
+    change,
+    evicted_in_turn,
+    expected_if_kept,
+    expected_if_read_anew,
+    generated,
+    written,
+)
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import ModelError, PluginError
-from reasoning_anatomy.eviction import Eviction, EvictionPolicy, Moment, Positions, Writing
+from reasoning_anatomy.eviction import Eviction, Moment
 from reasoning_anatomy.eviction.nothing import Nothing
-from reasoning_anatomy.generation.batch import Batch, Sample, begun, joined
 from reasoning_anatomy.generation.completion import Sampling
-from reasoning_anatomy.generation.contexts import Context, ContextReader, keys_and_values
-from reasoning_anatomy.generation.decoding import Decoder, sampler
+from reasoning_anatomy.generation.contexts import keys_and_values
 from reasoning_anatomy.generation.evicting import Evictor
-from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.transcripts import EvictionTranscript
 
-FAMILIES = ("llama", "qwen2", "qwen3", "mistral", "gemma3_text")
-"""Mistral and Gemma 3 with windows of 7 and 6 tokens."""
 TOLERANCE = 1e-5
 """Of the largest logit, in float32."""
-NO_END = StopRules(ends_of_turn=frozenset(), loop_tokens=0)
 
 Make = Callable[..., LoadedModel]
 
@@ -40,25 +44,6 @@ def draw(n: int, seed: int = 0) -> np.ndarray:
 @pytest.fixture
 def make(make_random_model: Make, tokenizer: Any) -> Make:
     return lambda family: make_random_model(family, tokenizer)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scripted:
-    """Evicts given tokens of the sequence when so many tokens have been written."""
-
-    script: dict[int, tuple[int, ...]]
-    positions: Positions = "keep"
-    steps: str = "cue_words"
-    per_head: ClassVar[bool] = False
-
-    def at(self, threshold: float) -> "Scripted":
-        return self
-
-    def is_due(self, writing: Writing) -> bool:
-        return writing.n_written in self.script
-
-    def evict(self, moment: Moment) -> Eviction:
-        return Eviction(torch.isin(moment.index, torch.tensor(self.script[moment.writing.n_written])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,86 +60,12 @@ class Watching(Scripted):
         return super().evict(moment)
 
 
-@dataclass
-class Written:
-    ids: dict[int, list[int]]
-    logits: dict[int, torch.Tensor]
-    transcripts: dict[int, EvictionTranscript]
-
-
-def written(
-    loaded: LoadedModel,
-    policy: EvictionPolicy,
-    contexts: Sequence[np.ndarray],
-    n: int | Sequence[int] = 24,
-    *,
-    n_rows: int = 8,
-    sampling: Sampling | None = None,
-    only: Sequence[int] | None = None,
-) -> Written:
-    """Samples behind each context, or some of them, greedy unless said otherwise, all in one batch."""
-    lengths = [n] * len(contexts) if isinstance(n, int) else list(n)
-    most = max(len(ids) + length for ids, length in zip(contexts, lengths, strict=True))
-    evictor = Evictor(loaded, policy, ChainEncoder(loaded.tokenizer), n_positions=most)
-    choose = sampler(sampling or Sampling(temperature=0))
-    seen: dict[int, list[torch.Tensor]] = {number: [] for number in range(len(contexts))}
-
-    def watch(logits: torch.Tensor, samples: Sequence[Sample[int]]) -> np.ndarray:
-        for row, sample in zip(logits, samples, strict=True):
-            seen[sample.key].append(row.clone())
-        return choose(logits, samples)
-
-    decoder = Decoder[int](loaded, choose=watch, rules=NO_END, n_rows=n_rows, evictor=evictor)
-    reader = ContextReader(loaded, keeps_all=True)
-    opened = ((reader.open(Context(ids)), [Sample(number, 7 + number, lengths[number])]) for number, ids in enumerate(contexts))
-    found = Written({}, {}, {})
-    for sample in decoder.write(opened):
-        found.ids[sample.key] = sample.ids
-        found.logits[sample.key] = torch.stack(seen[sample.key])
-        found.transcripts[sample.key] = evictor.transcript(sample)
-    return found
-
-
-def generated(loaded: LoadedModel, ids: np.ndarray, n: int) -> list[int]:
-    config = GenerationConfig(do_sample=False, max_new_tokens=n)
-    config.eos_token_id = config.pad_token_id = None
-    batch = torch.tensor(ids)[None]
-    before, loaded.model.generation_config.eos_token_id = loaded.model.generation_config.eos_token_id, None
-    try:
-        output = loaded.model.generate(batch, attention_mask=torch.ones_like(batch), generation_config=config)
-    finally:
-        loaded.model.generation_config.eos_token_id = before
-    return output[0, len(ids) :].tolist()
-
-
-def full_pass(loaded: LoadedModel, ids: np.ndarray, visible: torch.Tensor) -> torch.Tensor:
-    """Logits (T, vocabulary) of one pass in which token i sees j if ``visible[i, j]`` and the layer's window allows it."""
-    config = loaded.model.config
-    seen = {"full_attention": visible}
-    if window := getattr(config, "sliding_window", None):
-        distance = torch.arange(len(ids))[:, None] - torch.arange(len(ids))
-        seen["sliding_attention"] = visible & (distance < window)
-    masks = {
-        kind: torch.zeros(len(ids), len(ids)).masked_fill(~mask, torch.finfo(torch.float32).min)[None, None]
-        for kind, mask in seen.items()
-    }
-    mask: Any = masks["sliding_attention"] if config.model_type == "mistral" else masks
-    if config.model_type == "llama":
-        mask = masks["full_attention"]
-    with torch.inference_mode():
-        return loaded.model(torch.tensor(ids)[None], attention_mask=mask, use_cache=False).logits[0].float()
-
-
-def change(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).abs().max() / expected.abs().max())
-
-
 @pytest.mark.parametrize("n_rows", [2, 8])
 @pytest.mark.parametrize("family", [*FAMILIES, "gpt2"])
 def test_evicting_nothing_is_generate_token_by_token(make: Make, family: str, n_rows: int) -> None:
     loaded, contexts = make(family), [draw(14), draw(5, 1), draw(9, 2)]
     found = written(loaded, Nothing(), contexts, n_rows=n_rows)
-    assert found.ids == {number: generated(loaded, ids, 24) for number, ids in enumerate(contexts)}
+    assert found.ids == {number: generated(loaded, ids)[0] for number, ids in enumerate(contexts)}
     assert [found.transcripts[number].peak_tokens for number in range(3)] == [14 + 23, 5 + 23, 9 + 23]
 
 
@@ -162,90 +73,26 @@ def test_evicting_nothing_is_generate_token_by_token(make: Make, family: str, n_
 def test_keeping_positions_is_a_full_pass_in_which_later_tokens_do_not_see_what_is_gone(make: Make, family: str) -> None:
     """Tokens that were read before an eviction saw what is gone; windows count positions of the whole text."""
     loaded, contexts = make(family), [draw(14), draw(5, 1), draw(9, 2)]
-    script = {6: (3, 5, 6, 10), 13: (2, 8, 11, 12, 16)}
-    found = written(loaded, Scripted(script=script), contexts)
+    found = written(loaded, Scripted(script=SCRIPT), contexts)
     for number, context in enumerate(contexts):
-        ids = np.concatenate([context, found.ids[number]])
-        visible = torch.ones(len(ids), len(ids)).tril().bool()
-        for n_written, gone in script.items():
-            visible[len(context) + n_written - 1 :, [token for token in gone if token < len(context) + n_written - 1]] = False
-        expected = full_pass(loaded, ids, visible)[len(context) - 1 : -1]
-        assert change(found.logits[number], expected) < TOLERANCE
-        assert found.transcripts[number].events[0].n_after < found.transcripts[number].events[0].n_before
+        assert change(found.logits[number], expected_if_kept(loaded, context, found.ids[number])) < TOLERANCE
+        assert [event.n_before - event.n_after for event in found.transcripts[number].events] == [3 if number == 1 else 4, 5]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_reading_anew_is_a_new_pass_over_the_ids_that_are_left(make: Make, family: str) -> None:
-    loaded, contexts, gone = make(family), [draw(14), draw(5, 1), draw(9, 2)], (3, 5, 6, 8)
-    found = written(loaded, Scripted(script={6: gone}, positions="reprefill"), contexts)
+    loaded, contexts = make(family), [draw(14), draw(5, 1), draw(9, 2)]
+    found = written(loaded, Scripted(script={6: SCRIPT[6]}, positions="reprefill"), contexts)
     for number, context in enumerate(contexts):
-        ids = np.concatenate([context, found.ids[number]])
-        left = np.setdiff1d(np.arange(len(ids)), gone)
-        expected = full_pass(loaded, ids[left], torch.ones(len(left), len(left)).tril().bool())
-        n_behind = 24 - 6
-        assert change(found.logits[number][6:], expected[-n_behind - 1 : -1]) < TOLERANCE
-
-
-def cached(
-    loaded: LoadedModel, script: Sequence[tuple[int, ...]], *, positions: Positions, contexts: Sequence[np.ndarray]
-) -> Batch[int]:
-    """A batch behind contexts, from which is evicted several times in a row before the next token is read."""
-    policy = _InTurn(script=list(script), positions=positions, n_rows=len(contexts))
-    evictor = Evictor(loaded, policy, ChainEncoder(loaded.tokenizer), n_positions=64)
-    parts = []
-    for number, ids in enumerate(contexts):
-        opened = ContextReader(loaded, keeps_all=True).open(Context(ids))
-        sample = Sample(number, 0, 8, ids=[int(opened.logits.argmax())])
-        evictor.follow(opened, [sample])
-        parts.append(begun(opened, [sample]))
-        evictor.begin(parts[-1])
-    batch = joined(parts)
-    with torch.inference_mode(), evictor.attending(_with_slot(batch)):
-        loaded.model(
-            input_ids=torch.tensor([[sample.ids[-1]] for sample in batch.samples]),
-            position_ids=batch.positions[:, None],
-            past_key_values=batch.cache,
-            use_cache=True,
-        )
-    batch.go_on()
-    for sample in batch.samples:
-        sample.ids.append(5)
-    for _ in script:
-        evictor.evict(batch)
-    return batch
-
-
-def _with_slot(batch: Batch[int]) -> Batch[int]:
-    batch.add_slot()
-    return batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class _InTurn:
-    script: list[tuple[int, ...]]
-    positions: Positions
-    n_rows: int
-    steps: str = "cue_words"
-    per_head: ClassVar[bool] = False
-    asked: list[int] = field(default_factory=list)
-
-    def at(self, threshold: float) -> "_InTurn":
-        return self
-
-    def is_due(self, writing: Writing) -> bool:
-        return True
-
-    def evict(self, moment: Moment) -> Eviction:
-        gone = self.script[len(self.asked) // self.n_rows]
-        self.asked.append(0)
-        return Eviction(torch.isin(moment.index, torch.tensor(gone)))
+        expected = expected_if_read_anew(loaded, context, found.ids[number], SCRIPT[6], 6)
+        assert change(found.logits[number][6:], expected) < TOLERANCE
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_evictions_with_rotation_are_one_of_both(make: Make, family: str) -> None:
     loaded, contexts = make(family), [draw(14), draw(8, 1)]
-    twice = cached(loaded, [(1, 4), (2, 6, 7)], positions="rerotate", contexts=contexts)
-    once = cached(loaded, [(1, 2, 4, 6, 7)], positions="rerotate", contexts=contexts)
+    twice = evicted_in_turn(loaded, [(1, 4), (2, 6, 7)], positions="rerotate", contexts=contexts)
+    once = evicted_in_turn(loaded, [(1, 2, 4, 6, 7)], positions="rerotate", contexts=contexts)
     assert torch.equal(twice.positions, once.positions)
     assert torch.equal(twice.index, once.index)
     for found, expected in zip(keys_and_values(twice.cache), keys_and_values(once.cache), strict=True):
@@ -258,8 +105,8 @@ def test_two_evictions_with_rotation_are_one_of_both(make: Make, family: str) ->
 def test_rotated_keys_are_those_of_the_textbook(make: Make) -> None:
     """In float64, by the formula of RoFormer (Su et al., 2021) in the form of Llama: halves, base 10,000."""
     loaded, ids, gone = make("llama"), draw(14), (1, 4, 5)
-    moved = cached(loaded, [gone], positions="rerotate", contexts=[ids])
-    kept = cached(loaded, [gone], positions="keep", contexts=[ids])
+    moved = evicted_in_turn(loaded, [gone], positions="rerotate", contexts=[ids])
+    kept = evicted_in_turn(loaded, [gone], positions="keep", contexts=[ids])
     before = kept.index[0].double()
     after = torch.arange(len(before)).double()
     assert moved.positions.tolist() == [len(before)]
@@ -313,7 +160,7 @@ def test_a_probe_leaves_no_trace(make: Make, family: str) -> None:
     watching = Watching(script={n: () for n in (4, 9, 10)})
     found = written(loaded, watching, contexts)
     assert len(watching.moments) == 9
-    assert found.ids == {number: generated(loaded, ids, 24) for number, ids in enumerate(contexts)}
+    assert found.ids == {number: generated(loaded, ids)[0] for number, ids in enumerate(contexts)}
     plain = written(loaded, Nothing(), contexts)
     assert all(torch.equal(found.logits[number], plain.logits[number]) for number in range(3))
 
