@@ -13,7 +13,7 @@ from reasoning_anatomy.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from reasoning_anatomy.eviction._options import BudgetOptions, PolicyOptions
+    from reasoning_anatomy.eviction._options import BudgetOptions, PolicyOptions, lowest
 
 __all__ = [
     "AccumulatesAttention",
@@ -27,9 +27,10 @@ __all__ = [
     "ProbesAttention",
     "WaitsForClosing",
     "Writing",
+    "lowest",
 ]
 
-__getattr__ = lazy_names(__name__, {"_options": ["BudgetOptions", "PolicyOptions"]})
+__getattr__ = lazy_names(__name__, {"_options": ["BudgetOptions", "PolicyOptions", "lowest"]})
 
 Positions = Literal["keep", "rerotate", "reprefill"]
 """What becomes of the positions of the keys that stay: they keep them; keys are rotated to the positions that close up; or

@@ -411,3 +411,14 @@ def test_listing_a_folder_warns_of_nothing(folder: Path) -> None:
         warnings.simplefilter("error")
         add_folder(folder)
         assert [key for kind, key in EXAMPLES if key not in available(kind)] == []
+
+
+def test_a_policy_of_ones_own_evicts(folder: Path) -> None:
+    import torch
+
+    from reasoning_anatomy.eviction import Moment, Writing
+
+    add_folder(folder)
+    policy = load("policy", "middle_first:n_sink=0,newest=0,budget=3")
+    writing = Writing(n_prompt=2, n_written=8, n_slots=9, cut=lambda: np.zeros(8, dtype=np.int64))
+    assert policy.evict(Moment(writing, torch.arange(9))).gone.nonzero().flatten().tolist() == [3, 4, 5, 6]
