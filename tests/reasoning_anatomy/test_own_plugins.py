@@ -247,7 +247,7 @@ def test_a_converter_of_ones_own_tells_its_format(call: Callable[..., Any], fold
 
 NO_PLUGIN = (
     "holds no plugin, a public class under @dataclass(frozen=True, kw_only=True) with a method score or prune or annotate or "
-    "analyse or draw or read or segment or convert; write one, or begin the name of the file with _"
+    "analyse or draw or read or segment or convert or evict; write one, or begin the name of the file with _"
 )
 SEVERAL = "holds several plugins (Mine.score, Mine.read); give each a file of its own"
 
