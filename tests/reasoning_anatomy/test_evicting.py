@@ -18,6 +18,7 @@ from benchmarks.eviction_fidelity import (
     evicted_in_turn,
     expected_if_kept,
     expected_if_read_anew,
+    full_pass,
     generated,
     written,
 )
@@ -236,3 +237,12 @@ def test_the_cache_stays_within_its_budget(make: Make) -> None:
         (10, 5),  # 4 of the sink and 1 of the newest step are protected
         *((n, math.floor((n - 1) / 2)) for n in (20, 30, 40, 50)),
     ]
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3_text"])
+def test_a_context_read_in_chunks_is_the_same_if_all_of_it_is_remembered(make: Make, family: str) -> None:
+    loaded, ids = make(family), draw(40)
+    opened = ContextReader(loaded, token_budget=7, keeps_all=True).open(Context(ids))
+    expected = full_pass(loaded, ids, torch.ones(40, 40).tril().bool())
+    assert change(opened.logits, expected[-1]) < TOLERANCE
+    assert [parts[0].shape[2] for parts in keys_and_values(opened.cache) if parts is not None] == [40] * 3
