@@ -27,7 +27,7 @@ from reasoning_anatomy.errors import ModelError, PluginError
 from reasoning_anatomy.eviction import Eviction, Moment
 from reasoning_anatomy.eviction.nothing import Nothing
 from reasoning_anatomy.generation.completion import Sampling
-from reasoning_anatomy.generation.contexts import keys_and_values
+from reasoning_anatomy.generation.contexts import Context, ContextReader, keys_and_values
 from reasoning_anatomy.generation.evicting import Evictor
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
