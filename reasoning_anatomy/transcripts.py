@@ -52,6 +52,8 @@ class EvictionTranscript:
         Its ``repr``.
     n_prompt, n_written
         Tokens of the prompt, and tokens that were written.
+    n_thinking
+        Tokens that were written before the tag that closes the thinking; all of them if there is none.
     token_ends
         (n_written,) end of every written token in the text, in characters; the text as it was written, tags included.
     events
@@ -67,6 +69,7 @@ class EvictionTranscript:
     policy: str
     n_prompt: int
     n_written: int
+    n_thinking: int
     token_ends: tuple[int, ...]
     events: tuple[EvictionEvent, ...]
     n_skipped: int
