@@ -142,8 +142,8 @@ def _budgets(thresholds: pd.DataFrame) -> list[str]:
         theirs, ours = (rows[name].mean() for name in ("share_of_tokens_kept_of_baseline", "share_of_tokens_kept"))
         found.append(
             f"{baseline} has {percent(theirs)} of the tokens of its thinking in the cache when that ends, {strategy} "
-            f"{percent(ours)}, in {_cells(len(rows))} in which they differ by more than {percent(_SAME_BUDGET)}: there they are "
-            "not compared at the same budget"
+            f"{percent(ours)}, in {_cells(len(rows))} in which they differ by more than {percent(_SAME_BUDGET)}: there they "
+            "are not compared at the same budget"
         )
     return found
 

@@ -1,33 +1,32 @@
 """Whole texts written anew on the questions of a run, while eviction policies empty the cache."""
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.errors import EncodingError, PluginError, RunError, SampleError
+from reasoning_anatomy.errors import PluginError, RunError, SampleError
 from reasoning_anatomy.eviction import EvictionPolicy
 from reasoning_anatomy.eviction.nothing import Nothing
-from reasoning_anatomy.generation.check import check_decoding
 from reasoning_anatomy.generation.completion import Completion, Sampling, sample_seed
 from reasoning_anatomy.generation.local import LocalModel
 from reasoning_anatomy.generation.request import Request
-from reasoning_anatomy.generation.rows import rows_that_fit
 from reasoning_anatomy.progress import Stage
 from reasoning_anatomy.run.evaluations import Answer
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import RunWriter
 from reasoning_anatomy.run.written import WrittenText
-from reasoning_anatomy.types import IntArray, ReasoningChain
+from reasoning_anatomy.types import ReasoningChain
 
 _MATCHED: Final = ("every", "steps", "protect_prompt", "n_sink", "newest", "positions")
 """Options that a baseline has from the policy that it accompanies, unless it names them."""
 
-_ROUNDS_CLAIMED: Final = 4
-"""So many times the texts that are written at the same time are claimed together."""
+_CLAIMED: Final = 512
+"""Texts that one process claims together: several times as many as are written at the same time."""
 
 
 def policy_pairs(specs: Sequence[str], baselines: Sequence[str]) -> list[tuple[EvictionPolicy, EvictionPolicy | None]]:
@@ -91,25 +90,10 @@ def write_texts(folder: SweepFolder, writer: RunWriter, local: LocalModel, sampl
     lacking = [_lacking_texts(folder, repr(policy), n_samples) for policy, n_samples in _by_policy(folder.live)]
     if not any(lacking):
         return
-    chain_ids = dict.fromkeys(chain_id for each in lacking for chain_id in each)
-    prompts = _prompts([folder.run.chains[chain_id] for chain_id in chain_ids], local)
-    if prompts:
-        writer.add_checks(check_decoding(local.loaded, prompts, evicts_with=local.encoder))
-        local.is_checked = True
-        longest = max(map(len, prompts)) + sampling.max_tokens
-        local.n_rows = local.n_rows or rows_that_fit(local.loaded, min(longest, local.loaded.context_length or longest))
     with writer.stages.add("write", sum(len(numbers) for each in lacking for numbers in each.values())) as stage:
         _WritingWork(folder, local, sampling, stage).write()
         stage.finish()  # what other processes write is no step of this one
-
-
-def _prompts(chains: Iterable[ReasoningChain], local: LocalModel) -> list[IntArray]:
-    """Ids of the prompts of questions, those left out that cannot be encoded, which fail later by name."""
-    prompts = []
-    for chain in chains:
-        with suppress(EncodingError):
-            prompts.append(local.encoder.prompt(chain.question, chain.system_prompt, owner=chain.question_id))
-    return prompts
+    writer.add_checks(local.checks)
 
 
 @dataclass(eq=False)
@@ -140,7 +124,7 @@ class _WritingWork:
         """
         for policy, n_samples in _by_policy(self.folder.live):
             self.local.policy = policy
-            waiting = _lacking_texts(self.folder, repr(policy), n_samples)
+            waiting = deque(_lacking_texts(self.folder, repr(policy), n_samples))
             while waiting:
                 with self._claimed(waiting, policy, n_samples) as requests:
                     for request, outcome in self.local.complete([request for request, _, _ in requests.values()]):
@@ -149,14 +133,13 @@ class _WritingWork:
 
     @contextmanager
     def _claimed(
-        self, waiting: dict[str, list[int]], policy: EvictionPolicy, n_samples: int
+        self, waiting: deque[str], policy: EvictionPolicy, n_samples: int
     ) -> Iterator[Mapping[str, "tuple[Request, str, int]"]]:
         """Claim the first of the questions that wait, and make their requests, by name, with chain_id and number of sample."""
         requests: dict[str, tuple[Request, str, int]] = {}
         with ExitStack() as claims:
-            while waiting and len(requests) < _ROUNDS_CLAIMED * (self.local.n_rows or 1):
-                chain_id = next(iter(waiting))
-                del waiting[chain_id]
+            while waiting and len(requests) < _CLAIMED:
+                chain_id = waiting.popleft()
                 if claims.enter_context(self.folder.claim_texts(chain_id, repr(policy))):
                     self.folder.forget_failed_texts(chain_id, repr(policy))
                     for number in self.folder.missing_texts(chain_id, repr(policy), n_samples):

@@ -1,7 +1,7 @@
 """Sample with a model that is loaded here: many samples at a time, each with its own random numbers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -48,8 +48,9 @@ class LocalModel:
         What leaves the cache while samples are written; None evicts nothing.
     loop_tokens
         A sample ends that has only repeated a piece of at most 128 tokens over this many tokens; 0 lets it go on.
-    is_checked
-        Whether decoding has been compared with the model's own ``generate``; if not, that comes first.
+    checks
+        What was found when decoding was compared with the model's own ``generate``, before the first sample; see
+        `check_decoding`.
 
     Raises
     ------
@@ -63,7 +64,8 @@ class LocalModel:
     ends_with_thinking: bool = False
     policy: EvictionPolicy | None = None
     loop_tokens: int = LOOP_TOKENS
-    is_checked: bool = False
+    checks: dict[str, float] = field(default_factory=dict, init=False)
+    _is_checked: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         expect_at_least(self, n_rows=1, loop_tokens=0)
@@ -132,9 +134,11 @@ class LocalModel:
         evictor = None
         if self.policy is not None:
             evictor = Evictor(self.loaded, self.policy, self.encoder, n_positions=longest)
-        if not self.is_checked:
-            check_decoding(self.loaded, (prompt for prompt, _ in prompts), evicts_with=self.encoder if self.policy else None)
-            self.is_checked = True
+        if not self._is_checked:
+            self.checks = check_decoding(
+                self.loaded, (prompt for prompt, _ in prompts), evicts_with=self.encoder if self.policy else None
+            )
+            self._is_checked = True
         self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
         decoder = Decoder[_Asked](
             self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows, evictor=evictor

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,18 @@ from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.manifest import Condition
-from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.run.sweep import SweepFolder, SweepStatus
+from reasoning_anatomy.run.written import WrittenText
 from reasoning_anatomy.transcript_files import TranscriptFile
 from reasoning_anatomy.transcripts import EVICTION_COLUMNS
 from reasoning_anatomy.types import ReasoningChain
 
-SAMPLED = Answering(sampling=Sampling(temperature=1.0, max_tokens=4))
-OFTEN = "every=8,newest=2,n_sink=0"
+SAMPLED = Answering(sampling=Sampling(temperature=1.0, top_p=1, max_tokens=4))
+OFTEN = "every=6,n_sink=0,newest=2"
 STREAMING = f"streaming:{OFTEN}"
-LENGTH = 24
+LENGTH = 14  # evicted at 6 and 12
 OPENS_THINKING = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
@@ -80,6 +83,27 @@ def swept(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
 
 
+@pytest.fixture(scope="module")
+def plain(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One policy at one threshold; tests only read it."""
+    return small(tmp_path_factory.mktemp("plain") / "run", tiny)
+
+
+@pytest.fixture
+def begun(plain: Run, tmp_path: Path) -> Path:
+    """A copy of that run, to be changed."""
+    return shutil.copytree(plain.folder, tmp_path / "begun")
+
+
+def files_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def status_of(folder: Path) -> SweepStatus:
+    run = open_run(folder)
+    return SweepFolder(run, run.manifest.configuration).status()
+
+
 def conditions_of(run: Run) -> list[Condition]:
     return SweepFolder(run, run.manifest.configuration).live
 
@@ -123,10 +147,10 @@ def test_samples_have_the_same_random_numbers_at_every_threshold_and_for_every_p
     live = swept.evaluations().query("reading == 'live'")
     for (question_id, sample), rows in live.groupby(["question_id", "sample"]):
         assert set(rows["seed"]) == {sample_seed(0, str(question_id), int(sample))}
-        # nothing is evicted before 8 tokens are written, and until then the texts are the same, whatever is evicted later
+        # nothing is evicted before 6 tokens are written, and until then the texts are the same, whatever is evicted later
         folder = SweepFolder(swept, swept.manifest.configuration)
         texts = [text for each in conditions_of(swept) for text in folder.texts(f"c{str(question_id)[1:]}", each)]
-        beginnings = {text.answer.text[: text.transcript.token_ends[7]] for text in texts if text.answer.sample == sample}
+        beginnings = {text.answer.text[: text.transcript.token_ends[5]] for text in texts if text.answer.sample == sample}
         assert len(beginnings) == 1
     assert live.groupby(["question_id", "sample"])["response"].nunique().gt(2).all()
 
@@ -138,7 +162,7 @@ def test_texts_and_transcripts_are_those_of_generate(swept: Run, tiny: LoadedMod
     local = LocalModel(loaded=tiny, encoder=encoder, policy=policy)
     sampled = generate(
         problems, out=tmp_path / "chains.jsonl", completer=local, model=local.identity(), samples=2, instruction="",
-        sampling=Sampling(temperature=1.0, max_tokens=LENGTH),
+        sampling=Sampling(temperature=1.0, top_p=1, max_tokens=LENGTH),
     )  # fmt: skip
     transcripts = TranscriptFile(tmp_path / "chains.jsonl").read()
     folder = SweepFolder(swept, swept.manifest.configuration)
@@ -219,37 +243,46 @@ def test_a_threshold_is_what_the_policy_makes_of_it() -> None:
     }
 
 
-def test_a_sweep_that_grows_is_the_sweep_that_was_made_at_once(tmp_path: Path, tiny: LoadedModel) -> None:
-    everything = {"evict": (STREAMING, f"random:{OFTEN}"), "evict_baselines": ("random",), "thresholds": (0.25, 0.75)}
-    at_once = small(tmp_path / "at_once", tiny, samples=2, **everything)
-    grown = small(tmp_path / "grown", tiny, chains=CHAINS[:1], thresholds=(0.75,))
-    small(tmp_path / "grown", tiny, chains=CHAINS[1:], evict_baselines=("random",), thresholds=(0.25,))
-    small(tmp_path / "grown", tiny, chains=None, samples=2, **everything)
-    found = open_run(grown.folder)
-    pd.testing.assert_frame_equal(found.evaluations(), at_once.evaluations(), check_exact=True)
-    pd.testing.assert_frame_equal(found.evictions(), at_once.evictions(), check_exact=True)
-    assert written_files(found) == written_files(at_once)
+def test_every_policy_can_be_swept(tmp_path: Path, tiny: LoadedModel) -> None:
+    often = {"nothing": "", "clearthink": "n_sink=0,newest=2,steps=paragraphs", "r_kv": f"{OFTEN},window=4"}
+    specs = [f"{key}:{often.get(key, OFTEN)}" for key in plugins.available("policy")]
+    specs += [f"streaming:positions={positions},{OFTEN}" for positions in ("rerotate", "reprefill")]
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:1], evict=tuple(specs))
+    table = run.evaluations().query("threshold > 0")
+    assert len(table) == len(specs)
+    for row in table.to_dict("records"):
+        has_budget = row["strategy"] != "nothing" and not row["strategy"].startswith(("clearthink", "traac_live"))
+        assert (row["tokens_after"] < row["tokens_before"]) == has_budget, row["strategy"]
+    assert run.manifest.checks["decoding_changes_logits_by"] < 1e-4
+
+
+def test_a_sweep_that_grows_is_the_sweep_that_was_made_at_once(tmp_path: Path, tiny: LoadedModel, begun: Path) -> None:
+    everything = {"evict_baselines": ("random",), "thresholds": (0.25, 0.5), "samples": 2}
+    at_once = small(tmp_path / "at_once", tiny, chains=[*CHAINS, chain(4)], **everything)
+    small(begun, tiny, chains=[chain(4)], thresholds=(0.25,))
+    small(begun, tiny, chains=None, **everything)
+    grown = open_run(begun)
+    pd.testing.assert_frame_equal(grown.evaluations(), at_once.evaluations(), check_exact=True)
+    pd.testing.assert_frame_equal(grown.evictions(), at_once.evictions(), check_exact=True)
+    assert written_files(grown) == written_files(at_once)
 
 
 def test_the_same_sweep_again_and_another_chain_of_a_known_question_write_nothing(
-    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, plain: Run, begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = small(tmp_path / "run", tiny)
-    files, table = written_files(run), run.evaluations()
     monkeypatch.setattr(LocalModel, "complete", lambda self, requests: pytest.fail("something was written"))
-    small(run.folder, tiny, chains=[chain(1, chain_id="c0", reasoning="So 22.")])
-    again = open_run(run.folder)
-    assert written_files(again) == files
-    pd.testing.assert_frame_equal(again.evaluations(), table)
-    status = SweepFolder(again, again.manifest.configuration).status()
-    assert (status.n_chains, status.n_done, status.failed) == (4, 4, {})
+    small(begun, tiny, chains=[chain(1, chain_id="c0", reasoning="So 22.")])
+    assert written_files(open_run(begun)) == written_files(plain)
+    pd.testing.assert_frame_equal(open_run(begun).evaluations(), plain.evaluations())
+    assert status_of(begun) == SweepStatus(n_chains=4, n_done=4, failed={})
 
 
-def test_an_interrupted_sweep_is_finished(tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = small(tmp_path / "whole", tiny)
+def test_an_interrupted_sweep_is_finished(
+    tmp_path: Path, tiny: LoadedModel, plain: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adding, added = SweepFolder.add_text, []
 
-    def until_three(self: SweepFolder, chain_id: str, policy: str, text: Any) -> None:
+    def until_three(self: SweepFolder, chain_id: str, policy: str, text: WrittenText) -> None:
         if len(added) == 3:
             raise KeyboardInterrupt
         added.append(chain_id)
@@ -261,32 +294,27 @@ def test_an_interrupted_sweep_is_finished(tmp_path: Path, tiny: LoadedModel, mon
     assert len(open_run(tmp_path / "run").evaluations()) == 3
     monkeypatch.undo()
     run = small(tmp_path / "run", tiny, chains=None)
-    assert written_files(run) == written_files(whole)
-    pd.testing.assert_frame_equal(run.evaluations(), whole.evaluations())
+    assert written_files(run) == written_files(plain)
+    pd.testing.assert_frame_equal(run.evaluations(), plain.evaluations())
 
 
-def test_what_another_process_writes_is_left_to_it(tmp_path: Path, tiny: LoadedModel) -> None:
-    run = small(tmp_path / "run", tiny, thresholds=(0,))
-    condition = next(each for each in SweepPlan(evict=(STREAMING,), thresholds=(0.5,)).conditions().values() if each.threshold)
-    folder = SweepFolder(run, run.manifest.configuration)
-    with folder.claim_texts("c2", condition.plugins[0]) as is_granted:
+def test_what_another_process_writes_is_left_to_it(tiny: LoadedModel, begun: Path) -> None:
+    at_quarter = SweepPlan(evict=(STREAMING,), evict_baselines=(), thresholds=(0.25,)).conditions().values()
+    policy = max(at_quarter, key=lambda condition: condition.threshold).plugins[0]
+    run = open_run(begun)
+    with SweepFolder(run, run.manifest.configuration).claim_texts("c2", policy) as is_granted:
         assert is_granted
-        small(run.folder, tiny, chains=None)
-    table = open_run(run.folder).evaluations()
-    assert table.query("threshold == 0.5")["chain_id"].tolist() == ["c1", "c3"]
-    status = SweepFolder(open_run(run.folder), open_run(run.folder).manifest.configuration).status()
-    assert (status.n_done, status.n_left) == (2, 1)
+        small(begun, tiny, chains=None, thresholds=(0.25,))
+    assert open_run(begun).evaluations().query("threshold == 0.25")["chain_id"].tolist() == ["c1", "c3"]
+    assert (status_of(begun).n_done, status_of(begun).n_left) == (2, 1)
 
 
-def test_the_longest_text_is_pinned_and_nothing_else_of_a_run_depends_on_it(tmp_path: Path, tiny: LoadedModel) -> None:
-    run = small(tmp_path / "run", tiny, evict=(), strategies=("random_steps",), baselines=(), length=7)
-    assert run.manifest.configuration.writing is None
-    small(run.folder, tiny, chains=None)
-    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
-    with pytest.raises(RunError, match="writing, max_tokens: '24' in the run, '12' now"):
-        small(run.folder, tiny, chains=[chain(5)], length=12)
-    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
-    small(run.folder, tiny, chains=None, evict=(), strategies=("random_steps",), baselines=(), length=12)
+def test_the_longest_text_is_pinned_and_pruned_chains_do_not_depend_on_it(tiny: LoadedModel, begun: Path) -> None:
+    before = files_in(begun)
+    with pytest.raises(RunError, match="writing, max_tokens: '14' in the run, '12' now"):
+        small(begun, tiny, chains=[chain(5)], length=12)
+    assert files_in(begun) == before
+    small(begun, tiny, chains=None, evict=(), strategies=("random_steps",), baselines=(), length=12)
 
 
 @pytest.mark.parametrize(
@@ -315,53 +343,49 @@ def test_a_policy_that_does_not_suit_the_model_is_refused_before_anything_is_mea
     assert not (tmp_path / "run").exists()
 
 
-def test_two_texts_of_one_question_are_refused_by_both_names(tmp_path: Path, tiny: LoadedModel) -> None:
-    run = small(tmp_path / "run", tiny, chains=CHAINS[:1])
-    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+def test_two_texts_of_one_question_are_refused_by_both_names(tiny: LoadedModel, begun: Path) -> None:
+    before = files_in(begun)
     with pytest.raises(RunError, match="chains 'c1' and 'other' have the question_id 'q1', but different"):
-        small(run.folder, tiny, chains=[chain(1, chain_id="other", question="What is 13 + 9?")])
+        small(begun, tiny, chains=[chain(1, chain_id="other", question="What is 13 + 9?")])
     with pytest.raises(RunError, match="chains 'c1' and 'other'"):
-        small(run.folder, tiny, chains=[chain(1, chain_id="other", system_prompt="Be brief.")])
-    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
+        small(begun, tiny, chains=[chain(1, chain_id="other", system_prompt="Be brief.")])
+    assert files_in(begun) == before
 
 
-def test_texts_of_another_question_are_refused(tmp_path: Path, tiny: LoadedModel) -> None:
-    run = small(tmp_path / "run", tiny, chains=CHAINS[:1])
-    path = next(iter(sorted(run.folder.glob("evaluations/*/written-*.json"))))
+def test_texts_of_another_question_and_damaged_ones_are_refused(tiny: LoadedModel, begun: Path) -> None:
+    run = open_run(begun)
+    path = next(begun.glob("evaluations/*/written-*.json"))
     facts = json.loads(path.read_text())
     path.write_text(json.dumps({**facts, "origin": {**facts["origin"], "question": "another"}}))
     with pytest.raises(RunError, match="was made from another question than this run has"):
-        small(run.folder, tiny, chains=None)
+        write_evaluations(run)
     path.write_text(path.read_text()[:100])
     with pytest.raises(RunError, match="delete the file and run the same sweep again"):
-        small(run.folder, tiny, chains=None)
+        write_evaluations(run)
 
 
 def test_a_text_that_is_not_finite_fails_alone_and_is_tried_again(
-    tmp_path: Path, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
+    tiny: LoadedModel, begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extending = Decoder._extend
 
     def overflowing(self: Any, samples: Any, logits: Any) -> None:
         for row, sample in enumerate(samples):
             request = getattr(sample.key, "request", None)
-            if request is not None and request.name == "q2-s1" and len(sample.ids) == 10:
+            if request is not None and request.name == "q2-s1" and len(sample.ids) == 9:
                 logits = logits.clone()
                 logits[row] = np.nan
         extending(self, samples, logits)
 
     monkeypatch.setattr(Decoder, "_extend", overflowing)
-    run = small(tmp_path / "run", tiny, samples=2)
+    run = small(begun, tiny, chains=None, samples=2)
     assert run.evaluations().groupby(["chain_id", "threshold"]).size().tolist() == [2, 2, 1, 1, 2, 2]
-    status = SweepFolder(run, run.manifest.configuration).status()
-    assert list(status.failed) == ["c2"]
-    assert "not finite numbers" in status.failed["c2"]
+    assert list(status_of(begun).failed) == ["c2"]
+    assert "not finite numbers" in status_of(begun).failed["c2"]
     monkeypatch.undo()
-    small(run.folder, tiny, chains=None, samples=2)
-    again = open_run(run.folder)
-    status = SweepFolder(again, again.manifest.configuration).status()
-    assert (status.n_done, status.failed) == (3, {})
-    assert not list((run.folder / "failed").rglob("*.json"))
+    small(begun, tiny, chains=None, samples=2)
+    assert status_of(begun) == SweepStatus(n_chains=3, n_done=3, failed={})
+    assert not list((begun / "failed").rglob("*.json"))
 
 
 def test_a_text_has_the_room_behind_its_prompt(tmp_path: Path, tiny: LoadedModel) -> None:
@@ -372,8 +396,10 @@ def test_a_text_has_the_room_behind_its_prompt(tmp_path: Path, tiny: LoadedModel
     assert run.evaluations()["tokens_generated"].tolist() == [512 - n_prompt]
 
 
-def test_without_texts_there_are_no_evictions(tmp_path: Path, tiny: LoadedModel) -> None:
-    run = small(tmp_path / "run", tiny, evict=(), strategies=("random_steps",), baselines=())
+def test_a_run_without_texts_is_as_it_was(tmp_path: Path, tiny: LoadedModel) -> None:
+    run = small(tmp_path / "run", tiny, chains=CHAINS[:1], evict=(), strategies=("random_steps",), baselines=())
+    assert run.manifest.configuration.writing is None
+    assert not (run.folder / "evictions.parquet").exists()
     with pytest.raises(MissingError, match="--evict think_clearly"):
         run.evictions()
 
@@ -430,10 +456,10 @@ def test_the_command_names_policies_and_lengths(tmp_path: Path, tiny_model_folde
     write_chains(tmp_path / "chains.jsonl", CHAINS[:1])
     done = call(
         "sweep", "run", "--chains", "chains.jsonl", "--model", tiny_model_folder, "--evict", STREAMING, "--thresholds", "0.5",
-        "--evict-baselines", "none", "--evict-max-tokens", "24", "--temperature", "1",
+        "--evict-baselines", "none", "--evict-max-tokens", "14", "--temperature", "1",
     )  # fmt: skip
     assert done.code == 0, done.err
-    assert "whole texts of up to 24 tokens are written anew" in done.err
+    assert "whole texts of up to 14 tokens are written anew" in done.err
     assert "Every answer begins" not in done.err
     assert "1 of 1 chains are answered at all 2 conditions" in done.out
     assert len(open_run(tmp_path / "run").evaluations()) == 2
