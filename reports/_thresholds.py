@@ -71,7 +71,7 @@ def _compared(rows: pd.DataFrame, *, with_truncation: bool) -> pd.DataFrame:
     shares = [f"{number(100 * share)}\N{NO-BREAK SPACE}%" for share in rows["share_of_tokens_kept"]]
     table = rows[list(_COMPARED)].rename(columns=_COMPARED).assign(tokens_kept_note=shares)
     if _is_live(rows):
-        for place, name in enumerate(_COSTS, start=table.columns.get_loc("tokens_kept") + 1):
+        for place, name in enumerate(_COSTS, start=list(table.columns).index("tokens_kept") + 1):
             table.insert(place, name, rows[name])
     table.attrs["title"] = "Compared with threshold 0"
     return table if with_truncation else table.drop(columns="share_cut_off")
