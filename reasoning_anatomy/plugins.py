@@ -247,6 +247,15 @@ def label(plugin: Plugin) -> str:
     return key_of(plugin) + (":" + ",".join(changed) if changed else "")
 
 
+def is_named(spec: str, option: str) -> bool:
+    """Whether a spec gives a value to an option, be it the default.
+
+    >>> is_named("random:every=100", "every"), is_named("random:every=100", "steps")
+    (True, False)
+    """
+    return option in (each.partition("=")[0] for each in _BETWEEN_OPTIONS.split(spec.partition(":")[2]))
+
+
 def _kind(kind: str) -> Kind:
     if kind not in KINDS:
         raise PluginError(f"unknown kind of plugin {kind!r}; there are {_listing(KINDS)}")

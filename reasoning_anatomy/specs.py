@@ -7,13 +7,19 @@ BUNDLED: Final = "smollm2-135m"
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Quantization = Literal["4bit", "8bit"]
-Reading = Literal["closed_up", "evicted"]
+ReadingOfPruned = Literal["closed_up", "evicted"]
+"""How the model reads what is left of a chain that was written before."""
+Reading = Literal["closed_up", "evicted", "live"]
+"""``live``: nothing was written before, and tokens leave the cache while the model writes."""
 Restatements = Literal["kept", "stripped"]
 
 THRESHOLDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Of a sweep, unless others are named."""
 BASELINES: Final = ("random_steps", "random_tokens", "random_block", "truncation")
 """Strategies that a sweep compares with at the same length, unless others are named."""
+
+EVICT_BASELINES: Final = ("random",)
+"""Policies that a sweep compares with at the same budget, unless others are named."""
 
 CUTS_OFF: Final = frozenset({"length", "loop"})
 """Finish reasons of samples that were cut off."""

@@ -5,10 +5,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pandas as pd
 from pydantic import TypeAdapter
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LENGTH: Final = 8
 """Tokens in a row that are compared with evicted ones."""
@@ -52,6 +54,8 @@ class EvictionTranscript:
         Its ``repr``.
     n_prompt, n_written
         Tokens of the prompt, and tokens that were written.
+    n_thinking
+        Tokens that were written before the tag that closes the thinking; all of them if there is none.
     token_ends
         (n_written,) end of every written token in the text, in characters; the text as it was written, tags included.
     events
@@ -67,6 +71,7 @@ class EvictionTranscript:
     policy: str
     n_prompt: int
     n_written: int
+    n_thinking: int
     token_ends: tuple[int, ...]
     events: tuple[EvictionEvent, ...]
     n_skipped: int
@@ -103,8 +108,10 @@ among those written, from 0); events of a policy that does not score steps have 
 """
 
 
-def evictions_table(transcripts: Sequence[tuple[Mapping[str, Any], EvictionTranscript]]) -> pd.DataFrame:
+def evictions_table(transcripts: Sequence[tuple[Mapping[str, Any], EvictionTranscript]]) -> "pd.DataFrame":
     """Put all events of some samples into one table, each behind the columns that say whose they are."""
+    import pandas as pd  # the command line reads this module, and is to be there at once
+
     rows = [{**whose, **row} for whose, transcript in transcripts for row in _rows_of(transcript)]
     names = dict.fromkeys([*(name for whose, _ in transcripts[:1] for name in whose), *EVICTION_COLUMNS])
     return pd.DataFrame(rows, columns=list(names)).astype(EVICTION_COLUMNS)

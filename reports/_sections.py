@@ -130,14 +130,18 @@ def swept(run: Run) -> list[tuple[str, str]]:
     if not has_answers(run) or not configuration.conditions:
         return []
     conditions = configuration.conditions.values()
-    own = {condition.strategy: condition.plugins[0] for condition in conditions if not condition.reference}
-    baselines = list(dict.fromkeys(condition.strategy for condition in conditions if condition.reference))
+    of_pruned = [condition for condition in conditions if not condition.is_live]
+    own = {condition.strategy: condition.plugins[0] for condition in of_pruned if not condition.reference}
+    baselines = list(dict.fromkeys(condition.strategy for condition in of_pruned if condition.reference))
+    policies = list(dict.fromkeys(condition.strategy for condition in conditions if condition.is_live))
     thresholds = sorted({condition.threshold for condition in conditions})
     return [
         *own.items(),
         *([("baselines of the same length", ", ".join(baselines))] if baselines else []),
         ("thresholds", ", ".join(f"{threshold:g}" for threshold in thresholds)),
         ("answers", configuration.answering or ""),
+        *([("eviction while writing", ", ".join(policies))] if policies else []),
+        *([("texts written anew", configuration.writing)] if configuration.writing else []),
     ]
 
 

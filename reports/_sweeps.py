@@ -111,9 +111,10 @@ def runs_of(kept: Kept) -> list[int]:
 
 
 def _own_conditions(run: Run) -> list[Condition]:
-    """Conditions with thresholds of their own, thresholds ascending."""
+    """Conditions of pruned chains with thresholds of their own, thresholds ascending."""
     conditions = run.manifest.configuration.conditions.values()
-    return sorted((each for each in conditions if not each.reference), key=lambda condition: condition.threshold)
+    own = (each for each in conditions if not each.reference and not each.is_live)
+    return sorted(own, key=lambda condition: condition.threshold)
 
 
 def _cells(run: Run, chain_id: str, answers: pd.DataFrame) -> list[_Cell]:

@@ -27,6 +27,8 @@ _COMPARED: Final = {
     "difference_high": f"{_DIFFERENCE}_high", "p_adjusted": "p_adjusted", "truncated": "share_cut_off", "verdict": "verdict",
 }  # fmt: skip
 """Columns of the detail table ``thresholds`` that a summary shows, and as what."""
+_COSTS: Final = ("peak_cache_tokens", "tokens_generated")
+"""Further ones, of texts that were written anew."""
 
 
 def points(run: Run) -> pd.DataFrame:
@@ -49,7 +51,8 @@ def points(run: Run) -> pd.DataFrame:
 def summary(run: Run) -> dict[str, list[pd.DataFrame]]:
     """Tables by strategy, reading and form of restatements; first those that the finding speaks of.
 
-    The first compares every threshold with threshold 0, the second with baselines that keep as many tokens. Raises as `points`.
+    The first compares every threshold with threshold 0, the second with baselines of the same length or budget. Raises as
+    `points`.
     """
     result = result_of(run, ANALYSIS, about="threshold")
     thresholds, baselines, truncation = (detail(run, result, name) for name in ("thresholds", "baselines", "truncation"))
@@ -67,6 +70,9 @@ def summary(run: Run) -> dict[str, list[pd.DataFrame]]:
 def _compared(rows: pd.DataFrame, *, with_truncation: bool) -> pd.DataFrame:
     shares = [f"{number(100 * share)}\N{NO-BREAK SPACE}%" for share in rows["share_of_tokens_kept"]]
     table = rows[list(_COMPARED)].rename(columns=_COMPARED).assign(tokens_kept_note=shares)
+    if _is_live(rows):
+        for place, name in enumerate(_COSTS, start=list(table.columns).index("tokens_kept") + 1):
+            table.insert(place, name, rows[name])
     table.attrs["title"] = "Compared with threshold 0"
     return table if with_truncation else table.drop(columns="share_cut_off")
 
@@ -86,8 +92,14 @@ def _beside_baselines(own: pd.DataFrame, found: pd.DataFrame) -> Iterator[pd.Dat
         ]
     table = table.reset_index()
     table.attrs["labels"] = list(found["baseline"].unique())
-    table.attrs["title"] = "Beside the accuracy of baselines that keep as many tokens; below each, how the strategy compares"
+    same = "evict at the same budget" if _is_live(own) else "keep as many tokens"
+    table.attrs["title"] = f"Beside the accuracy of baselines that {same}; below each, how the strategy compares"
     yield table
+
+
+def _is_live(rows: pd.DataFrame) -> bool:
+    """Whether rows of one reading are about texts that were written anew."""
+    return bool((rows["reading"] == "live").all())
 
 
 def _of(table: pd.DataFrame, wanted: dict[str, object]) -> pd.DataFrame:

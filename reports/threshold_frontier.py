@@ -31,11 +31,11 @@ class ThresholdFrontier:
     title: ClassVar[str] = "Accuracy against tokens"
     caption: ClassVar[str] = (
         "One point per threshold, which stands beside it; up and to the left is better. Tokens: mean number of reasoning "
-        "tokens kept and of tokens generated. Filled: on the frontier, no other point of the panel is as accurate with as "
-        "few tokens. Hollow: another is. Cross: not compared, because truncation differs from that at threshold 0. Bars: "
-        "intervals of the accuracy over questions. They describe one point each; whether two differ is tested in the "
-        "tables, not by the overlap of bars. Grey: baselines that keep as many tokens; their intervals are in the CSV of "
-        "the figure."
+        "tokens kept and of tokens generated; of texts written anew (live), tokens generated. Filled: on the frontier, no "
+        "other point of the panel is as accurate with as few tokens and, if live, as small a peak of the cache. Hollow: "
+        "another is. Cross: not compared, because truncation differs from that at threshold 0. Bars: intervals of the "
+        "accuracy over questions. They describe one point each; whether two differ is tested in the tables, not by the "
+        "overlap of bars. Grey: baselines that keep as many tokens; their intervals are in the CSV of the figure."
     )
     section: ClassVar[str] = _thresholds.ANALYSIS
     analysis: ClassVar[str | None] = _thresholds.ANALYSIS

@@ -23,9 +23,12 @@ CELL: Final = [*GROUP, "threshold"]
 WORLD: Final = ["reading", "restatements"]
 """What strategies that are beside each other have in common."""
 
+LIVE: Final = "live"
+"""Reading of texts that were written anew, under eviction policies."""
+
 MEASURED: Final = (
     "tokens_before", "tokens_after", "steps_before", "steps_after", "achieved_ratio", "tokens_generated", "nll_gold",
-    "states_answer",
+    "states_answer", "peak_cache_tokens",
 )  # fmt: skip
 """Columns of the evaluations that are averaged as they are."""
 
@@ -136,7 +139,7 @@ def gather(run: Run) -> Evidence:
     _expect_threshold_zero(run, table[has_gold])
     every = _answers(table)
     counts = {
-        "not_evaluated": len(run.chains) - table["chain_id"].nunique(),
+        "not_evaluated": _n_not_evaluated(run, table),
         "no_gold_answer": table.loc[~has_gold, "chain_id"].nunique(),
         **{f"unusable: {reason}": count for reason, count in counted(run.unusable).items()},
     }
@@ -148,13 +151,22 @@ def gather(run: Run) -> Evidence:
     )
 
 
+def _n_not_evaluated(run: Run, table: pd.DataFrame) -> int:
+    """Count the chains without answers; if nothing was pruned, those on whose question nothing was written."""
+    of_pruned = table[table["reading"] != LIVE]
+    if len(of_pruned):
+        return len(run.chains) - int(of_pruned["chain_id"].nunique())
+    questions = set(table["question_id"])
+    return sum(chain.question_id not in questions for chain in run.chains.values())
+
+
 def _expect_threshold_zero(run: Run, table: pd.DataFrame) -> None:
     lowest = table.groupby(GROUP, sort=False, as_index=False)["threshold"].min()
     for row in lowest[lowest["threshold"] != 0].to_dict("records"):
         raise AnalysisError(
             f"{run.folder}: {row['strategy']} ({row['reading']}, restatements {row['restatements']}) has no answers at "
             f"threshold 0, with which the others are compared; add them with: reasoning-anatomy sweep {run.folder} "
-            f"--strategies {row['reference'] or row['strategy']} --thresholds 0"
+            f"{'--evict' if row['reading'] == LIVE else '--strategies'} {row['reference'] or row['strategy']} --thresholds 0"
         )
 
 

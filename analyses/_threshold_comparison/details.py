@@ -9,7 +9,7 @@ from analyses._statistics.families import adjust
 from analyses._statistics.position import BoolArray
 from analyses._statistics.power import detectable_effect, questions_needed
 from analyses._statistics.trend import page_test, slope_weights, slopes
-from analyses._threshold_comparison.answers import CELL, GROUP, Answers, Evidence
+from analyses._threshold_comparison.answers import CELL, GROUP, LIVE, Answers, Evidence
 from analyses._threshold_comparison.comparisons import TRUNCATION, labels
 from analyses._threshold_comparison.sample import COUNTS, INTERVAL, AnswerSample
 from reasoning_anatomy.types import FloatArray, IntArray
@@ -98,6 +98,19 @@ def nll_gold(sample: AnswerSample) -> pd.DataFrame:
     tested = np.flatnonzero(answers.cells["threshold"] > 0)
     found = sample.changes(nll[:, tested] - nll[:, answers.at_zero[tested]])
     return _beside(answers, sample.changes(nll), found, tested)
+
+
+def written_length(sample: AnswerSample) -> pd.DataFrame:
+    """Mean number of tokens of the texts that were written anew, and its difference from threshold 0; positive = longer.
+
+    Paired by question; Holm over thresholds. Texts that are cut off count with what they have.
+    """
+    answers = sample.answers
+    is_live = (answers.cells["reading"] == LIVE).to_numpy()
+    length = np.where(np.isfinite(answers.outcomes["correct"]) & is_live, answers.outcomes["tokens_generated"], np.nan)
+    tested = np.flatnonzero((answers.cells["threshold"] > 0) & is_live)
+    found = sample.changes(length[:, tested] - length[:, answers.at_zero[tested]])
+    return _beside(answers, sample.changes(length), found, tested)[is_live].reset_index(drop=True)
 
 
 def between_questions(sample: AnswerSample, zero: pd.DataFrame, *, term: str, margin: float | None) -> pd.DataFrame:

@@ -21,6 +21,7 @@ def printed_table(thresholds: pd.DataFrame) -> pd.DataFrame:
             "accuracy": _with_interval(table, "accuracy"),
             "steps kept": table["steps_kept"].map("{:.1f}".format),
             "tokens kept": table["share_of_tokens_kept"].map(percent),
+            **_costs(table),
             "difference from 0": _with_interval(table, "difference"),
             "p adjusted": table["p_adjusted"].map(_p),
             "verdict": table["verdict"],
@@ -28,6 +29,14 @@ def printed_table(thresholds: pd.DataFrame) -> pd.DataFrame:
     )
     same = [name for name in ("reading", "restatements") if len(set(shown[name])) == 1]
     return shown.drop(columns=same)
+
+
+def _costs(table: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
+    """Peak of the cache and length of the texts, if any were written anew."""
+    if "peak_cache_tokens" not in table:
+        return {}
+    names = {"peak cache": "peak_cache_tokens", "tokens written": "tokens_generated"}
+    return {shown: table[name].map(lambda value: "" if np.isnan(value) else f"{value:.1f}") for shown, name in names.items()}
 
 
 def _with_interval(table: pd.DataFrame, name: str) -> list[str]:

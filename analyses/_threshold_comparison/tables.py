@@ -7,7 +7,7 @@ import pandas as pd
 
 from analyses._statistics.position import BoolArray
 from analyses._threshold_comparison import details
-from analyses._threshold_comparison.answers import CELL, Answers, Evidence, in_all_cells
+from analyses._threshold_comparison.answers import CELL, LIVE, Answers, Evidence, in_all_cells
 from analyses._threshold_comparison.comparisons import (
     TRUNCATION,
     ZERO,
@@ -30,6 +30,7 @@ DIFFERENCE: Final = "difference from "
 
 _DIFFERENCE_COLUMNS: Final = dict(zip(INTERVAL, ("difference", "difference_low", "difference_high"), strict=True))
 _POINT: Final = ["accuracy", "accuracy_low", "accuracy_high", "tokens_kept", "tokens_generated"]
+_PEAK: Final = "peak_cache_tokens"
 _JUDGED: Final = ["p_value", "p_exact", "p_adjusted", "p_exact_adjusted", *GAINS]
 
 
@@ -50,7 +51,7 @@ def all_tables(
     Returns
     -------
     `MAIN` and the detail tables by name; the first columns say which cell or group a row is about. ``restatements`` is among
-    them only if a strategy was swept with restatements and without.
+    them only if a strategy was swept with restatements and without, ``written_length`` only if texts were written anew.
     """
     answers = evidence.answers
     sample = AnswerSample(answers, draws, confidence, seed)
@@ -65,6 +66,7 @@ def all_tables(
         "thresholds": thresholds,
         "baselines": _baselines(answers, baselines),
         **({"restatements": _restatements(answers, restatements)} if len(restatements) else {}),
+        **({"written_length": details.written_length(sample)} if LIVE in set(answers.cells["reading"]) else {}),
         "trend": details.trend(sample, refused),
         "frontier": _frontier(sample, refused),
         "answers": details.answer_counts(evidence),
@@ -114,6 +116,7 @@ def _thresholds(answers: Answers, accuracy: pd.DataFrame, zero: pd.DataFrame) ->
         tokens_kept=mean("tokens_after"),
         share_of_tokens_kept=mean("achieved_ratio"),
         tokens_generated=mean("tokens_generated"),
+        **_known_peak(mean(_PEAK)),
     )
     return pd.concat([table, judged[compared]], axis=1).assign(
         truncated=mean("truncated"),
@@ -156,7 +159,7 @@ def _side_by_side(answers: Answers, found: pd.DataFrame, other: str) -> pd.DataF
 
 
 def _frontier(sample: AnswerSample, refused: BoolArray) -> pd.DataFrame:
-    """Accuracy and tokens, kept and generated, of every cell, and whether no other of its reading beats it in both.
+    """Accuracy and cost of every cell, and whether no other of its reading beats it in all of them; see `frontier_table`.
 
     Over the answers that all cells of a reading and form of restatements have, so that all are of the same questions.
     """
@@ -172,10 +175,17 @@ def _frontier(sample: AnswerSample, refused: BoolArray) -> pd.DataFrame:
         accuracy_high=accuracy["ci_high"],
         tokens_kept=answers.means(over_common("tokens_after")),
         tokens_generated=answers.means(over_common("tokens_generated")),
+        peak_cache_tokens=answers.means(over_common(_PEAK)),
         is_compared=~refused,
         **accuracy[COUNTS],
     )
-    return frontier_table(points)[[*CELL, *_POINT, "tokens", "is_compared", "on_frontier", *COUNTS]]
+    peak = _known_peak(points[_PEAK].to_numpy())
+    return frontier_table(points)[[*CELL, *_POINT, *peak, "tokens", "is_compared", "on_frontier", *COUNTS]]
+
+
+def _known_peak(values: FloatArray) -> dict[str, FloatArray]:
+    """Name the column with the mean peak of the cache, if it is known of any cell."""
+    return {_PEAK: values} if np.isfinite(values).any() else {}
 
 
 def _total(answers: Answers, values: FloatArray) -> IntArray:

@@ -7,12 +7,15 @@ import pandas as pd
 
 from analyses._sentences import small_sample
 from analyses._statistics.position import BoolArray
-from analyses._threshold_comparison.answers import WORLD, Answers, Evidence, in_all_cells
+from analyses._threshold_comparison.answers import LIVE, WORLD, Answers, Evidence, in_all_cells
 from analyses._threshold_comparison.verdicts import NOT_COMPARED, NOTHING_DELETED
 from analyses._threshold_comparison.words import MOST_NAMED, listing, percent, places
 
 _SAME_LENGTH: Final = 0.01
 """Largest relative difference of two lengths that are called the same."""
+
+_SAME_BUDGET: Final = 0.05
+"""Largest difference of two shares of the tokens in a cache that are called the same budget."""
 
 
 def warnings(evidence: Evidence, tables: dict[str, pd.DataFrame], *, margin: float | None, confidence: float) -> list[str]:
@@ -28,7 +31,7 @@ def warnings(evidence: Evidence, tables: dict[str, pd.DataFrame], *, margin: flo
     said += _refused(judged, tables["baselines"])
     said += _with_verdict(judged, NOTHING_DELETED, "nothing was deleted, so there is nothing to compare")
     said += _undecided(tables, confidence)
-    said += _lengths(tables["baselines"])
+    said += _lengths(tables["baselines"]) + _budgets(thresholds)
     said += _missing(tables["left_out"])
     return said + _chains(evidence)
 
@@ -116,6 +119,7 @@ def _undecided(tables: dict[str, pd.DataFrame], confidence: float) -> list[str]:
 
 
 def _lengths(baselines: pd.DataFrame) -> list[str]:
+    baselines = baselines[baselines["reading"] != LIVE]
     ours, theirs = baselines["tokens_kept"], baselines["tokens_kept_of_baseline"]
     differing = baselines[(ours - theirs).abs() > _SAME_LENGTH * ours]
     return [
@@ -124,6 +128,24 @@ def _lengths(baselines: pd.DataFrame) -> list[str]:
         "compared at the same length"
         for (strategy, baseline), rows in differing.groupby(["strategy", "baseline"], sort=False)
     ]
+
+
+def _budgets(thresholds: pd.DataFrame) -> list[str]:
+    """Say where a policy and its baseline leave different shares of the thinking in the cache."""
+    live = thresholds[(thresholds["reading"] == LIVE) & (thresholds["threshold"] > 0)]
+    of_baselines = live[live["reference"].notna()].rename(columns={"strategy": "baseline", "reference": "strategy"})
+    shares = ["strategy", "threshold", "share_of_tokens_kept"]
+    pairs = of_baselines.merge(live.loc[live["reference"].isna(), shares], on=shares[:2], suffixes=("_of_baseline", ""))
+    gap = (pairs["share_of_tokens_kept_of_baseline"] - pairs["share_of_tokens_kept"]).abs()
+    found = []
+    for (strategy, baseline), rows in pairs[gap > _SAME_BUDGET].groupby(["strategy", "baseline"], sort=False):
+        theirs, ours = (rows[name].mean() for name in ("share_of_tokens_kept_of_baseline", "share_of_tokens_kept"))
+        found.append(
+            f"{baseline} has {percent(theirs)} of the tokens of its thinking in the cache when that ends, {strategy} "
+            f"{percent(ours)}, in {_cells(len(rows))} in which they differ by more than {percent(_SAME_BUDGET)}: there they "
+            "are not compared at the same budget"
+        )
+    return found
 
 
 def _missing(left_out: pd.DataFrame) -> list[str]:

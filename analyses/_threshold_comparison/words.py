@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analyses._sentences import briefly, number, with_interval
-from analyses._threshold_comparison.answers import WORLD
+from analyses._threshold_comparison.answers import LIVE, WORLD
 from analyses._threshold_comparison.verdicts import NOT_COMPARED, NOT_WORSE, UNDECIDED, VERDICTS
 
 MOST_NAMED: Final = 3
@@ -17,8 +17,8 @@ MOST_NAMED: Final = 3
 def finding(tables: Mapping[str, pd.DataFrame], *, margin: float | None, confidence: float, command: str) -> str:
     """Say what was found, of every strategy in the first reading and form of restatements that it was swept in.
 
-    A sentence on threshold 0, one on baselines and one on restatements, as far as they are there; however many strategies and
-    baselines there are.
+    A sentence on threshold 0, one on baselines, one on restatements and one on the length of texts that were written anew, as
+    far as they are there; however many strategies and baselines there are.
 
     Parameters
     ----------
@@ -32,19 +32,20 @@ def finding(tables: Mapping[str, pd.DataFrame], *, margin: float | None, confide
         What adds thresholds.
     """
     strategies = tables["thresholds"][tables["thresholds"]["reference"].isna()]
-    first = strategies.drop_duplicates("strategy")[["strategy", *WORLD]]
+    is_live = strategies["reading"] == LIVE
+    first = strategies[~strategies.assign(is_live=is_live).duplicated(["strategy", "is_live"])][["strategy", *WORLD]]
     rows = strategies.merge(first, on=["strategy", *WORLD])
     judged = rows[rows["verdict"].notna()]
     said = f"{_who(first)}: accuracy {_level(rows[rows['threshold'] == 0], confidence)} at threshold 0"
     if judged.empty:
         return f"{said}; there is no other threshold to compare, add some with: {command}."
-    said += f"; compared with it, {_verdicts(judged, ['strategy'], margin)}{_longest(judged)}."
+    said += f"; compared with it, {_verdicts(judged, ['strategy'], margin)}{_longest(rows)}."
     versus = tables["baselines"].merge(first, on=["strategy", *WORLD])
-    return said + _against(versus) + _without_restatements(tables, first)
+    return said + _against(versus) + _without_restatements(tables, first) + _length(tables, first, confidence=confidence)
 
 
 def _who(first: pd.DataFrame) -> str:
-    who = _few_names(first["strategy"].tolist(), "strategies")
+    who = _few_names(list(dict.fromkeys(first["strategy"])), "strategies")
     worlds = first[WORLD].drop_duplicates()
     if len(worlds) > 1:
         return f"{who}, each in the first reading that it was swept in"
@@ -60,23 +61,56 @@ def _level(zero: pd.DataFrame, confidence: float) -> str:
     return with_interval({name: zero[column].iloc[0] for name, column in interval.items()}, confidence=confidence)
 
 
-def _longest(judged: pd.DataFrame) -> str:
+def _longest(rows: pd.DataFrame) -> str:
     """Say the difference at the highest threshold of the only strategy."""
-    last = judged.iloc[-1]
-    if len(set(judged["strategy"])) > 1 or last["verdict"] == NOT_COMPARED:
+    last = rows.iloc[-1]
+    if len(rows[["strategy", "reading"]].drop_duplicates()) > 1 or last["verdict"] == NOT_COMPARED:
         return ""
-    kept = percent(last["share_of_tokens_kept"])
-    return f"; at {last['threshold']:g} the difference is {_gap(last)} with {kept} of the tokens kept"
+    kept = f"{percent(last['share_of_tokens_kept'])} of the tokens kept"
+    if last["reading"] == LIVE:
+        kept = (
+            f"{last['peak_cache_tokens']:.0f} tokens in the cache at most, instead of {rows['peak_cache_tokens'].iloc[0]:.0f}"
+        )
+    return f"; at {last['threshold']:g} the difference is {_gap(last)} with {kept}"
+
+
+def _length(tables: Mapping[str, pd.DataFrame], first: pd.DataFrame, *, confidence: float) -> str:
+    """Say whether texts that are written anew get longer or shorter when more is evicted."""
+    if "written_length" not in tables:
+        return ""
+    lengths = tables["written_length"]
+    rows = lengths[lengths["reference"].isna()].merge(first, on=["strategy", *WORLD])
+    tested = rows[rows["threshold"] > 0]
+    if tested.empty:
+        return ""
+    is_shown = tested["p_adjusted"] <= 1 - confidence + 1e-12
+    parts = (
+        ("longer", tested[is_shown & (tested["difference"] > 0)]),
+        ("shorter", tested[is_shown & (tested["difference"] < 0)]),
+        ("not shown to be longer or shorter", tested[~is_shown]),
+    )
+    if len(set(tested["strategy"])) == 1:
+        said = ", ".join(f"{word} at {places(part)}" for word, part in parts if len(part))
+        last, zero = tested.iloc[-1], rows[rows["threshold"] == 0].iloc[0]
+        return (
+            f" Texts, {zero['estimate']:.0f} tokens long at threshold 0, are {said}; at {last['threshold']:g} they differ by "
+            f"{_gap(last)} tokens."
+        )
+    named = [f"{word} in {len(part)}{_named(part, ['strategy'])}" for word, part in parts[:2] if len(part)]
+    others = [f"{word} in {len(part)}" for word, part in parts[2:] if len(part)]
+    return f" Of {len(tested)} comparisons of texts with those at threshold 0, they are {', '.join([*named, *others])}."
 
 
 def _against(versus: pd.DataFrame) -> str:
     if versus.empty:
         return ""
+    is_live = versus["reading"] == LIVE
+    same = "budget" if is_live.all() else "length or budget" if is_live.any() else "length"
     baselines = list(dict.fromkeys(versus["baseline"]))
     if len(versus[["strategy", "baseline"]].drop_duplicates()) == 1:
-        return f" Against {baselines[0]} of the same length: {_verdicts(versus, ['baseline'], None)}."
+        return f" Against {baselines[0]} of the same {same}: {_verdicts(versus, ['baseline'], None)}."
     named = [name for name in ("strategy", "baseline") if len(set(versus[name])) > 1]
-    return f" Against {_few_names(baselines, 'baselines')} of the same length: {_verdicts(versus, named, None)}."
+    return f" Against {_few_names(baselines, 'baselines')} of the same {same}: {_verdicts(versus, named, None)}."
 
 
 def _without_restatements(tables: Mapping[str, pd.DataFrame], first: pd.DataFrame) -> str:

@@ -9,7 +9,8 @@ from tyro.conf import OmitArgPrefixes, arg
 from reasoning_anatomy.cli._app import EncodingOption, PluginsOption, RunArgument, SamplingOption, app, say, use_plugins
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.evaluation.answering import Answering
-from reasoning_anatomy.specs import BASELINES, THRESHOLDS, ModelSpec, Reading, Restatements
+from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.specs import BASELINES, EVICT_BASELINES, THRESHOLDS, ModelSpec, ReadingOfPruned, Restatements
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
@@ -54,14 +55,29 @@ class _Encoding(EncodingOption):
 @app.command
 def sweep(
     run: RunArgument,
-    strategies: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value, each with thresholds of its own; see `list`.")],
+    strategies: Annotated[
+        tuple[str, ...], arg(help="KEY or KEY:option=value, each with thresholds of its own; see `list`.")
+    ] = (),
     baselines: Annotated[
         tuple[str, ...], arg(help="Keep as many tokens as each of those at each threshold; none = no baseline.")
     ] = BASELINES,
     thresholds: Annotated[tuple[float, ...], arg(help="What strategies are told, 0..1; 0 deletes nothing.")] = THRESHOLDS,
     samples: Annotated[int, arg(help="Answers for each chain and threshold.")] = 1,
+    evict: Annotated[
+        tuple[str, ...],
+        arg(
+            help="KEY or KEY:option=value: whole texts are written anew while so much leaves the cache; see `list policies`.",
+            metavar="[POLICY [POLICY ...]]",
+        ),
+    ] = (),
+    evict_baselines: Annotated[
+        tuple[str, ...], arg(help="Evict as often and protect the same as each of those; none = no baseline.")
+    ] = EVICT_BASELINES,
+    evict_max_tokens: Annotated[
+        int, arg(help="Tokens of a text that is written anew, thinking included.")
+    ] = Sampling().max_tokens,
     readings: Annotated[
-        tuple[Reading, ...], arg(help="closed_up: read anew; evicted: removed from the cache, positions kept.")
+        tuple[ReadingOfPruned, ...], arg(help="closed_up: read anew; evicted: removed from the cache, positions kept.")
     ] = ("closed_up",),
     restatements: Annotated[tuple[Restatements, ...], arg(help="kept; stripped: without what states the answer already.")] = (
         "kept",
@@ -74,7 +90,7 @@ def sweep(
     answering: Annotated[_Answering, OmitArgPrefixes] = _Answering(),
     encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
 ) -> None:
-    """Prune the chains of a run at thresholds, and let the model answer again from what is left."""
+    """Prune the chains of a run at thresholds, or evict while it writes anew, and let the model answer again."""
     use_plugins(plugins)
     from reasoning_anatomy.evaluation.sweeping import SweepPlan
     from reasoning_anatomy.evaluation.sweeping import sweep as sweep_run
@@ -87,6 +103,8 @@ def sweep(
         samples=samples,
         readings=readings,
         restatements=restatements,
+        evict=evict,
+        evict_baselines=() if evict_baselines == ("none",) else evict_baselines,
     )
     if not model.id and model != _ModelOfRun():
         raise RunError("--dtype, --device, --quantize and --revision say how to hold --model; name it, too")
@@ -98,6 +116,7 @@ def sweep(
             model=ModelSpec(**asdict(model)) if model.id else None,
             answering=answering.checked(),
             encoding=encoding.with_line_breaks(),
+            evict_max_tokens=evict_max_tokens,
             n_rows=rows,
             skip_unusable=skip_unusable,
             stages=stages,

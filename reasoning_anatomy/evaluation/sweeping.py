@@ -1,8 +1,9 @@
 """Prune chains at thresholds, let the model answer again from what is left, and keep the answers in the run."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -14,12 +15,17 @@ from reasoning_anatomy.chains import ChainFile, read_chain_file
 from reasoning_anatomy.errors import MissingError, ModelError, PluginError, RunError
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.evaluation.work import SweepWork
+from reasoning_anatomy.evaluation.writing import expect_one_text, policies_of, policy_at, policy_pairs, write_texts
 from reasoning_anatomy.generation.check import check_decoding
+from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import expect_evictable
+from reasoning_anatomy.generation.evicting import Evictor
+from reasoning_anatomy.generation.local import LocalModel
 from reasoning_anatomy.generation.rows import fewer_rows, rows_that_fit
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.pipeline.checks import check_model
+from reasoning_anatomy.pipeline.identity import as_begun
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.progress import Stages
@@ -30,7 +36,16 @@ from reasoning_anatomy.run.layout import EVALUATIONS_NAME
 from reasoning_anatomy.run.manifest import MANIFEST_NAME, Condition, Configuration, read_manifest
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import RunWriter, begin_run, expect_to_grow
-from reasoning_anatomy.specs import BASELINES, BUNDLED, THRESHOLDS, EncodingOptions, ModelSpec, Reading, Restatements
+from reasoning_anatomy.specs import (
+    BASELINES,
+    BUNDLED,
+    EVICT_BASELINES,
+    THRESHOLDS,
+    EncodingOptions,
+    ModelSpec,
+    ReadingOfPruned,
+    Restatements,
+)
 from reasoning_anatomy.steps import CutsSteps
 from reasoning_anatomy.types import ReasoningChain
 
@@ -54,58 +69,80 @@ class SweepPlan:
         How the model reads what is left.
     restatements
         Whether what states the answer already is kept, stripped, or one and then the other.
+    evict
+        Specs of eviction policies, under which whole texts are written anew on every question; thresholds say how much goes.
+    evict_baselines
+        Specs of policies that accompany each of those, with the same interval and protection unless they name others.
     """
 
-    strategies: tuple[str, ...]
+    strategies: tuple[str, ...] = ()
     baselines: tuple[str, ...] = BASELINES
     thresholds: tuple[float, ...] = THRESHOLDS
     samples: int = 1
-    readings: tuple[Reading, ...] = ("closed_up",)
+    readings: tuple[ReadingOfPruned, ...] = ("closed_up",)
     restatements: tuple[Restatements, ...] = ("kept",)
+    evict: tuple[str, ...] = ()
+    evict_baselines: tuple[str, ...] = EVICT_BASELINES
 
     def __post_init__(self) -> None:
-        if not self.strategies:
-            raise PluginError("there is nothing to sweep: name a strategy, such as step_percentile")
+        if not (self.strategies or self.evict):
+            raise PluginError(
+                "there is nothing to sweep: name a strategy, such as step_percentile, or an eviction policy (evict)"
+            )
         if self.samples < 1:
             raise PluginError(f"samples is {self.samples}; give 1 or more")
         for threshold in self.thresholds:
             if not 0 <= threshold <= 1:
                 raise PluginError(f"threshold {threshold}: is a share, from 0 (delete nothing) to 1; give one in between")
-        for given, known in ((self.readings, get_args(Reading)), (self.restatements, get_args(Restatements))):
+        for given, known in ((self.readings, get_args(ReadingOfPruned)), (self.restatements, get_args(Restatements))):
             if unknown := [each for each in given if each not in known] or not given:
                 raise PluginError(f"{given!r} is not a choice of {', '.join(known)}; got {unknown!r}")
 
     def conditions(self) -> dict[str, Condition]:
         """Make every combination, by label."""
-        made = [
-            Condition(
-                strategy=plugins.label(strategy),
-                threshold=threshold,
-                reference="" if reference is None else plugins.label(reference),
-                restatements=restatements,
-                reading=reading,
-                samples=self.samples,
-                plugins=tuple(map(repr, (strategy, *([] if reference is None else [reference])))),
-                steps=_steps_of(reference or strategy),
-                by_pass_rate=threshold > 0 and _uses_pass_rate(reference or strategy),
-            )
-            for strategy, reference in self._pairs()
-            for threshold in sorted({0.0, *(round(float(each), 9) for each in self.thresholds)})
-            for restatements in self.restatements
-            for reading in self.readings
-        ]
-        return {condition.label: condition for condition in made}
+        return {condition.label: condition for condition in (*self._of_pruned(), *self._live())}
 
     def labels(self) -> list[str]:
         """Labels of all strategies, each once."""
         return list(dict.fromkeys(plugins.label(plugin) for pair in self._pairs() for plugin in pair if plugin is not None))
+
+    def _of_pruned(self) -> Iterator[Condition]:
+        for (strategy, reference), threshold in product(self._pairs(), self._all_thresholds()):
+            for restatements, reading in product(self.restatements, self.readings):
+                yield Condition(
+                    strategy=plugins.label(strategy),
+                    threshold=threshold,
+                    reference="" if reference is None else plugins.label(reference),
+                    restatements=restatements,
+                    reading=reading,
+                    samples=self.samples,
+                    plugins=tuple(map(repr, (strategy, *([] if reference is None else [reference])))),
+                    steps=_steps_of(reference or strategy),
+                    by_pass_rate=threshold > 0 and _uses_pass_rate(reference or strategy),
+                )
+
+    def _live(self) -> Iterator[Condition]:
+        for (policy, reference), threshold in product(policy_pairs(self.evict, self.evict_baselines), self._all_thresholds()):
+            pair = [policy] if reference is None else [policy, reference]
+            yield Condition(
+                strategy=plugins.label(policy),
+                threshold=threshold,
+                reference="" if reference is None else plugins.label(reference),
+                reading="live",
+                samples=self.samples,
+                plugins=tuple(repr(policy_at(each, threshold)) for each in pair),
+                steps=(reference or policy).steps,
+            )
+
+    def _all_thresholds(self) -> list[float]:
+        return sorted({0.0, *(round(float(each), 9) for each in self.thresholds)})
 
     def _pairs(self) -> list[tuple[Strategy, Strategy | None]]:
         """Strategies, each with the one whose lengths it has."""
         strategies = [plugins.load("strategy", spec) for spec in self.strategies]
         baselines = [plugins.load("strategy", spec) for spec in self.baselines]
         pairs = [
-            (baseline if "steps=" in spec else _in_steps_of(strategy, baseline), strategy)
+            (baseline if plugins.is_named(spec, "steps") else _in_steps_of(strategy, baseline), strategy)
             for strategy in strategies
             for spec, baseline in zip(self.baselines, baselines, strict=True)
         ]
@@ -135,6 +172,7 @@ def sweep(
     model: str | ModelSpec | LoadedModel | None = None,
     answering: Answering | None = None,
     encoding: EncodingOptions | None = None,
+    evict_max_tokens: int = Sampling().max_tokens,
     n_rows: int | None = None,
     skip_unusable: bool = False,
     stages: Stages | None = None,
@@ -144,6 +182,9 @@ def sweep(
     The prompt has one form at every threshold, 0 included: question, what is left of the reasoning, and the beginning of an
     answer; never the chain's own answer. Samples have the same random numbers at every threshold. Strategies and thresholds
     that keep the same tokens share their answers.
+
+    Under eviction policies it writes whole texts anew on every question of the run, as `generate` does; threshold 0 evicts
+    nothing and is the same for all policies.
 
     Parameters
     ----------
@@ -159,6 +200,9 @@ def sweep(
         How the model answers; once a sweep has begun it is always the same.
     encoding
         How a chain becomes one sequence. What is left out is the run's own; if the run begins, as for `measure`.
+    evict_max_tokens
+        Largest number of tokens of a text that is written under a policy, thinking included; always the same, once texts were
+        written. The rest is as ``answering`` says.
     n_rows
         Answers that are written at the same time; None takes as many as fit into memory, 32 at most on a CPU.
     skip_unusable, stages
@@ -176,6 +220,8 @@ def sweep(
     folder, stages, conditions = Path(run), stages or Stages(), plan.conditions()
     if n_rows is not None and n_rows < 1:
         raise RunError(f"rows is {n_rows}; give 1 or more")
+    if evict_max_tokens < 1:
+        raise RunError(f"evict_max_tokens is {evict_max_tokens}; give 1 or more")
     begun = (folder / MANIFEST_NAME).exists()
     if not begun and chains is None:
         raise RunError(f"{folder}: there is no run; measure one first, or name its chains: --chains CHAINS.jsonl")
@@ -186,8 +232,9 @@ def sweep(
     loaded, answering = _loaded(folder, model, stages), answering or Answering()
     if "evicted" in plan.readings:
         expect_evictable(loaded, n_positions=1)
+    _expect_to_write(folder, conditions, chains, loaded, encoding)
     if begun:
-        expect_to_grow(folder, _configuration(folder, conditions, answering, loaded, encoding)[0])
+        expect_to_grow(folder, _configuration(folder, conditions, answering, evict_max_tokens, loaded, encoding)[0])
     needing_paths = [label for label in plan.labels() if not isinstance(plugins.load("strategy", label), OrdersBeforehand)]
     added = [chains] if chains is not None else []
     known = [list(open_run(folder).chains.values())] if begun and (needing_paths or chains is None) else []
@@ -203,13 +250,19 @@ def sweep(
             skip_unusable=skip_unusable,
             stages=stages,
         )
-    own, encoder, resolved = _configuration(folder, conditions, answering, loaded, encoding)
+    own, encoder, resolved = _configuration(folder, conditions, answering, evict_max_tokens, loaded, encoding)
     if others := _other_teachers(folder, loaded):
         stages.say(f"note: the chains were sampled from {', '.join(others)}, and {loaded.id} answers; --model names another")
-    stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
+    if plan.strategies:
+        stages.say(f"Every answer begins with {resolved.stem!r}, behind {encoder.options.before_answer!r}.")
+    if plan.evict:
+        stages.say(f"On every question, whole texts of up to {evict_max_tokens} tokens are written anew.")
     try:
         with begin_run(folder, own, list(open_run(folder).chains.values()), stages=stages) as writer:
             _answer(SweepFolder(writer.run, own), writer, encoder, resolved, loaded, n_rows)
+            sampling = _writing(resolved, evict_max_tokens)
+            local = LocalModel(loaded=loaded, encoder=encoder, n_rows=n_rows, loop_tokens=resolved.loop_tokens)
+            write_texts(SweepFolder(writer.run, own), writer, local, sampling)
     except (KeyboardInterrupt, ModelError):
         write_evaluations(Run(folder))  # of what is answered by now
         raise
@@ -235,6 +288,7 @@ def _configuration(
     folder: Path,
     conditions: Mapping[str, Condition],
     answering: Answering,
+    evict_max_tokens: int,
     loaded: LoadedModel,
     encoding: EncodingOptions | None,
 ) -> tuple[Configuration, ChainEncoder, Answering]:
@@ -251,6 +305,7 @@ def _configuration(
         model=configuration.model,
         encoding=repr(encoder.options),
         answering=repr(resolved),
+        writing=repr(_writing(resolved, evict_max_tokens)) if any(each.is_live for each in conditions.values()) else None,
         conditions=conditions,
     )
     return added, encoder, resolved
@@ -260,14 +315,14 @@ def _answer(
     folder: SweepFolder, writer: RunWriter, encoder: ChainEncoder, answering: Answering, loaded: LoadedModel, n_rows: int | None
 ) -> None:
     """Answer the chains that lack something, the longest first; with fewer rows if memory runs out."""
-    run, conditions = folder.run, folder.configuration.conditions.values()
+    run, conditions = folder.run, folder.of_pruned
     encoded = [run.encoded(chain_id) for chain_id in folder.chain_ids if folder.lacking(chain_id, conditions)]
     if not encoded:
         return
     longest_first = sorted(encoded, key=lambda chain: -len(chain.ids))
     if any(condition.reading == "evicted" for condition in conditions):
         expect_evictable(loaded, n_positions=len(longest_first[0].ids))
-    strategies = {label: plugins.load("strategy", label) for label in _labels(folder.configuration)}
+    strategies = {label: plugins.load("strategy", label) for label in _labels(conditions)}
     loaded, checks = check_model(loaded, Plan({}, strategies), longest_first)
     contexts = (np.concatenate([chain.prompt_ids, chain.reasoning_ids]) for chain in encoded)
     writer.add_checks({**checks, **check_decoding(loaded, contexts)})
@@ -284,6 +339,31 @@ def _answer(
                 stage.finish()  # what other processes answer is no step of this one
                 return
         longest_first = [chain for chain in longest_first if folder.lacking(chain.chain_id, conditions)]
+
+
+def _writing(answering: Answering, max_tokens: int) -> Sampling:
+    """Say how whole texts are written: as answers are, but longer."""
+    return dataclasses.replace(answering.sampling, max_tokens=max_tokens)
+
+
+def _expect_to_write(
+    folder: Path,
+    conditions: Mapping[str, Condition],
+    chains: ChainFile | Sequence[ReasoningChain] | None,
+    loaded: LoadedModel,
+    encoding: EncodingOptions | None,
+) -> None:
+    """Refuse policies that do not suit the model, and questions with several texts, before anything is measured."""
+    policies = policies_of(condition for condition in conditions.values() if condition.is_live)
+    if not policies:
+        return
+    known = open_run(folder).chains.values() if (folder / MANIFEST_NAME).exists() else ()
+    expect_one_text([*known, *(chains.chains if isinstance(chains, ChainFile) else chains or ())])
+    samples = chains.path if isinstance(chains, ChainFile) else None
+    options = as_begun(encoding, folder, loaded.tokenizer, samples=samples)
+    encoder = ChainEncoder(loaded.tokenizer, options, context_length=loaded.context_length)
+    for policy in policies:
+        Evictor(loaded, policy, encoder, n_positions=1)
 
 
 def _expect_model_named(chains: ChainFile | Sequence[ReasoningChain] | None) -> None:
@@ -305,9 +385,8 @@ def _place(model: str) -> str:
     return str(Path(model).resolve()) if Path(model).exists() else model
 
 
-def _labels(configuration: Configuration) -> list[str]:
-    """Labels of the strategies of all conditions, each once."""
-    conditions = configuration.conditions.values()
+def _labels(conditions: Iterable[Condition]) -> list[str]:
+    """Labels of the strategies of conditions, each once."""
     return list(dict.fromkeys(label for each in conditions for label in (each.reference, each.strategy) if label))
 
 

@@ -185,6 +185,7 @@ class Evictor:
             policy=repr(self._policy),
             n_prompt=len(sequence.prompt),
             n_written=len(sample.ids),
+            n_thinking=_n_before(self._closing, sample.ids),
             token_ends=tuple(sequence.steps.token_ends().tolist()),
             events=tuple(sequence.events),
             n_skipped=sequence.n_skipped,
@@ -353,6 +354,12 @@ class Evictor:
                 f"policy {plugins.label(self._policy)!r}: {self._policy.steps} cannot cut what is being written "
                 f"({error.reason}); name another segmenter with steps=KEY"
             ) from None
+
+
+def _n_before(tag: Sequence[int], ids: Sequence[int]) -> int:
+    """Count the ids before a tag, or all if it is empty or not among them."""
+    places = range(len(ids) - len(tag) + 1) if tag else ()
+    return next((place for place in places if [*ids[place : place + len(tag)]] == [*tag]), len(ids))
 
 
 def _slots_left(index: Tensor, kept: dict[int, Tensor], n_padding: Sequence[int]) -> dict[int, Tensor]:

@@ -48,6 +48,9 @@ class LocalModel:
         What leaves the cache while samples are written; None evicts nothing.
     loop_tokens
         A sample ends that has only repeated a piece of at most 128 tokens over this many tokens; 0 lets it go on.
+    checks
+        What was found when decoding was compared with the model's own ``generate``, before the first sample; see
+        `check_decoding`.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class LocalModel:
     ends_with_thinking: bool = False
     policy: EvictionPolicy | None = None
     loop_tokens: int = LOOP_TOKENS
+    checks: dict[str, float] = field(default_factory=dict, init=False)
     _is_checked: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -131,7 +135,9 @@ class LocalModel:
         if self.policy is not None:
             evictor = Evictor(self.loaded, self.policy, self.encoder, n_positions=longest)
         if not self._is_checked:
-            check_decoding(self.loaded, (prompt for prompt, _ in prompts), evicts_with=self.encoder if self.policy else None)
+            self.checks = check_decoding(
+                self.loaded, (prompt for prompt, _ in prompts), evicts_with=self.encoder if self.policy else None
+            )
             self._is_checked = True
         self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
         decoder = Decoder[_Asked](

@@ -15,7 +15,7 @@ from reasoning_anatomy.run.origin import Origin, expect_origin
 from reasoning_anatomy.run.selection import Kept, Selection
 from reasoning_anatomy.specs import Reading
 
-_REMEDY: Final = "delete the file and run the same sweep again"
+REMEDY: Final = "delete the file and run the same sweep again"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def write_kept(path: Path, kept: Kept, selection: Selection, *, chain_id: str, o
 
 def read_kept(path: Path, *, origin: Origin, run_folder: Path) -> Kept:
     """Read what is kept of a chain; `RunError` if the file is damaged or was made from something else."""
-    with refusing_damage(path, remedy=_REMEDY):
+    with refusing_damage(path, remedy=REMEDY):
         arrays, facts = read_arrays(path)
         expect_origin(path, facts, origin, run_folder=run_folder)
         return Kept(np.asarray(arrays["kept"], dtype=np.int64), facts["n_reasoning"])
@@ -91,7 +91,7 @@ def read_answers(paths: Iterable[Path], *, origin: Origin, run_folder: Path) -> 
     """Read the answers of several files, ordered by sample; `RunError` if one is damaged or was made from something else."""
     found: dict[int, Answer] = {}
     for path in paths:
-        with refusing_damage(path, remedy=_REMEDY):
+        with refusing_damage(path, remedy=REMEDY):
             facts = json.loads(path.read_text(encoding="utf-8"))
             expect_origin(path, facts, origin, run_folder=run_folder)
             found |= {row["sample"]: Answer(**row) for row in facts["answers"]}
@@ -105,7 +105,7 @@ def write_gold(path: Path, likelihood: GoldLikelihood, *, chain_id: str, origin:
 
 def read_gold(path: Path, *, origin: Origin, run_folder: Path) -> GoldLikelihood:
     """Read the likelihood of the gold answer; `RunError` if the file is damaged or was made from something else."""
-    with refusing_damage(path, remedy=_REMEDY):
+    with refusing_damage(path, remedy=REMEDY):
         facts = json.loads(path.read_text(encoding="utf-8"))
         expect_origin(path, facts, origin, run_folder=run_folder)
         return GoldLikelihood(**facts["gold"])

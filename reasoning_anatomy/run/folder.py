@@ -24,6 +24,7 @@ from reasoning_anatomy.run.labels import (
 from reasoning_anatomy.run.layout import (
     CHAINS_NAME,
     EVALUATIONS_NAME,
+    EVICTIONS_NAME,
     PATHS_NAME,
     TOKEN_ROLES_NAME,
     TOKENS_NAME,
@@ -264,15 +265,21 @@ class Run:
         Returns
         -------
         Columns ``chain_id, question_id``; ``strategy``, ``threshold`` (0 = nothing is deleted), ``reference`` (the strategy
-        whose achieved length this baseline has; missing if the threshold is its own), ``reading`` (closed_up, evicted),
-        ``restatements`` (kept, stripped); ``sample`` and ``seed``; ``requested_ratio`` (nominal: 1 - threshold, whatever a
-        threshold means to the strategy) and ``achieved_ratio`` of tokens kept; ``steps_before, steps_after`` (as the strategy
-        cuts steps, or by the segmenter of the sweep; a step counts as left if one of its tokens is) and ``tokens_before,
-        tokens_after`` of the reasoning; ``tokens_generated``, ``finish_reason`` (eos, stop_string, length, loop);
-        ``response``, ``extracted``, ``verdict`` (correct, wrong, undecided; missing without a
-        gold answer) with its ``rule``, and ``same_as_chain``, the verdict if the chain's own answer is taken for the right
-        one; ``states_answer``, whether what is kept states the gold answer; ``nll_gold``, mean nats per token of the gold
-        answer. Rows at threshold 0 are there for every strategy.
+        whose achieved length, or budget, this baseline has; missing if the threshold is its own), ``reading`` (closed_up,
+        evicted, live), ``restatements`` (kept, stripped); ``sample`` and ``seed``; ``requested_ratio`` (nominal: 1 - threshold,
+        whatever a threshold means to the strategy) and ``achieved_ratio`` of tokens kept; ``steps_before, steps_after`` (as the
+        strategy cuts steps, or by the segmenter of the sweep; a step counts as left if one of its tokens is) and
+        ``tokens_before, tokens_after`` of the reasoning; ``tokens_generated``, ``finish_reason`` (eos, stop_string, length,
+        loop); ``response``, ``extracted``, ``verdict`` (correct, wrong, undecided; missing without a gold answer) with its
+        ``rule``, and ``same_as_chain``, the verdict if the chain's own answer is taken for the right one; ``states_answer``,
+        whether what is kept states the gold answer; ``nll_gold``, mean nats per token of the gold answer. Rows at threshold 0
+        are there for every strategy.
+
+        If the reading is live, the strategy is an eviction policy, and a row is a text that was written anew on the question;
+        ``chain_id`` is the first chain of that question. ``tokens_before`` counts the tokens of its thinking, ``tokens_after``
+        those that were in the cache, in one head, when it ended; ``response`` is all of the text and ``tokens_generated`` its
+        length. Only these rows have ``peak_cache_tokens``, ``peak_cache_bytes``, ``n_evictions`` and ``n_rewritten`` (as in
+        `reasoning_anatomy.transcripts.EvictionTranscript`), and they have no ``nll_gold``.
 
         Raises
         ------
@@ -293,6 +300,32 @@ class Run:
         pairs = list(zip(rows["strategy"], rows["reference"].astype(object).where(rows["reference"].notna(), ""), strict=True))
         shown = self._shown_in_sweeps(pairs)
         return rows[[pair in shown for pair in pairs]].reset_index(drop=True)
+
+    def evictions(self) -> pd.DataFrame:
+        """List what left the cache while the texts of a sweep were written under eviction policies.
+
+        Returns
+        -------
+        Columns ``question_id, chain_id, strategy, threshold, sample``, which say whose rows they are, and those of
+        `reasoning_anatomy.transcripts.EVICTION_COLUMNS`: one row for every step at every eviction. Texts from which nothing was
+        evicted have none.
+
+        Raises
+        ------
+        MissingError
+            No text was written under a policy, or the table is not written yet.
+        """
+        conditions = self.manifest.configuration.conditions.values()
+        policies = {condition.strategy for condition in conditions if condition.is_live}
+        if not (self.folder / EVICTIONS_NAME).exists():
+            if policies:
+                raise MissingError(f"{self.folder}: its table {EVICTIONS_NAME} is not written yet; run the same sweep again")
+            raise MissingError(
+                f"{self.folder}: has no texts that were written under a policy; make them with: "
+                f"reasoning-anatomy sweep {self.folder} --evict think_clearly"
+            )
+        rows = self._table(EVICTIONS_NAME)
+        return rows[rows["strategy"].isin(policies)].reset_index(drop=True)
 
     @property
     def annotators(self) -> list[str]:

@@ -14,6 +14,7 @@ UNUSABLE_NAME: Final = "unusable.jsonl"
 TOKENS_NAME: Final = "tokens.parquet"
 PATHS_NAME: Final = "paths.parquet"
 EVALUATIONS_NAME: Final = "evaluations.parquet"
+EVICTIONS_NAME: Final = "evictions.parquet"
 TOKEN_ROLES_NAME: Final = "token_roles.parquet"
 REPORT_NAME: Final = "report.html"
 LOCK_NAME: Final = ".lock"
@@ -77,6 +78,16 @@ class Layout:
     def gold(self, chain_id: str, context: str) -> Path:
         """File of the likelihood of the gold answer from one context."""
         return self.evaluations(chain_id) / f"gold-{context}.json"
+
+    def written(self, chain_id: str, policy: str, sample: int) -> Path:
+        """File of a text that was written anew on a chain's question under a policy, named by its ``repr``."""
+        digest = hashlib.sha256(policy.encode()).hexdigest()[:20]
+        return self.evaluations(chain_id) / f"written-{digest}-{sample}.json"
+
+    def writing_failure(self, chain_id: str, policy: str) -> Path:
+        """File that says why texts could not be written on a chain's question under a policy, named by its ``repr``."""
+        digest = hashlib.sha256(policy.encode()).hexdigest()[:20]
+        return self.folder / "failed" / file_stem(chain_id) / f"written-{digest}.json"
 
     def evaluation_failure(self, chain_id: str) -> Path:
         """File that says why the model could not answer from what is left of a chain."""

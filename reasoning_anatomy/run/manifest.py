@@ -70,14 +70,15 @@ class Condition(BaseModel):
     Attributes
     ----------
     strategy, threshold, reference, restatements
-        As in `reasoning_anatomy.run.selection.Selection`.
+        As in `reasoning_anatomy.run.selection.Selection`; the strategy is an eviction policy if the reading is live.
     reading
         ``"closed_up"``: a new forward pass over the ids that are left. ``"evicted"``: keys and values are removed from the
-        cache of the whole chain, and positions stay as they were.
+        cache of the whole chain, and positions stay as they were. ``"live"``: whole texts are written anew from the question,
+        and tokens leave the cache meanwhile.
     samples
-        Answers for each chain.
+        Answers for each chain, or texts for each question.
     plugins
-        ``repr`` of the strategy, and of the reference if there is one.
+        ``repr`` of the strategy, and of the reference if there is one; of policies, as they are at the threshold.
     steps
         Spec of the segmenter by which the strategy, or the reference, cuts steps; empty if it does not.
     by_pass_rate
@@ -102,6 +103,11 @@ class Condition(BaseModel):
         return Selection(self.strategy, self.threshold, self.reference, self.restatements)
 
     @property
+    def is_live(self) -> bool:
+        """Whether texts are written anew."""
+        return self.reading == "live"
+
+    @property
     def label(self) -> str:
         """By which the record of the run knows it."""
         return f"{self.selection.label}, {self.reading}"
@@ -120,6 +126,8 @@ class Configuration(BaseModel):
         ``repr`` by label.
     answering
         ``repr`` of how the model answers in a sweep; None if there was none.
+    writing
+        ``repr`` of how the model writes whole texts under eviction policies; None if it wrote none.
     conditions
         Of sweeps, by label.
     """
@@ -132,6 +140,7 @@ class Configuration(BaseModel):
     strategies: Mapping[str, str] = Field(default_factory=dict)
     segmenters: Mapping[str, str] = _SEGMENTERS
     answering: str | None = None
+    writing: str | None = None
     conditions: Mapping[str, Condition] = Field(default_factory=dict)
 
     @property
@@ -166,8 +175,10 @@ class Configuration(BaseModel):
         for kind, own, added in kinds:
             for label in sorted(own.keys() & added.keys()):
                 differences += _differences_of_plugins(f"{kind} {label!r}, ", own[label], added[label])
-        if self.answering is not None and other.answering is not None:
-            differences += _differences_of_plugins("answering, ", self.answering, other.answering)
+        for name in ("answering", "writing"):
+            before, now = getattr(self, name), getattr(other, name)
+            if before is not None and now is not None:
+                differences += _differences_of_plugins(f"{name}, ", before, now)
         conditions = {**self.conditions, **other.conditions}
         for label in self.conditions.keys() & other.conditions.keys():
             both = self.conditions[label], other.conditions[label]
@@ -182,6 +193,7 @@ class Configuration(BaseModel):
                 "strategies": {**self.strategies, **other.strategies},
                 "segmenters": {**self.segmenters, **other.segmenters},
                 "answering": other.answering or self.answering,
+                "writing": other.writing or self.writing,
                 "conditions": conditions,
             }
         )

@@ -24,6 +24,11 @@ def chain_digest(chain: ReasoningChain) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def question_digest(chain: ReasoningChain) -> str:
+    """Digest of what a text depends on that is written anew on the question of a chain."""
+    return hashlib.sha256(json.dumps([chain.question_id, chain.system_prompt, chain.question]).encode()).hexdigest()
+
+
 def origin_of(configuration: Configuration, chain: ReasoningChain, plugin: str | None = None) -> Origin:
     """Return what an artefact of a chain is made from; ``plugin`` is the ``repr`` of the scorer or strategy."""
     model = None if configuration.model is None else configuration.model.digest()

@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,9 +24,10 @@ from reasoning_anatomy.run.evaluations import (
 )
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Condition, Configuration
-from reasoning_anatomy.run.origin import Origin, origin_of
+from reasoning_anatomy.run.origin import Origin, origin_of, question_digest
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.status import names_in, read_reason
+from reasoning_anatomy.run.written import WrittenText, read_texts, write_text
 from reasoning_anatomy.specs import Reading
 from reasoning_anatomy.types import ReasoningChain
 from reasoning_anatomy.unusable import Unusable
@@ -51,6 +52,21 @@ class SweepFolder:
     def chain_ids(self) -> list[str]:
         """Chains that are encoded, in the order of the run."""
         return [chain_id for chain_id in self.run.chains if self.run.layout.encoded(chain_id).exists()]
+
+    @property
+    def of_pruned(self) -> list[Condition]:
+        """Conditions under which chains are pruned and answered again."""
+        return [condition for condition in self.configuration.conditions.values() if not condition.is_live]
+
+    @property
+    def live(self) -> list[Condition]:
+        """Conditions under which questions are answered anew."""
+        return [condition for condition in self.configuration.conditions.values() if condition.is_live]
+
+    @cached_property
+    def first_of_question(self) -> Mapping[str, str]:
+        """chain_id of the first chain of every question, whose files hold what is written anew on it, by question_id."""
+        return {chain.question_id: chain.chain_id for chain in reversed(list(self.run.chains.values()))}
 
     @cached_property
     def pass_rates(self) -> Mapping[str, float]:
@@ -101,10 +117,36 @@ class SweepFolder:
         path = self._gold_path(chain_id, reading, kept)
         write_gold(path, likelihood, chain_id=chain_id, origin=self._origin(chain_id))
 
+    def texts(self, chain_id: str, condition: Condition) -> list[WrittenText]:
+        """Texts that were written on a chain's question under a live condition, ordered by sample; those that are there."""
+        paths = (self.run.layout.written(chain_id, condition.plugins[0], sample) for sample in range(condition.samples))
+        there = [path for path in paths if path.exists()]
+        return read_texts(there, origin=self._origin_of_text(chain_id, condition.plugins[0]), run_folder=self.run.folder)
+
+    def missing_texts(self, chain_id: str, policy: str, n_samples: int) -> list[int]:
+        """Numbers of the texts that are not written yet under a policy, named by its ``repr``."""
+        return self._missing_texts(names_in(self.run.layout.evaluations(chain_id)), chain_id, policy, n_samples)
+
+    def add_text(self, chain_id: str, policy: str, text: WrittenText) -> None:
+        """Write a text that was written on a chain's question under a policy."""
+        path = self.run.layout.written(chain_id, policy, text.answer.sample)
+        write_text(path, text, chain_id=chain_id, origin=self._origin_of_text(chain_id, policy))
+
+    def claim_texts(self, chain_id: str, policy: str) -> AbstractContextManager[bool]:
+        """Claim the texts on a chain's question under a policy, see `claimed`."""
+        return claimed(self.run.layout.claim(chain_id, f"written {policy}"), [])
+
     def add_failure(self, chain_id: str, reason: str, **more: str) -> None:
         """Write why the model could not answer from what is left of a chain; the next sweep tries again."""
-        path = self.run.layout.evaluation_failure(chain_id)
-        write_atomic(path, json.dumps({"chain_id": chain_id, "reason": reason, **more}, indent=2) + "\n")
+        _write_failure(self.run.layout.evaluation_failure(chain_id), chain_id, reason, **more)
+
+    def add_failed_text(self, chain_id: str, policy: str, reason: str) -> None:
+        """Write why a text could not be written on a chain's question under a policy; the next sweep tries again."""
+        _write_failure(self.run.layout.writing_failure(chain_id, policy), chain_id, reason, policy=policy)
+
+    def forget_failed_texts(self, chain_id: str, policy: str) -> None:
+        """Remove the record of an earlier failure under a policy."""
+        self.run.layout.writing_failure(chain_id, policy).unlink(missing_ok=True)
 
     def add_error(self, chain_id: str, error: ReasoningAnatomyError) -> None:
         """Write why the model could not answer, from an error; with the traceback of the crash that led to it, if one did."""
@@ -125,20 +167,27 @@ class SweepFolder:
         """Count the chains of which all conditions are answered."""
         n_done, failed = 0, {}
         for chain_id in self.run.chains:
-            path = self.run.layout.evaluation_failure(chain_id)
             if not self.lacking(chain_id, self.configuration.conditions.values()):
                 n_done += 1
-            elif path.exists():
-                failed[chain_id] = read_reason(path)
+            elif failure := next((path for path in self._failures(chain_id) if path.exists()), None):
+                failed[chain_id] = read_reason(failure)
         return SweepStatus(len(self.run.chains), n_done, failed)
 
     def lacking(self, chain_id: str, conditions: Iterable[Condition]) -> list[Condition]:
-        """List the conditions that lack an answer, or the likelihood of the gold answer, for a chain."""
+        """List the conditions that lack an answer, or the likelihood of the gold answer, for a chain.
+
+        A live condition lacks texts for the first chain of a question, and nothing for the others.
+        """
         has_gold = self.run.chains[chain_id].gold_answer is not None
         names = names_in(self.run.layout.evaluations(chain_id))
         n_answers: dict[str, int] = {}
         lacking = []
         for condition in conditions:
+            if condition.is_live:
+                is_first = self.first_of_question[self.run.chains[chain_id].question_id] == chain_id
+                if is_first and self._missing_texts(names, chain_id, condition.plugins[0], condition.samples):
+                    lacking.append(condition)
+                continue
             reading = condition.reading
             kept = self.kept(chain_id, condition) if self._kept_path(chain_id, condition).name in names else None
             if kept is None or (has_gold and self._gold_path(chain_id, reading, kept).name not in names):
@@ -150,6 +199,22 @@ class SweepFolder:
             if n_answers[digest] < condition.samples:
                 lacking.append(condition)
         return lacking
+
+    def _missing_texts(self, names: Collection[str], chain_id: str, policy: str, n_samples: int) -> list[int]:
+        return [n for n in range(n_samples) if self.run.layout.written(chain_id, policy, n).name not in names]
+
+    def _failures(self, chain_id: str) -> list[Path]:
+        """Files that may say why a chain, or its question, could not be answered."""
+        policies = dict.fromkeys(condition.plugins[0] for condition in self.live)
+        of_texts = (self.run.layout.writing_failure(chain_id, policy) for policy in policies)
+        return [self.run.layout.evaluation_failure(chain_id), *of_texts]
+
+    def _origin_of_text(self, chain_id: str, policy: str) -> Origin:
+        """Say what a text is made from: of its chain, nothing but the question."""
+        chain, configuration = self.run.chains[chain_id], self.configuration
+        shared = origin_of(configuration, chain, policy)
+        written = {"question": question_digest(chain), "answering": configuration.answering, "writing": configuration.writing}
+        return {name: shared[name] for name in ("model", "encoding", "plugin")} | written
 
     def _origin(self, chain_id: str) -> Origin:
         origin = origin_of(self.configuration, self.run.chains[chain_id])
@@ -173,6 +238,10 @@ class SweepFolder:
     def _origin_of_kept(self, chain_id: str, condition: Condition) -> Origin:
         origin = {**origin_of(self.configuration, self.run.chains[chain_id]), "plugins": list(condition.plugins)}
         return origin | ({"pass_rate": self.pass_rate(chain_id, condition)} if condition.by_pass_rate else {})
+
+
+def _write_failure(path: Path, chain_id: str, reason: str, **more: str) -> None:
+    write_atomic(path, json.dumps({"chain_id": chain_id, "reason": reason, **more}, indent=2) + "\n")
 
 
 @dataclass(frozen=True)

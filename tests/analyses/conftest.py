@@ -83,7 +83,7 @@ def add_answers() -> Callable[..., Run]:
             "strategy": "s", "reference": None, "threshold": 0.0, "reading": "closed_up", "restatements": "kept", "sample": 0,
             "tokens_before": 100, "steps_before": 10, "tokens_generated": 50, "finish_reason": "eos", "verdict": "correct",
             "same_as_chain": "correct", "states_answer": False, "nll_gold": 0.5, "response": "5", "extracted": "5",
-            "rule": "number", "seed": 0,
+            "rule": "number", "seed": 0, "peak_cache_tokens": np.nan,
         }  # fmt: skip
         table = pd.DataFrame([{**usual, **row} for row in rows])
         table["question_id"] = [run.chains[chain_id].question_id for chain_id in table["chain_id"]]

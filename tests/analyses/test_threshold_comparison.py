@@ -695,3 +695,76 @@ def test_wrong_options_are_refused(options: dict[str, float], words: str) -> Non
 def test_the_margin_is_the_first_option() -> None:
     analysis = load("analysis", "threshold_comparison:margin=0.02,seed=7")
     assert repr(analysis) == "ThresholdComparison(margin=0.02, draws=9999, confidence=0.95, seed=7)"
+
+
+LENGTHS = {0.0: 100.0, 0.5: 101.0, 0.75: 160.0}
+PEAKS = {0.0: 130.0, 0.5: 90.0, 0.75: 60.0}
+
+
+def live(n_questions: int, *, longer: Mapping[float, float] = LENGTHS, **same: object) -> list[dict[str, object]]:
+    """Texts that get longer with the threshold, as much on average as ``longer`` says, and their cache smaller."""
+    rng = np.random.default_rng(0)
+    rows = rows_of(drawn(n_questions, 2, dict.fromkeys(longer, 0.5)), reading="live", **same)
+    for row in rows:
+        threshold = float(str(row["threshold"]))
+        row["tokens_generated"] = longer[threshold] + (rng.normal(0, 20) if threshold else 0)
+        row["peak_cache_tokens"] = PEAKS[threshold]
+        row["nll_gold"] = np.nan
+    return rows
+
+
+def test_texts_that_are_written_anew_are_a_world_with_peak_cache_and_length(swept: Make) -> None:
+    rows = [*rows_of(drawn(30, 2, {0: 0.6, 0.5: 0.5}), strategy="s"), *live(30, strategy="p")]
+    rows += live(30, strategy="random", reference="p")
+    found = FAST.analyse(swept(*rows))
+    cells = found.details["thresholds"]
+    own = of(cells, strategy="p", reading="live")
+    assert own["peak_cache_tokens"].tolist() == [130, 90, 60]
+    assert of(cells, strategy="s")["peak_cache_tokens"].isna().all()
+    expected = pd.DataFrame(live(30)).groupby("threshold")["tokens_generated"].mean()
+    assert own["tokens_generated"].to_numpy() == pytest.approx(expected.to_numpy())
+    frontier = of(found.details["frontier"], strategy="p")
+    assert frontier["tokens"].to_numpy() == pytest.approx(frontier["tokens_generated"].to_numpy())
+    assert frontier["on_frontier"].any()
+    assert set(found.details["baselines"]["reading"]) == {"live"}
+    assert {"peak cache", "tokens written"} <= set(found.printed.columns)
+    lengths = of(found.details["written_length"], strategy="p", reference=None)
+    assert lengths["difference"].iloc[2] == pytest.approx(60, abs=15)
+    assert lengths["difference_low"].iloc[2] > 0
+    assert lengths["p_adjusted"].iloc[2] < 0.01 < lengths["p_adjusted"].iloc[1]
+
+
+def test_the_finding_says_whether_texts_get_longer(swept: Make) -> None:
+    finding = plain(FAST.analyse(swept(*live(30, strategy="p"), *live(30, strategy="random", reference="p"))).finding)
+    assert "p (live, restatements kept): accuracy " in finding
+    assert "with 60 tokens in the cache at most, instead of 130" in finding
+    assert "Against random of the same budget: " in finding
+    assert "Texts, 100 tokens long at threshold 0, are longer at 0.75, not shown to be longer or shorter at 0.5; " in finding
+    assert "at 0.75 they differ by 5" in finding or "at 0.75 they differ by 6" in finding
+
+
+def test_the_lengths_of_several_policies_are_counted(swept: Make) -> None:
+    shorter = {0.0: 100.0, 0.5: 50.0, 0.75: 100.5}
+    finding = plain(FAST.analyse(swept(*live(30, strategy="p"), *live(30, strategy="r", longer=shorter))).finding)
+    assert (
+        "Of 4 comparisons of texts with those at threshold 0, they are longer in 1 (p at 0.75), shorter in 1 (r at 0.5), not "
+        "shown to be longer or shorter in 2." in finding
+    )
+
+
+def test_policies_that_leave_other_shares_in_the_cache_than_their_baseline_are_named(swept: Make) -> None:
+    rows = [*live(30, strategy="p"), *live(30, strategy="random", reference="p")]
+    assert not any("same budget" in each for each in FAST.analyse(swept(*rows)).warnings)
+    for row in rows:
+        row["tokens_after"] = 100 - 100 * float(str(row["threshold"])) * (0.5 if row["strategy"] == "p" else 1)
+    said = [plain(each) for each in FAST.analyse(swept(*rows)).warnings]
+    expected = (
+        "random has 38 % of the tokens of its thinking in the cache when that ends, p 69 %, in 2 cells in which they differ"
+    )
+    assert any(each.startswith(expected) for each in said), said
+
+
+def test_further_chains_of_a_question_that_is_written_on_are_not_missing(swept: Make) -> None:
+    rows = live(30, strategy="p")
+    found = FAST.analyse(swept(*rows, questions=[*(f"q{number}" for number in range(30)), "q0", "q0", "other"]))
+    assert found.exclusions == {"not_evaluated": 1}

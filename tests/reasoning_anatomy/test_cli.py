@@ -248,7 +248,11 @@ def test_an_unknown_annotator_lists_those_that_exist(call: Call, planted: Run) -
     [
         ("--strategies", "nope", "unknown strategy 'nope'; available: "),
         ("--scorers", "nope", "unknown scorer 'nope'; available: "),
-        ("--segmenters", "nope", "unknown segmenter 'nope'; available: cue_words, given, list_items, paragraphs, sentences"),
+        (
+            "--segmenters",
+            "nope",
+            "unknown segmenter 'nope'; available: cue_ends, cue_words, given, list_items, paragraphs, sentences",
+        ),
         ("--segmenters", "cue_words:match=all", "segmenter 'cue_words:match=all': match='all': Input should be "),
         ("--strategies", "greedy:objective=both", "strategy 'greedy:objective=both': objective='both': Input should be "),
         ("--strategies", "greedy:colour=red", "strategy 'greedy:colour=red': greedy has no option colour; it has "),

@@ -200,7 +200,7 @@ def test_what_is_written_again_is_counted(ids: list[int], events: list[EvictionE
 def test_a_transcript_is_read_as_it_was_written() -> None:
     transcript = EvictionTranscript(
         policy="X()", n_prompt=3, n_written=2, token_ends=(1, 4), events=(EvictionEvent(2, (0,), 4, 3, (0, 1), (0.5, None)),),
-        n_skipped=1, peak_tokens=9, peak_bytes=99, n_rewritten=0,
+        n_skipped=1, peak_tokens=9, peak_bytes=99, n_rewritten=0, n_thinking=2,
     )  # fmt: skip
     from reasoning_anatomy.transcripts import read_transcript
 

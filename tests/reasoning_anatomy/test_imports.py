@@ -33,7 +33,7 @@ EDGES = {
     "importance": ("attention", "likelihood", "models", "steps"),
     "pruning": ("likelihood", "models", "steps"),
     "pipeline": (*MODEL_ROOMS[:-2], "run", "steps"),
-    "evaluation": ("generation", "models", "pipeline", "pruning", "run", "steps"),
+    "evaluation": ("eviction", "generation", "models", "pipeline", "pruning", "run", "steps"),
     "conversion": (),
     "interchange": ("run", "pipeline", "models", "importance"),
     "cli": (*MODEL_ROOMS, "run", "steps", "conversion", "interchange"),

@@ -95,7 +95,8 @@ def test_the_table_has_its_columns_and_one_row_per_answer(swept: Run) -> None:
     kinds = {
         "threshold": "float64", "sample": "int64", "seed": "int64", "requested_ratio": "float64", "achieved_ratio": "float64",
         "steps_before": "Int64", "steps_after": "Int64", "tokens_before": "int64", "tokens_after": "int64",
-        "tokens_generated": "int64", "states_answer": "boolean", "nll_gold": "float64",
+        "tokens_generated": "int64", "states_answer": "boolean", "nll_gold": "float64", "peak_cache_tokens": "Int64",
+        "peak_cache_bytes": "Int64", "n_evictions": "Int64", "n_rewritten": "Int64",
     }  # fmt: skip
     assert {name: str(kind) for name, kind in table.dtypes.items()} == {name: kinds.get(name, "str") for name in table.columns}
     # 3 chains, 3 thresholds, 2 readings, 2 restatements, 2 samples; 2 strategies, each with 2 baselines

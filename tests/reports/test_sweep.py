@@ -188,6 +188,23 @@ def test_the_first_two_strategies_are_open(make_full_run, chains, swept_run, tmp
     ]
 
 
+def test_texts_that_were_written_anew_have_their_peak_and_their_length(make_full_run, chains, swept_run, tmp_path):
+    run = make_full_run(chains[:2])
+    result = swept_run.analysis("threshold_comparison")
+    details = {name: table.assign(reading="live") for name, table in result.details.items()}
+    details["thresholds"] = details["thresholds"].assign(peak_cache_tokens=100 - 50 * details["thresholds"]["threshold"])
+    run.write_analysis(dataclasses.replace(result, details=details))
+    (run.folder / "evaluations.parquet").write_bytes((swept_run.folder / "evaluations.parquet").read_bytes())
+    html = page_of(run, tmp_path / "r.html")
+    compared = [table for table in tables_of(section_of(html)) if "peak cache tokens" in table[0]]
+    assert len(compared) == 2
+    place = compared[0][0].index("peak cache tokens")
+    assert compared[0][0][place - 1 : place + 2] == ["tokens kept", "peak cache tokens", "tokens generated"]
+    assert [row[place] for row in compared[0][1:]] == ["100", "85", "70"]
+    assert "baselines that evict at the same budget" in html
+    assert "baselines that keep as many tokens; below" not in html
+
+
 def test_the_page_says_what_was_swept(html):
     part = section_of(html, "run")
     assert "<b>step_percentile</b> <code>step_percentile()</code>" in part
