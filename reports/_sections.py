@@ -17,6 +17,7 @@ from reports._export import inline_svg
 from reports._figures import figures_of, most_first
 from reports._style import number, whole
 from reports._tables import TableView, stacked_view, table_view
+from reports._writing import Writings, eviction_table
 
 OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
@@ -139,6 +140,12 @@ def swept(run: Run) -> list[tuple[str, str]]:
         ("thresholds", ", ".join(f"{threshold:g}" for threshold in thresholds)),
         ("answers", configuration.answering or ""),
     ]
+
+
+def evictions(writings: Writings) -> TableView | None:
+    """Sum up the texts that were written under eviction policies; None if there are none."""
+    table = eviction_table([each.transcript for of_chain in writings.values() for each in of_chain])
+    return table_view(table) if len(table) else None
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:

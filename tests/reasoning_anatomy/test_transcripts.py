@@ -27,7 +27,10 @@ def transcript_of(text: str) -> EvictionTranscript:
     """A transcript of a text with tokens of three characters, of which the first two were evicted."""
     ends = [*range(3, len(text), 3), len(text)]
     event = EvictionEvent(5, (0, 1), 14, 12, (0, 2), (0.25, 0.5))
-    return EvictionTranscript("Scripted()", 10, len(ends), text, tuple(ends), "eos", (event,), 0, 20, 4000, (3, 4))
+    return EvictionTranscript(
+        policy="Scripted()", n_prompt=10, n_written=len(ends), text=text, token_ends=tuple(ends), finish_reason="eos",
+        events=(event,), n_skipped=0, peak_tokens=20, peak_bytes=4000, rewritten=(3, 4),
+    )  # fmt: skip
 
 
 class Scripted:
@@ -91,7 +94,7 @@ def test_a_transcript_of_another_text_is_not_taken(
     write_chains(sampled, [first, second.model_copy(update={"reasoning": "We add 2 and one."})])
     run = measured(sampled, tmp_path / "run", tiny, stages=Stages(show=True))
     assert set(run.transcripts()) == {"q1-s0"}
-    said = f"1 of the 2 transcripts in {sampled}.transcripts.jsonl are of another text than the chain has, such as that of q2-s0"
+    said = f"1 of the 2 transcripts in {sampled}.transcripts.jsonl are of another text than the chain has, such as that of q2-"
     assert said in " ".join(capsys.readouterr().err.split())
 
 
