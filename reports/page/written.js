@@ -73,8 +73,11 @@
       return `${count(n, "token")} written, the end: ${(read(n) - gone).toLocaleString("en")} of ${count(read(n), "token")} in the cache`;
     }
     const [, evicted, ofPrompt, steps, , after] = writing.stops[now];
+    const inNone = goneAt.filter((at) => at === now).length + ofPrompt; // fewer if heads hold different tokens
     const whose = (steps ? ` of ${count(steps, "step")}` : "") + (ofPrompt ? ` (${ofPrompt.toLocaleString("en")} of the prompt)` : "");
-    return `${count(n, "token")} written: ${count(evicted, "token")}${whose} evicted, ${after.toLocaleString("en")} of ${count(read(n), "token")} in the cache`;
+    const what = inNone === evicted ? `${count(evicted, "token")}${whose} evicted`
+      : `${count(evicted, "token")} evicted in each head, ${count(inNone, "token")}${whose} left the last one`;
+    return `${count(n, "token")} written: ${what}, ${after.toLocaleString("en")} of ${count(read(n), "token")} in the cache`;
   };
   const go = (stop) => {
     now = stop;

@@ -1,5 +1,6 @@
 """The page in a real browser, opened from disk."""
 
+import dataclasses
 import os
 import shutil
 
@@ -398,6 +399,18 @@ def test_one_of_several_texts_is_chosen(open_page, written_run, written_address,
     assert page.text_content("div.flow") == transcripts["chain-2"].text
     assert "Other()" in page.inner_text("#written-facts")
     assert page.is_hidden("#around"), "no part of it is the reasoning of the run"
+
+
+def test_tokens_that_only_some_heads_hold_are_not_struck(open_page, written_run, tmp_path, monkeypatch):
+    whole = written_run.transcripts()["chain-0"]
+    events = [dataclasses.replace(event, evicted=event.evicted[-1:], step_starts=(), step_scores=()) for event in whole.events]
+    texts = {"chain-0": [Writing("per head", dataclasses.replace(whole, events=tuple(events)))]}
+    monkeypatch.setattr("reports._page.writings_of", lambda _: texts)
+    page = open_page(write_report(written_run, tmp_path / "r.html").as_uri())
+    go_to(page, 0)
+    said = "6 tokens written: 3 tokens evicted in each head, 1 token left the last one, 12 of 15 tokens in the cache"
+    assert page.inner_text("#moment") == said
+    assert written_tokens(page, "s.textDecorationLine.includes('line-through')") == [2]
 
 
 def test_a_written_text_never_runs(open_page, make_planted_run, chains, add_transcripts, transcript_of, tmp_path):
