@@ -9,7 +9,7 @@
   let writing = null; // the one on show
   let tokens = [];
   let starts = []; // by stop, first token of every step
-  let stepOf = [], binOf = [], goneAt = []; // by token: its step at this stop, by step: its bin, by token: the stop at which it went
+  let stepOf = [], goneAt = []; // by token, its step at this stop, and the stop at which it went
   let now = 0; // the stop; behind the last event all is written
 
   const element = (name, text) => {
@@ -82,8 +82,7 @@
   const go = (stop) => {
     now = stop;
     const n = now < writing.stops.length ? writing.stops[now][0] : tokens.length;
-    const scores = writing.steps[now]?.[2] || [];
-    binOf = bins(scores).result;
+    const scores = writing.steps[now]?.[2] || [], { result, low, high } = bins(scores);
     stepOf = [];
     (scores.length ? starts[now] : []).forEach((first, step, those) => {
       for (let i = first; i < (those[step + 1] ?? n); i++) stepOf[i] = step;
@@ -92,7 +91,7 @@
       token.classList.toggle("later", i >= n);
       token.classList.toggle("gone", goneAt[i] <= now);
       token.classList.toggle("now", goneAt[i] === now);
-      swap(token, "s", binOf[stepOf[i]] ?? null);
+      swap(token, "s", result[stepOf[i]] ?? null);
     });
     box.group.end = n;
     if (box.group.focus >= n) {
@@ -104,8 +103,7 @@
     const said = saying(n);
     at("moment").textContent = said;
     slider.setAttribute("aria-valuetext", said);
-    at("shades").hidden = !scores.length;
-    at("shades-text").textContent = scores.length ? `score of a step at this moment, by rank: ${short(bins(scores).low)} → ${short(bins(scores).high)}` : "";
+    at("shades-text").textContent = `score of a step at this moment, by rank: ${scores.length ? `${short(low)} → ${short(high)}` : "none"}`;
     const x = (600 * n) / Math.max(1, tokens.length);
     at("when").setAttribute("d", `M${x.toFixed(1)} 0V60`);
   };
@@ -122,6 +120,7 @@
       return pair;
     }));
     at("around").hidden = !writing.reasoning;
+    at("shades").hidden = !writing.steps.some(([, , scores]) => scores.length);
     slider.max = writing.stops.length;
     slider.disabled = !writing.stops.length;
     go(writing.stops.length);

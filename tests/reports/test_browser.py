@@ -339,7 +339,7 @@ def test_the_scores_of_the_steps_are_those_of_the_moment(open_page, written_addr
     fills = "() => [...document.querySelectorAll('div.flow > span')].map(t => getComputedStyle(t).backgroundColor)"
     at_the_end = page.evaluate(fills)
     assert len(set(at_the_end)) == 1, "nothing is scored when all is written"
-    assert page.is_hidden("#shades")
+    assert page.inner_text("#shades-text") == "score of a step at this moment, by rank: none"
     go_to(page, 0)
     first = page.evaluate(fills)[:6]
     assert first[1] == first[2] == at_the_end[0], "what is gone has no shade"
@@ -411,6 +411,7 @@ def test_tokens_that_only_some_heads_hold_are_not_struck(open_page, written_run,
     said = "6 tokens written: 3 tokens evicted in each head, 1 token left the last one, 12 of 15 tokens in the cache"
     assert page.inner_text("#moment") == said
     assert written_tokens(page, "s.textDecorationLine.includes('line-through')") == [2]
+    assert page.is_hidden("#shades"), "nothing was scored"
 
 
 def test_a_written_text_never_runs(open_page, make_planted_run, chains, add_transcripts, transcript_of, tmp_path):
