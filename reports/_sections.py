@@ -1,7 +1,7 @@
 """The parts of the page as plain values, ready for the template."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pandas as pd
@@ -145,7 +145,15 @@ def swept(run: Run) -> list[tuple[str, str]]:
 def evictions(writings: Writings) -> TableView | None:
     """Sum up the texts that were written under eviction policies; None if there are none."""
     table = eviction_table([each.transcript for of_chain in writings.values() for each in of_chain])
-    return table_view(table) if len(table) else None
+    if table.empty:
+        return None
+    view = table_view(table)
+    named = [policy.text.partition("(") for policy, *_ in view.rows]  # its options in small print
+    rows = [
+        [replace(row[0], text=name, words=options.removesuffix(")")), *row[1:]]
+        for row, (name, _, options) in zip(view.rows, named, strict=True)
+    ]
+    return replace(view, rows=rows)
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:
