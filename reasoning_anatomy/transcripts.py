@@ -56,33 +56,55 @@ class EvictionTranscript:
         Tokens of the prompt, and tokens that were written.
     n_thinking
         Tokens that were written before the tag that closes the thinking; all of them if there is none.
+    text
+        As it was written: thinking tags, answer and end of turn included.
     token_ends
-        (n_written,) end of every written token in the text, in characters; the text as it was written, tags included.
+        (n_written,) end of every written token in the text, in characters.
+    finish_reason
+        Why it ended: eos, think_closed, stop_string, length, loop.
     events
         In order.
     n_skipped
         Evictions that were left out because the probe did not fit into the context.
     peak_tokens, peak_bytes
         Largest number of tokens in the cache, those of a probe included, and the bytes of their keys and values.
-    n_rewritten
-        Tokens written after an eviction in a row of 8 that was evicted before, and stood nowhere in the cache.
+    rewritten
+        Tokens written after an eviction in a row of 8 that was evicted before, and stood nowhere in the cache; number among
+        those written, from 0.
     """
 
     policy: str
     n_prompt: int
     n_written: int
     n_thinking: int
+    text: str
     token_ends: tuple[int, ...]
+    finish_reason: str
     events: tuple[EvictionEvent, ...]
     n_skipped: int
     peak_tokens: int
     peak_bytes: int
-    n_rewritten: int
+    rewritten: tuple[int, ...]
 
     @property
     def n_evicted(self) -> int:
         """Tokens of one head that were evicted."""
         return sum(event.n_before - event.n_after for event in self.events)
+
+    @property
+    def n_rewritten(self) -> int:
+        """Tokens that were written again."""
+        return len(self.rewritten)
+
+    def place_of(self, reasoning: str, answer: str) -> tuple[int, int] | None:
+        """Half-open span of a chain's reasoning in the text, in characters; None if the text is not that of this chain.
+
+        Taking a text apart leaves both parts as they are, the answer behind the reasoning, and nothing but tags and white space
+        before them.
+        """
+        start = self.text.find(reasoning)
+        end = start + len(reasoning)
+        return (start, end) if start >= 0 and self.text.find(answer, end) >= 0 else None
 
     def as_json(self) -> str:
         """Write it as one line."""
@@ -135,8 +157,8 @@ def _rows_of(transcript: EvictionTranscript) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def n_rewritten(ids: Sequence[int], events: Sequence[EvictionEvent], *, length: int = _LENGTH) -> int:
-    """Count the tokens that were written again after their eviction.
+def rewritten_tokens(ids: Sequence[int], events: Sequence[EvictionEvent], *, length: int = _LENGTH) -> tuple[int, ...]:
+    """Find the tokens that were written again after their eviction, by number in ``ids``.
 
     Parameters
     ----------
@@ -150,8 +172,8 @@ def n_rewritten(ids: Sequence[int], events: Sequence[EvictionEvent], *, length: 
 
     Examples
     --------
-    >>> n_rewritten([5, 6, 7, 1, 5, 6, 7], [EvictionEvent(4, (0, 1, 2), 4, 1)], length=3)
-    3
+    >>> rewritten_tokens([5, 6, 7, 1, 5, 6, 7], [EvictionEvent(4, (0, 1, 2), 4, 1)], length=3)
+    (4, 5, 6)
     """
     gone_at = [math.inf] * len(ids)
     for event in events:
@@ -168,4 +190,4 @@ def n_rewritten(ids: Sequence[int], events: Sequence[EvictionEvent], *, length: 
         gone, touched = known.get(tuple(ids[first : first + length]), (math.inf, math.inf))
         if max(gone, touched) <= first:
             rewritten.update(range(first, first + length))
-    return len(rewritten)
+    return tuple(sorted(rewritten))

@@ -19,6 +19,7 @@ from reports._sections import Tables
 from reports._style import LOOKS, OTHER, cividis
 from reports._sweeps import RESPONSE_LENGTH, choices_of
 from reports._viewer import chain_views, page_json
+from reports._writing import Writings, writings_of
 
 _FOLDER = Path(__file__).parent / "page"
 
@@ -51,11 +52,12 @@ def write_report(run: Run, path: Path | None = None, *, max_chains: int = 50, ch
         The folder holds no run, or no such chain.
     """
     target = path or run.folder / REPORT_NAME
-    tables = _sections.read_tables(run)
+    tables, writings = _sections.read_tables(run), writings_of(run)
     context = {
         **_frame(),
         **_results(run, tables),
-        **_viewer(run, tables, max_chains=max_chains, chain_ids=chain_ids),
+        "evictions": _sections.evictions(writings),
+        **_viewer(run, tables, writings, max_chains=max_chains, chain_ids=chain_ids),
     }
     # half of a surrogate pair can come in through a file name or an id, and has no UTF-8
     text = _template().render(context)
@@ -73,13 +75,11 @@ def _template() -> jinja2.Template:
 
 def _frame() -> dict[str, Any]:
     """Look and behaviour, the same for every run."""
-    script, sweep_script = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("report.js", "sweep.js"))
+    scripts = {name: (_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in ("report", "sweep", "written")}
     return {
         "style": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
-        "script": Markup(script),
-        "script_digest": _digest(script),
-        "sweep_script": Markup(sweep_script),
-        "sweep_script_digest": _digest(sweep_script),
+        "scripts": {name: Markup(script) for name, script in scripts.items()},
+        "digests": {name: _digest(script) for name, script in scripts.items()},
         "response_length": RESPONSE_LENGTH,
         "looks": [*LOOKS, OTHER],
         "n_categories": len(LOOKS),
@@ -111,14 +111,18 @@ def _results(run: Run, tables: Tables) -> dict[str, Any]:
     }
 
 
-def _viewer(run: Run, tables: Tables, *, max_chains: int, chain_ids: Sequence[str] | None) -> dict[str, Any]:
+def _viewer(
+    run: Run, tables: Tables, writings: Writings, *, max_chains: int, chain_ids: Sequence[str] | None
+) -> dict[str, Any]:
     """Return the chains of the token viewer, and what it can switch between."""
     tokens = tables.tokens
     available = [chain_id for chain_id in run.chains if chain_id in set(tokens["chain_id"])] if len(tokens) else []
     if chain_ids is not None and (unknown := [chain_id for chain_id in chain_ids if chain_id not in available]):
         raise RunError(f"{run.folder}: has no measured chain {unknown[0]!r}; the chains are named in chains.jsonl")
     wanted = available[: max(0, max_chains)] if chain_ids is None else list(dict.fromkeys(chain_ids))
-    views = chain_views(run, tokens, tables.paths, wanted) if wanted else []
+    views = chain_views(run, tokens, tables.paths, writings, wanted) if wanted else []
+    sweep = choices_of(run)
+    optional = {"sweep": sweep.strategies, "written": any(view.is_written for view in views)}
     choices = {
         "strategies": names(tokens, STEP_PREFIX),
         "scorers": names(tokens, SCORE_PREFIX),
@@ -126,7 +130,8 @@ def _viewer(run: Run, tables: Tables, *, max_chains: int, chain_ids: Sequence[st
     }
     return {
         **choices,
-        "sweep": choices_of(run),
+        "sweep": sweep,
+        "parts": ["report", *(part for part, is_needed in optional.items() if is_needed)],
         "views": views,
         "n_chains": len(available),
         "n_left_out": len(available) - len(views),

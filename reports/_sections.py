@@ -1,7 +1,7 @@
 """The parts of the page as plain values, ready for the template."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pandas as pd
@@ -17,6 +17,7 @@ from reports._export import inline_svg
 from reports._figures import figures_of, most_first
 from reports._style import number, whole
 from reports._tables import TableView, stacked_view, table_view
+from reports._writing import Writings, eviction_table
 
 OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
@@ -143,6 +144,20 @@ def swept(run: Run) -> list[tuple[str, str]]:
         *([("eviction while writing", ", ".join(policies))] if policies else []),
         *([("texts written anew", configuration.writing)] if configuration.writing else []),
     ]
+
+
+def evictions(writings: Writings) -> TableView | None:
+    """Sum up the texts that were written under eviction policies; None if there are none."""
+    table = eviction_table([each.transcript for of_chain in writings.values() for each in of_chain])
+    if table.empty:
+        return None
+    view = table_view(table)
+    named = [policy.text.partition("(") for policy, *_ in view.rows]  # its options in small print
+    rows = [
+        [replace(row[0], text=name, words=options.removesuffix(")")), *row[1:]]
+        for row, (name, _, options) in zip(view.rows, named, strict=True)
+    ]
+    return replace(view, rows=rows)
 
 
 def provenance(run: Run) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ SHORT: Final = 24
 
 _HEADERS: Final = {
     "p_value": "p", "p_adjusted": "p adjusted", "p_max_t": "p max-T", "n_questions": "questions", "n_chains": "chains",
-    "n_tokens": "tokens", "n_censored": "never deleted",
+    "n_texts": "texts", "n_tokens": "tokens", "n_censored": "never deleted",
 }  # fmt: skip
 _SHARED: Final = ("annotator", "strategy", "scorer", "term")
 """Columns that stand above a table rather than in it if all rows have the same value."""

@@ -15,6 +15,7 @@ from reports._data import CATEGORY_PREFIX, CONFIDENCE_PREFIX, SCORE_PREFIX, STEP
 from reports._style import LOOKS, category_index
 from reports._sweeps import ChainSweep, chain_sweeps
 from reports._tables import TableView, table_view
+from reports._writing import Writing, Writings, writing_numbers
 
 SIZE_LIMIT: Final = 4_000_000
 """Bytes that the chains of one page may take, so that the page stays below 5 MB."""
@@ -40,6 +41,8 @@ class ChainView:
         Name and value of what is known about the chain.
     answers
         What the model answers at every threshold of a sweep, if there was one.
+    is_written
+        Whether the numbers say how it, or another text of it, was written under an eviction policy.
     """
 
     chain: ReasoningChain
@@ -47,6 +50,7 @@ class ChainView:
     numbers: Markup
     facts: Sequence[tuple[str, str]]
     answers: TableView | None = None
+    is_written: bool = False
 
     @property
     def size(self) -> int:
@@ -57,7 +61,9 @@ class ChainView:
         return len((self.tokens + self.numbers).encode()) + 2 * sum(len(escape(text).encode()) for text in texts) + 1500
 
 
-def chain_views(run: Run, tokens: pd.DataFrame, paths: pd.DataFrame, chain_ids: Sequence[str]) -> list[ChainView]:
+def chain_views(
+    run: Run, tokens: pd.DataFrame, paths: pd.DataFrame, writings: Writings, chain_ids: Sequence[str]
+) -> list[ChainView]:
     """Make the views of these chains, leaving out those that no longer fit the size limit."""
     views: list[ChainView] = []
     room = SIZE_LIMIT
@@ -67,7 +73,7 @@ def chain_views(run: Run, tokens: pd.DataFrame, paths: pd.DataFrame, chain_ids: 
     sweeps = chain_sweeps(run, chain_ids, _visible)
     for chain_id in chain_ids:
         rows = of_chain[chain_id].sort_values("position")
-        view = _view(run.chains[chain_id], rows, curves.get(chain_id, {}), sweeps.get(chain_id))
+        view = _view(run.chains[chain_id], rows, curves.get(chain_id, {}), sweeps.get(chain_id), writings.get(chain_id, ()))
         if view.size <= room:
             views.append(view)
             room -= view.size
@@ -127,7 +133,11 @@ def _visible(text: str) -> str:
 
 
 def _view(
-    chain: ReasoningChain, tokens: pd.DataFrame, curves: Mapping[str, Sequence[float]], sweep: ChainSweep | None
+    chain: ReasoningChain,
+    tokens: pd.DataFrame,
+    curves: Mapping[str, Sequence[float]],
+    sweep: ChainSweep | None,
+    writings: Sequence[Writing],
 ) -> ChainView:
     annotators = names(tokens, CATEGORY_PREFIX)
     first = tokens[CATEGORY_PREFIX + annotators[0]].tolist() if annotators else [None] * len(tokens)
@@ -145,8 +155,10 @@ def _view(
     }
     if sweep is not None:
         numbers["sweep"] = sweep.numbers
+    if writings:
+        numbers["written"] = [writing_numbers(writing, _visible) for writing in writings]
     answers = None if sweep is None else table_view(sweep.table)
-    return ChainView(chain, markup, page_json(numbers), _facts(chain, len(tokens)), answers)
+    return ChainView(chain, markup, page_json(numbers), _facts(chain, len(tokens)), answers, bool(writings))
 
 
 def _facts(chain: ReasoningChain, n_tokens: int) -> list[tuple[str, str]]:

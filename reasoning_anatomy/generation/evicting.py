@@ -33,7 +33,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.passes import LAST_LOGITS
 from reasoning_anatomy.models.rotation import Rotation, open_rotation
-from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript, n_rewritten
+from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript, rewritten_tokens
 from reasoning_anatomy.types import IntArray
 
 _CLOSING: Final = "</think>"
@@ -186,12 +186,14 @@ class Evictor:
             n_prompt=len(sequence.prompt),
             n_written=len(sample.ids),
             n_thinking=_n_before(self._closing, sample.ids),
+            text=sequence.steps.text(),
             token_ends=tuple(sequence.steps.token_ends().tolist()),
+            finish_reason=sample.finish_reason or "length",
             events=tuple(sequence.events),
             n_skipped=sequence.n_skipped,
             peak_tokens=sequence.peak,
             peak_bytes=sequence.peak * bytes_per_token(self._loaded),
-            n_rewritten=n_rewritten(sample.ids, sequence.events),
+            rewritten=rewritten_tokens(sample.ids, sequence.events),
         )
 
     def _asked(self, sample: Sample[Any]) -> Writing | None:

@@ -50,6 +50,11 @@ class WrittenSteps:
         self._read(is_over=True)
         return np.cumsum([len(piece) for piece in self._pieces], dtype=np.int64)
 
+    def text(self) -> str:
+        """Text of all tokens, in which they end at `token_ends`; nothing more can be written then."""
+        self._read(is_over=True)
+        return "".join(self._pieces)
+
     def _read(self, *, is_over: bool = False) -> bool:
         """Find the text of new tokens, as far as their characters are whole, and tell whether there was any.
 

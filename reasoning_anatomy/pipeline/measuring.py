@@ -1,7 +1,7 @@
 """Chains through encode -> scores -> paths into a run folder; what was measured before is kept."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from reasoning_anatomy.answers.consistency import correctness_notes
-from reasoning_anatomy.chains import ChainFile, expect_taken_apart, read_chain_file
+from reasoning_anatomy.chains import STANDARD_INPUT, ChainFile, expect_taken_apart, read_chain_file
 from reasoning_anatomy.errors import ChainFileError, EncodingError, RunError, reason_of
 from reasoning_anatomy.generation.chain_file import encoding_of_samples
 from reasoning_anatomy.importance import LooksAtAllChains, Scorer
@@ -39,6 +39,7 @@ from reasoning_anatomy.run.manifest import MANIFEST_NAME, Configuration
 from reasoning_anatomy.run.segmenters import Cutter
 from reasoning_anatomy.run.writer import Missing, RunWriter, begin_run, expect_run_folder
 from reasoning_anatomy.steps import Segmenter
+from reasoning_anatomy.transcript_files import TranscriptFile
 from reasoning_anatomy.types import EncodedChain, ReasoningChain
 from reasoning_anatomy.unusable import Unusable, listed
 
@@ -132,6 +133,7 @@ def measure(
     records = [chain for chain in file.chains if chain.chain_id in encoded]
     with begin_run(folder, configuration, records, stages=stages) as writer:
         writer.add_unusable([*file.unusable, *unusable])
+        _add_transcripts(writer, file, encoded)
         measure_missing(writer, encoded, plan, loaded=loaded, workers=workers)
     return Run(folder)
 
@@ -206,6 +208,20 @@ def _note_on_samples(file: ChainFile, encoder: ChainEncoder) -> str:
         f"note: {file.path} was sampled with the template variables {' '.join(sampled.template_variables)}, and the prompts of "
         f"this run have {' '.join(own) or 'none'}; --template-variables names others for a new run"
     )
+
+
+def _add_transcripts(writer: RunWriter, file: ChainFile, chain_ids: Collection[str]) -> None:
+    """Keep what stands beside a file of sampled chains about evictions, and say which of it is of another text."""
+    if file.path is None or str(file.path) == STANDARD_INPUT:
+        return
+    transcripts = TranscriptFile(file.path)
+    found = {chain_id: each for chain_id, each in transcripts.read().items() if chain_id in chain_ids}
+    strangers = [chain_id for chain_id, each in found.items() if not writer.add_transcript(chain_id, each)]
+    if strangers:
+        writer.stages.say(
+            f"note: {len(strangers)} of the {len(found)} transcripts in {transcripts.path} are of another text than the chain "
+            f"has, such as that of {strangers[0]}; the run goes without them"
+        )
 
 
 def _load(model: str | ModelSpec, encoder: ChainEncoder, config: PreTrainedConfig, stages: Stages) -> LoadedModel:

@@ -38,7 +38,9 @@ from reasoning_anatomy.run.paths import read_path
 from reasoning_anatomy.run.results import data_of_result, read_result, write_result
 from reasoning_anatomy.run.scores import read_scores
 from reasoning_anatomy.run.status import Inventory, Status, read_reason
+from reasoning_anatomy.run.transcripts import read_transcript_of
 from reasoning_anatomy.steps import aggregate
+from reasoning_anatomy.transcripts import EvictionTranscript
 from reasoning_anatomy.types import AnalysisResult, Annotation, EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
 from reasoning_anatomy.unusable import Unusable, read_unusable
 
@@ -161,6 +163,15 @@ class Run:
             return None
         origin = origin_of(self.manifest.configuration, chain, plugin)
         return read_path(path, origin=origin, run_folder=self.folder)
+
+    def transcripts(self) -> dict[str, EvictionTranscript]:
+        """Read what was evicted while the chains were written, by chain_id; chains without a transcript are missing."""
+        paths = {chain_id: self.layout.transcript(chain_id) for chain_id in self.chains}
+        return {
+            chain_id: read_transcript_of(path, self.chains[chain_id], run_folder=self.folder)
+            for chain_id, path in paths.items()
+            if path.exists()
+        }
 
     def measurement(self, chain_id: str) -> Measurement:
         """Ids, spans, scores, attention profiles and pruning paths of one chain: everything, which may be large."""

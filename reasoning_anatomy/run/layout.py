@@ -59,6 +59,10 @@ class Layout:
         """File of the first deletions of a path that is not finished."""
         return self.chain(chain_id) / f"begun-{file_stem(label)}.safetensors"
 
+    def transcript(self, chain_id: str) -> Path:
+        """File that says what was evicted while the chain was written."""
+        return self.chain(chain_id) / "transcript.json"
+
     def failure(self, chain_id: str, stage: Stage, label: str) -> Path:
         """File that says why a chain could not be scored or pruned."""
         return self.folder / "failed" / file_stem(chain_id) / f"{stage}-{file_stem(label)}.json"

@@ -28,6 +28,8 @@ from reasoning_anatomy.run.scores import write_scores
 from reasoning_anatomy.run.segmenters import segmenters_of
 from reasoning_anatomy.run.status import Inventory
 from reasoning_anatomy.run.tables import tables_are_current, write_tables
+from reasoning_anatomy.run.transcripts import write_transcript_of
+from reasoning_anatomy.transcripts import EvictionTranscript
 from reasoning_anatomy.types import EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
 from reasoning_anatomy.unusable import Unusable, read_unusable, write_unusable
 from reasoning_anatomy.version import __version__
@@ -215,6 +217,14 @@ class RunWriter:
             left_out = [each for each in known.values() if each.chain_id not in self.run.chains]
             if left_out or path.exists():
                 write_unusable(path, left_out)
+
+    def add_transcript(self, chain_id: str, transcript: EvictionTranscript) -> bool:
+        """Write what was evicted while a chain was written; False if the transcript is of another text than the chain."""
+        chain = self.run.chains[chain_id]
+        if transcript.place_of(chain.reasoning, chain.answer) is None:
+            return False
+        write_transcript_of(self.run.layout.transcript(chain_id), transcript, chain)
+        return True
 
     def fit(self, label: str) -> Fit | None:
         """Read what a scorer found in all chains; None if it has not looked at them yet."""

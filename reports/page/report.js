@@ -143,11 +143,18 @@
     dd.textContent = value;
     list.append(dt, dd);
   };
+  const titleOf = (text, note) => {
+    const title = document.createElement("strong");
+    title.textContent = (text ? `“${text.replaceAll("\n", "↵")}”` : "(no text)") + note;
+    return title;
+  };
   const describe = (token) => {
     const i = token.position, { numbers } = chain, annotator = chosen("annotator"), strategy = chosen("strategy");
-    const list = document.createElement("dl"), title = document.createElement("strong");
-    const text = token.textContent || numbers.hidden[i] || "";
-    title.textContent = (text ? `“${text.replaceAll("\n", "↵")}”` : "(no text)") + (numbers.hidden[i] ? " (part of a character)" : "");
+    const list = document.createElement("dl"), group = token.parentElement.group;
+    if (group) {
+      for (const [name, value] of group.rows(token)) row(list, name, value);
+      return card.replaceChildren(titleOf(token.textContent, ""), list);
+    }
     row(list, "position", `${i} of 0 to ${chain.tokens.length - 1}`);
     if (annotator && numbers.categories[annotator]) {
       const letter = numbers.categories[annotator][i], sure = numbers.confidence[annotator];
@@ -158,7 +165,7 @@
     if (strategy && numbers.steps[strategy]) row(list, "deletion_step", numbers.steps[strategy][i] ? `${numbers.steps[strategy][i]} of ${chain.order.length}` : "never deleted");
     if (numbers.sweep) row(list, "at this threshold", token.classList.contains("gone") ? "gone" : "kept");
     row(list, "token id", String(numbers.ids[i]));
-    card.replaceChildren(title, list);
+    card.replaceChildren(titleOf(token.textContent || numbers.hidden[i], numbers.hidden[i] ? " (part of a character)" : ""), list);
   };
   let here = null;
   const hide = () => {
@@ -179,12 +186,14 @@
     card.style.top = `${below ? box.bottom + 8 : Math.max(8, box.top - card.offsetHeight - 8)}px`;
   };
   const tokenOf = (event) => {
-    const token = event.target.closest ? event.target.closest(".tokens > span") : null;
-    return token && chain && chain.box.contains(token) ? token : null;
+    const token = event.target.closest ? event.target.closest(".tokens > span,div.flow > span") : null;
+    return token && chain && chain.element.contains(token) ? token : null;
   };
+  const groupOf = (token) => token.parentElement.group || chain; // tokens among which the arrow keys go
   const rove = (token) => {
-    chain.tokens[chain.focus].tabIndex = -1;
-    chain.focus = token.position;
+    const group = groupOf(token);
+    group.tokens[group.focus].tabIndex = -1;
+    group.focus = token.position;
     token.tabIndex = 0;
     token.focus();
   };
@@ -201,11 +210,11 @@
     const token = tokenOf(event);
     if (event.key === "Escape") return hide();
     if (!token || event.ctrlKey || event.metaKey || event.altKey) return;
-    const last = chain.tokens.length - 1, i = token.position;
+    const { tokens, end } = groupOf(token), last = (end ?? tokens.length) - 1, i = token.position;
     const goal = { ArrowRight: i + 1, ArrowLeft: i - 1, ArrowDown: i + 10, ArrowUp: i - 10, Home: 0, End: last }[event.key];
     if (goal === undefined) return;
     event.preventDefault();
-    rove(chain.tokens[Math.max(0, Math.min(last, goal))]);
+    rove(tokens[Math.max(0, Math.min(last, goal))]);
   });
   window.addEventListener("scroll", () => { if (!here) return; if (here === document.activeElement || here.matches(":hover")) point(here); else hide(); }, { passive: true });
 
@@ -244,5 +253,6 @@
   };
   at("previous").addEventListener("click", () => go(-1));
   at("next").addEventListener("click", () => go(1));
+  viewer.tools = { bins, short, swap };
   show(0);
 })();

@@ -29,6 +29,7 @@ from reasoning_anatomy.eviction.nothing import Nothing
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, keys_and_values
 from reasoning_anatomy.generation.evicting import Evictor
+from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 
@@ -222,6 +223,16 @@ def test_a_segmenter_that_needs_more_than_text_is_refused(make: Make) -> None:
             ChainEncoder(make("llama").tokenizer),
             n_positions=64,
         )
+
+
+def test_a_transcript_has_the_text_that_its_tokens_end_in(make: Make) -> None:
+    loaded, context = make("llama"), draw(14)
+    found = written(loaded, plugins.load("policy", "streaming:budget=12,newest=2"), [context], 30)
+    transcript = found.transcripts[0]
+    assert transcript.text == text_behind(loaded.tokenizer, context, found.ids[0])
+    assert transcript.token_ends[-1] == len(transcript.text)
+    assert len(transcript.token_ends) == transcript.n_written == 30
+    assert transcript.finish_reason == "length"
 
 
 def test_the_cache_stays_within_its_budget(make: Make) -> None:

@@ -1,6 +1,7 @@
 """Runs for the reports: planted numbers, a crude annotation, and what the analyses find in them."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript
 from reasoning_anatomy.types import Annotation, ReasoningChain
 
 KEYS = ("SYMBOLIC_MATH", "ENTITY_NAME", "META_DISCOURSE", "FUNCTION")
@@ -153,3 +155,43 @@ def swept_run(make_full_run, chains, add_sweep):
     run = add_sweep(make_full_run(chains), respond)
     run.write_analysis(load("analysis", "threshold_comparison:draws=99").analyse(run))
     return run
+
+
+@pytest.fixture(scope="session")
+def add_transcripts():
+    """Add transcripts to a run by chain_id, and open it again."""
+
+    def add(run, transcripts):
+        with begin_run(run.folder, run.manifest.configuration, list(run.chains.values())) as writer:
+            for chain_id, transcript in transcripts.items():
+                assert writer.add_transcript(chain_id, transcript)
+        return open_run(run.folder)
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def transcript_of():
+    """Make the transcript of a chain whose text is in thinking tags: one token a word, evicted two steps at a time."""
+
+    def make(chain, *, policy="Scripted(budget=0.5)", reason="eos", rewritten=(8, 9)):
+        text = f"<think>\n{chain.reasoning}\n</think>\n\n{chain.answer}<|im_end|>"
+        ends = [match.end() for match in re.finditer(r"\S+\s*", text)]
+        events = (
+            EvictionEvent(6, (-2, 1, 2), 15, 12, (0, 1, 2, 4), (0.5, 0.125, 0.25, 0.75)),
+            EvictionEvent(9, (4, 5), 15, 13, (0, 1, 2, 4, 6), (0.5, None, 0.25, 0.125, 1.0)),
+        )
+        return EvictionTranscript(
+            policy=policy, n_prompt=10, n_written=len(ends), text=text, token_ends=tuple(ends), finish_reason=reason,
+            events=events, n_skipped=1, peak_tokens=21, peak_bytes=2_500_000, rewritten=rewritten,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def written_run(make_full_run, chains, add_transcripts, transcript_of):
+    """Write a run of whose chains all but the second were written under a policy; the third is the same under another."""
+    transcripts = {chain.chain_id: transcript_of(chain) for chain in chains if chain.chain_id != "chain-1"}
+    transcripts["chain-2"] = transcript_of(chains[2], policy="Other()", reason="loop")
+    return add_transcripts(make_full_run(chains), transcripts)

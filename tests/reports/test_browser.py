@@ -1,5 +1,6 @@
 """The page in a real browser, opened from disk."""
 
+import dataclasses
 import os
 import shutil
 
@@ -9,6 +10,7 @@ import pytest
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.types import PruningPath
 from reports import write_report
+from reports._writing import Writing
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -69,6 +71,11 @@ def sparse_address(sparse_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def swept_address(swept_run, tmp_path_factory):
     return write_report(swept_run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def written_address(written_run, tmp_path_factory):
+    return write_report(written_run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
 
 
 @pytest.fixture
@@ -286,6 +293,149 @@ def test_the_verdict_is_in_view_on_a_narrow_screen(open_page, swept_address):
     assert cell.inner_text() == "undecided"
     box = cell.bounding_box()
     assert box["x"] + box["width"] <= 400
+
+
+def go_to(page, stop):
+    page.evaluate(
+        """k => {
+            const slider = document.getElementById('time');
+            slider.value = k;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+        }""",
+        stop,
+    )
+
+
+def written_tokens(page, condition):
+    """Places of the tokens of the written text whose computed style fulfils a condition on ``s``."""
+    return page.evaluate(
+        f"""() => [...document.querySelectorAll('.chain.active div.flow > span')].map((t, i) => [getComputedStyle(t), i])
+        .filter(([s]) => {condition}).map(([, i]) => i)"""
+    )
+
+
+def test_the_time_slider_shows_the_text_as_it_had_been_written_and_strikes_what_was_gone(
+    open_page, written_run, written_address
+):
+    page = open_page(written_address)
+    n = written_run.transcripts()["chain-0"].n_written
+    wanted = [
+        (0, 6, [1, 2], "6 tokens written: 3 tokens of 2 steps (1 of the prompt) evicted, 12 of 15 tokens in the cache"),
+        (1, 9, [1, 2, 4, 5], "9 tokens written: 2 tokens of 1 step evicted, 13 of 18 tokens in the cache"),
+        (2, n, [1, 2, 4, 5], f"{n} tokens written, the end: {n + 4} of {n + 9} tokens in the cache"),
+    ]
+    assert page.get_attribute("#time", "max") == "2"
+    for stop, written, gone, said in [*wanted[::-1], *wanted]:
+        go_to(page, stop)
+        assert written_tokens(page, "s.visibility === 'hidden'") == list(range(written, n))
+        assert written_tokens(page, "s.textDecorationLine.includes('line-through')") == gone
+        assert page.inner_text("#moment") == page.get_attribute("#time", "aria-valuetext") == said
+    assert page.text_content("div.flow") == written_run.transcripts()["chain-0"].text
+    assert page.inner_text("#written-facts").split("\n")[:4] == ["policy", "Scripted(budget=0.5)", "finish reason", "eos"]
+
+
+def test_the_scores_of_the_steps_are_those_of_the_moment(open_page, written_address):
+    page = open_page(written_address)
+    fills = "() => [...document.querySelectorAll('div.flow > span')].map(t => getComputedStyle(t).backgroundColor)"
+    at_the_end = page.evaluate(fills)
+    assert len(set(at_the_end)) == 1, "nothing is scored when all is written"
+    assert page.inner_text("#shades-text") == "score of a step at this moment, by rank: none"
+    go_to(page, 0)
+    first = page.evaluate(fills)[:6]
+    assert first[1] == first[2] == at_the_end[0], "what is gone has no shade"
+    assert first[4] == first[5], "they are of one step"
+    assert len({at_the_end[0], first[0], first[3], first[4]}) == 4
+    assert page.inner_text("#shades-text") == "score of a step at this moment, by rank: 0.125 → 0.750"
+    page.hover("div.flow > span:nth-of-type(1)")
+    assert "score of the step\n0.500" in page.inner_text("#card")
+    go_to(page, 1)
+    page.hover("div.flow > span:nth-of-type(2)")
+    assert "score of the step\nnone: it is gone" in page.inner_text("#card")
+    assert "in the cache\nno: evicted when 6 were written" in page.inner_text("#card")
+
+
+def test_the_written_text_can_be_gone_through_with_the_keyboard(open_page, written_address):
+    page = open_page(written_address)
+    page.focus("#time")
+    page.keyboard.press("ArrowLeft")
+    assert "9 tokens written" in page.inner_text("#moment")
+    page.focus("div.flow > span[tabindex='0']")
+    page.keyboard.press("End")
+    assert "token\n8 of 0 to " in page.inner_text("#card"), "the last that had been written"
+    assert "written again\nyes: evicted before" in page.inner_text("#card")
+    page.focus("#time")
+    page.keyboard.press("Home")
+    assert page.locator("div.flow > span[tabindex='0']").count() == 1
+    page.focus("div.flow > span[tabindex='0']")
+    assert "token\n5 of 0 to " in page.inner_text("#card")
+    page.focus(".chain.active .tokens > span[tabindex='0']")
+    page.keyboard.press("ArrowRight")
+    assert "position\n1 of 0 to " in page.inner_text("#card"), "the tokens of the chain are on their own"
+
+
+def test_only_chains_with_a_transcript_have_a_time_slider(open_page, written_run, written_address):
+    page = open_page(written_address)
+    assert page.is_visible("#time")
+    assert page.is_hidden("#writing"), "there is one text"
+    page.click("#next")
+    assert page.is_hidden("#time")
+    page.click("#next")
+    assert "loop (cut off)" in page.inner_text("#written-facts")
+    assert page.text_content(".chain.active div.flow") == written_run.transcripts()["chain-2"].text
+    page.click("#previous")
+    page.click("#previous")
+    assert page.text_content(".chain.active div.flow") == written_run.transcripts()["chain-0"].text
+    assert page.locator("#written").count() == 1
+
+
+def test_one_of_several_texts_is_chosen(open_page, written_run, written_address, tmp_path, monkeypatch):
+    transcripts = written_run.transcripts()
+    texts = {"chain-0": [Writing(f"<b>{name}</b>", transcripts[name]) for name in ("chain-0", "chain-2")]}
+    monkeypatch.setattr("reports._page.writings_of", lambda _: texts)
+    page = open_page(write_report(written_run, tmp_path / "r.html").as_uri())
+    assert page.locator("#writing option").all_inner_texts() == ["<b>chain-0</b>", "<b>chain-2</b>"]
+    go_to(page, 0)
+    page.select_option("#writing", "<b>chain-2</b>")
+    assert page.text_content("div.flow") == transcripts["chain-2"].text
+    assert "Other()" in page.inner_text("#written-facts")
+    assert page.is_hidden("#around"), "no part of it is the reasoning of the run"
+
+
+def test_tokens_that_only_some_heads_hold_are_not_struck(open_page, written_run, tmp_path, monkeypatch):
+    whole = written_run.transcripts()["chain-0"]
+    events = [dataclasses.replace(event, evicted=event.evicted[-1:], step_starts=(), step_scores=()) for event in whole.events]
+    texts = {"chain-0": [Writing("per head", dataclasses.replace(whole, events=tuple(events)))]}
+    monkeypatch.setattr("reports._page.writings_of", lambda _: texts)
+    page = open_page(write_report(written_run, tmp_path / "r.html").as_uri())
+    go_to(page, 0)
+    said = "6 tokens written: 3 tokens evicted in each head, 1 token left the last one, 12 of 15 tokens in the cache"
+    assert page.inner_text("#moment") == said
+    assert written_tokens(page, "s.textDecorationLine.includes('line-through')") == [2]
+    assert page.is_hidden("#shades"), "nothing was scored"
+
+
+def test_a_written_text_never_runs(open_page, make_planted_run, chains, add_transcripts, transcript_of, tmp_path):
+    attack = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>\u2028\U0001f9ee"
+    chain = chains[0].model_copy(update={"reasoning": f"one {attack} two\u202e three"})
+    transcript = transcript_of(chain, policy=attack, reason=attack)
+    page = open_page(
+        write_report(add_transcripts(make_planted_run(tmp_path / "run", [chain]), {"chain-0": transcript})).as_uri()
+    )
+    go_to(page, 1)
+    page.hover("div.flow > span:nth-of-type(1)")
+    assert page.evaluate("window.hacked") is None
+    assert page.text_content("div.flow") == transcript.text
+    assert page.text_content("#written-facts dd") == attack
+    assert page.locator("main img").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_time_slider_stays_in_view_on_a_narrow_screen(open_page, written_address, scheme):
+    page = open_page(written_address, viewport={"width": 400, "height": 800}, color_scheme=scheme, reduced_motion="reduce")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.evaluate("document.querySelector('div.flow').scrollIntoView()")
+    box = page.locator("#time").bounding_box()
+    assert 0 < box["y"] < 800
 
 
 def test_colours_can_be_switched(open_page):
