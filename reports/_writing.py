@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.specs import CUTS_OFF
 from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript
 from reports._style import number, whole
 
 MOST_STOPS: Final = 100
 """Places of the time slider; if there are more evictions, one place stands for several that follow one another."""
+
+TEXTS_SHOWN: Final = 2
+"""Texts of a sweep that the page shows for every policy and question, from the first sample."""
 
 Shown = Callable[[str], str]
 """Makes text fit to be shown, every character of it another or the same one."""
@@ -45,11 +49,27 @@ Writings = Mapping[str, Sequence[Writing]]
 
 def writings_of(run: Run) -> Writings:
     """List the texts of a run that were written under a policy, by chain_id; a chain may have several."""
-    chains = run.chains
-    return {
-        chain_id: [Writing("the chain itself", each, each.place_of(chains[chain_id].reasoning, chains[chain_id].answer))]
-        for chain_id, each in run.transcripts().items()
-    }
+    found: dict[str, list[Writing]] = {}
+    for chain_id, transcript in run.transcripts().items():
+        chain = run.chains[chain_id]
+        found[chain_id] = [Writing("the chain itself", transcript, transcript.place_of(chain.reasoning, chain.answer))]
+    for chain_id, texts in _of_sweep(run).items():
+        found.setdefault(chain_id, []).extend(texts)
+    return found
+
+
+def _of_sweep(run: Run) -> dict[str, list[Writing]]:
+    """List the first texts of a sweep under every policy; what several policies share is there once."""
+    folder = SweepFolder(run, run.manifest.configuration)
+    conditions = {each.plugins[0]: each for each in sorted(folder.live, key=lambda condition: condition.samples)}
+    found: dict[str, list[Writing]] = {}
+    for chain_id in folder.first_of_question.values():
+        for condition in sorted(conditions.values(), key=lambda each: (each.strategy, each.threshold)):
+            for text in folder.texts(chain_id, condition)[:TEXTS_SHOWN]:
+                policy = f"{condition.strategy} at {condition.threshold:g}" if condition.threshold else "nothing evicted"
+                label = f"{policy}, sample {text.answer.sample + 1}"
+                found.setdefault(chain_id, []).append(Writing(label, text.transcript))
+    return found
 
 
 def writing_numbers(writing: Writing, shown: Shown) -> dict[str, Any]:

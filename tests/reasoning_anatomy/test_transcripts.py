@@ -28,7 +28,8 @@ def transcript_of(text: str) -> EvictionTranscript:
     ends = [*range(3, len(text), 3), len(text)]
     event = EvictionEvent(5, (0, 1), 14, 12, (0, 2), (0.25, 0.5))
     return EvictionTranscript(
-        policy="Scripted()", n_prompt=10, n_written=len(ends), text=text, token_ends=tuple(ends), finish_reason="eos",
+        policy="Scripted()", n_prompt=10, n_written=len(ends), n_thinking=len(ends), text=text, token_ends=tuple(ends),
+        finish_reason="eos",
         events=(event,), n_skipped=0, peak_tokens=20, peak_bytes=4000, rewritten=(3, 4),
     )  # fmt: skip
 

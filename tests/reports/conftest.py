@@ -182,7 +182,8 @@ def transcript_of():
             EvictionEvent(9, (4, 5), 15, 13, (0, 1, 2, 4, 6), (0.5, None, 0.25, 0.125, 1.0)),
         )
         return EvictionTranscript(
-            policy=policy, n_prompt=10, n_written=len(ends), text=text, token_ends=tuple(ends), finish_reason=reason,
+            policy=policy, n_prompt=10, n_written=len(ends), n_thinking=len(ends), text=text, token_ends=tuple(ends),
+            finish_reason=reason,
             events=events, n_skipped=1, peak_tokens=21, peak_bytes=2_500_000, rewritten=rewritten,
         )  # fmt: skip
 

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from reasoning_anatomy.run import open_run
+from reasoning_anatomy.run.evaluations import Answer
+from reasoning_anatomy.run.manifest import Condition
+from reasoning_anatomy.run.sweep import SweepFolder
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.run.written import WrittenText
 from reasoning_anatomy.transcripts import EvictionEvent
 from reports import write_report
-from reports._writing import MOST_STOPS, Writing, writing_numbers
+from reports._writing import MOST_STOPS, TEXTS_SHOWN, Writing, writing_numbers
 
 HOSTILE = (
     "</script><script>window.hacked=1</script>",
@@ -107,6 +112,32 @@ def test_the_table_has_a_row_for_every_policy(html):
     header = [cell.replace("_<wbr>", "_") for cell in rows[0]]
     assert dict(zip(header, rows[1], strict=True))["peak cache tokens"] == "21"
     assert dict(zip(header, rows[1], strict=True))["tokens written again"] == "2"
+
+
+def test_texts_of_a_sweep_stand_below_the_first_chain_of_their_question(make_planted_run, chains, transcript_of, tmp_path):
+    run = make_planted_run(tmp_path / "run", chains)
+    policies = {0.0: "Nothing()", 0.5: "Streaming(budget=0.5)"}
+    conditions = [
+        Condition(strategy="streaming", threshold=threshold, reading="live", samples=3, plugins=(policy,))
+        for threshold, policy in policies.items()
+    ]
+    configuration = run.manifest.configuration.model_copy(
+        update={"answering": "Answering()", "conditions": {each.label: each for each in conditions}}
+    )
+    with begin_run(run.folder, configuration, chains) as writer:
+        folder = SweepFolder(writer.run, configuration)
+        for policy in policies.values():
+            for sample in range(3):
+                answer = Answer(sample, 7, "It is 3.", 3, "eos")
+                folder.add_text("chain-0", policy, WrittenText(answer, transcript_of(chains[1], policy=policy), False))
+    html = page_of(open_run(run.folder), tmp_path / "r.html")
+    first, *others = written_of(html)
+    assert [numbers["label"] for numbers in first] == [
+        "nothing evicted, sample 1", "nothing evicted, sample 2", "streaming at 0.5, sample 1", "streaming at 0.5, sample 2",
+    ]  # fmt: skip
+    assert {numbers["reasoning"] for numbers in first} == {None}
+    assert set(others) == {None}
+    assert TEXTS_SHOWN == 2
 
 
 def test_a_run_without_transcripts_has_the_page_it_had(full_run, tmp_path):
