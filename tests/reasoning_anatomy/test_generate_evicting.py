@@ -20,7 +20,7 @@ from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.transcript_files import TranscriptFile
-from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript, n_rewritten
+from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript, read_transcript, rewritten_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -194,14 +194,12 @@ def event(n_written: int, *evicted: int) -> EvictionEvent:
 )
 def test_what_is_written_again_is_counted(ids: list[int], events: list[EvictionEvent], expected: int) -> None:
     """By hand, rows of 3."""
-    assert n_rewritten(ids, events, length=3) == expected
+    assert len(rewritten_tokens(ids, events, length=3)) == expected
 
 
 def test_a_transcript_is_read_as_it_was_written() -> None:
     transcript = EvictionTranscript(
-        policy="X()", n_prompt=3, n_written=2, token_ends=(1, 4), events=(EvictionEvent(2, (0,), 4, 3, (0, 1), (0.5, None)),),
-        n_skipped=1, peak_tokens=9, peak_bytes=99, n_rewritten=0, n_thinking=2,
+        policy="X()", n_prompt=3, n_written=2, n_thinking=2, text="abcd", token_ends=(1, 4), finish_reason="length",
+        events=(EvictionEvent(2, (0,), 4, 3, (0, 1), (0.5, None)),), n_skipped=1, peak_tokens=9, peak_bytes=99, rewritten=(1,),
     )  # fmt: skip
-    from reasoning_anatomy.transcripts import read_transcript
-
     assert read_transcript(transcript.as_json()) == transcript
