@@ -2,12 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path, write_atomic
-from reasoning_anatomy.transcripts import EvictionTranscript, evictions_table, read_transcript
+from reasoning_anatomy.transcripts import EvictionTranscript, read_transcript, write_eviction_table
 
 _TRANSCRIPTS: Final = ".transcripts.jsonl"
 _TABLE: Final = ".evictions.parquet"
@@ -55,12 +56,12 @@ class TranscriptFile:
                 raise RunError(f"{self.path}, line {number}: cannot be read ({reason}); restore it, or sample anew") from error
         return found
 
-    def write_table(self) -> None:
-        """Write ``<file>.evictions.parquet``, one row for every step at every eviction; nothing if there are no transcripts."""
-        if transcripts := self.read():
-            table = evictions_table([({"chain_id": name}, each) for name, each in sorted(transcripts.items())])
+    def write_table(self, chain_ids: Iterable[str]) -> None:
+        """Write ``<file>.evictions.parquet``, with the evictions from these chains; nothing if none has a transcript."""
+        known = self.read()
+        if transcripts := [({"chain_id": name}, known[name]) for name in chain_ids if name in known]:
             with atomic_path(self._table_path) as temporary:
-                table.to_parquet(temporary, index=False)
+                write_eviction_table(temporary, transcripts)
 
     def _whole(self) -> bytes:
         content = self.path.read_bytes() if self.path.exists() else b""

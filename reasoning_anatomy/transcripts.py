@@ -2,9 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter
@@ -124,19 +125,32 @@ EVICTION_COLUMNS: Final = {
 }  # fmt: skip
 """Columns of a table of evictions behind those that say whose they are, with their types.
 
-One row for every step at every event: its first and last token, its score, how many of its tokens went, and which (numbers
-among those written, from 0); events of a policy that does not score steps have one row, without a step. ``cache_before`` and
-``cache_after`` count the tokens of one head.
+One row for every step with a token in the cache at every event: its first and last token, its score, how many of its tokens
+went, and which (numbers among those written, from 0); events of a policy that does not score steps have one row, without a
+step. ``cache_before`` and ``cache_after`` count the tokens of one head.
 """
 
 
-def evictions_table(transcripts: Sequence[tuple[Mapping[str, Any], EvictionTranscript]]) -> "pd.DataFrame":
-    """Put all events of some samples into one table, each behind the columns that say whose they are."""
+def evictions_table(whose: Mapping[str, Any], transcript: EvictionTranscript) -> "pd.DataFrame":
+    """Put all events of a sample into a table, behind the columns that say ``whose`` they are."""
     import pandas as pd  # the command line reads this module, and is to be there at once
 
-    rows = [{**whose, **row} for whose, transcript in transcripts for row in _rows_of(transcript)]
-    names = dict.fromkeys([*(name for whose, _ in transcripts[:1] for name in whose), *EVICTION_COLUMNS])
-    return pd.DataFrame(rows, columns=list(names)).astype(EVICTION_COLUMNS)
+    rows = [{**whose, **row} for row in _rows_of(transcript)]
+    return pd.DataFrame(rows, columns=[*whose, *EVICTION_COLUMNS]).astype(EVICTION_COLUMNS)
+
+
+def write_eviction_table(path: Path, transcripts: Iterable[tuple[Mapping[str, Any], EvictionTranscript]]) -> None:
+    """Write the tables of one or more samples, all with the same first columns, below one another into a Parquet file."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    tables = (evictions_table(whose, transcript) for whose, transcript in transcripts)
+    first = next(tables)
+    found = pa.Schema.from_pandas(first, preserve_index=False)
+    schema = found.set(found.get_field_index("evicted"), pa.field("evicted", pa.list_(pa.int64())))
+    with pq.ParquetWriter(path, schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
 
 
 def _rows_of(transcript: EvictionTranscript) -> Iterator[dict[str, Any]]:
@@ -151,6 +165,8 @@ def _rows_of(transcript: EvictionTranscript) -> Iterator[dict[str, Any]]:
         for step, (first, behind) in enumerate(pairwise([*event.step_starts, event.n_written])):
             evicted = [token for token in event.evicted if first <= token < behind]
             score = event.step_scores[step]
+            if score is None and not evicted:
+                continue
             yield {
                 **shared, "step": step, "first_token": first, "last_token": behind - 1,
                 "score": math.nan if score is None else score, "n_evicted": len(evicted), "evicted": evicted,

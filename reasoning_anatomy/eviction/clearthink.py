@@ -21,10 +21,10 @@ class Clearthink(PolicyOptions):
     """Evict the least attended chunk if the best one has much more, whenever a chunk ends (ClearThink).
 
     As released: a chunk ends behind a cue word or a line break; from 4 chunks on, a probe is read at each end; the chunk with
-    the lowest mean attention in the last layer, except the newest, goes if its mean is below a share of that of the best; then
-    all that is left is read anew and counts as prompt, so that chunks before it cannot go later. The released code probes in a
-    window of 2,500 tokens without the prompt, reads text anew instead of ids, and goes on in the answer; here the probe sees
-    all that is in the cache, ids stay as they are, and nothing is evicted once the thinking is closed.
+    the lowest mean attention in the last layer, except the newest, goes if its mean is below a share of that of the best of
+    them; then all that is left is read anew and counts as prompt, so that chunks before it cannot go later. The released code
+    probes in a window of 2,500 tokens without the prompt, reads text anew instead of ids, and goes on in the answer; here the
+    probe sees all that is in the cache, ids stay as they are, and nothing is evicted once the thinking is closed.
 
     Attributes
     ----------
@@ -69,18 +69,19 @@ class Clearthink(PolicyOptions):
 
     def evict(self, moment: Moment) -> Eviction:
         """Choose one chunk, or none; see `EvictionPolicy.evict`."""
-        score = attention_of(moment, self.layers).mean(dim=(0, 1)).double().cpu().numpy()
+        score = attention_of(moment, self.layers).mean(dim=(0, 1)).cpu().double().numpy()
         steps = cached_steps(moment, moment.index, score, self.may_go(moment))
         tracked = self._tracked(moment.writing, moment.writing.cut()) + 1
         tracked = tracked[np.isfinite(steps.mean[tracked])]
-        older = np.intersect1d(tracked[:-1], steps.free)
-        victim = older[np.argsort(steps.mean[older], kind="stable")][:1]
-        is_low = steps.mean[victim] < self.ratio * steps.mean[tracked].max(initial=-np.inf)
+        older = tracked[:-1]
+        free = np.intersect1d(older, steps.free)
+        victim = free[np.argsort(steps.mean[free], kind="stable")][:1]
+        is_low = steps.mean[victim] < self.ratio * steps.mean[older].max(initial=-np.inf)
         return steps.whole(victim[is_low], moment)
 
     def _tracked(self, writing: Writing, step: IntArray) -> IntArray:
         """(t,) steps that have ended and were begun since the last eviction, ascending."""
-        first = writing.n_written_then if self.tracks == "since_eviction" else 0
+        first = max(0, writing.n_written_then - 1) if self.tracks == "since_eviction" else 0
         begun: IntArray = np.unique(step[first:])
         if first and len(begun) and step[first - 1] == begun[0]:
             begun = begun[1:]

@@ -10,6 +10,7 @@ import torch
 from reasoning_anatomy.eviction import Eviction, Moment, Positions
 from reasoning_anatomy.eviction._options import BudgetOptions, lowest
 from reasoning_anatomy.eviction._steps import cached_steps
+from reasoning_anatomy.options import expect_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,10 @@ class Random(BudgetOptions):
     newest: int = 64
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect_at_least(self, seed=0)
+
     def evict(self, moment: Moment) -> Eviction:
         """Choose at random; see `EvictionPolicy.evict`."""
         writing, may_go = moment.writing, self.may_go(moment)
@@ -50,4 +55,4 @@ class Random(BudgetOptions):
             steps = cached_steps(moment, moment.index, order, may_go)
             drawn = generator.random(len(steps.mean))
             order = dataclasses.replace(steps, mean=drawn).place()
-        return Eviction(lowest(torch.from_numpy(order).to(may_go.device), may_go, self.excess(writing)))
+        return Eviction(lowest(torch.from_numpy(order).float().to(may_go.device), may_go, self.excess(writing)))

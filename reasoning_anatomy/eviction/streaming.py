@@ -28,4 +28,4 @@ class Streaming(BudgetOptions):
 
     def evict(self, moment: Moment) -> Eviction:
         """Choose the oldest; see `EvictionPolicy.evict`."""
-        return Eviction(lowest(moment.index.double(), self.may_go(moment), self.excess(moment.writing)))
+        return Eviction(lowest(moment.index.float(), self.may_go(moment), self.excess(moment.writing)))

@@ -35,12 +35,13 @@ class ThinkClearly(BudgetOptions):
         stay; a step is counted as long as a token of it stays. ``"mass"``: of the importance of all tokens that are not
         protected, at least this share stays, in whole steps.
     layers
-        Layers whose weights count: ``"all"``, the ``"first_half"``, or the ``"last"``.
+        Layers whose weights count: ``"all"``, the ``"first_half"``, or the ``"last"``. Layers with a sliding window see only
+        what is near, which they favour.
     scope
         Whether all heads lose the same tokens (``"shared"``), or those of each layer or head their own, by the weights there;
         the latter two only if tokens are counted.
     probe
-        The sentence.
+        The sentence; a space is put before it.
 
     References
     ----------
@@ -84,10 +85,10 @@ class ThinkClearly(BudgetOptions):
         n_gone, may_go = self.excess(moment.writing), self.may_go(moment)
         if self.per_head:
             return Eviction(lowest(self._places(moment, may_go), may_go, n_gone))
-        score = attention_of(moment, self.layers).mean(dim=(0, 1)).double().cpu().numpy()
+        score = attention_of(moment, self.layers).mean(dim=(0, 1)).cpu().double().numpy()
         steps = cached_steps(moment, moment.index, score, may_go)
         if self.counts == "tokens":
-            return Eviction(lowest(torch.from_numpy(steps.place()).to(may_go.device), may_go, n_gone), steps.mean[1:])
+            return Eviction(lowest(torch.from_numpy(steps.place()).float().to(may_go.device), may_go, n_gone), steps.mean[1:])
         order = steps.free[np.argsort(steps.mean[steps.free], kind="stable")]
         n_steps_gone = self._n_by_mass(steps, order) if self.counts == "mass" else self._n_by_steps(steps)
         return steps.whole(order[:n_steps_gone], moment)
@@ -107,13 +108,14 @@ class ThinkClearly(BudgetOptions):
     def _places(self, moment: Moment, may_go: Tensor) -> Tensor:
         """(layers, kv_heads, k) order in which the slots of every head go, by the weights in its layer or of its own."""
         n_layers, n_heads, k = moment.index.shape
-        weights = attention_of(moment, "all").view(n_layers, n_heads, -1, k).mean(dim=2).double()
+        weights = attention_of(moment, "all").view(n_layers, n_heads, -1, k).mean(dim=2).cpu().double()
         if self.scope == "per_layer":
             weights = weights.mean(dim=1, keepdim=True).expand(-1, n_heads, -1)
+        index, free = moment.index.cpu(), may_go.cpu()
         places = np.stack(
             [
-                cached_steps(moment, moment.index[head], weights[head].cpu().numpy(), may_go[head]).place()
+                cached_steps(moment, index[head], weights[head].numpy(), free[head]).place()
                 for head in np.ndindex(n_layers, n_heads)
             ]
         )
-        return torch.from_numpy(places).view(n_layers, n_heads, k).to(may_go.device)
+        return torch.from_numpy(places).float().view(n_layers, n_heads, k).to(may_go.device)

@@ -74,7 +74,7 @@ class TraacLive(PolicyOptions):
 
     def evict(self, moment: Moment) -> Eviction:
         """Choose the lowest steps; see `EvictionPolicy.evict`."""
-        score = attention_of(moment, self.layers).mean(dim=(0, 1)).double().cpu().numpy()
+        score = attention_of(moment, self.layers).mean(dim=(0, 1)).cpu().double().numpy()
         steps = cached_steps(moment, moment.index, score, self.may_go(moment))
         present = np.flatnonzero(np.isfinite(steps.mean[1:])) + 1
         u = uniformity(steps.mean[present])

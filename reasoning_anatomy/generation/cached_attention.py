@@ -31,9 +31,9 @@ class CachedAttention:
     weights
         (rows, heads, K) float32 weights of the newest token, by layer, if wanted.
     queries
-        (rows, heads, head_dim) of the newest token times the scaling of the scores, by layer, if wanted.
-    modules
-        The layers that attended, by number.
+        (rows, heads, head_dim) float32 of the newest token times the scaling of the scores, by layer, if wanted.
+    windows
+        The sliding window of every layer, by number; None for full attention.
     """
 
     holds_token: Tensor
@@ -42,7 +42,7 @@ class CachedAttention:
     wants_queries: bool = False
     weights: dict[int, Tensor] = field(default_factory=dict)
     queries: dict[int, Tensor] = field(default_factory=dict)
-    modules: dict[int, Any] = field(default_factory=dict)
+    windows: dict[int, int | None] = field(default_factory=dict)
     _visible: dict[tuple[int | None, int], Tensor | None] = field(default_factory=dict)
 
     def weights_by_layer(self) -> Tensor:
@@ -59,12 +59,12 @@ class CachedAttention:
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> tuple[Tensor, None]:
         layer = module.layer_idx
-        self.modules[layer] = module
-        visible = self._seen_by(query.shape[2], options.get("sliding_window"))
+        self.windows[layer] = options.get("sliding_window")
+        visible = self._seen_by(query.shape[2], self.windows[layer])
         if self.wants_weights:
             self.weights[layer] = _weights_of_newest(query, key, visible, options)
         if self.wants_queries:
-            self.queries[layer] = query[:, :, -1] * _scaling(query, options)
+            self.queries[layer] = query[:, :, -1].float() * _scaling(query, options)
         return model_attention(module, query, key, value, visible, **options)
 
     def _seen_by(self, n_new: int, window: int | None) -> Tensor | None:

@@ -120,10 +120,11 @@ class Decoder(Generic[Key]):
         """Write until at most half of the rows are left, or all have ended if no other context can join."""
         most_left = self._n_rows // 2 if is_joinable(batch.cache) else 0
         while batch.n_going_on:
+            writing = [batch.samples[row] for row in batch.rows_going_on]
             logits = self._step(batch)
             going_on = batch.rows_going_on
             self._extend([batch.samples[row] for row in going_on], logits[going_on])
-            yield from (batch.samples[row] for row in going_on if batch.samples[row].finish_reason)
+            yield from (sample for sample in writing if sample.finish_reason)
             if batch.n_going_on <= (1 - _LARGEST_SHARE_OF_FINISHED) * len(batch.samples):
                 batch.leave_out_finished()
                 if len(batch.samples) <= most_left:

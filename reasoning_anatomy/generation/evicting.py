@@ -51,6 +51,7 @@ class _Sequence:
     n_slots: int = 0
     peak: int = 0
     is_closed: bool = False
+    n_thinking: int | None = None
 
     def holds(self, n_slots: int, *, for_now: int = 0) -> None:
         """Note how many tokens are in the cache, and how many more for a moment."""
@@ -98,9 +99,10 @@ class Evictor:
             )
         self._rotation: Rotation | None = None
         if policy.positions == "rerotate":
+            _expect_full_precision(loaded)
             self._rotation = open_rotation(loaded, n_positions, remedy="write positions=keep")
         self._reader = ContextReader(loaded, keeps_all=True)
-        self._modules: dict[int, Any] = {}
+        self._bytes_per_token = bytes_per_token(loaded)
         self._expect_steps_of_text()
 
     @property
@@ -117,7 +119,9 @@ class Evictor:
 
     def begin(self, batch: Batch[Any]) -> None:
         """Prepare a batch for what the policy wants to see, all of its rows behind one context."""
-        keys = [parts[0] for parts in keys_and_values(batch.cache) if parts is not None]
+        both = [parts for parts in keys_and_values(batch.cache) if parts is not None]
+        keys = [parts[0] for parts in both]
+        self._bytes_per_token = sum(part[0, :, 0].numel() * part.element_size() for parts in both for part in parts)
         if len(keys) != self._loaded.n_layers or len({layer.shape for layer in keys}) > 1:
             raise ModelError(
                 f"{self._loaded.id}: its layers differ in their keys, so that not the same can be evicted from all; leave out "
@@ -130,7 +134,8 @@ class Evictor:
         if isinstance(self._policy, AccumulatesAttention):
             batch.received = torch.zeros(shape, device=keys[0].device)
         if isinstance(self._policy, KeepsQueries):
-            batch.queries = keys[0].new_zeros(*shape[:2], self._loaded.n_heads, self._policy.window, head_dim)
+            wanted = *shape[:2], self._loaded.n_heads, self._policy.window, head_dim
+            batch.queries = torch.zeros(wanted, device=keys[0].device)
 
     @contextmanager
     def attending(self, batch: Batch[Any]) -> Iterator[None]:
@@ -143,7 +148,6 @@ class Evictor:
         )
         with observed.of(self._loaded):
             yield
-        self._modules = observed.modules
         for sample in batch.samples:
             if (sequence := self._sequences.get(sample)) is not None:
                 sequence.holds(sequence.n_slots + 1)
@@ -170,7 +174,11 @@ class Evictor:
                 self._sequences[batch.samples[row]].n_skipped += 1
                 continue
             moment = self._moment(batch, row, writing, attention.get(row))
+            if not all(seen is None or bool(seen.isfinite().all()) for seen in (moment.attention, moment.received)):
+                batch.samples[row].finish_reason = "not_finite"
+                continue
             eviction = self._policy.evict(moment)
+            _expect_eviction(self._policy, eviction, moment)
             self._record(batch.samples[row], moment, eviction)
             if eviction.gone.any():
                 kept[row] = ~eviction.gone
@@ -185,14 +193,14 @@ class Evictor:
             policy=repr(self._policy),
             n_prompt=len(sequence.prompt),
             n_written=len(sample.ids),
-            n_thinking=_n_before(self._closing, sample.ids),
+            n_thinking=len(sample.ids) if sequence.n_thinking is None else sequence.n_thinking,
             text=sequence.steps.text(),
             token_ends=tuple(sequence.steps.token_ends().tolist()),
             finish_reason=sample.finish_reason or "length",
             events=tuple(sequence.events),
             n_skipped=sequence.n_skipped,
             peak_tokens=sequence.peak,
-            peak_bytes=sequence.peak * bytes_per_token(self._loaded),
+            peak_bytes=sequence.peak * self._bytes_per_token,
             rewritten=rewritten_tokens(sample.ids, sequence.events),
         )
 
@@ -200,8 +208,9 @@ class Evictor:
         """Say how far a sample is; None if it has ended, or its thinking has."""
         if sample.finish_reason or (sequence := self._sequences[sample]).is_closed:
             return None
-        n_closing = len(self._closing)
-        sequence.is_closed = n_closing > 0 and sample.ids[-n_closing:] == self._closing
+        sequence.is_closed = self._has_closed(sample.ids)
+        if sequence.is_closed:
+            sequence.n_thinking = len(sample.ids) - len(self._closing)
         return Writing(
             n_prompt=len(sequence.prompt),
             n_written=len(sample.ids),
@@ -212,6 +221,15 @@ class Evictor:
             seed=sample.seed,
             cut=lambda: sequence.steps.cut(sample.ids),
         )
+
+    def _has_closed(self, ids: Sequence[int]) -> bool:
+        """Tell whether the newest token closes the thinking; a tag of several may be written with other tokens than its own."""
+        n_closing = len(self._closing)
+        if n_closing <= 1:
+            return n_closing == 1 and ids[-1] == self._closing[0]
+        tokenizer: Any = self._loaded.tokenizer
+        tail: str = tokenizer.decode(list(ids[-n_closing - 1 :]), clean_up_tokenization_spaces=False)
+        return self._encoder.closing_tag in tail
 
     def _probed(self, batch: Batch[Any], due: dict[int, Writing]) -> dict[int, Tensor]:
         """Weights (layers, heads, slots) of the probe by row, for all rows that have room for it."""
@@ -327,6 +345,8 @@ class Evictor:
         """Give the tokens that are left in a row positions without gaps; they were at positions ``before``."""
         n_left = before.shape[-1]
         batch.positions[row] = n_left
+        if n_left == 0:
+            return
         layers: Any = batch.cache.layers
         if self._rotation is None:
             sample = batch.samples[row]
@@ -343,7 +363,7 @@ class Evictor:
             for first in range(0, len(keys), n_together):
                 heads = slice(first, first + n_together)
                 of_heads = before[number, first] if self._policy.per_head else before
-                moved = self._rotation.move(self._modules[number], keys[heads].float(), before=of_heads, after=after)
+                moved = self._rotation.move(self._rotation.modules[number], keys[heads].float(), before=of_heads, after=after)
                 keys[heads] = moved.to(keys.dtype)
 
     def _expect_steps_of_text(self) -> None:
@@ -356,12 +376,6 @@ class Evictor:
                 f"policy {plugins.label(self._policy)!r}: {self._policy.steps} cannot cut what is being written "
                 f"({error.reason}); name another segmenter with steps=KEY"
             ) from None
-
-
-def _n_before(tag: Sequence[int], ids: Sequence[int]) -> int:
-    """Count the ids before a tag, or all if it is empty or not among them."""
-    places = range(len(ids) - len(tag) + 1) if tag else ()
-    return next((place for place in places if [*ids[place : place + len(tag)]] == [*tag]), len(ids))
 
 
 def _slots_left(index: Tensor, kept: dict[int, Tensor], n_padding: Sequence[int]) -> dict[int, Tensor]:
@@ -393,20 +407,59 @@ def _probe_ids(policy: EvictionPolicy, encoder: ChainEncoder) -> tuple[int, ...]
     """Ids of the sentence and the tag that a policy probes with; None if it does not."""
     if not isinstance(policy, ProbesAttention):
         return None
-    return (*encoder.text_ids(policy.probe).tolist(), *encoder.tag_ids(encoder.closing_tag or _CLOSING).tolist())
+    sentence = policy.probe if policy.probe[:1].isspace() else f" {policy.probe}"  # it follows a word
+    return (*encoder.text_ids(sentence).tolist(), *encoder.tag_ids(encoder.closing_tag or _CLOSING).tolist())
+
+
+def _expect_eviction(policy: EvictionPolicy, eviction: Eviction, moment: Moment) -> None:
+    """Refuse what a policy of a user's gives that is not one flag for every slot, as many in every head."""
+    gone = eviction.gone
+    if gone.shape != moment.index.shape or gone.dtype != torch.bool:
+        raise PluginError(
+            f"policy {plugins.label(policy)!r}: gave {tuple(gone.shape)} {gone.dtype}, expected {tuple(moment.index.shape)} of "
+            "torch.bool, whether each slot goes"
+        )
+    if len(counts := set(gone.sum(dim=-1).flatten().tolist())) > 1:
+        raise PluginError(f"policy {plugins.label(policy)!r}: evicts {sorted(counts)} tokens; as many must go in every head")
+
+
+def _expect_full_precision(loaded: LoadedModel) -> None:
+    if loaded.model.dtype.itemsize < 4:
+        raise ModelError(
+            f"{loaded.id}: keys that are rotated at every eviction are rounded at every eviction, which adds up in "
+            f"{str(loaded.model.dtype).removeprefix('torch.')}; write positions=keep or positions=reprefill, or use "
+            "--dtype float32"
+        )
+
+
+def _expect_windows(loaded: LoadedModel) -> None:
+    """Refuse a model whose layers have windows that they do not pass to their attention function."""
+    config: Any = loaded.text_config
+    window, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
+    expected = [window if kinds is None or kind == "sliding_attention" else None for kind in kinds or [""] * loaded.n_layers]
+    observed = CachedAttention(torch.ones(1, 1, dtype=torch.bool, device=loaded.device), None)
+    with torch.inference_mode(), observed.of(loaded):
+        loaded.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=loaded.device), use_cache=False)
+    if [observed.windows.get(layer) for layer in range(loaded.n_layers)] != expected:
+        raise ModelError(
+            f"{loaded.id}: {type(loaded.model).__name__} has a sliding window of {window} that it does not pass to its "
+            "attention, so that what is evicted cannot be told from what is out of sight; leave out --evict"
+        )
 
 
 def _expect_evictable(loaded: LoadedModel, policy: EvictionPolicy, n_positions: int) -> None:
     config: Any = loaded.text_config
-    shares_keys = bool(getattr(config, "num_kv_shared_layers", 0))
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    shares_keys = bool(getattr(config, "num_kv_shared_layers", 0)) or "chunked_attention" in kinds
     if not (can_be_installed(loaded.model) and can_be_chunked(loaded, n_positions)) or shares_keys:
         raise ModelError(
             f"{loaded.id}: tokens can be evicted only from layers that attend, through the interface of transformers, to keys "
             "of their own with positions that do not depend on the length, and "
             f"{type(loaded.model).__name__} has others; leave out --evict"
         )
-    has_window = bool(getattr(config, "sliding_window", None)) and "sliding_attention" in (
-        getattr(config, "layer_types", None) or ["sliding_attention"]
+    _expect_windows(loaded)
+    has_window = bool(getattr(config, "sliding_window", None)) and (
+        getattr(config, "layer_types", None) is None or "sliding_attention" in kinds
     )
     if has_window and policy.per_head:
         raise ModelError(

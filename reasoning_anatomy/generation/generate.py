@@ -134,7 +134,7 @@ def generate(
                         transcripts.add(request.name, outcome.transcript)
                     file.add(row)
         file.sort([each.request.name for each in asked])
-        transcripts.write_table()
+        transcripts.write_table(file.rows)
         return Sampled(file.path, tuple(file.rows.values()), failed, n_judged_again)
 
 

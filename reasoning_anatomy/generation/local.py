@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from reasoning_anatomy.errors import EncodingError, SampleError
-from reasoning_anatomy.eviction import EvictionPolicy
+from reasoning_anatomy.errors import EncodingError, PluginError, SampleError
+from reasoning_anatomy.eviction import EvictionPolicy, WaitsForClosing
 from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.check import check_decoding
 from reasoning_anatomy.generation.completion import LOOP_TOKENS, Completion, Sampling
@@ -21,6 +21,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.finite import LOGITS, not_finite
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.plugins import label
 from reasoning_anatomy.types import IntArray
 
 
@@ -56,6 +57,8 @@ class LocalModel:
     ------
     ValueError
         An option is out of its range.
+    PluginError
+        The policy evicts where samples end.
     """
 
     loaded: LoadedModel
@@ -69,6 +72,11 @@ class LocalModel:
 
     def __post_init__(self) -> None:
         expect_at_least(self, n_rows=1, loop_tokens=0)
+        if self.ends_with_thinking and isinstance(self.policy, WaitsForClosing) and self.policy.waits_for_closing:
+            raise PluginError(
+                f"policy {label(self.policy)!r}: evicts where the thinking is closed, but samples end there; leave out "
+                "--ends-with-thinking"
+            )
 
     def complete(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Completion | SampleError]]:
         """Make samples. Those of one question that follow one another read its prompt once.

@@ -43,6 +43,9 @@ def fewer_rows(loaded: LoadedModel, n_rows: int, error: RuntimeError | MemoryErr
 def bytes_per_token(loaded: LoadedModel) -> int:
     """Memory of the keys and values of one token in all layers, if all of them attend."""
     config = loaded.text_config
+    if getattr(config, "kv_lora_rank", None):  # DeepSeek's latent attention caches the keys and values of every head
+        of_head = config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim
+        return int(loaded.n_layers * config.num_attention_heads * of_head * loaded.model.dtype.itemsize)
     n_heads = getattr(config, "num_key_value_heads", None) or loaded.n_heads or 1
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // (loaded.n_heads or 1)
     return int(2 * loaded.n_layers * n_heads * head_dim * loaded.model.dtype.itemsize)

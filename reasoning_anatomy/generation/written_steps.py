@@ -12,13 +12,16 @@ _LOOKING_BACK: Final = 4
 _BYTES_OF_A_CHARACTER: Final = 4
 _UNSETTLED: Final = 32
 """So many tokens before the end, a step that has begun may still turn out to be none: ``So`` may become ``Some``."""
+_MOST_CONTEXT: Final = 128
+"""So many tokens before those are read again at most, if no step begins among them."""
 
 
 class WrittenSteps:
     """Cuts what a sample writes, as it grows.
 
-    Text is cut again only from the last step that has begun 32 tokens before its end, so that it takes no longer the longer it
-    is; what came before stays as it was.
+    What has been read is cut but for its last 32 tokens, in which a step may still turn out to be none. New text is cut from
+    the last step before these on, but with at most 160 tokens before it, so that it takes no longer the longer the text or a
+    step is.
 
     Parameters
     ----------
@@ -37,6 +40,7 @@ class WrittenSteps:
         self._ids: list[int] = []
         self._pieces: list[str] = []
         self._starts = [0]
+        self._n_settled = 0
 
     def cut(self, ids: list[int]) -> IntArray:
         """(n,) step of every one of ``ids`` (n,), numbered from 0; they begin with those of the last call."""
@@ -75,17 +79,20 @@ class WrittenSteps:
         return len(self._pieces) > n_before
 
     def _cut_end(self) -> None:
-        unsettled = max(0, len(self._pieces) - _UNSETTLED)
-        self._starts = [start for start in self._starts if start <= unsettled]
-        first = self._starts[-1]
+        """Cut what is not settled yet."""
+        settled = [start for start in self._starts if start <= self._n_settled]
+        first = max(settled[-1], self._n_settled - _MOST_CONTEXT)
         pieces = self._pieces[first:]
+        self._starts = settled
         text = "".join(pieces)
         if text.strip():
             ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
             spans = np.stack([ends - [len(piece) for piece in pieces], ends], axis=1)
             chain = ReasoningChain(chain_id="written", question_id="-", question="-", reasoning=text, answer="-")
             steps = self._segmenter.segment(chain, spans)
-            self._starts += (first + 1 + np.flatnonzero(np.diff(steps))).tolist()
+            found = first + 1 + np.flatnonzero(np.diff(steps))
+            self._starts = [*settled, *found[found > self._n_settled].tolist()]
+        self._n_settled = max(0, len(self._pieces) - _UNSETTLED)
 
     def _text(self, first: int, end: int) -> str:
         """Text of tokens from ``first`` to ``end``, counted in what is written; negative ones are before it."""

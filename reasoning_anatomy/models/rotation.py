@@ -40,11 +40,14 @@ class Rotation:
         Whether it computes them for half of the rotated dimensions, each of which serves two.
     unrotated
         Layers that do not rotate.
+    modules
+        The attention module of every layer.
     """
 
     embedding: Any
     in_halves: bool
     unrotated: frozenset[int]
+    modules: tuple[Any, ...]
 
     def undo(self, module: Any, states: Tensor, positions: range | Tensor) -> Tensor:
         """(heads, T, head_dim) states of a layer at T positions, as they were before their rotation."""
@@ -140,7 +143,7 @@ def _check(loaded: LoadedModel, embedding: Any) -> Rotation | None:
     ]
     unrotated = frozenset(range(len(first))) - {module.layer_idx for module, _ in rotating}
     for in_halves in (False, True):
-        rotation = Rotation(embedding, in_halves, unrotated)
+        rotation = Rotation(embedding, in_halves, unrotated, tuple(module for module, _ in first))
         if all(_is_undone(rotation, module, queries, tolerance=tolerance) for module, queries in rotating):
             return rotation
     return None

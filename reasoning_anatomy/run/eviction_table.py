@@ -3,14 +3,13 @@
 from reasoning_anatomy.files import atomic_path, remove_temporary
 from reasoning_anatomy.run.layout import EVICTIONS_NAME
 from reasoning_anatomy.run.sweep import SweepFolder
-from reasoning_anatomy.transcripts import evictions_table
+from reasoning_anatomy.transcripts import write_eviction_table
 
 
 def write_evictions(folder: SweepFolder) -> None:
     """Write ``evictions.parquet``, columns as in `Run.evictions`; nothing if no text was written under a policy."""
-    fewest_first = sorted(
-        folder.live, key=lambda condition: condition.samples
-    )  # baselines of several policies are written once
+    # baselines of several policies are written once
+    fewest_first = sorted(folder.live, key=lambda condition: condition.samples)
     conditions = {(condition.strategy, condition.threshold): condition for condition in fewest_first}
     transcripts = [
         (
@@ -31,4 +30,4 @@ def write_evictions(folder: SweepFolder) -> None:
     if transcripts:
         remove_temporary(path)
         with atomic_path(path) as temporary:
-            evictions_table(transcripts).to_parquet(temporary, index=False)
+            write_eviction_table(temporary, transcripts)

@@ -179,6 +179,7 @@ _OF_FAMILY = {
     "gemma2": {"sliding_window": 6, "attn_logit_softcapping": 5.0},
     "gemma3_text": {"sliding_window": 6},
     "gpt_oss": {"sliding_window": 6},
+    "phimoe": {"sliding_window": 6, "num_local_experts": 2, "num_experts_per_tok": 1},
     "gemma4_text": {
         "num_hidden_layers": 4, "num_kv_shared_layers": 2, "sliding_window": 7, "global_head_dim": 8,
         "layer_types": ["sliding_attention", "full_attention"] * 2,

@@ -1,5 +1,6 @@
 """Eviction while writing, against the model itself: its own generate, its eager weights, and full passes under a mask."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from benchmarks.eviction_fidelity import (
 )
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import ModelError, PluginError
-from reasoning_anatomy.eviction import Eviction, Moment
+from reasoning_anatomy.eviction import Eviction, Moment, Writing
 from reasoning_anatomy.eviction.nothing import Nothing
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader, keys_and_values
@@ -52,7 +53,7 @@ def make(make_random_model: Make, tokenizer: Any) -> Make:
 class Watching(Scripted):
     """Sees all that a policy can see, and keeps it."""
 
-    probe: str = "Stop here."
+    probe: str = " Stop here."
     window: int = 3
     accumulates_attention: ClassVar[Literal[True]] = True
     moments: list[Moment] = field(default_factory=list)
@@ -206,6 +207,8 @@ def eager_weights(loaded: LoadedModel, ids: np.ndarray) -> torch.Tensor:
         ("jamba", "streaming", "tokens can be evicted only from layers that attend"),
         ("gemma3n_text", "streaming", "keys of their own"),
         ("mistral", "h2o", "sliding window, in which the heads cannot hold different tokens; add scope=shared"),
+        ("llama4_text", "streaming", "tokens can be evicted only from layers that attend"),
+        ("phimoe", "streaming", "has a sliding window of 6 that it does not pass to its attention"),
         ("gpt2", "streaming:positions=rerotate", "has no rotary position embedding; write positions=keep"),
     ],
 )
@@ -257,3 +260,70 @@ def test_a_context_read_in_chunks_is_the_same_if_all_of_it_is_remembered(make: M
     expected = full_pass(loaded, ids, torch.ones(40, 40).tril().bool())
     assert change(opened.logits, expected[-1]) < TOLERANCE
     assert [parts[0].shape[2] for parts in keys_and_values(opened.cache) if parts is not None] == [40] * 3
+
+
+def test_a_first_token_can_be_evicted_with_rotation(make: Make) -> None:
+    """StreamingLLM as published: before the first token that was written is read, the prompt is beyond the budget."""
+    policy = plugins.load("policy", "streaming:budget=8,protect_prompt=false,newest=0,positions=rerotate")
+    found = written(make("llama"), policy, [draw(20)], 12)
+    assert found.transcripts[0].events[0].n_written == 1
+    assert {event.n_after for event in found.transcripts[0].events} == {8}
+
+
+def test_rotation_at_every_token_is_refused_where_rounding_adds_up(make: Make) -> None:
+    loaded = make("llama")
+    half = LoadedModel(copy.deepcopy(loaded.model).to(torch.bfloat16), loaded.tokenizer, "half")
+    with pytest.raises(ModelError, match="rounded at every eviction, which adds up in bfloat16; write positions=keep"):
+        Evictor(half, plugins.load("policy", "streaming:positions=rerotate"), ChainEncoder(half.tokenizer), n_positions=64)
+
+
+def test_a_probe_that_is_not_finite_ends_its_sample_alone(make: Make) -> None:
+    """A key that is not a number, in the cache of one of two texts."""
+    loaded, contexts = make("llama"), [draw(14), draw(9, 2)]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Breaking(Watching):
+        def is_due(self, writing: Writing) -> bool:
+            return super().is_due(writing)
+
+        def evict(self, moment: Moment) -> Eviction:
+            if moment.writing.n_prompt == 14 and moment.writing.n_written == 4:
+                assert moment.keys is not None
+                moment.keys[0][:, 3] = torch.nan
+            return super().evict(moment)
+
+    found = written(loaded, Breaking(script={4: (), 8: ()}), contexts, 12)
+    assert (found.transcripts[0].finish_reason, found.transcripts[1].finish_reason) == ("not_finite", "length")
+    assert len(found.ids[1]) == 12
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        (lambda index: torch.zeros(3, dtype=torch.bool), r"gave \(3,\) torch.bool, expected \(3, 2, 12\) of torch.bool"),
+        (lambda index: torch.zeros_like(index), "gave .* torch.int64"),
+        (lambda index: (index == 3) & (torch.arange(2)[:, None] > 0), r"evicts \[0, 1\] tokens; as many must go in every head"),
+    ],
+)
+def test_what_a_policy_gives_is_checked(make: Make, gone: Callable[[torch.Tensor], torch.Tensor], reason: str) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Wrong(Scripted):
+        per_head: ClassVar[bool] = True
+
+        def evict(self, moment: Moment) -> Eviction:
+            return Eviction(gone(moment.index))
+
+    with pytest.raises(PluginError, match=reason):
+        written(make("llama"), Wrong(script={4: ()}), [draw(9)], 6)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+def test_heads_and_rows_that_lost_different_tokens_are_written_on_as_they_would_be_alone(make: Make, family: str) -> None:
+    """Contexts join a batch from which was evicted already; logits within 1e-5."""
+    loaded, contexts = make(family), [draw(14), draw(5, 1), draw(9, 2), draw(20, 3)]
+    policy = plugins.load("policy", f"h2o:budget=8,newest=2,scope={'per_head' if family == 'llama' else 'shared'}")
+    together = written(loaded, policy, contexts, [30, 12, 40, 30], n_rows=2)
+    for number in range(4):
+        alone = written(loaded, policy, contexts, [30, 12, 40, 30], only=[number])
+        assert together.ids[number] == alone.ids[number]
+        assert change(together.logits[number], alone.logits[number]) < TOLERANCE

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reasoning_anatomy.errors import ModelError, RunError
+from reasoning_anatomy.errors import ModelError, PluginError, RunError
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.generate import Sampled, generate
 from reasoning_anatomy.generation.local import LocalModel
@@ -150,6 +150,24 @@ def test_nothing_is_evicted_once_the_thinking_is_closed(tmp_path: Path, thinking
 def test_a_policy_that_waits_for_the_end_of_thinking_needs_a_model_that_thinks(tmp_path: Path, tiny: LoadedModel) -> None:
     with pytest.raises(ModelError, match="traac_live waits for the end of thinking; add every=200"):
         sampled(tmp_path / "chains.jsonl", tiny, "traac_live")
+
+
+def test_samples_that_end_where_a_policy_would_evict_are_refused(thinking: LoadedModel) -> None:
+    with pytest.raises(PluginError, match="evicts where the thinking is closed, but samples end there"):
+        LocalModel(
+            loaded=thinking,
+            encoder=ChainEncoder(thinking.tokenizer),
+            policy=load("policy", "traac_live"),
+            ends_with_thinking=True,
+        )
+
+
+def test_transcripts_of_chains_that_are_gone_are_not_in_the_table(tmp_path: Path, tiny: LoadedModel) -> None:
+    out = tmp_path / "chains.jsonl"
+    sampled(out, tiny, f"random:{EVERY_8}")
+    out.unlink()
+    sampled(out, tiny, f"random:{EVERY_8}", problems=PROBLEMS[:1])
+    assert set(pd.read_parquet(f"{out}.evictions.parquet")["chain_id"]) == {"q0-s0", "q0-s1"}
 
 
 def test_a_probe_that_does_not_fit_into_the_context_is_left_out_and_counted(tmp_path: Path, tiny: LoadedModel) -> None:

@@ -121,6 +121,13 @@ def test_clearthink_evicts_the_lowest_chunk_but_the_newest_if_it_is_below_a_shar
     assert gone(policy, at) == expected
 
 
+def test_clearthink_compares_with_the_best_chunk_but_the_newest() -> None:
+    """As in the released code at 2a78511, whose candidates leave out the newest: 3 < .35 x 8 is false, 3 < .35 x 9 is true."""
+    at = moment([0.008, 0.003, 0.005, 0.009], [0, 1, 2, 3, 4])
+    assert gone(f"clearthink:ratio=0.35,{PLAIN}", at) == []
+    assert gone(f"clearthink:ratio=0.38,{PLAIN}", at) == [1]
+
+
 def test_clearthink_waits_for_four_chunks_that_ended_since_the_last_eviction() -> None:
     def is_due(steps: list[int], **options: Any) -> bool:
         return load("policy", "clearthink").is_due(moment([], steps, **options).writing)
@@ -128,9 +135,9 @@ def test_clearthink_waits_for_four_chunks_that_ended_since_the_last_eviction() -
     assert not is_due([0, 1, 2, 3])
     assert is_due([0, 1, 2, 3, 4])
     assert not is_due([0, 1, 2, 3, 4, 4])  # no chunk has just ended
-    assert not is_due([0, 1, 2, 3, 4, 4, 5], then=5)
-    assert not is_due([0, 1, 2, 3, 4, 4, 5, 6, 7, 8], then=5)  # chunk 4 was begun before
-    assert is_due([0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9], then=5)
+    assert not is_due([0, 1, 2, 3, 4, 4, 5, 6, 7], then=5)
+    assert is_due([0, 1, 2, 3, 4, 4, 5, 6, 7, 8], then=5)  # chunk 4 begins with the token before which was evicted
+    assert not is_due([0, 1, 2, 3, 3, 4, 5, 6, 7], then=5)  # chunk 3 was begun before
     assert load("policy", "clearthink:tracks=all").is_due(moment([], [0, 1, 2, 3, 4, 4, 5], then=5).writing)
 
 
@@ -277,6 +284,7 @@ def test_a_threshold_of_the_others_is_what_their_authors_call_so() -> None:
         ("r_kv:every=4", "at least the window of 8 tokens"),
         ("clearthink:ratio=2", "ratio is 2.0, expected 0..1"),
         ("random:steps=nope", "unknown segmenter 'nope'"),
+        ("random:seed=-1", "seed is -1, expected 0 or more"),
     ],
 )
 def test_options_out_of_range_are_refused(policy: str, reason: str) -> None:

@@ -69,3 +69,31 @@ def test_the_text_goes_on_from_what_is_before_it(tokenizer: Any) -> None:
     steps = WrittenSteps(tokenizer, load("segmenter", "cue_words"), before)
     steps.cut(ids.tolist())
     assert steps.token_ends()[-1] == len(" So 4.")
+
+
+def test_a_step_that_does_not_end_costs_no_more_the_longer_it_is(tokenizer: Any) -> None:
+    """Characters that the segmenter is given, for a text without a cue that is cut after every token."""
+    given = []
+
+    class Watched:
+        def segment(self, chain: ReasoningChain, spans: np.ndarray) -> np.ndarray:
+            given.append(len(spans))
+            return load("segmenter", "cue_words").segment(chain, spans)
+
+    ids = tokenizer("and one more " * 200, add_special_tokens=False)["input_ids"]
+    steps = WrittenSteps(tokenizer, Watched(), NO_IDS)
+    for n in range(1, len(ids) + 1):
+        found = steps.cut(ids[:n])
+    assert len(ids) > 500
+    assert max(given) <= 161
+    assert set(found) == {0}
+    more = [*ids, *tokenizer("Wait, what?", add_special_tokens=False)["input_ids"]]
+    assert np.flatnonzero(np.diff(steps.cut(more))).tolist() == [len(ids) - 1]
+
+
+def test_a_step_that_was_none_is_forgotten_even_if_nobody_asked_meanwhile(tokenizer: Any) -> None:
+    ids = tokenizer("It is 4. So", add_special_tokens=False)["input_ids"]
+    steps = WrittenSteps(tokenizer, load("segmenter", "cue_words"), NO_IDS)
+    assert steps.cut(ids).tolist()[-1] == 1
+    more = [*ids, *tokenizer("phie has 3 apples" + " and one more" * 40, add_special_tokens=False)["input_ids"]]
+    assert set(steps.cut(more)) == {0}
