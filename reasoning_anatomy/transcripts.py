@@ -144,12 +144,19 @@ def write_eviction_table(path: Path, transcripts: Iterable[tuple[Mapping[str, An
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    tables = (evictions_table(whose, transcript) for whose, transcript in transcripts)
-    first = next(tables)
-    found = pa.Schema.from_pandas(first, preserve_index=False)
-    schema = found.set(found.get_field_index("evicted"), pa.field("evicted", pa.list_(pa.int64())))
+    of_value = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    of_dtype = {"int64": pa.int64(), "Int64": pa.int64(), "float64": pa.float64(), "object": pa.list_(pa.int64())}
+    waiting = iter(transcripts)
+    first = next(waiting)
+    schema = pa.schema(
+        [
+            *((name, of_value[type(value)]) for name, value in first[0].items()),
+            *((name, of_dtype[dtype]) for name, dtype in EVICTION_COLUMNS.items()),
+        ]
+    )
     with pq.ParquetWriter(path, schema) as writer:
-        for table in chain([first], tables):
+        for whose, transcript in chain([first], waiting):
+            table = evictions_table(whose, transcript)
             writer.write_table(pa.Table.from_pandas(table, schema=schema, preserve_index=False))
 
 

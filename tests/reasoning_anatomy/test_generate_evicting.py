@@ -20,7 +20,13 @@ from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.transcript_files import TranscriptFile
-from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript, read_transcript, rewritten_tokens
+from reasoning_anatomy.transcripts import (
+    EvictionEvent,
+    EvictionTranscript,
+    read_transcript,
+    rewritten_tokens,
+    write_eviction_table,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -221,3 +227,19 @@ def test_a_transcript_is_read_as_it_was_written() -> None:
         events=(EvictionEvent(2, (0,), 4, 3, (0, 1), (0.5, None)),), n_skipped=1, peak_tokens=9, peak_bytes=99, rewritten=(1,),
     )  # fmt: skip
     assert read_transcript(transcript.as_json()) == transcript
+
+
+def test_a_table_that_begins_with_a_sample_without_evictions_has_the_columns_of_the_others(tmp_path: Path) -> None:
+    empty, full = (
+        EvictionTranscript(
+            policy="X()", n_prompt=1, n_written=2, n_thinking=2, text="ab", token_ends=(1, 2), finish_reason="eos", events=events,
+            n_skipped=0, peak_tokens=3, peak_bytes=9, rewritten=(),
+        )
+        for events in ((), (event(2, 0),))
+    )  # fmt: skip
+    write_eviction_table(
+        tmp_path / "t.parquet", [({"chain_id": "a", "sample": 0}, empty), ({"chain_id": "b", "sample": 1}, full)]
+    )
+    table = pd.read_parquet(tmp_path / "t.parquet")
+    assert table[["chain_id", "sample", "event", "n_evicted"]].to_numpy().tolist() == [["b", 1, 1, 1]]
+    assert table["evicted"][0].tolist() == [0]
