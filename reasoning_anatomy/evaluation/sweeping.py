@@ -328,7 +328,7 @@ def _answer(
     writer.add_checks({**checks, **check_decoding(loaded, contexts)})
     stage = writer.stages.add("answer", len(longest_first))
     n_tokens = len(longest_first[0].ids) + answering.sampling.max_tokens
-    n_rows = n_rows or rows_that_fit(loaded, n_tokens)
+    n_rows = rows_that_fit(loaded, n_tokens, asked=n_rows)
     while True:
         with stage:
             try:

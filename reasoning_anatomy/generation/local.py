@@ -147,7 +147,7 @@ class LocalModel:
                 self.loaded, (prompt for prompt, _ in prompts), evicts_with=self.encoder if self.policy else None
             )
             self._is_checked = True
-        self.n_rows = self.n_rows or rows_that_fit(self.loaded, longest)
+        self.n_rows = rows_that_fit(self.loaded, longest, asked=self.n_rows)
         decoder = Decoder[_Asked](
             self.loaded, choose=sampler(sampling), rules=self._rules(sampling), n_rows=self.n_rows, evictor=evictor
         )

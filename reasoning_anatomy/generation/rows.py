@@ -3,7 +3,7 @@
 from typing import Final
 
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.models.capabilities import free_bytes
+from reasoning_anatomy.models.capabilities import free_bytes, longest_of_one_rotation
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import is_out_of_memory, release_memory
 
@@ -11,12 +11,17 @@ _MOST: Final = {"cpu": 32}
 _MOST_ON_AN_ACCELERATOR: Final = 128
 
 
-def rows_that_fit(loaded: LoadedModel, n_tokens: int) -> int:
+def rows_that_fit(loaded: LoadedModel, n_tokens: int, *, asked: int | None = None) -> int:
     """Say how many samples of up to ``n_tokens``, context included, are written at the same time; at least one.
 
-    Their keys and values take half of what is free on an accelerator and 1 GiB on a CPU; a CPU writes 32 at most, since more
-    are no faster.
+    As many as are ``asked`` for, if that is said. If not, their keys and values take half of what is free on an accelerator and
+    1 GiB on a CPU; a CPU writes 32 at most, since more are no faster. A model that rotates all rows by the longest of them
+    writes one at a time if they are so long that it would.
     """
+    if n_tokens > longest_of_one_rotation(loaded):
+        return 1
+    if asked is not None:
+        return asked
     most = _MOST.get(loaded.device.type, _MOST_ON_AN_ACCELERATOR)
     return int(max(1, min(most, free_bytes(loaded) // (bytes_per_token(loaded) * n_tokens))))
 

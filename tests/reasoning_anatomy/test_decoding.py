@@ -16,6 +16,7 @@ from reasoning_anatomy.generation.check import check_decoding, largest_decoding_
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.contexts import Context, ContextReader
 from reasoning_anatomy.generation.decoding import Decoder, ends_of_turn, sampler
+from reasoning_anatomy.generation.rows import rows_that_fit
 from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.models.loading import LoadedModel
 
@@ -246,3 +247,25 @@ def test_the_next_context_is_read_only_when_there_is_room(make_random_model: Mak
         done.append(sample.key)
         assert len(opened) <= len(done) + 2
     assert sorted(done) == list(range(6))
+
+
+def test_a_model_that_rotates_all_rows_by_the_longest_writes_one_at_a_time_where_it_would() -> None:
+    """Longrope beyond its original length of 16: alone, each is what generate writes; in a batch the short one is not."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        head_dim=8, max_position_embeddings=64, initializer_range=0.3, original_max_position_embeddings=16,
+        rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16,
+            "short_factor": [1.0] * 4, "long_factor": [4.0, 3.0, 2.0, 1.5],
+        },
+    )  # fmt: skip
+    loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), None, "longrope")
+    assert rows_that_fit(loaded, 16, asked=8) == 8
+    assert rows_that_fit(loaded, 17, asked=8) == 1
+    contexts = [draw(30), draw(5, 1)]
+    samples, _ = written(loaded, contexts, [(6,), (6,)], n_rows=rows_that_fit(loaded, 36, asked=8))
+    assert samples[0, 0].ids == generated(loaded, contexts[0], 6)
+    assert samples[1, 0].ids == generated(loaded, contexts[1], 6)

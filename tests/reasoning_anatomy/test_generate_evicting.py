@@ -232,8 +232,8 @@ def test_a_transcript_is_read_as_it_was_written() -> None:
 def test_a_table_that_begins_with_a_sample_without_evictions_has_the_columns_of_the_others(tmp_path: Path) -> None:
     empty, full = (
         EvictionTranscript(
-            policy="X()", n_prompt=1, n_written=2, n_thinking=2, text="ab", token_ends=(1, 2), finish_reason="eos", events=events,
-            n_skipped=0, peak_tokens=3, peak_bytes=9, rewritten=(),
+            policy="X()", n_prompt=1, n_written=2, n_thinking=2, text="ab", token_ends=(1, 2), finish_reason="eos",
+            events=events, n_skipped=0, peak_tokens=3, peak_bytes=9, rewritten=(),
         )
         for events in ((), (event(2, 0),))
     )  # fmt: skip
