@@ -1,12 +1,11 @@
 """Steps that end with the words that models of long reasoning turn with."""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import numpy as np
-
-from reasoning_anatomy.steps._cut import leading_space
+from reasoning_anatomy.steps._cut import cut_at, leading_space
 from reasoning_anatomy.types import IntArray, ReasoningChain
 
 _CUES: Final = (
@@ -40,10 +39,16 @@ class CueEnds:
 
     def segment(self, chain: ReasoningChain, spans: IntArray) -> IntArray:
         """Find the step of every token; see `Segmenter.segment`."""
-        cues = {found.start() for found in _WORDS.finditer(chain.reasoning)}
-        texts = [chain.reasoning[start:end] for start, end in spans]
-        ends = [
-            (text == "\n" if self.breaks == "single" else "\n" in text) or start + leading_space(text) in cues
-            for text, start in zip(texts, spans[:, 0].tolist(), strict=True)
-        ]
-        return np.concatenate([[0], np.cumsum(ends[:-1])]).astype(np.int64)
+        text = chain.reasoning
+        cues = {found.start() for found in _WORDS.finditer(text)}
+        starts, begin, visible_end = [], 0, len(text.rstrip())
+        for start, end in spans.tolist():
+            if end < visible_end and text[begin:end].strip() and self._is_end(text[start:end], start, cues):
+                starts.append(end)
+                begin = end
+        return cut_at(starts, text, spans)
+
+    def _is_end(self, token: str, start: int, cues: Container[int]) -> bool:
+        """Tell whether a token that begins at ``start`` ends a step."""
+        is_break = token == "\n" if self.breaks == "single" else "\n" in token
+        return is_break or start + leading_space(token) in cues
