@@ -25,10 +25,9 @@ from reasoning_anatomy.eviction import (
 from reasoning_anatomy.generation.batch import NO_TOKEN, Batch, Sample
 from reasoning_anatomy.generation.cached_attention import CachedAttention
 from reasoning_anatomy.generation.contexts import Context, ContextReader, OpenContext, empty_like, fill, keys_and_values
+from reasoning_anatomy.generation.evictable import expect_evictable_by
 from reasoning_anatomy.generation.rows import bytes_per_token
 from reasoning_anatomy.generation.written_steps import WrittenSteps
-from reasoning_anatomy.models.attention_interface import can_be_installed
-from reasoning_anatomy.models.capabilities import can_be_chunked
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.passes import LAST_LOGITS
@@ -83,7 +82,7 @@ class Evictor:
     """
 
     def __init__(self, loaded: LoadedModel, policy: EvictionPolicy, encoder: ChainEncoder, *, n_positions: int) -> None:
-        _expect_evictable(loaded, policy, n_positions)
+        expect_evictable_by(policy, loaded, n_positions)
         self._loaded = loaded
         self._probe_forwards = 0
         self._policy = policy
@@ -99,7 +98,6 @@ class Evictor:
             )
         self._rotation: Rotation | None = None
         if policy.positions == "rerotate":
-            _expect_full_precision(loaded)
             self._rotation = open_rotation(loaded, n_positions, remedy="write positions=keep")
         self._reader = ContextReader(loaded, keeps_all=True)
         self._bytes_per_token = bytes_per_token(loaded)
@@ -421,48 +419,3 @@ def _expect_eviction(policy: EvictionPolicy, eviction: Eviction, moment: Moment)
         )
     if len(counts := set(gone.sum(dim=-1).flatten().tolist())) > 1:
         raise PluginError(f"policy {plugins.label(policy)!r}: evicts {sorted(counts)} tokens; as many must go in every head")
-
-
-def _expect_full_precision(loaded: LoadedModel) -> None:
-    if loaded.model.dtype.itemsize < 4:
-        raise ModelError(
-            f"{loaded.id}: keys that are rotated at every eviction are rounded at every eviction, which adds up in "
-            f"{str(loaded.model.dtype).removeprefix('torch.')}; write positions=keep or positions=reprefill, or use "
-            "--dtype float32"
-        )
-
-
-def _expect_windows(loaded: LoadedModel) -> None:
-    """Refuse a model whose layers have windows that they do not pass to their attention function."""
-    config: Any = loaded.text_config
-    window, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None)
-    expected = [window if kinds is None or kind == "sliding_attention" else None for kind in kinds or [""] * loaded.n_layers]
-    observed = CachedAttention(torch.ones(1, 1, dtype=torch.bool, device=loaded.device), None)
-    with torch.inference_mode(), observed.of(loaded):
-        loaded.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=loaded.device), use_cache=False)
-    if [observed.windows.get(layer) for layer in range(loaded.n_layers)] != expected:
-        raise ModelError(
-            f"{loaded.id}: {type(loaded.model).__name__} has a sliding window of {window} that it does not pass to its "
-            "attention, so that what is evicted cannot be told from what is out of sight; leave out --evict"
-        )
-
-
-def _expect_evictable(loaded: LoadedModel, policy: EvictionPolicy, n_positions: int) -> None:
-    config: Any = loaded.text_config
-    kinds = getattr(config, "layer_types", None) or ["full_attention"]
-    shares_keys = bool(getattr(config, "num_kv_shared_layers", 0)) or "chunked_attention" in kinds
-    if not (can_be_installed(loaded.model) and can_be_chunked(loaded, n_positions)) or shares_keys:
-        raise ModelError(
-            f"{loaded.id}: tokens can be evicted only from layers that attend, through the interface of transformers, to keys "
-            "of their own with positions that do not depend on the length, and "
-            f"{type(loaded.model).__name__} has others; leave out --evict"
-        )
-    _expect_windows(loaded)
-    has_window = bool(getattr(config, "sliding_window", None)) and (
-        getattr(config, "layer_types", None) is None or "sliding_attention" in kinds
-    )
-    if has_window and policy.per_head:
-        raise ModelError(
-            f"{loaded.id}: has layers with a sliding window, in which the heads cannot hold different tokens; "
-            "add scope=shared to the policy, or name another one"
-        )
