@@ -57,6 +57,6 @@ def _expect_passed_on(windows: list[int | None], loaded: LoadedModel) -> None:
     if [observed.windows.get(layer) for layer in range(loaded.n_layers)] != windows:
         raise ModelError(
             f"{loaded.id}: {type(loaded.model).__name__} has a sliding window of "
-            f"{max(filter(None, windows), default=None)} that it does not pass to its attention, so that what is evicted cannot "
-            "be told from what is out of sight; leave out --evict"
+            f"{max(filter(None, windows), default=None)} that it does not pass to its attention, so that what is evicted "
+            "cannot be told from what is out of sight; leave out --evict"
         )
