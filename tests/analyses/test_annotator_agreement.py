@@ -1,7 +1,6 @@
 """Agreement of annotators: against scikit-learn, a published example, plain loops, and by simulation."""
 
 from collections.abc import Callable
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from analyses._statistics.agreement import (
     merged,
     observed_agreement,
 )
-from analyses._statistics.bootstrap import bootstrap_means, resample_counts
 from analyses._statistics.questions import pseudo_values
 from analyses.annotator_agreement import AnnotatorAgreement
+from benchmarks._validity.annotator_agreement import coverage
 from reasoning_anatomy.categories import CATEGORIES, SCHEMES
 from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import label, load
@@ -125,36 +124,12 @@ def test_the_jackknife_of_kappa_is_a_plain_loop() -> None:
     assert values.std(ddof=1) / 3 == pytest.approx(np.sqrt(8 / 9 * ((without - without.mean()) ** 2).sum()), rel=1e-12)
 
 
-def draw(rng: np.random.Generator, n_questions: int, error: float) -> np.ndarray:
-    """Confusions of questions that differ in their categories, their length and in how hard they are to label."""
-    found = []
-    for _question in range(n_questions):
-        first = rng.choice(6, size=rng.integers(60, 180), p=rng.dirichlet(np.full(6, 3.0)))
-        is_wrong = rng.random(first.size) < rng.beta(1.5, 1.5 / error - 1.5)
-        found.append(confusion(first, np.where(is_wrong, rng.integers(0, 6, first.size), first), 6))
-    return np.stack(found)
-
-
-@cache
-def coverage(n_questions: int, error: float, samples: int) -> float:
-    """Share of intervals that hold the kappa of all questions there could be."""
-    truth = 1 - error  # beta's mean is the error; a wrong label is drawn from all six, so that kappa is what is left
-    rng = np.random.default_rng(5)
-    counts = resample_counts(n_questions, draws=999, rng=np.random.default_rng(0))
-    held = 0
-    for _sample in range(samples):
-        values = pseudo_values(draw(rng, n_questions, error), lambda total: cohen_kappa(total)[:, None])
-        found = bootstrap_means(values, counts, confidence=0.95)
-        held += bool(found.ci_low[0] <= truth <= found.ci_high[0])
-    return held / samples
-
-
 # Of 1000 samples each, with another seed: the numbers of docs/statistics.md. A test draws 200.
 @pytest.mark.parametrize(
     ("n_questions", "error", "rate"), [(8, 0.03, 0.945), (8, 0.2, 0.956), (30, 0.03, 0.953), (30, 0.2, 0.946)]
 )
 def test_intervals_hold_the_true_kappa(n_questions: int, error: float, rate: float) -> None:
-    assert coverage(n_questions, error, 200) == pytest.approx(rate, abs=3 * np.sqrt(0.05 * 0.95 / 200))
+    assert coverage(n_questions, error, 200, seed=5)["kappa"] == pytest.approx(rate, abs=3 * np.sqrt(0.05 * 0.95 / 200))
 
 
 TEXT = "So Tom has 5 + 3 = 8 pens . Then he"

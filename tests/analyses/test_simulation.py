@@ -8,28 +8,18 @@ from functools import cache
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
-from scipy.stats import norm
 
-from analyses._deletion_by_category.evidence import chain_values, relative_step
-from analyses._deletion_by_category.terms import SCHEMES, Scheme
 from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
 from analyses._statistics.correlation import TERMS, given_position, spearman
 from analyses._statistics.families import adjust, max_t, random_signs
 from analyses._statistics.kendall import kendall
 from benchmarks import skewed_heads
+from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
+from benchmarks._validity.deletion_by_category import CLASSES, SIX, TRENDS, differences, true_difference
 
 pytestmark = pytest.mark.slow
 
-CHAINS, TOKENS = 3, 40
 SAMPLES = {8: 700, 30: 200}
-
-
-def autocorrelated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Unit-variance AR(1) series along the last axis: tokens resemble their neighbours."""
-    steps = rng.standard_normal(shape)
-    steps[..., 0] /= np.sqrt(1 - 0.7**2)
-    return lfilter([1], [1, -0.7], steps, axis=-1) * np.sqrt(1 - 0.7**2)
 
 
 def four_terms(received: np.ndarray, importance: np.ndarray) -> dict[str, np.ndarray]:
@@ -171,104 +161,39 @@ def test_scorers_side_by_side_find_nothing_more_often_than_one_would(n_questions
     assert found <= 0.05 + monte_carlo_error(0.05, samples)
 
 
-CLASSES = next(scheme for scheme in SCHEMES if scheme.name == "classes")
-SIX = next(scheme for scheme in SCHEMES if scheme.name == "categories")
-PLACES = np.linspace(-1, 1, TOKENS)
-TRENDS = {
-    "none": 0 * PLACES,
-    "line": 1.5 * PLACES,
-    "first and last": 3 * PLACES**2,
-    "early drop": 3 * np.tanh(8 * (PLACES + 0.4)),
-}
-"""How the step of deletion depends on position, in standard deviations of the rest."""
-
-
-def member_of(scheme: Scheme, rng: np.random.Generator, *, early: bool) -> np.ndarray:
-    """(tokens, 6) categories of a chain; ``early``: every category has a place of its own where it is frequent."""
-    centres = np.linspace(-0.9, 0.9, len(scheme.groups))
-    odds = np.exp(-((PLACES[:, None] - centres) ** 2) / (2 * 0.6**2)) if early else np.ones((TOKENS, len(scheme.groups)))
-    group = (rng.random((TOKENS, 1)) > np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)[:, :-1]).sum(axis=1)
-    category = np.array([list(scheme.group_of_category).index(number) for number in range(len(scheme.groups))])[group]
-    return category[:, None] == np.arange(6)
-
-
-def differences(
-    scheme: Scheme,
-    n_questions: int,
-    samples: int,
-    *,
-    trend: str,
-    early: bool,
-    effects: tuple[float, ...],
-    noise: float,
-    keep: float,
-    seed: int,
-) -> np.ndarray:
-    """(samples, 2, terms, questions) differences of groups, raw and given position.
-
-    ``effects``: what is added to the first group's time of deletion, drawn for every question. ``noise``: autocorrelation of
-    neighbouring tokens. ``keep``: share of tokens that are never deleted.
-    """
-    rng = np.random.default_rng(seed)
-    n_groups = len(scheme.groups)
-    found = np.empty((samples, n_questions, CHAINS, 2, len(scheme.differences)))
-    for index in np.ndindex(samples, n_questions):
-        effect = rng.choice(effects)
-        for chain in range(CHAINS):
-            member = member_of(scheme, rng, early=early)
-            rest = autocorrelated(rng, (TOKENS,)) if noise else rng.standard_normal(TOKENS)
-            time = rest + TRENDS[trend] + effect * (scheme.group_of_category[member.argmax(axis=1)] == 0)
-            step = time.argsort().argsort() + 1.0
-            step[step > TOKENS - int(keep * TOKENS)] = np.nan
-            found[(*index, chain)] = chain_values(relative_step(step), member, scheme)[:, n_groups:]
-    n_chains = np.isfinite(found).sum(axis=2)
-    means = np.where(n_chains > 0, np.nansum(found, axis=2) / np.maximum(n_chains, 1), np.nan)
-    return means.transpose(0, 2, 3, 1)
-
-
 @cache
-def category_rates(
-    n_questions: int, samples: int, *, trend: str, early: bool, keep: float = 0.0, seed: int
-) -> tuple[float, ...]:
+def category_rates(n_questions: int, samples: int, *, trend: str, keep: float = 0.0, seed: int) -> tuple[float, ...]:
     """Share of samples in which the classes differ (p <= 0.05), raw and given position, where they do not on average."""
-    values = differences(
-        CLASSES, n_questions, samples, trend=trend, early=early, effects=(-0.5, 0, 0.5), noise=0.7, keep=keep, seed=seed
-    )
+    values = differences(CLASSES, n_questions, samples, trend=trend, effects=(-0.5, 0, 0.5), noise=True, keep=keep, seed=seed)
     p_values = [combine(values[:, number, 0, :, None]).p_value for number in range(2)]
     return tuple(float((p <= 0.05).mean()) for p in p_values)
 
 
 def any_pair_found(n_questions: int, samples: int, *, seed: int) -> float:
     """Share of samples in which two of the six categories differ given position after Holm, where none do."""
-    values = differences(SIX, n_questions, samples, trend="early drop", early=True, effects=(0,), noise=0.7, keep=0, seed=seed)[
-        :, 1
-    ]
+    values = differences(SIX, n_questions, samples, trend="early drop", effects=(0,), noise=True, keep=0, seed=seed)[:, 1]
     p_values = combine(values.reshape(-1, n_questions, 1)).p_value.reshape(samples, -1)
     return float(np.mean([(adjust(family, "holm") <= 0.05).any() for family in p_values]))
 
 
 def category_coverage(n_questions: int, samples: int, *, seed: int) -> tuple[float, ...]:
-    """Share of intervals that hold the true mean difference, raw and given position.
-
-    With independent normal times, a token of the first class outlives one of the second with the probability
-    P = Phi(effect / sqrt 2), and the mean ranks of the classes differ by n (P - 1/2), whatever their sizes and places.
-    """
+    """Share of intervals that hold the true mean difference, raw and given position."""
     effects = (0.2, 1.0)
-    values = differences(CLASSES, n_questions, samples, trend="none", early=True, effects=effects, noise=0, keep=0, seed=seed)
-    truth = norm.cdf(np.array(effects) / np.sqrt(2)).mean() - 0.5
+    values = differences(CLASSES, n_questions, samples, trend="none", effects=effects, noise=False, keep=0, seed=seed)
+    truth = true_difference(effects)
     found = [combine(values[:, number, 0, :, None]) for number in range(2)]
     return tuple(float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean()) for means in found)
 
 
 @pytest.mark.parametrize("trend", TRENDS)
 def test_categories_that_merely_have_their_places_do_not_differ_given_position(trend: str) -> None:
-    raw, given = category_rates(8, 120, trend=trend, early=True, seed=7)
+    raw, given = category_rates(8, 120, trend=trend, seed=7)
     assert given == pytest.approx(0.038, abs=monte_carlo_error(0.038, 120))
     assert (raw > 0.9) == (trend in ("line", "early drop")), "without control, place is taken for kind"
 
 
 def test_many_questions_do_not_turn_what_is_left_of_position_into_a_difference() -> None:
-    raw, given = category_rates(30, 60, trend="early drop", early=True, keep=0.4, seed=8)
+    raw, given = category_rates(30, 60, trend="early drop", keep=0.4, seed=8)
     assert raw == 1
     assert given == pytest.approx(0.05, abs=monte_carlo_error(0.05, 60))
 

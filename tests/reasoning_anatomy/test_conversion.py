@@ -273,7 +273,7 @@ PACKED = {
     "bom": b"\xef\xbb\xbf" + json.dumps(ROWS).encode(),
     "csv": as_csv(ROWS),
     "parquet": as_parquet(ROWS),
-    "gz": gzip.compress(as_csv(ROWS)),
+    "gz": gzip.compress(as_csv(ROWS), mtime=0),
 }
 
 

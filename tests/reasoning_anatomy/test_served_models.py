@@ -198,7 +198,9 @@ def test_no_more_requests_are_made_at_a_time_than_allowed_nor_taken_before_there
     assert (done, most) == (9, 3)
 
 
-@pytest.mark.parametrize("hindrance", [status(429), status(500), status(503), lambda request: None], ids=str)
+@pytest.mark.parametrize(
+    "hindrance", [status(429), status(500), status(503), lambda request: None], ids=["429", "500", "503", "dropped"]
+)
 def test_a_server_that_is_busy_or_drops_a_connection_is_asked_again(server: Any, hindrance: Callable[[Any], Any]) -> None:
     server.replies = [hindrance, hindrance, reply()]
     assert outcomes(server) == [Completion("12", 3, "eos")]

@@ -1,0 +1,136 @@
+"""``deletion_by_category``: kinds of token with places of their own, deleted by position or, where they differ, by kind."""
+
+from typing import Final
+
+import numpy as np
+from scipy.stats import norm
+
+from analyses._deletion_by_category.evidence import chain_values, relative_step
+from analyses._deletion_by_category.terms import SCHEMES, Scheme
+from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
+from analyses._statistics.families import adjust
+from analyses._statistics.position import BoolArray
+from benchmarks._validity import Rate
+from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
+from reasoning_anatomy.types import FloatArray
+
+CLASSES: Final = next(scheme for scheme in SCHEMES if scheme.name == "classes")
+SIX: Final = next(scheme for scheme in SCHEMES if scheme.name == "categories")
+
+_PLACES: Final = np.linspace(-1, 1, TOKENS)
+TRENDS: Final = {
+    "none": 0 * _PLACES,
+    "line": 1.5 * _PLACES,
+    "first and last": 3 * _PLACES**2,
+    "early drop": 3 * np.tanh(8 * (_PLACES + 0.4)),
+}
+"""How the step of deletion depends on position, in standard deviations of the rest."""
+
+_DRAWS: Final = 999
+
+
+def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
+    """Delete early what stands early, and nothing else; then delete one class later."""
+    nothing = differences(
+        CLASSES, n_questions, samples, trend="early drop", effects=(-0.5, 0, 0.5), noise=True, keep=0.3, seed=seed
+    )
+    pairs = differences(SIX, n_questions, samples, trend="early drop", effects=(0,), noise=True, keep=0, seed=seed + 1)
+    effects = (0.2, 1.0)
+    something = differences(CLASSES, n_questions, samples, trend="none", effects=effects, noise=False, keep=0, seed=seed + 2)
+    truth = true_difference(effects)
+    raw, given = (_combined(something[:, number, 0]) for number in range(2))
+    family = np.stack([_combined(pairs[:, 1, term]).p_value for term in range(len(SIX.differences))], axis=1)
+    any_pair = np.array([(adjust(each, "holm") <= 0.05).any() for each in family])
+    return [
+        Rate("difference of classes given position", "false positives", _found(_combined(nothing[:, 1, 0])), samples),
+        Rate(
+            "any of 15 pairs of categories, Holm", "false positives", float(any_pair.mean()), samples,
+            note="Related differences: Holm is careful.",
+        ),
+        Rate("difference of classes", "coverage", _holds(raw, truth), samples),
+        Rate("difference of classes given position", "coverage", _holds(given, truth), samples),
+        Rate("difference of classes given position", "power", _found(given), samples, f"{truth:.2f} of the chain"),
+    ]  # fmt: skip
+
+
+def member_of(scheme: Scheme, rng: np.random.Generator) -> BoolArray:
+    """Draw the (tokens, 6) categories of a chain; every category has a place of its own where it is frequent."""
+    centres = np.linspace(-0.9, 0.9, len(scheme.groups))
+    odds = np.exp(-((_PLACES[:, None] - centres) ** 2) / (2 * 0.6**2))
+    group = (rng.random((TOKENS, 1)) > np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)[:, :-1]).sum(axis=1)
+    category = np.array([list(scheme.group_of_category).index(number) for number in range(len(scheme.groups))])[group]
+    return np.asarray(category[:, None] == np.arange(6))
+
+
+def differences(
+    scheme: Scheme,
+    n_questions: int,
+    samples: int,
+    *,
+    trend: str,
+    effects: tuple[float, ...],
+    noise: bool,
+    keep: float,
+    seed: int,
+) -> FloatArray:
+    """Draw questions and take the differences of their groups, raw and given position.
+
+    Parameters
+    ----------
+    scheme
+        Of the groups.
+    n_questions, samples
+        To draw.
+    trend
+        One of `TRENDS`.
+    effects
+        What is added to the first group's time of deletion, drawn for every question.
+    noise
+        Whether neighbouring tokens resemble each other.
+    keep
+        Share of the tokens that are never deleted.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    (samples, 2, terms, questions).
+    """
+    rng = np.random.default_rng(seed)
+    n_groups = len(scheme.groups)
+    found = np.empty((samples, n_questions, CHAINS, 2, len(scheme.differences)))
+    for index in np.ndindex(samples, n_questions):
+        effect = rng.choice(effects)
+        for chain in range(CHAINS):
+            member = member_of(scheme, rng)
+            rest = autocorrelated(rng, (TOKENS,)) if noise else rng.standard_normal(TOKENS)
+            time = rest + TRENDS[trend] + effect * (scheme.group_of_category[member.argmax(axis=1)] == 0)
+            step = time.argsort().argsort() + 1.0
+            step[step > TOKENS - int(keep * TOKENS)] = np.nan
+            found[(*index, chain)] = chain_values(relative_step(step), member, scheme)[:, n_groups:]
+    n_chains = np.isfinite(found).sum(axis=2)
+    means = np.where(n_chains > 0, np.nansum(found, axis=2) / np.maximum(n_chains, 1), np.nan)
+    return np.asarray(means.transpose(0, 2, 3, 1))
+
+
+def true_difference(effects: tuple[float, ...]) -> float:
+    """Mean difference of the classes with independent normal times.
+
+    A token of the first class then outlives one of the second with the probability P = Phi(effect / sqrt 2), and the mean ranks
+    of the classes differ by n (P - 1/2), whatever their sizes and places.
+    """
+    return float(norm.cdf(np.array(effects) / np.sqrt(2)).mean() - 0.5)
+
+
+def _combined(values: FloatArray) -> Means:
+    """Mean of every sample with its interval; (samples, questions) -> (samples,)."""
+    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
+    return bootstrap_means(values.T, counts, confidence=0.95)
+
+
+def _found(means: Means) -> float:
+    return float((means.p_value <= 0.05).mean())
+
+
+def _holds(means: Means, truth: float) -> float:
+    return float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean())
