@@ -6,6 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo sweep test: export HF_HUB_OFFLINE := 1
+test: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo sweep pictures test check clean
@@ -36,8 +37,8 @@ sweep: $(INSTALLED)  ## sample chains on easy problems, prune them at thresholds
 pictures: demo  ## make the pictures of the README from the demo's run (needs Chromium)
 	$(VENV)/bin/python examples/readme_pictures.py runs/demo docs/pictures
 
-test: $(INSTALLED)  ## run the tests; ARGS='-m "not slow"' leaves out what takes long
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(INSTALLED)  ## run the tests, in up to 4 processes of 2 GB; ARGS='-m "not slow"' leaves out what takes long
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 check: $(INSTALLED)  ## lint, formatting and types
 	$(VENV)/bin/ruff check .
