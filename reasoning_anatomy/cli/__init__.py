@@ -1,13 +1,13 @@
-"""The command line: ``reasoning-anatomy COMMAND`` and ``python -m analyses.NAME RUN``.
+"""The command line: ``reasoning-anatomy COMMAND`` and ``python -m analyses[.NAME] RUN``.
 
 Everything heavy is imported by the command that needs it, so that ``--help`` is there at once.
 """
 
 from reasoning_anatomy.cli import demo, sampling, conversion, measuring, sweeping, labels, results  # noqa: F401, I001 (each registers its commands, in this order)
 from reasoning_anatomy.cli._app import EXIT_BAD_INPUT, app, errors_as_one_line
-from reasoning_anatomy.cli.results import analysis_main
+from reasoning_anatomy.cli.results import analyses_main, analysis_main
 
-__all__ = ["EXIT_BAD_INPUT", "analysis_main", "errors_as_one_line", "main"]
+__all__ = ["EXIT_BAD_INPUT", "analyses_main", "analysis_main", "errors_as_one_line", "main"]
 
 
 def main() -> None:

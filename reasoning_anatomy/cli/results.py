@@ -1,4 +1,4 @@
-"""The commands that read runs: ``analyse``, ``figure``, ``report``, ``list``, and ``python -m analyses.NAME RUN``."""
+"""The commands that read runs: ``analyse``, ``figure``, ``report``, ``list``, and ``python -m analyses[.NAME] RUN``."""
 
 import dataclasses
 import inspect
@@ -36,23 +36,35 @@ _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the
 @app.command
 def analyse(
     run: RunArgument,
-    analyses: Annotated[tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`. By default those of the report.")] = (),
+    analyses: Annotated[
+        tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`. By default all that the run allows.")
+    ] = (),
     only: OnlyOption = (),
     plugins: PluginsOption = None,
 ) -> None:
-    """Run analyses on a run; those that ship are also programs: python -m analyses.KEY RUN."""
+    """Run analyses on a run, by default all that it allows; those that ship are also programs: python -m analyses.KEY RUN."""
     from reasoning_anatomy.run.folder import open_run
-    from reports import needed_analyses
 
     use_plugins(plugins)
     opened = open_run(run, only=only)
     for spec in analyses:
         print_result(analyse_and_write(opened, spec))
-    for name in () if analyses else needed_analyses(opened):
+    if not analyses:
+        _analyse_all(opened)
+
+
+def _analyse_all(run: "Run") -> None:
+    """Run every analysis; what the run does not allow is skipped, with the reason."""
+    keys, skipped = list(available("analysis")), {}
+    for key in keys:
         try:
-            print_result(analyse_and_write(opened, name))
-        except MissingError as error:
-            say(f"note: left out {name}: {error}")
+            print_result(analyse_and_write(run, key))
+        except (AnalysisError, MissingError) as error:
+            skipped[key] = str(error)
+    reasons = [f"{key}: {reason}" for key, reason in skipped.items()]
+    if len(skipped) == len(keys):
+        raise AnalysisError(f"{run.folder}: no analysis can be run; {'; '.join(reasons)}")
+    say("\n" + "\n".join(f"skipped {reason}" for reason in reasons) if skipped else "\nnothing was skipped")
 
 
 @app.command
@@ -140,6 +152,12 @@ def _describe(kind: str, key: str) -> None:
         say(f"\nOptions with their defaults, to be written {key}:name=value,name=value")
     for option in options:
         say(f"\n  {option.name}={option.default!r}\n{textwrap.indent(textwrap.fill(option.text, 100), '    ')}")
+
+
+def analyses_main() -> None:
+    """Entry point of ``python -m analyses RUN``: the command ``analyse``."""
+    with errors_as_one_line():
+        tyro.cli(analyse, prog="python -m analyses")
 
 
 def analysis_main(module: str) -> None:

@@ -355,9 +355,18 @@ def test_analyse_takes_the_first_scorer_and_strategy_of_the_run(call: Call, plan
     write_manifest(planted.folder, planted.manifest)
     done = call("analyse", planted.folder)
     assert done.code == 0
-    assert "note: left out deletion_by_category: " in done.out
+    assert "\nskipped deletion_by_category: " in done.out
     assert call("analyse", planted.folder, "--analyses", "rank_correlation:draws=99").code == 0
     assert "draws=99" in open_run(planted.folder).analysis("rank_correlation").config
+
+
+def test_every_analysis_that_the_run_allows_is_run_and_the_others_are_named(planted: Run) -> None:
+    command = [sys.executable, "-m", "analyses", str(planted.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    skipped = [line.split(":")[0].removeprefix("skipped ") for line in done.stdout.splitlines() if line.startswith("skipped ")]
+    assert "threshold_comparison" in skipped
+    assert "rank_correlation" in planted.analyses
+    assert sorted([*planted.analyses, *skipped]) == sorted(available("analysis"))
 
 
 def test_an_unknown_analysis_lists_those_that_exist(call: Call, planted: Run) -> None:
