@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import eviction
 from benchmarks._models import chain_of, tiny_model
 from benchmarks.annotation_speed import Text, joined, tokens_per_second
 from benchmarks.attention_memory import Options, compare, does_fit, way_to
@@ -122,3 +123,19 @@ def test_joined_texts_keep_their_tokens():
     assert whole.question == "q r"
     assert [whole.text[start:end] for start, end in whole.spans] == ["So", " 5", ".", "8", " =", " 8"]
     assert tokens_per_second([*texts, whole], "rules:model=blank", repeats=1) > 0
+
+
+def test_writing_under_a_policy_stands_beside_plain_writing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policies = ["none", "random:budget=0.5,every=16,newest=4"]
+    monkeypatch.setattr("sys.argv", ["eviction", "--tokens", "64", "--prompt", "8", "--device", "cpu", "--policies", *policies])
+    eviction.main()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["plain", *policies]
+    assert [row[1] for row in rows] == ["64"] * 3
+    plain, none, half = ([float(row[place].rstrip("%")) for place in (3, 5, 6, 7)] for row in rows)
+    assert plain == [1, 1, 0, 0]
+    assert none[1] == 1
+    assert half[1] == pytest.approx((8 + 16 + 16) / 71, abs=0.15)  # the prompt, half of 32, and what is written since
+    assert half[3] == 3
