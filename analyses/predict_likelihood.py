@@ -18,7 +18,7 @@ from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.types import AnalysisResult
 
 _LEAST_QUESTIONS: Final = 5
-_LEAST_FOLDS: Final = 3
+_LEAST_FOLDS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,10 @@ class PredictLikelihood:
 
     Ridge, gradient boosting and a two-layer perceptron learn the nll after each candidate deletion from the attention that the
     answer pays to the token in all layers and heads, from its place and from the share of tokens that is left. Every question
-    is predicted by models that were fitted, and whose settings were chosen, without it. How well they do is said over all
-    candidates, as published, and within one stage of one chain, where only the choice of the token is left to predict; beside
-    baselines that know stage and place alone, or are told the level. ``docs/analyses/predict_likelihood.md`` says why, and how
-    well intervals and tests do.
+    is predicted by models that were fitted, and whose settings were chosen, on other questions, which are not predicted from
+    it. How well they do is said over all candidates, as published, and within one stage of one chain, where only the choice of
+    the token is left to predict; beside baselines that know stage and place alone, or are told the level.
+    ``docs/analyses/predict_likelihood.md`` says why, and how well intervals and tests do.
 
     Attributes
     ----------
@@ -46,7 +46,8 @@ class PredictLikelihood:
         What models learn: the ``nll``, as published, or what sets it apart from the mean of its stage (``within_stage``), so
         that levels, which differ much between chains, do not distract them.
     folds
-        Parts into which the questions are dealt, one predicted from the others at a time; at least 3.
+        Parts into which the questions are dealt, each predicted from the half of the others that is not predicted from it; at
+        least 5.
     rows
         Candidates that take part at most, as far as 20 of every stage allow; drawn evenly if there are more.
     training_rows

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from analyses._statistics.ridge import ridge
 from reasoning_anatomy.types import FloatArray
 
 Rows = npt.NDArray[Any]
@@ -36,11 +35,6 @@ class Learner:
 def linear(coefficients: FloatArray) -> Predict:
     """Predict by (1 + columns,) intercept and coefficients."""
     return lambda rows: coefficients[0] + rows @ coefficients[1:]
-
-
-def fit_ridge(sums: FloatArray, penalty: float) -> Predict:
-    """Fit ridge to the rows behind sums of products."""
-    return linear(ridge(sums, np.array([penalty]))[0])
 
 
 def _fit_boosting(rows: Rows, outcome: FloatArray, setting: Mapping[str, Any], seed: int) -> Predict:

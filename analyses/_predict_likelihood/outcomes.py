@@ -6,7 +6,7 @@ import numpy as np
 
 from analyses._predict_likelihood.evidence import Candidates
 from analyses._statistics.questions import pseudo_values
-from analyses._statistics.within_groups import centred, pearson, pearson_sums, spearman_within, spearman_within_given
+from analyses._statistics.within_groups import centred, pearson, pearson_sums, spearman_within_given
 from reasoning_anatomy.types import FloatArray
 
 
@@ -41,11 +41,12 @@ def outcomes(predicted: FloatArray, candidates: Candidates) -> Outcomes:
     nll, stage = candidates.nll[:, None], candidates.stage
     pooled = pearson_sums(predicted, nll[:, 0], candidates.question)
     within = pearson_sums(centred(predicted, stage), centred(nll, stage)[:, 0], candidates.question)
+    raw, given = spearman_within_given(predicted, candidates.nll, candidates.place, stage)
     return Outcomes(
         pooled=pseudo_values(pooled, pearson),
         pooled_within=pseudo_values(within, pearson),
-        spearman=of_chains(spearman_within(predicted, candidates.nll, stage), candidates),
-        given_place=of_chains(spearman_within_given(predicted, candidates.nll, candidates.place, stage), candidates),
+        spearman=of_chains(raw, candidates),
+        given_place=of_chains(given, candidates),
         r=pearson(pooled.sum(axis=0, keepdims=True))[0],
         r_within=pearson(within.sum(axis=0, keepdims=True))[0],
     )

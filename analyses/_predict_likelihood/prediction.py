@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from analyses._predict_likelihood.cross_fitting import UNSEEN, CrossFit, cross_fit, cross_fit_ridge, folds_of
-from analyses._predict_likelihood.evidence import Candidates, place_columns
+from analyses._predict_likelihood.cross_fitting import UNSEEN, CrossFit, cross_fit, cross_fit_ridge, folds_of, one_way
+from analyses._predict_likelihood.evidence import BoolArray, Candidates, place_columns
 from analyses._predict_likelihood.learners import LEARNERS, RIDGE
 from analyses._predict_likelihood.outcomes import of_chains
 from analyses._statistics.within_groups import group_means, spearman_within
@@ -52,9 +52,11 @@ class Split:
         return cls(train, test, of_train, of_test)
 
     @property
-    def unseen(self) -> list[int]:
-        """Folds that models are needed without."""
-        return [int(number) for number in np.unique(self.test_fold)]
+    def learn_from(self) -> dict[int, frozenset[int]]:
+        """Folds of ``train`` to fit, by the fold to predict."""
+        n_folds = int(self.train_fold.max()) + 1
+        known = one_way(n_folds) | {UNSEEN: frozenset(range(n_folds))}
+        return {int(fold): known[int(fold)] for fold in np.unique(self.test_fold)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,21 +78,27 @@ class Predictions:
 def predict(split: Split, *, training_rows: int, seed: int) -> Predictions:
     """Fit everything and predict."""
     train, test = split.train.design(), split.test.design()
-    fits = {RIDGE: cross_fit_ridge(train, split.train.nll, split.train_fold, split.unseen)}
+    fits = {RIDGE: cross_fit_ridge(train, split.train.nll, split.train_fold, split.learn_from)}
     for name, learner in LEARNERS.items():
-        fits[name] = cross_fit(learner, train, split.train.nll, split.train_fold, split.unseen, most=training_rows, seed=seed)
+        fits[name] = cross_fit(
+            learner, train, split.train.nll, split.train_fold, split.learn_from, most=training_rows, seed=seed
+        )
     predicted = baselines(split) | {name: fit.predict(test, split.test_fold) for name, fit in fits.items()}
     return Predictions(predicted, fits)
 
 
 def baselines(split: Split) -> dict[str, FloatArray]:
     """Predict from the stage alone, and from stage and place; and tell the level, which no model can know."""
-    train, test = (place_columns(side.place, side.kept) for side in (split.train, split.test))
-    outcome, fold = split.train.nll, split.train_fold
-    of_stage = cross_fit_ridge(train[:, _KEPT], outcome, fold, split.unseen).predict(test[:, _KEPT], split.test_fold)
-    of_place = cross_fit_ridge(train, outcome, fold, split.unseen).predict(test, split.test_fold)
     level = group_means(split.test.nll[:, None], split.test.stage)[split.test.stage, 0]
-    return {STAGE: of_stage, POSITION: of_place, LEVEL: level}
+    test = place_columns(split.test.place, split.test.kept)
+    of_stage = fit_place(split, _KEPT).predict(test[:, _KEPT], split.test_fold)
+    return {STAGE: of_stage, POSITION: fit_place(split).predict(test, split.test_fold), LEVEL: level}
+
+
+def fit_place(split: Split, columns: slice = slice(None)) -> CrossFit:
+    """Fit ridge to some of the `place_columns`."""
+    train = place_columns(split.train.place, split.train.kept)[:, columns]
+    return cross_fit_ridge(train, split.train.nll, split.train_fold, split.learn_from)
 
 
 def drops_by_layer(fits: Mapping[str, CrossFit], split: Split, *, seed: int) -> tuple[Candidates, FloatArray]:
@@ -104,32 +112,34 @@ def drops_by_layer(fits: Mapping[str, CrossFit], split: Split, *, seed: int) -> 
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(split.test.chain_ids))
-    n_rows = np.bincount(split.test.chain)[order]
+    n_rows = np.cumsum(np.bincount(split.test.chain)[order])
     chosen = np.zeros(len(order), dtype=np.bool_)
-    chosen[order[: max(1, int(np.searchsorted(np.cumsum(n_rows), _SHUFFLED_ROWS, side="right")))]] = True
+    chosen[order[: max(1, int(np.searchsorted(n_rows, _SHUFFLED_ROWS, side="right")))]] = True
     taken, fold = split.test.of(chosen), split.test_fold[chosen[split.test.chain]]
-    design = taken.design()
+    n_shuffles = max(1, min(_MOST_SHUFFLES, _SHUFFLED_ROWS // len(taken.nll)))
     layers = np.unique(taken.layer)
-    n_shuffles = max(1, min(_MOST_SHUFFLES, _SHUFFLED_ROWS // len(design)))
+    design, drops = taken.design(), np.zeros((len(taken.chain_of_stage), len(fits), len(layers)))
     before = spearman_within(_predicted(fits, design, fold), taken.nll, taken.stage)
-    drops = np.zeros((len(before), len(fits), len(layers)))
     for _ in range(n_shuffles):
-        places = np.lexsort((rng.random(len(design)), taken.stage))
+        places = shuffled_within(taken.stage, rng)
         for number, layer in enumerate(layers):
-            columns = np.flatnonzero(taken.layer == layer)
-            drops[..., number] += before - spearman_within(
-                _predicted(fits, _with_shuffled(design, columns, places), fold), taken.nll, taken.stage
-            )
-    values = of_chains((drops / n_shuffles).reshape(len(before), -1), taken)
+            after = _predicted(fits, with_shuffled(design, taken.layer == layer, places), fold)
+            drops[..., number] += (before - spearman_within(after, taken.nll, taken.stage)) / n_shuffles
+    values = of_chains(drops.reshape(len(drops), -1), taken)
     return taken, values.reshape(-1, len(fits), len(layers))
+
+
+def shuffled_within(group: IntArray, rng: np.random.Generator) -> IntArray:
+    """Draw a row of the same group, ascending numbers (rows,), for every row, each row once."""
+    return np.lexsort((rng.random(len(group)), group))
+
+
+def with_shuffled(design: Float32Array, chosen: BoolArray, places: IntArray) -> Float32Array:
+    """Copy a design with the values of the first columns that are ``chosen`` taken from other rows, (rows,) ``places``."""
+    columns, copy = np.flatnonzero(chosen), design.copy()
+    copy[:, columns] = design[places[:, None], columns]
+    return copy
 
 
 def _predicted(fits: Mapping[str, CrossFit], design: Float32Array, fold: IntArray) -> FloatArray:
     return np.column_stack([fit.predict(design, fold) for fit in fits.values()])
-
-
-def _with_shuffled(design: Float32Array, columns: IntArray, places: IntArray) -> Float32Array:
-    """Copy a design with the values of some columns taken from other rows, (rows,) ``places``."""
-    copy = design.copy()
-    copy[:, columns] = design[places[:, None], columns]
-    return copy

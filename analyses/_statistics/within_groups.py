@@ -12,7 +12,7 @@ _NO_SPREAD: Final = 1e-10
 _ROUNDING: Final = 1e-12
 _LEAST_DEGREE: Final = 2
 _MOST_DEGREE: Final = 5
-_ROWS_PER_DEGREE: Final = 8
+_ROWS_PER_DEGREE: Final = 4
 
 
 def spearman_within(predicted: FloatArray, outcome: FloatArray, group: IntArray) -> FloatArray:
@@ -37,34 +37,34 @@ def spearman_within(predicted: FloatArray, outcome: FloatArray, group: IntArray)
     return found
 
 
-def spearman_within_given(predicted: FloatArray, outcome: FloatArray, place: FloatArray, group: IntArray) -> FloatArray:
-    """Spearman's rho within every group with place held constant: both ranks are regressed on a polynomial of it first.
+def spearman_within_given(
+    predicted: FloatArray, outcome: FloatArray, place: FloatArray, group: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Spearman's rho within every group, and with place held constant: ranks are regressed on a polynomial of it first.
 
     Parameters
     ----------
     predicted, outcome, group
         As for `spearman_within`.
     place
-        (rows,) where a row stands, 0..1. The polynomial has one degree for eight rows of the group, at least 2 and at most 5.
+        (rows,) where a row stands, 0..1. The polynomial has one degree for four rows of the group, at least 2 and at most 5.
 
     Returns
     -------
-    (groups, columns). NaN if place alone fixes the order of the outcome, or there are too few rows for the polynomial; 0 if it
-    fixes only that of the prediction.
+    (groups, columns) what `spearman_within` returns, and (groups, columns) given place: NaN also if place alone fixes the order
+    of the outcome, or there are too few rows for the polynomial; 0 if it fixes only that of the prediction.
     """
-    found = np.full((int(group[-1]) + 1, predicted.shape[1]), np.nan)
+    raw, given = np.full((2, int(group[-1]) + 1, predicted.shape[1]), np.nan)
     for number, rows in _by_size(group):
         size = rows.shape[1]
+        x, y = _centred_ranks(predicted[rows]), _centred_ranks(outcome[rows, None])
+        raw[number] = _correlation(x, y)
         degree = min(max(size // _ROWS_PER_DEGREE, _LEAST_DEGREE), _MOST_DEGREE)
-        if size <= degree + 2:
-            continue
-        basis = np.linalg.qr(np.polynomial.legendre.legvander(2 * place[rows] - 1, degree))[0]
-        left = [
-            ranks - basis @ (np.swapaxes(basis, 1, 2) @ ranks)
-            for ranks in (_centred_ranks(predicted[rows]), _centred_ranks(outcome[rows, None]))
-        ]
-        found[number] = _correlation(*left, least=_NO_SPREAD * size**3)
-    return found
+        if size > degree + 2:
+            basis = np.linalg.qr(np.polynomial.legendre.legvander(2 * place[rows] - 1, degree))[0]
+            x, y = (ranks - basis @ (np.swapaxes(basis, 1, 2) @ ranks) for ranks in (x, y))
+            given[number] = _correlation(x, y, least=_NO_SPREAD * size**3)
+    return raw, given
 
 
 def pearson_sums(predicted: FloatArray, outcome: FloatArray, unit: IntArray) -> FloatArray:
