@@ -21,6 +21,9 @@ RIDGE: Final = "ridge"
 PENALTIES: Final = np.array([1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0])
 """Of ridge, relative to the mean squared error of standardised columns."""
 
+_FARTHEST: Final = 5.0
+"""Standard deviations from the mean beyond which the perceptron is told no more: it would run away from what it has seen."""
+_ROUNDING: Final = 1e-6
 _ROWS_AT_ONCE: Final = 50_000
 
 
@@ -50,14 +53,19 @@ def _fit_perceptron(rows: Rows, outcome: FloatArray, setting: Mapping[str, Any],
     from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
     from sklearn.neural_network import MLPRegressor  # type: ignore[import-untyped]
 
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
-    level, spread = outcome.mean(), outcome.std()
+    mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    varies = spread > _ROUNDING * np.maximum(np.abs(mean), 1)
+    level, size = outcome.mean(), outcome.std()
     model = MLPRegressor(hidden_layer_sizes=(64, 64), random_state=seed, n_iter_no_change=10**6, **setting)
+
+    def standardised(more: Rows) -> Rows:
+        scaled = np.divide(more - mean, spread, where=varies, out=np.zeros(more.shape))
+        return np.clip(scaled, -_FARTHEST, _FARTHEST).astype(rows.dtype)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit((rows - mean) / scale, ((outcome - level) / spread).astype(rows.dtype))
-    return _in_blocks(lambda more: level + spread * model.predict((more - mean) / scale).astype(np.float64))
+        model.fit(standardised(rows), ((outcome - level) / size).astype(rows.dtype))
+    return _in_blocks(lambda more: level + size * model.predict(standardised(more)).astype(np.float64))
 
 
 def _in_blocks(predict: Predict) -> Predict:

@@ -390,6 +390,16 @@ def test_a_model_that_stops_before_it_converges_warns_nobody():
     assert caught == []
 
 
+def test_a_column_that_hardly_varies_where_a_model_learns_does_not_make_it_run_away():
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=200), np.full(200, -13.8), -13.8 + 1e-9 * rng.normal(size=200)]).astype(np.float32)
+    rows[:5, 1] += 0.01
+    for name, learner in LEARNERS.items():
+        predict = learner.fit(rows, rows[:, 0].astype(np.float64), learner.settings[0], 0)
+        far = predict(np.array([[0.0, -3.0, -3.0]], dtype=np.float32))
+        assert abs(far[0]) < 3, name
+
+
 def test_at_most_so_many_rows_are_learned_from():
     seen = []
 
