@@ -59,8 +59,8 @@ def _fit_perceptron(rows: Rows, outcome: FloatArray, setting: Mapping[str, Any],
     model = MLPRegressor(hidden_layer_sizes=(64, 64), random_state=seed, n_iter_no_change=10**6, **setting)
 
     def standardised(more: Rows) -> Rows:
-        scaled = np.divide(more - mean, spread, where=varies, out=np.zeros(more.shape))
-        return np.clip(scaled, -_FARTHEST, _FARTHEST).astype(rows.dtype)
+        scaled: FloatArray = np.divide(more - mean, spread, where=varies, out=np.zeros(more.shape))
+        return np.asarray(np.clip(scaled, -_FARTHEST, _FARTHEST), dtype=rows.dtype)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
