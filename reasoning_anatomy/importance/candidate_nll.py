@@ -41,7 +41,7 @@ class CandidateNll:
     Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
     """
 
-    needs: ClassVar[str] = "the path of a strategy, and a step of exact pruning at each keep ratio; name candidate_nll beside it"
+    needs: ClassVar[str] = "the path of a strategy, and a step of exact pruning at each keep ratio; name it beside one"
     records_attention: ClassVar[Literal[True]] = True
 
     keep_ratios: tuple[float, ...] = _KEEP_RATIOS
