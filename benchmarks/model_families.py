@@ -101,8 +101,8 @@ with the model's own, and prefix sharing with whole passes ([checks](run-folder.
   own eager weights, over all recorded layers, heads and queries; float32, as a whole and in two chunks.
 - **pruned by**: whether candidate deletions share prefixes, or each takes a whole forward pass, which is exact, too,
   but slower.
-- **scorers that refuse** the family, and why. The others score it. `llmlingua2` and `receiver_heads` need more than a
-  model and are not tried.
+- **scorers that refuse** the family, and why. The others score it. `llmlingua2`, `receiver_heads` and `candidate_nll`
+  need more than a model and are not tried.
 
 """
 

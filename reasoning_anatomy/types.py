@@ -233,6 +233,59 @@ class AttentionProfile:
 
 
 @dataclass(frozen=True, eq=False)
+class PathStages:
+    """What was measured on one chain at several stages of a path, each with the tokens that are left when it is reached.
+
+    Attributes
+    ----------
+    keep_ratios
+        (k,) shares of the reasoning tokens that were asked for, descending from 1, the unpruned chain.
+    achieved
+        (k,) shares that are left.
+    nll
+        (k, n) mean nll of the answer, in nats per token, if this token were deleted next; higher = its loss hurts more. NaN
+        where the token is deleted already.
+    received
+        (k, layers, heads, n) float32, attention that each token receives from the answer tokens at this stage, their mean, by
+        one pass over the tokens that are left; higher = more attention. NaN where the token is deleted already, and in layers
+        without attention.
+    """
+
+    keep_ratios: FloatArray
+    achieved: FloatArray
+    nll: FloatArray
+    received: Float32Array
+
+    def __post_init__(self) -> None:
+        for name in ("keep_ratios", "achieved", "nll"):
+            object.__setattr__(self, name, _frozen(getattr(self, name), np.float64))
+        object.__setattr__(self, "received", _frozen(self.received, np.float32))
+        if self.received.ndim != 4:
+            raise ValueError(f"received has shape {self.received.shape}, expected (stages, layers, heads, n)")
+        k, n = len(self.keep_ratios), self.received.shape[-1]
+        _expect_shape("stages", "achieved", self.achieved, (k,))
+        _expect_shape("stages", "nll", self.nll, (k, n))
+        _expect_shape("stages", "received", self.received, (k, *self.received.shape[1:3], n))
+
+    @property
+    def is_left(self) -> npt.NDArray[np.bool_]:
+        """(k, n) whether a token is left at a stage."""
+        return ~np.isnan(self.nll)
+
+    @property
+    def attending_layers(self) -> IntArray:
+        """(l,) layers that have attention, ascending; the others are NaN."""
+        return np.flatnonzero(~np.isnan(self.received).all(axis=(0, 2, 3)))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every token that is left has a finite attention in all attending layers, and there are some."""
+        layers = self.attending_layers
+        values = np.moveaxis(self.received[:, layers], -1, 1)[self.is_left]
+        return len(layers) > 0 and bool(np.isfinite(values).all() and not np.isinf(self.nll).any())
+
+
+@dataclass(frozen=True, eq=False)
 class TokenScores:
     """What a scorer says about one chain.
 
@@ -242,15 +295,20 @@ class TokenScores:
         (n,) float64, one finite number per reasoning token; higher = more important.
     profile
         Its values by layer and head, if it has them.
+    stages
+        What it measures at several stages of a path, if it does.
     """
 
     score: FloatArray
     profile: AttentionProfile | None = None
+    stages: PathStages | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "score", _frozen(self.score, np.float64))
         if self.score.ndim != 1:
             raise ValueError(f"score has shape {self.score.shape}, expected (n,)")
+        if self.stages is not None:
+            _expect_shape("stages", "nll", self.stages.nll, (len(self.stages.nll), len(self.score)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from reasoning_anatomy.lazy import lazy_names
 from reasoning_anatomy.plugins import Plugin
-from reasoning_anatomy.types import EncodedChain, Fit, TokenScores
+from reasoning_anatomy.types import EncodedChain, Fit, PruningPath, TokenScores
 
 if TYPE_CHECKING:
     from reasoning_anatomy.importance._attention_scorer import AttentionScorer, observe_together
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttentionScorer",
+    "FollowsPath",
     "LooksAtAllChains",
     "NeedsNoModel",
     "RecordsAttention",
@@ -28,8 +29,10 @@ class Scorer(Plugin, Protocol):
     """What a plugin of the kind ``scorer`` is: a frozen dataclass with this method.
 
     A scorer of recorded attention extends `AttentionScorer`, so that the scorers of a run share a forward pass. Further parts
-    are optional, each a protocol of its own: `LooksAtAllChains`, `RecordsAttention`, `RefusesModels`, `NeedsNoModel`. A class
-    variable ``needs`` says in words what a scorer needs beyond the measured model; ``--scorers all`` leaves such a scorer out.
+    are optional, each a protocol of its own: `FollowsPath`, `LooksAtAllChains`, `RecordsAttention`, `RefusesModels`,
+    `NeedsNoModel`. A class variable ``needs`` says in words what a scorer needs beyond the measured model; ``--scorers all``
+    leaves such a scorer out. A scorer that scores candidate deletions may say what that costs, as strategies do:
+    `reasoning_anatomy.pruning.ForeseesCost`.
     """
 
     def score(self, chain: EncodedChain, *, loaded: "LoadedModel") -> TokenScores:
@@ -60,6 +63,18 @@ class LooksAtAllChains(Scorer, Protocol):
 
     def fitted(self, fit: Fit) -> Scorer:
         """Make the scorer that uses what was found."""
+
+
+@runtime_checkable
+class FollowsPath(Protocol):
+    """A scorer that looks at the stages of a strategy's path on the same chain, which a run measures before it."""
+
+    @property
+    def reference(self) -> str | None:
+        """Label of the strategy; None if the scorer needs no path with its options."""
+
+    def score(self, chain: EncodedChain, *, loaded: "LoadedModel", path: PruningPath | None = None) -> TokenScores:
+        """Score the reasoning tokens of one chain, given the ``path`` of the strategy on it."""
 
 
 @runtime_checkable

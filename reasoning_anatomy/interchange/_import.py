@@ -97,9 +97,10 @@ def import_run(
     plugin: Format = plugins.load("format", format or format_of(records))
     encoder = None if model is None else _encoder(model, encoding, folder)
     pruned = _read(plugin, records, encoder, stages)
+    label = next(iter(pruned.values())).label
+    _expect_paths(plan, label)
     needs_weights = not all(isinstance(scorer, NeedsNoModel) for scorer in plan.values())
     loaded = _load(model, pruned, stages) if model is not None and needs_weights else None
-    label = next(iter(pruned.values())).label
     configuration = Configuration(
         model=_identity(loaded, encoder),
         encoding=_origin(file, model, encoder),
@@ -126,6 +127,12 @@ def _scorers(specs: Sequence[str], *, has_model: bool) -> dict[str, Scorer]:
             raise PluginError(f"scorer {spec!r} needs a model; name the one that pruned: --model MODEL")
     scorers = [plugins.load("scorer", spec) for spec in specs or (_WITH_MODEL if has_model else _WITHOUT_MODEL)]
     return {plugins.label(scorer): scorer for scorer in scorers}
+
+
+def _expect_paths(scorers: Mapping[str, Scorer], label: str) -> None:
+    from reasoning_anatomy.pipeline.plan import Plan
+
+    Plan(scorers, {}).expect_paths([label])
 
 
 def _encoder(model: "str | ModelSpec | LoadedModel", encoding: "EncodingOptions | None", folder: Path) -> "ChainEncoder":

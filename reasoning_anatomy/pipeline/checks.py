@@ -25,7 +25,7 @@ from reasoning_anatomy.models.memory import naming_chain, with_smaller_chunks_on
 from reasoning_anatomy.pipeline.plan import Plan
 from reasoning_anatomy.pipeline.recorded_weights import largest_weight_difference
 from reasoning_anatomy.plugins import load
-from reasoning_anatomy.pruning import UsesScorer
+from reasoning_anatomy.pruning import ForeseesCost, UsesScorer
 from reasoning_anatomy.types import EncodedChain
 
 _RECORDING_TOLERANCE: Final = 1e-6  # of the largest logit, in float32
@@ -116,7 +116,8 @@ def _checks_of_recording(
 
 
 def _asks_to_share(loaded: LoadedModel, plan: Plan, chains: Sequence[EncodedChain]) -> bool:
-    return bool(plan.strategies) and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains)
+    deletes = bool(plan.strategies) or any(isinstance(scorer, ForeseesCost) for scorer in plan.scorers.values())
+    return deletes and all(shares_prefixes(loaded, len(chain.ids)) for chain in chains)
 
 
 def _check_sharing(loaded: LoadedModel, chain: EncodedChain, results: dict[str, float]) -> tuple[LoadedModel, dict[str, float]]:

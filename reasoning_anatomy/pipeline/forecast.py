@@ -1,4 +1,4 @@
-"""Says how long exact paths will take, before they begin."""
+"""Says how long exact paths and candidate deletions will take, before they begin."""
 
 import time
 from collections.abc import Mapping
@@ -20,12 +20,17 @@ from reasoning_anatomy.types import EncodedChain
 
 _LONG: Final = 600.0  # seconds
 _FEW_TOKENS: Final = 30_000  # no device that runs a model at all needs ten minutes for them
+_SHORTER_PATHS: Final = (
+    "--strategies greedy_rounds is an approximation that takes about a fifth; greedy:keep_ratio=0.5 stops half-way; "
+    "docs/pruning.md has more."
+)
+_FEWER_STAGES: Final = "Fewer keep_ratios take less."
 
 
 def say_if_long(
     plan: Plan, encoded: Mapping[str, EncodedChain], missing: Mapping[str, Missing], *, loaded: LoadedModel, stages: Stages
 ) -> None:
-    """Say how long the paths whose cost is known will take, and what to do about it, if that is more than ten minutes.
+    """Say how long all whose cost is known will take, and what to do about it, if that is more than ten minutes.
 
     The speed of the device is measured on one pass of candidates of the longest of these chains.
 
@@ -46,12 +51,12 @@ def say_if_long(
     with suppress(MeasurementError), naming_chain(longest.chain_id):
         rate = tokens_per_second(loaded, longest)
         if n_tokens / rate > _LONG:
+            has_paths = any(lacking.strategies for lacking in missing.values())
             stages.say(
-                f"The exact paths of {n_chains} chains take up to {duration(n_tokens / rate)} on this {loaded.device.type}: "
-                f"{n_tokens:,} tokens at {rate:,.0f} per second. You can stop the command; started again, it resumes. "
-                "The same command in a second process, here or on another machine, shares the work. "
-                "--strategies greedy_rounds is an approximation that takes about a fifth; "
-                "greedy:keep_ratio=0.5 stops half-way; docs/pruning.md has more."
+                f"The {'exact paths' if has_paths else 'candidate deletions'} of {n_chains} chains take up to "
+                f"{duration(n_tokens / rate)} on this {loaded.device.type}: {n_tokens:,} tokens at {rate:,.0f} per second. "
+                "You can stop the command; started again, it resumes. The same command in a second process, here or on another "
+                f"machine, shares the work. {_SHORTER_PATHS if has_paths else _FEWER_STAGES}"
             )
 
 
@@ -67,8 +72,6 @@ def tokens_per_second(loaded: LoadedModel, chain: EncodedChain) -> float:
 
 
 def _token_forwards(plan: Plan, chain: EncodedChain, missing: Missing, loaded: LoadedModel) -> int:
-    strategies = [plan.strategies[label] for label in missing.strategies]
+    plugins = [*(plan.scorers[label] for label in missing.scorers), *(plan.strategies[label] for label in missing.strategies)]
     shares = shares_prefixes(loaded, len(chain.ids))
-    return sum(
-        strategy.token_forwards(chain, shares_prefixes=shares) for strategy in strategies if isinstance(strategy, ForeseesCost)
-    )
+    return sum(plugin.token_forwards(chain, shares_prefixes=shares) for plugin in plugins if isinstance(plugin, ForeseesCost))

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, Final
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.errors import PluginError
-from reasoning_anatomy.importance import Scorer
+from reasoning_anatomy.importance import FollowsPath, Scorer
 from reasoning_anatomy.pruning import FollowsAnother, Strategy
 from reasoning_anatomy.run.writer import Missing
 from reasoning_anatomy.steps import CutsSteps, Segmenter
@@ -41,9 +42,11 @@ class Plan:
         Raises
         ------
         PluginError
-            A plugin is unknown or wrong, or follows a strategy that is neither measured nor listed before it.
+            A plugin is unknown or wrong, or follows a strategy that is neither measured nor listed (before it, if it is a
+            strategy, too).
         """
         plan = cls(_by_label("scorer", scorers), _by_label("strategy", strategies))
+        plan.expect_paths(measured)
         for number, (label, strategy) in enumerate(plan.strategies.items()):
             earlier = {*measured, *list(plan.strategies)[:number]}
             if isinstance(strategy, FollowsAnother) and strategy.reference not in earlier:
@@ -52,6 +55,15 @@ class Plan:
                     f"--strategies {strategy.reference} {label}"
                 )
         return plan
+
+    def expect_paths(self, measured: Collection[str] = ()) -> None:
+        """Raise `PluginError` if a scorer follows a path that the run neither has nor measures; ``measured`` are labels."""
+        for label, scorer in self.scorers.items():
+            if isinstance(scorer, FollowsPath) and scorer.reference not in {None, *measured, *self.strategies}:
+                raise PluginError(
+                    f"scorer {label!r}: follows the path of {scorer.reference!r}, which is not measured; add it: "
+                    f"--scorers {quote(label)} --strategies {quote(str(scorer.reference))}"
+                )
 
     def restricted_to(self, missing: Iterable[Missing]) -> "Plan":
         """Leave out what no chain lacks."""

@@ -100,11 +100,11 @@ class FollowsAnother(Strategy, Protocol):
 
 
 @runtime_checkable
-class ForeseesCost(Strategy, Protocol):
-    """A strategy that knows what a path costs, so that a run can say beforehand how long it will take."""
+class ForeseesCost(Protocol):
+    """A strategy, or a scorer, that knows what it costs, so that a run can say beforehand how long it will take."""
 
     def token_forwards(self, chain: EncodedChain, *, shares_prefixes: bool) -> int:
-        """Tokens that a path of the chain runs through the model at most; fewer if candidates can share prefixes."""
+        """Tokens that it runs through the model for the chain at most; fewer if candidate deletions can share prefixes."""
 
 
 @runtime_checkable

@@ -147,11 +147,17 @@ class RunWriter:
             if not path.exists():
                 write_encoded(path, encoded, origin=origin_of(self.configuration, encoded.chain))
 
-    def add_scores(self, chain_id: str, label: str, scores: TokenScores) -> None:
-        """Write a scorer's scores of a chain; they depend on what the scorer found in all chains, if it looked at them."""
+    def add_scores(self, chain_id: str, label: str, scores: TokenScores, *, follows: str | None = None) -> None:
+        """Write a scorer's scores of a chain.
+
+        They depend on what the scorer found in all chains, if it looked at them, and on the path of the strategy ``follows``.
+        """
         path, fit = self.run.layout.artefact(chain_id, "score", label), self.run.layout.fit(label)
         origin = self._origin(chain_id, "score", label)
-        origin = with_need(origin, self.run.folder, fit) if fit.exists() else origin
+        if follows is not None:
+            origin = with_need(origin, self.run.folder, self.run.layout.artefact(chain_id, "path", follows))
+        elif fit.exists():
+            origin = with_need(origin, self.run.folder, fit)
         write_scores(path, scores, chain_id=chain_id, origin=origin)
         self._settle(chain_id, "score", label, path)
 

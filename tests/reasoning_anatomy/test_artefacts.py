@@ -23,7 +23,7 @@ from reasoning_anatomy.run.origin import Origin, chain_digest, origin_of, with_n
 from reasoning_anatomy.run.packing import pack, unpack
 from reasoning_anatomy.run.paths import read_path, write_path
 from reasoning_anatomy.run.scores import read_scores, write_scores
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, Fit, PathStages, PruningPath, ReasoningChain, TokenScores
 
 REMEDY = "delete the file and run the same command again"
 CHAIN = {"chain_id": "c", "question_id": "q", "question": "Q", "reasoning": "R", "answer": "A"}
@@ -109,6 +109,26 @@ def test_scores_without_a_profile_come_back(tmp_path: Path) -> None:
     found = read_scores(tmp_path / "s", origin=origin(), run_folder=tmp_path)
     same(found.score, SCORES.score)
     assert found.profile is None
+
+
+def test_stages_come_back_with_their_attention_in_half_precision(tmp_path: Path) -> None:
+    left = np.array([[True] * N, [True, False, True, True, False]])
+    nll = np.where(left, RNG.random((2, N)), np.nan)
+    received = np.where(left[:, None, None], RNG.random((2, 2, 3, N)), np.nan).astype(np.float32)
+    received[:, 1] = np.nan  # a layer without attention
+    scores = TokenScores(nll[0], stages=PathStages(np.array([1, 0.7]), np.array([1, 0.6]), nll, received))
+    write_scores(tmp_path / "s", scores, chain_id="c", origin=origin())
+    found = read_scores(tmp_path / "s", origin=origin(), run_folder=tmp_path).stages
+    assert found is not None
+    for name in ("keep_ratios", "achieved", "nll"):
+        same(getattr(found, name), getattr(scores.stages, name))
+    np.testing.assert_allclose(found.received, received, rtol=2**-11)
+    assert (found.attending_layers.tolist(), found.is_finite) == ([0], True)
+    assert read_scores(tmp_path / "s", origin=origin(), run_folder=tmp_path, with_profile=False).stages is None
+    arrays, facts = read_arrays(tmp_path / "s")
+    write_arrays(tmp_path / "s", {name: each for name, each in arrays.items() if name != "stages_scale"}, facts)
+    with pytest.raises(RunError, match="cannot be read"):
+        read_scores(tmp_path / "s", origin=origin(), run_folder=tmp_path)
 
 
 def test_every_array_and_fact_of_a_path_comes_back(written: dict[str, Path]) -> None:

@@ -13,6 +13,7 @@ from reasoning_anatomy.types import (
     Annotation,
     AttentionProfile,
     EncodedChain,
+    PathStages,
     PruningPath,
     ReasoningChain,
     TokenScores,
@@ -30,6 +31,7 @@ EXAMPLES = [
     EncodedChain(**ENCODED),
     AttentionProfile("s", np.zeros((1, 2, 3)), "queries", "none"),
     TokenScores(np.zeros(3)),
+    PathStages(np.ones(1), np.ones(1), np.zeros((1, 3)), np.zeros((1, 2, 4, 3))),
     PruningPath(**PATH),
     Annotation("A()", ("OTHER",), np.array([0.5])),
 ]
