@@ -1,11 +1,11 @@
 """What the names of a run's strategies say: which are draws of one, which are baselines, which is the reverse of which."""
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from analyses._plugins import parsed
 from reasoning_anatomy.errors import MissingError
 from reasoning_anatomy.run.folder import Run
 
@@ -83,17 +83,6 @@ def reversals(strategies: Sequence[Compared], provenance: Mapping[str, str]) -> 
     best = {identity(strategy): strategy.name for strategy in strategies if strategy.role == "strategy"}
     worst = {identity(strategy): strategy.name for strategy in strategies if strategy.role == "worst first"}
     return [Reversal(best[same], worst[same]) for same in best if same in worst]
-
-
-def parsed(provenance: str) -> tuple[str, dict[str, str]]:
-    """Class and options of a plugin, as its ``repr`` writes them; no options if it does not look like one."""
-    try:
-        call = ast.parse(provenance, mode="eval").body
-    except SyntaxError:
-        return provenance, {}
-    if not isinstance(call, ast.Call):
-        return provenance, {}
-    return ast.unparse(call.func), {str(option.arg): ast.unparse(option.value) for option in call.keywords}
 
 
 def _common_name(labels: Sequence[str]) -> str:

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from scipy.stats import friedmanchisquare, rankdata
 
+from analyses._plugins import parsed
 from analyses._statistics.bootstrap import bootstrap_means, resample_counts
 from analyses._strategy_comparison.concentration import ratio_by_question
 from analyses._strategy_comparison.curves import gather
-from analyses._strategy_comparison.strategies import compared_in, parsed, reversals
+from analyses._strategy_comparison.strategies import compared_in, reversals
 from analyses.strategy_comparison import StrategyComparison
 from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 from reasoning_anatomy.plugins import load
