@@ -11,7 +11,8 @@ import numpy as np
 from analyses._exclusions import MIN_TOKENS
 from analyses._plugins import parsed
 from analyses._rank_correlation.evidence import importance_order
-from analyses._statistics.foretelling import TERMS, foretold, lowest_of_any
+from analyses._rank_dynamics.judging import Judgement, judge_all
+from analyses._statistics.foretelling import TERMS, lowest_of_any
 from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import FloatArray, IntArray, PathStages, PruningPath
@@ -127,12 +128,15 @@ def gather(run: Run, label: str, *, scorers: Sequence[str], window: float) -> Ra
     strategy = strategy_of(provenance)
     exclusions: Counter[str] = Counter()
     chains: dict[str, _Chain] = {}
+    judgements: list[Judgement] = []
     for chain_id in run.chains:
         found = _read_chain(run, chain_id, label, strategy, scorers, window, exclusions)
         if isinstance(found, str):
             exclusions[found] += 1
         else:
-            chains[chain_id] = found
+            chains[chain_id] = found[0]
+            judgements += found[1]
+    judge_all(judgements)
     counts = {reason: count for reason, count in sorted(exclusions.items()) if count}
     if not chains:
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
@@ -157,8 +161,8 @@ def gather(run: Run, label: str, *, scorers: Sequence[str], window: float) -> Ra
 
 def _read_chain(
     run: Run, chain_id: str, label: str, strategy: str, scorers: Sequence[str], window: float, exclusions: Counter[str]
-) -> _Chain | str:
-    """Judge the rankings of one chain, or say why nothing can be judged."""
+) -> tuple[_Chain, list[Judgement]] | str:
+    """Say what is to be judged of one chain, or why nothing can be."""
     path = run.path(chain_id, strategy)
     if path is None:
         return "not_measured"
@@ -174,12 +178,12 @@ def _read_chain(
             exclusions[f"no_score_of_{name}"] += 1
         else:
             row[:] = of_scorer.score
-    found = _judge(scores.stages, path, beside, max(1, round(window * path.n_reasoning)))
-    return found if (found.n_judged > 0).any() else "no_deletion_after_a_stage"
+    found, judgements = _judge(scores.stages, path, beside, max(1, round(window * path.n_reasoning)))
+    return (found, judgements) if judgements else "no_deletion_after_a_stage"
 
 
-def _judge(stages: PathStages, path: PruningPath, beside: FloatArray, window: int) -> _Chain:
-    """Judge the rankings of one chain at every stage after which two tokens or more are deleted.
+def _judge(stages: PathStages, path: PruningPath, beside: FloatArray, window: int) -> tuple[_Chain, list[Judgement]]:
+    """Say what is to be judged of one chain, at every stage after which two tokens or more are deleted.
 
     The very next deletion is left out: greedy search makes it from the ranking of this very stage, which so foretells nothing.
     By that the ranking loses its lowest token. Where it is compared with the first one, both lose the lowest of either.
@@ -189,6 +193,7 @@ def _judge(stages: PathStages, path: PruningPath, beside: FloatArray, window: in
     compared = np.full((n_stages, 2, len(TERMS)), np.nan)
     n_judged, n_compared, n_after = np.zeros((3, n_stages), dtype=np.int64)
     importance = importance_order(path)
+    judgements = []
     for stage, is_left in enumerate(stages.is_left):
         n_deleted = path.n_reasoning - int(is_left.sum())
         if len(path.deleted) <= n_deleted + 1 or path.n_reasoning - n_deleted - 1 < MIN_TOKENS:
@@ -196,19 +201,12 @@ def _judge(stages: PathStages, path: PruningPath, beside: FloatArray, window: in
         is_judged = is_left.copy()
         is_judged[path.deleted[n_deleted]] = False
         made = [*range(stage + 1), *range(n_stages, len(found))]
-        rankings = np.concatenate([stages.nll[: stage + 1], beside])
-        found[made, stage] = _foretold(rankings[:, is_judged], importance[is_judged], window)
-        both = stages.nll[[stage, 0]]
+        rankings, both = np.concatenate([stages.nll[: stage + 1], beside]), stages.nll[[stage, 0]]
         is_compared = is_judged & ~lowest_of_any(np.where(is_left, both, np.inf))
-        compared[stage] = _foretold(both[:, is_compared], importance[is_compared], window)
+        judgements += [
+            Judgement(rankings[:, is_judged], importance[is_judged], window, found, (made, stage)),
+            Judgement(both[:, is_compared], importance[is_compared], window, compared, (stage, slice(None))),
+        ]
         n_judged[stage], n_compared[stage] = is_judged.sum(), is_compared.sum()
         n_after[stage] = len(path.deleted) - n_deleted - 1
-    return _Chain(found, compared, n_judged, n_compared, n_after, window)
-
-
-def _foretold(rankings: FloatArray, importance: FloatArray, window: int) -> FloatArray:
-    """(rankings, 4) the `TERMS`; NaN for a ranking that is not known of every token."""
-    is_known = np.isfinite(rankings).all(axis=1)
-    values = np.full((len(rankings), len(TERMS)), np.nan)
-    values[is_known] = foretold(rankings[is_known], importance, window)
-    return values
+    return _Chain(found, compared, n_judged, n_compared, n_after, window), judgements
