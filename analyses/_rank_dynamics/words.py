@@ -60,7 +60,9 @@ def warnings(tables: Mapping[str, pd.DataFrame], table: pd.DataFrame, rankings: 
     """Sentences for ``AnalysisResult.warnings``; ``n_chains`` are those of the run."""
     names = (table["term"] + " of " + table["ranking"] + " at " + table["stage"]).tolist()
     widest = np.where(table["ranking"] == DIFFERENCE, 4, 2).tolist()
-    nothing = "no chain has enough tokens and deletions after that stage, or rankings that are not constant"
+    nothing = (
+        "no chain has enough tokens and deletions after that stage, or rankings that are not constant, nor position itself"
+    )
     said = missing_intervals(table, names, widest=widest, nothing=nothing)
     spread = tables["between_questions"]
     said += small_sample(spread[spread["stage"] == BELOW].assign(term=DIFFERENCE + ", " + spread["term"]))

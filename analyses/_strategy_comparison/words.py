@@ -75,13 +75,9 @@ def _best(tables: Mapping[str, pd.DataFrame], table: pd.DataFrame, curves: Curve
         f"nll, in nats per token, is {with_interval(rows[best], confidence=confidence)}"
     )
     of_best = [row for row in _rows(table[table["strategy"] == best]) if str(row["term"]).startswith(LESS)]
-    beside = "".join(f", {_from_chance(row)}" for row in of_best) or f", that of {names[1]} {briefly(rows[names[1]])}"
+    chance = ", ".join(f"from {str(row['term']).removeprefix(LESS)} {briefly(row)}" for row in of_best)
+    beside = f"; its difference {chance}" if chance else f"; that of {names[1]} is {briefly(rows[names[1]])}"
     return f"{claim}{beside}. {_tests(tables, confidence)}"
-
-
-def _from_chance(row: Row) -> str:
-    baseline = str(row["term"]).removeprefix(LESS)
-    return f"that less the rise of {baseline} {briefly(row)}"
 
 
 def _tests(tables: Mapping[str, pd.DataFrame], confidence: float) -> str:

@@ -8,13 +8,14 @@ one size are drawn, each without repetition, from the same many questions.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
 from analyses._statistics.families import adjust
 from analyses._statistics.foretelling import TERMS, foretold, lowest_of_any
+from analyses._statistics.position import BoolArray
 from benchmarks._validity import Rate
 from benchmarks._validity._series import TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
@@ -40,6 +41,7 @@ _FEW: Final = "The studentised bootstrap is careful with so few questions."
 _HANDICAP: Final = "Without its lowest token, which is deleted next, a fresh ranking of 28 or 20 tokens has a mean of -0.002."
 _TRACE: Final = "A strong trend that is no straight line in the ranks leaves a trace of 0.008, which many questions show."
 
+Part = Literal["alone", "compared", "both"]
 Knowledge = Callable[[np.random.Generator, int], FloatArray]
 """Draws how much the rankings know in each question: (questions, 3), by stage."""
 
@@ -48,11 +50,11 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     """Judge rankings that know nothing on average, that know as much as one another, and of which the fresh ones know more."""
     rng = np.random.default_rng(seed)
     few = _FEW if n_questions < 20 else ""
-    ignorant = draw(rng, n_questions, samples, knowledge=_nothing, trend=0)
-    blank = draw(rng, n_questions, samples, knowledge=_blank, trend=0)
-    drifting = draw(rng, n_questions, samples, knowledge=_nothing, trend=1.5)
-    alike = draw(rng, n_questions, samples, knowledge=_as_much, trend=0)
-    better = draw(rng, n_questions, samples, knowledge=_more, trend=0)
+    ignorant = draw(rng, n_questions, samples, knowledge=_nothing)
+    blank = draw(rng, n_questions, samples, knowledge=_blank)
+    drifting = draw(rng, n_questions, samples, knowledge=_nothing, trend=1.5, part="alone")
+    alike = draw(rng, n_questions, samples, knowledge=_as_much, part="compared")
+    better = draw(rng, n_questions, samples, knowledge=_more, part="compared")
     truth, given, windowed = _truth(), TERMS.index("kendall_given_position"), TERMS.index("overlap")
     shown = []
     for number, term in enumerate(TERMS):
@@ -76,7 +78,9 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     return [*shown, Rate("fresh less made at 1, kendall", "power", _found(found), samples, f"{truth[0]:.2f}")]
 
 
-def draw(rng: np.random.Generator, n_questions: int, samples: int, *, knowledge: Knowledge, trend: float) -> FloatArray:
+def draw(
+    rng: np.random.Generator, n_questions: int, samples: int, *, knowledge: Knowledge, trend: float = 0, part: Part = "both"
+) -> FloatArray:
     """Draw questions and judge their rankings.
 
     Parameters
@@ -89,6 +93,8 @@ def draw(rng: np.random.Generator, n_questions: int, samples: int, *, knowledge:
         How much rankings know.
     trend
         How much the hidden order, and every ranking, rise with position.
+    part
+        What is worked out of what is returned; NaN for the rest.
 
     Returns
     -------
@@ -98,13 +104,13 @@ def draw(rng: np.random.Generator, n_questions: int, samples: int, *, knowledge:
     total = samples * n_questions
     n_drawn = min(total, _POOL)
     blocks = [min(_AT_ONCE, n_drawn - start) for start in range(0, n_drawn, _AT_ONCE)]
-    found = np.concatenate([_judged(rng, knowledge(rng, block), trend) for block in blocks])
+    found = np.concatenate([_judged(rng, knowledge(rng, block), trend, part) for block in blocks])
     if n_drawn == total:
         return found.reshape(samples, n_questions, *found.shape[1:])
     return found[np.stack([rng.choice(n_drawn, n_questions, replace=False) for _ in range(samples)])]
 
 
-def _judged(rng: np.random.Generator, known: FloatArray, trend: float) -> FloatArray:
+def _judged(rng: np.random.Generator, known: FloatArray, trend: float, part: Part) -> FloatArray:
     """Draw the chains of some questions; (questions, stages) -> (questions, 4, later stages, terms)."""
     shape = (len(known), _CHAINS, TOKENS)
     rise = trend * np.linspace(-1, 1, TOKENS)
@@ -125,19 +131,20 @@ def _judged(rng: np.random.Generator, known: FloatArray, trend: float) -> FloatA
         tokens = np.sort(time.argsort(axis=-1, kind="stable")[..., _DELETED[stage] :], axis=-1)
         left = np.stack([np.take_along_axis(each, tokens, axis=-1) for each in (ranking, rankings[0])], axis=-2)
         after = np.take_along_axis(time, tokens, axis=-1)
-        judged = np.nonzero(after > _DELETED[stage])[-1].reshape(*after.shape[:-1], 1, -1)
-        alone = foretold(
-            np.take_along_axis(left, judged, axis=-1), np.take_along_axis(after[..., None, :], judged, axis=-1), _WINDOW
-        )
-        n = tokens.shape[-1]
-        pair = _compared(left.reshape(-1, 2, n), after.reshape(-1, n)).reshape(alone.shape)
+        n, alone, pair = tokens.shape[-1], *np.full((2, *left.shape[:-1], len(TERMS)), np.nan)
+        if part != "compared":
+            is_out = after == _DELETED[stage]
+            alone = _without(is_out.reshape(-1, n), left.reshape(-1, 2, n), after.reshape(-1, n)).reshape(alone.shape)
+        if part != "alone":
+            is_out = lowest_of_any(left)
+            pair = _without(is_out.reshape(-1, n), left.reshape(-1, 2, n), after.reshape(-1, n)).reshape(pair.shape)
         found.append(np.concatenate([alone, pair], axis=-2).mean(axis=1))
     return np.stack(found, axis=2)
 
 
-def _compared(left: FloatArray, after: FloatArray) -> FloatArray:
-    """Judge two rankings without the lowest of either; (rows, 2, n) and (rows, n) of all tokens left -> (rows, 2, terms)."""
-    is_in = ~lowest_of_any(left)
+def _without(is_out: BoolArray, left: FloatArray, after: FloatArray) -> FloatArray:
+    """Judge two rankings of the tokens left, but for some; (rows, n), (rows, 2, n) and (rows, n) -> (rows, 2, terms)."""
+    is_in = ~is_out
     found = np.empty((*left.shape[:2], len(TERMS)))
     for n in np.unique(is_in.sum(axis=-1)):
         rows = is_in.sum(axis=-1) == n
@@ -168,7 +175,7 @@ def _more(rng: np.random.Generator, n: int) -> FloatArray:
 @cache
 def _truth() -> FloatArray:
     """Mean difference of a large sample of its own, by term."""
-    reference = draw(np.random.default_rng(1234), _REFERENCE, 1, knowledge=_more, trend=0)
+    reference = draw(np.random.default_rng(1234), _REFERENCE, 1, knowledge=_more, part="compared")
     return np.asarray(_mean_difference(reference)[0].mean(axis=0))
 
 

@@ -340,8 +340,9 @@ def test_the_finding_names_the_best_and_how_it_compares_with_chance(four: Run) -
     assert first.startswith(
         "Of 4 strategies, greedy loses least between keep ratios 1 and 0: the mean rise of the nll, in nats per token, is 0."
     )
-    less = row(result.table, strategy="greedy", term="area less random_block")
-    assert f"that less the rise of random_block {less['estimate']:.2f} ({less['ci_low']:.2f} to {less['ci_high']:.2f})" in first
+    tokens, block = (row(result.table, strategy="greedy", term=f"area less random_{kind}") for kind in ("tokens", "block"))
+    assert f"; its difference from random_tokens {tokens['estimate']:.2f} (" in first
+    assert f", from random_block {block['estimate']:.2f} ({block['ci_low']:.2f} to {block['ci_high']:.2f})" in first
     n_found = int((result.details["pairs"].query("term == 'area'")["p_adjusted"] <= 0.05).sum())
     assert first.endswith(f"corrected for their number, {n_found} of 6 pairs differ.")
     assert second.startswith("greedy and its reverse are ")
