@@ -10,7 +10,7 @@ import pytest
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
 from reasoning_anatomy.run.writer import RunWriter, begin_run
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.types import AttentionProfile, EncodedChain, PathStages, PruningPath, ReasoningChain, TokenScores
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +72,96 @@ def _add(writer: RunWriter, chain: ReasoningChain, received: np.ndarray, deleted
     writer.add_scores(chain.chain_id, "answer_attention", TokenScores(scores, profile))
     writer.add_scores(chain.chain_id, "surprisal", TokenScores(-scores))
     writer.add_path(chain.chain_id, "greedy", PruningPath("Greedy()", n, deleted, np.full(k, 0.1), 0, curve, curve, curve))
+
+
+@pytest.fixture(scope="session")
+def make_curves() -> Callable[..., Run]:
+    """Write a run from ``(question_id, {strategy: nll of the answer after each deletion})`` per chain.
+
+    Deletion is in the order of position. NaN = not evaluated; a strategy that a chain lacks has no path of it. ``provenance``
+    is what the strategies are, by label, if not the label with empty brackets. The other nlls are twice and three times that.
+    """
+
+    def make(
+        folder: Path,
+        content: Sequence[tuple[str, Mapping[str, Sequence[float]]]],
+        *,
+        n_tokens: int = 10,
+        provenance: Mapping[str, str] | None = None,
+    ) -> Run:
+        chains = [
+            ReasoningChain(
+                chain_id=f"c{number}", question_id=question, question=f"Q of {question}", reasoning="t" * n_tokens, answer="A"
+            )
+            for number, (question, _) in enumerate(content)
+        ]
+        labels = dict.fromkeys(label for _, curves in content for label in curves)
+        strategies = {label: f"{label}()" for label in labels} | dict(provenance or {})
+        configuration = Configuration(model=None, encoding="letters", scorers={}, strategies=strategies)
+        spans = np.stack([np.arange(n_tokens), np.arange(n_tokens) + 1], axis=1)
+        with begin_run(folder, configuration, chains) as writer:
+            for chain, (_, curves) in zip(chains, content, strict=True):
+                writer.add_encoded(EncodedChain(chain, np.array([1]), np.arange(n_tokens), np.array([2]), spans))
+                for label, nll in curves.items():
+                    k, curve = len(nll) - 1, np.array(nll, dtype=float)
+                    path = PruningPath("P()", n_tokens, np.arange(k), np.full(k, 0.1), 0, curve, 2 * curve, 3 * curve)
+                    writer.add_path(chain.chain_id, label, path)
+        return open_run(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_stages() -> Callable[..., Run]:
+    """Write a run of greedy paths with stages from ``(question_id, deleted, nll)`` per chain.
+
+    ``nll`` is (stages, n), of every token at every stage; those that are deleted there are taken out. None = not scored. The
+    scorer ``recency`` says that later tokens are more important.
+    """
+
+    def make(
+        folder: Path,
+        content: Sequence[tuple[str, Sequence[int], np.ndarray | None]],
+        *,
+        n_tokens: int,
+        keep_ratios: tuple[float, ...] = (1.0, 0.5),
+    ) -> Run:
+        chains = [
+            ReasoningChain(
+                chain_id=f"c{number}", question_id=question, question=f"Q of {question}", reasoning="t" * n_tokens, answer="A"
+            )
+            for number, (question, _, _) in enumerate(content)
+        ]
+        scorer = f"CandidateNll(keep_ratios={keep_ratios}, strategy='greedy', token_budget=None)"
+        configuration = Configuration(
+            model=None,
+            encoding="letters",
+            scorers={"candidate_nll": scorer, "recency": "Recency()"},
+            strategies={"greedy": "Greedy()"},
+        )
+        spans = np.stack([np.arange(n_tokens), np.arange(n_tokens) + 1], axis=1)
+        with begin_run(folder, configuration, chains) as writer:
+            for chain, (_, deleted, nll) in zip(chains, content, strict=True):
+                k, curve = len(deleted), np.linspace(1, 2, len(deleted) + 1)
+                path = PruningPath("Greedy()", n_tokens, np.array(deleted), np.full(k, 0.1), 0, curve, curve, curve)
+                writer.add_encoded(EncodedChain(chain, np.array([1]), np.arange(n_tokens), np.array([2]), spans))
+                writer.add_path(chain.chain_id, "greedy", path)
+                writer.add_scores(chain.chain_id, "recency", TokenScores(np.arange(n_tokens, dtype=float)))
+                if nll is not None:
+                    stages = _stages(np.array(nll, dtype=float), np.array(deleted, dtype=int), keep_ratios)
+                    writer.add_scores(chain.chain_id, "candidate_nll", TokenScores(nll[0], stages=stages), follows="greedy")
+        return open_run(folder)
+
+    return make
+
+
+def _stages(nll: np.ndarray, deleted: np.ndarray, keep_ratios: tuple[float, ...]) -> PathStages:
+    n = nll.shape[1]
+    left = nll.copy()
+    for row, ratio in zip(left, keep_ratios, strict=True):
+        row[deleted[: n - max(1, int(n * ratio))]] = np.nan
+    received = np.where(np.isnan(left), np.nan, 0.1).astype(np.float32)[:, None, None]
+    return PathStages(np.array(keep_ratios), (~np.isnan(left)).mean(axis=1), left, received)
 
 
 @pytest.fixture(scope="session")
