@@ -41,7 +41,9 @@ class QuestionSample:
         n_questions = int(self.questions.max()) + 1
         return resample_counts(n_questions, draws=self.draws, rng=np.random.default_rng(self.seed))
 
-    def summary(self, values: FloatArray, labels: pd.DataFrame, *, n_tokens: IntArray, lowest: float = -1) -> pd.DataFrame:
+    def summary(
+        self, values: FloatArray, labels: pd.DataFrame, *, n_tokens: IntArray, lowest: float = -1, highest: float = 1
+    ) -> pd.DataFrame:
         """Combine chains within their question, then over questions.
 
         Parameters
@@ -52,8 +54,8 @@ class QuestionSample:
             One row per column.
         n_tokens
             (chains, columns) tokens behind each value, or (chains, 1) behind all values of a chain.
-        lowest
-            Smallest value that there can be; the largest is 1, and no interval goes beyond the two.
+        lowest, highest
+            Smallest and largest value that there can be; no interval goes beyond the two.
 
         Returns
         -------
@@ -64,7 +66,7 @@ class QuestionSample:
         return labels.assign(
             estimate=means.estimate,
             ci_low=np.maximum(means.ci_low, np.minimum(lowest, means.estimate)),
-            ci_high=np.minimum(means.ci_high, np.maximum(1, means.estimate)),
+            ci_high=np.minimum(means.ci_high, np.maximum(highest, means.estimate)),
             p_value=means.p_value,
             sd_questions=means.sd,
             n_questions=means.n_questions.astype(np.int64),

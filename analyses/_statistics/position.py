@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from reasoning_anatomy.types import FloatArray
 
@@ -14,6 +15,9 @@ MOST_DEGREE: Final = 5
 _LEAST_DEGREE: Final = 2
 _TOKENS_PER_DEGREE: Final = 8
 _SINGULAR: Final = 1e-10
+
+MOST_DEGREE_OF_RANK: Final = 3
+_TOKENS_PER_DEGREE_OF_RANK: Final = 16
 
 MOST_INFLATION: Final = 5.0
 """Largest variance of a value, as a multiple of what it would be without the regression on position.
@@ -64,30 +68,76 @@ def contrasts_given_position(outcome: FloatArray, member: BoolArray, contrasts: 
     the groups of a term hardly share positions with others, so that the variance of its value is more than `MOST_INFLATION`
     times that of `contrasts_of_means`.
     """
-    nothing = np.full(len(contrasts), np.nan)
-    steps = np.diff(outcome)
-    if (steps >= 0).all() or (steps <= 0).all():
-        return nothing
+    return adjusted_contrasts(outcome[:, None], member, contrasts, position_terms(len(outcome)))[:, 0]
+
+
+def adjusted_contrasts(
+    outcomes: FloatArray, member: BoolArray, contrasts: FloatArray, covariates: FloatArray, *, along: FloatArray | None = None
+) -> FloatArray:
+    """Contrast groups of tokens as if they had the same covariates: the regression of `contrasts_given_position`.
+
+    Parameters
+    ----------
+    outcomes
+        (n, columns) of every token, in the order of position; each column is a regression of its own.
+    member, contrasts
+        As in `contrasts_of_means`.
+    covariates
+        (n, k) that are held constant, such as `position_terms` and `rank_terms`.
+    along
+        (n,) values of a covariate that orders tokens, as position does; an outcome that rises or falls along it has no value.
+
+    Returns
+    -------
+    (terms, columns); NaN as in `contrasts_given_position`.
+    """
+    is_fixed = _is_monotone(outcomes)
+    if along is not None:
+        is_fixed |= _is_monotone(outcomes[np.argsort(along, kind="stable")])
+    nothing = np.full((len(contrasts), outcomes.shape[1]), np.nan)
     is_used = member.any(axis=1)
     sizes = member.sum(axis=0)
     present = sizes > 0
     n_groups = int(present.sum())
-    position = _position(len(outcome))[is_used]
-    design = np.column_stack([member[is_used][:, present], position - position.mean(axis=0)])
-    if len(design) <= design.shape[1]:
+    covariates = covariates[is_used]
+    if is_fixed.all() or len(covariates) <= n_groups + covariates.shape[1]:
         return nothing
+    design = np.column_stack([member[is_used][:, present], covariates - covariates.mean(axis=0)])
     q, r = np.linalg.qr(design)
     pivots = np.abs(np.diag(r))
     if pivots.min() <= _SINGULAR * pivots.max():
         return nothing
-    weights = contrasts[:, present] @ np.linalg.inv(r)[:n_groups]  # (terms, columns): a value is these of q' outcome
+    weights = contrasts[:, present] @ np.linalg.inv(r)[:n_groups]  # (terms, parameters): a value is these of q' outcome
     without = contrasts[:, present] ** 2 @ (1 / sizes[present])
     is_sound = (contrasts[:, ~present] == 0).all(axis=1) & ((weights**2).sum(axis=1) <= MOST_INFLATION * without)
-    return np.where(is_sound, weights @ (q.T @ outcome[is_used]), np.nan)
+    return np.where(is_sound[:, None] & ~is_fixed, weights @ (q.T @ outcomes[is_used]), np.nan)
+
+
+def _is_monotone(outcomes: FloatArray) -> BoolArray:
+    steps = np.diff(outcomes, axis=0)
+    return np.asarray((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0))
+
+
+def rank_terms(values: FloatArray) -> FloatArray:
+    """Polynomial of the rank of every value among its chain's; what a monotone transform of the values leaves as it is.
+
+    Parameters
+    ----------
+    values
+        (n,) of every token, such as its surprisal; ties share their mean rank.
+
+    Returns
+    -------
+    (n, degree) Legendre polynomials: one degree for sixteen tokens, at least 1 and at most `MOST_DEGREE_OF_RANK`.
+    """
+    n = len(values)
+    degree = min(max(n // _TOKENS_PER_DEGREE_OF_RANK, 1), MOST_DEGREE_OF_RANK)
+    places = (2 * rankdata(values) - (n + 1)) / n
+    return np.asarray(np.polynomial.legendre.legvander(places, degree)[:, 1:], dtype=np.float64)
 
 
 @cache
-def _position(n: int) -> FloatArray:
+def position_terms(n: int) -> FloatArray:
     """Legendre polynomials of position, from -1 to 1 over the chain. -> (n, degree)."""
     degree = min(max(n // _TOKENS_PER_DEGREE, _LEAST_DEGREE), MOST_DEGREE)
     return np.asarray(np.polynomial.legendre.legvander((2 * np.arange(n) - (n - 1)) / n, degree)[:, 1:], dtype=np.float64)
