@@ -32,7 +32,7 @@ def contrasts_of_means(outcome: FloatArray, member: BoolArray, contrasts: FloatA
     Parameters
     ----------
     outcome
-        (n,) of every token.
+        (n, ...) of every token.
     member
         (n, groups) which group a token is in; a token may be in none.
     contrasts
@@ -40,11 +40,12 @@ def contrasts_of_means(outcome: FloatArray, member: BoolArray, contrasts: FloatA
 
     Returns
     -------
-    (terms,); NaN if a group with a weight has no tokens.
+    (terms, ...); NaN if a group with a weight has no tokens.
     """
     sizes = member.sum(axis=0)
-    means = np.divide(outcome @ member, sizes, out=np.zeros(len(sizes)), where=sizes > 0)
-    return np.where((contrasts != 0) @ (sizes == 0), np.nan, contrasts @ means)
+    is_empty = ((contrasts != 0) @ (sizes == 0)).astype(bool)
+    values = contrasts @ ((member.T / np.maximum(sizes, 1)[:, None]) @ outcome)
+    return np.where(is_empty.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values)
 
 
 def contrasts_given_position(outcome: FloatArray, member: BoolArray, contrasts: FloatArray) -> FloatArray:

@@ -135,7 +135,7 @@ def test_the_jackknife_is_close_to_fitting_again_and_to_the_sandwich_of_question
         [log_hazard_ratios(Deletions(every.at_risk[question != q], every.group[question != q]), reference=2) for q in range(20)]
     )
     pull = 19 * (estimate - again)
-    np.testing.assert_allclose((pseudo - estimate)[:, :2], (pull - pull.mean(axis=0))[:, :2], atol=0.01)
+    np.testing.assert_allclose((pseudo - estimate)[:, :2], (pull - pull.mean(axis=0))[:, :2], atol=0.02)
     parts = [(*row[:3], np.full(len(row[0]), row[3])) for row in rows]
     time, is_deleted, member, chain = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     fit = sm.PHReg(time, member[:, :2], is_deleted.astype(int), strata=chain, ties="efron").fit(groups=chain // 2)
