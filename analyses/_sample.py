@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analyses._statistics.bootstrap import Counts, Means, bootstrap_means, resample_counts
-from analyses._statistics.families import max_t, random_signs, simultaneous_t
+from analyses._statistics.bootstrap import Counts, Means, bootstrap_means, resample_counts, simultaneous
+from analyses._statistics.families import max_t, random_signs
 from analyses._statistics.power import detectable_effect
 from analyses._statistics.questions import question_index, question_means
 from analyses._statistics.shares import bounded_means
@@ -94,16 +94,12 @@ class QuestionSample:
         )
 
     def band(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Interval of all columns at once, such as a curve at many times; (chains, columns) values in 0..1 -> 2 x (columns,).
+        """Intervals that hold a curve at all times at once; (chains, times) of shares in 0..1 -> 2 x (times,).
 
-        NaN for a column that has no value in some question, or no spread.
+        NaN at times at which most questions are alike, or some have no value.
         """
-        per_question = question_means(values, self.questions)
-        signs = random_signs(len(per_question), draws=self.draws, rng=np.random.default_rng(self.seed))
-        centre, sd = per_question.mean(axis=0), per_question.std(axis=0, ddof=1) if len(per_question) > 1 else np.nan
-        error = np.where(np.ptp(per_question, axis=0) > 0, sd, np.nan) / np.sqrt(len(per_question))
-        reach = simultaneous_t(per_question, signs, confidence=self.confidence) * error
-        return np.maximum(centre - reach, 0), np.minimum(centre + reach, 1)
+        low, high = simultaneous(question_means(values, self.questions), self._resamples, confidence=self.confidence)
+        return np.maximum(low, 0), np.minimum(high, 1)
 
     def spread(self, values: FloatArray, terms: Sequence[str]) -> pd.DataFrame:
         """How far the questions differ, and the smallest mean that this number of them would show.

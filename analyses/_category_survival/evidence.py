@@ -9,7 +9,8 @@ import numpy as np
 from analyses._category_survival.reading import ChainTokens, Reading
 from analyses._schemes import ENDINGS, GIVEN_POSITION, SCHEMES, Scheme
 from analyses._statistics.cox import Deletions, deletions_of
-from analyses._statistics.position import BoolArray, adjusted_contrasts, contrasts_of_means, position_terms, rank_terms
+from analyses._statistics.position import BoolArray, adjusted_contrasts, position_terms, rank_terms, raw_contrasts
+from analyses._statistics.questions import question_index
 from analyses._statistics.survival import kept_at_ratios, relative_times, restricted_times, shares_left
 from reasoning_anatomy.types import FloatArray, IntArray
 
@@ -68,30 +69,33 @@ def in_groups(member: BoolArray, scheme: Scheme) -> BoolArray:
 def contrasts_in_chain(
     outcomes: FloatArray, member: BoolArray, contrasts: FloatArray, surprisal: FloatArray | None
 ) -> FloatArray:
-    """Contrast groups of tokens within one chain.
+    """Contrast groups of tokens within each chain.
 
     Parameters
     ----------
     outcomes
-        (n, columns) of every token, in the order of position.
+        (..., n, columns) of every token of chains of n tokens, in the order of position.
     member
-        (n, groups) which group a token is in.
+        (..., n, groups) which group a token is in.
     contrasts
         (terms, groups) weights of the groups.
     surprisal
-        (n,) of every token; None = not known.
+        (..., n) of every token; None = not known.
 
     Returns
     -------
-    (3, terms, columns) as they are, given position, and given position and surprisal.
+    (..., 3, terms, columns) as they are, given position, and given position and surprisal.
     """
-    place = position_terms(len(outcomes))
-    raw = contrasts_of_means(outcomes, member, contrasts)
+    shape = outcomes.shape[:-1]
+    place = position_terms(shape[-1])
+    place = np.broadcast_to(place, (*shape, place.shape[-1]))
+    raw = raw_contrasts(outcomes, member, contrasts)
     given = adjusted_contrasts(outcomes, member, contrasts, place)
-    if surprisal is None:
-        return np.stack([raw, given, np.full(raw.shape, np.nan)])
-    covariates = np.column_stack([place, rank_terms(surprisal)])
-    return np.stack([raw, given, adjusted_contrasts(outcomes, member, contrasts, covariates, along=surprisal)])
+    both = np.full(raw.shape, np.nan)
+    if surprisal is not None:
+        covariates = np.concatenate([place, rank_terms(surprisal)], axis=-1)
+        both = adjusted_contrasts(outcomes, member, contrasts, covariates, along=surprisal)
+    return np.stack([raw, given, both], axis=-3)
 
 
 def deletions_by_question(reading: Reading, scheme: Scheme) -> tuple[Deletions, IntArray, BoolArray]:
@@ -102,17 +106,14 @@ def deletions_by_question(reading: Reading, scheme: Scheme) -> tuple[Deletions, 
     The deletions, (deletions,) number of the question of each, and (deletions,) whether it is in the first half of those of its
     chain.
     """
-    numbers = {question: number for number, question in enumerate(dict.fromkeys(reading.question_ids))}
-    parts, question, is_early = [], [], []
-    for chain in reading.chains:
-        time, is_deleted = relative_times(chain.step)
-        member = in_groups(chain.member, scheme)
-        parts.append(deletions_of(time, is_deleted, member))
-        times = np.sort(time[is_deleted & member.any(axis=1)])
-        is_early.append(times <= time.max() / 2)
-        question.append(np.full(len(times), numbers[chain.question_id]))
-    together = Deletions(np.concatenate([part.at_risk for part in parts]), np.concatenate([part.group for part in parts]))
-    return together, np.concatenate(question), np.concatenate(is_early)
+    lengths = [len(chain.step) for chain in reading.chains]
+    times = [relative_times(chain.step) for chain in reading.chains]
+    time, is_deleted = (np.concatenate(columns) for columns in zip(*times, strict=True))
+    member = in_groups(np.concatenate([chain.member for chain in reading.chains]), scheme)
+    deletions = deletions_of(time, is_deleted, member, np.repeat(np.arange(len(lengths)), lengths))
+    question = np.repeat(question_index(reading.question_ids), lengths)
+    is_early = time <= np.repeat([chain.end / 2 for chain in reading.chains], lengths)
+    return deletions, question[deletions.token], is_early[deletions.token]
 
 
 class _Values(NamedTuple):

@@ -70,7 +70,7 @@ def ratios_and_changes(
 
 
 def _pseudo_values(deletions: Deletions, question: IntArray, n_questions: int, chosen: BoolArray, reference: int) -> FloatArray:
-    part = Deletions(deletions.at_risk[chosen], deletions.group[chosen])
+    part = deletions.where(chosen)
     estimate = log_hazard_ratios(part, reference=reference)
     return leave_one_out(part, question[chosen], n_questions, estimate, reference=reference)
 

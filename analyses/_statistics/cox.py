@@ -29,21 +29,30 @@ class Deletions:
         (deletions, groups) tokens of each group that could have been deleted, those of the same time in part (Efron).
     group
         (deletions,) number of the group of the token that was deleted.
+    token
+        (deletions,) which of the tokens it was.
     """
 
     at_risk: FloatArray
     group: IntArray
+    token: IntArray
+
+    def where(self, chosen: BoolArray) -> "Deletions":
+        """Only some of the (deletions,), each with those who could have been deleted instead."""
+        return Deletions(self.at_risk[chosen], self.group[chosen], self.token[chosen])
 
 
-def deletions_of(time: FloatArray, is_deleted: BoolArray, member: BoolArray) -> Deletions:
-    """Read the deletions of one chain, in the order of time.
+def deletions_of(time: FloatArray, is_deleted: BoolArray, member: BoolArray, chain: IntArray) -> Deletions:
+    """Read the deletions of chains, one chain after the other, in the order of time.
 
     Parameters
     ----------
     time, is_deleted
-        (n,) each, as in `survival`.
+        (tokens,) each, as in `survival`.
     member
-        (n, groups) in which group a token is; one that is in none does not take part.
+        (tokens, groups) in which group a token is; one that is in none does not take part.
+    chain
+        (tokens,) number of the chain of each: only tokens of one chain compete.
 
     Notes
     -----
@@ -53,23 +62,22 @@ def deletions_of(time: FloatArray, is_deleted: BoolArray, member: BoolArray) -> 
     ----------
     Efron (1977), The efficiency of Cox's likelihood function for censored data, JASA 72:557.
     """
-    is_used = member.any(axis=1)
-    time, is_deleted, member = time[is_used], is_deleted[is_used], member[is_used]
-    order = np.lexsort((~is_deleted, time))
-    time, is_deleted, member = time[order], is_deleted[order], member[order].astype(np.float64)
-    n_deleted = int(is_deleted.sum())
-    if not n_deleted:
-        return Deletions(np.empty((0, member.shape[1])), np.empty(0, dtype=np.int64))
-    at_risk = np.concatenate([member[::-1].cumsum(axis=0)[::-1], np.zeros((1, member.shape[1]))])
-    where = np.flatnonzero(is_deleted)
-    begins, n_tied = np.unique(time[where], return_counts=True)
-    start = np.repeat(np.searchsorted(time, begins), n_tied)
-    if len(begins) == n_deleted:
-        return Deletions(at_risk[start], member[where].argmax(axis=1))
-    before = np.arange(n_deleted) - np.repeat(np.cumsum(n_tied) - n_tied, n_tied)
-    together = at_risk[start] - at_risk[start + np.repeat(n_tied, n_tied)]
-    share = (before / np.repeat(n_tied, n_tied))[:, None]
-    return Deletions(at_risk[start] - share * together, member[where].argmax(axis=1))
+    order = np.lexsort((~is_deleted, time, chain))
+    order = order[member[order].any(axis=1)]
+    time, is_deleted, chain = time[order], is_deleted[order], chain[order]
+    in_group = member[order].astype(np.float64)
+    so_far = np.concatenate([np.zeros((1, in_group.shape[1])), in_group.cumsum(axis=0)])
+    events = np.flatnonzero(is_deleted)
+    if not len(events):
+        return Deletions(np.empty((0, in_group.shape[1])), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    is_new = np.append(True, (np.diff(time[events]) != 0) | (np.diff(chain[events]) != 0))
+    block = is_new.cumsum() - 1
+    start, n_tied = events[is_new][block], np.bincount(block)[block]
+    end_of_chain = np.searchsorted(chain, chain[events], side="right")
+    at_risk = so_far[end_of_chain] - so_far[start]
+    together = so_far[start + n_tied] - so_far[start]
+    share = (np.arange(len(events)) - np.flatnonzero(is_new)[block]) / n_tied
+    return Deletions(at_risk - share[:, None] * together, in_group[events].argmax(axis=1), order[events])
 
 
 def log_hazard_ratios(deletions: Deletions, *, reference: int) -> FloatArray:

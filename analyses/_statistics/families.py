@@ -11,7 +11,6 @@ from reasoning_anatomy.types import FloatArray
 Signs = npt.NDArray[np.float64]
 
 _DRAWS_AT_ONCE: Final = 1000
-_NO_SPREAD: Final = 1e-12
 
 
 def adjust(p_values: FloatArray, method: Literal["holm", "fdr_bh"]) -> FloatArray:
@@ -75,39 +74,6 @@ def max_t(values: FloatArray, signs: Signs) -> FloatArray:
         as_large = largest[:, None] >= observed * (1 - 1e-12)
         p_values[member] = (1 + as_large.sum(axis=0)) / (1 + len(signs))
     return p_values
-
-
-def simultaneous_t(values: FloatArray, signs: Signs, *, confidence: float) -> float:
-    """Critical value at which the t intervals of all columns hold their means at once, with this confidence.
-
-    Parameters
-    ----------
-    values
-        (questions, columns), such as a curve at many times; columns with a missing value or without spread do not count.
-    signs
-        (draws, questions) from `random_signs`: the quantile is that of the largest t statistic of the deviations from the mean,
-        each question under a random sign.
-    confidence
-        That all intervals hold, in 0..1.
-
-    Returns
-    -------
-    In standard errors; NaN if no column counts.
-
-    References
-    ----------
-    Cheng, Wei & Ying (1997), Predicting survival probabilities with semiparametric transformation models, JASA 92:227.
-    """
-    member = np.isfinite(values).all(axis=0) & (np.ptp(values, axis=0) > _NO_SPREAD)
-    if not member.any():
-        return float("nan")
-    family = values[:, member] - values[:, member].mean(axis=0)
-    n, length = len(family), np.sqrt((family**2).sum(axis=0))
-    blocks = [signs[start : start + _DRAWS_AT_ONCE] for start in range(0, len(signs), _DRAWS_AT_ONCE)]
-    largest = np.concatenate([(np.abs(block @ family) / length).max(axis=1) for block in blocks])
-    rank = int(np.ceil(confidence * (len(largest) + 1) - 1e-9))
-    quantile = float(np.partition(largest, rank - 1)[rank - 1]) ** 2
-    return float(np.sqrt(quantile * (n - 1) / (n - quantile))) if quantile < n else float("inf")
 
 
 def _holm(p_values: FloatArray) -> FloatArray:

@@ -12,20 +12,20 @@ def relative_times(deletion_step: FloatArray) -> tuple[FloatArray, BoolArray]:
     Parameters
     ----------
     deletion_step
-        (n,) 1 = first deleted; NaN = never deleted.
+        (..., n) of chains of n tokens, 1 = first deleted; NaN = never deleted.
 
     Returns
     -------
-    (n,) time in 0..1, and (n,) whether the token was deleted then. A token that was never deleted is censored at the last
-    deletion of its chain: it outlived that, and no more is known.
+    (..., n) time in 0..1, and (..., n) whether the token was deleted then. A token that was never deleted is censored at the
+    last deletion of its chain: it outlived that, and no more is known.
     """
     is_deleted = np.isfinite(deletion_step)
-    last = deletion_step[is_deleted].max(initial=0)
-    return np.where(is_deleted, deletion_step, last) / len(deletion_step), is_deleted
+    last = np.where(is_deleted, deletion_step, 0).max(axis=-1, keepdims=True)
+    return np.where(is_deleted, deletion_step, last) / deletion_step.shape[-1], is_deleted
 
 
 def restricted_times(time: FloatArray, is_deleted: BoolArray, horizon: float) -> FloatArray:
-    """Time that each token was left, up to ``horizon``; (n,) and (n,) -> (n,).
+    """Time that each token was left, up to ``horizon``; (..., n) each -> (..., n).
 
     If all tokens that were never deleted are censored at or after the horizon, as in a chain whose deletions reach it, these
     are known, and their mean is the area under the curve of Kaplan and Meier: the restricted mean survival time.
@@ -39,19 +39,19 @@ def shares_left(time: FloatArray, is_deleted: BoolArray, member: BoolArray, at: 
     Parameters
     ----------
     time, is_deleted
-        (n,) each, from `relative_times`.
+        (..., n) each, from `relative_times`.
     member
-        (n, groups) which group a token is in; a token may be in none.
+        (..., n, groups) which group a token is in; a token may be in none.
     at
         (times,) none later than the last deletion.
 
     Returns
     -------
-    (groups, times); NaN if the group has no token.
+    (..., groups, times); NaN if the group has no token.
     """
-    is_left = (np.where(is_deleted, time, np.inf)[:, None] > at).astype(np.float64)
-    sizes = member.sum(axis=0)[:, None]
-    left = member.T.astype(np.float64) @ is_left
+    is_left = (np.where(is_deleted, time, np.inf)[..., None] > at).astype(np.float64)
+    sizes = member.sum(axis=-2)[..., None]
+    left = np.swapaxes(member, -1, -2).astype(np.float64) @ is_left
     return np.asarray(np.divide(left, sizes, out=np.full(left.shape, np.nan), where=sizes > 0))
 
 

@@ -87,36 +87,22 @@ def test_what_is_kept_at_ratios_by_hand() -> None:
     assert kept[:, 3].tolist() == [False] * 7 + [True] * 3
 
 
-def chains_of_questions(
-    n_questions: int, *, block: int = 1, n_groups: int = 3
-) -> tuple[list[Deletions], list[tuple], np.ndarray]:
-    """Deletions of chains, two on each question, and the same as columns of a table."""
-    deletions, rows, question = [], [], []
+def tokens_of_questions(n_questions: int, *, block: int = 1) -> tuple[np.ndarray, ...]:
+    """Time, whether deleted, groups as columns, and number of the chain of tokens: two chains on each question."""
+    columns = []
     for chain in range(2 * n_questions):
         groups, step = drawn(chain, 20 + chain % 7, keep=0.2, block=block)
-        groups = np.minimum(groups, n_groups - 1)
-        time, is_deleted = relative_times(step)
-        found = deletions_of(time, is_deleted, one_of(groups, n_groups))
-        deletions.append(found)
-        question += [chain // 2] * len(found.group)
-        used = groups >= 0
-        rows.append((time[used], is_deleted[used], one_of(groups[used], n_groups).astype(float), chain))
-    return deletions, rows, np.array(question)
-
-
-def joined(deletions: list[Deletions]) -> Deletions:
-    return Deletions(np.concatenate([one.at_risk for one in deletions]), np.concatenate([one.group for one in deletions]))
+        columns.append((*relative_times(step), one_of(groups), np.full(len(step), chain)))
+    return tuple(np.concatenate(column) for column in zip(*columns, strict=True))
 
 
 @pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")  # lifelines calls pandas as in its version 3
 @pytest.mark.parametrize("block", [1, 4])
 def test_hazard_ratios_are_those_of_statsmodels_and_lifelines(block: int) -> None:
-    deletions, rows, _ = chains_of_questions(6, block=block)
-    time, is_deleted, member, chain = (
-        np.concatenate([np.atleast_1d(row[part]) if part < 3 else np.full(len(row[0]), row[3]) for row in rows])
-        for part in range(4)
-    )
-    found = log_hazard_ratios(joined(deletions), reference=2)
+    time, is_deleted, member, chain = tokens_of_questions(6, block=block)
+    found = log_hazard_ratios(deletions_of(time, is_deleted, member, chain), reference=2)
+    used = member.any(axis=1)
+    time, is_deleted, member, chain = time[used], is_deleted[used], member[used].astype(float), chain[used]
     fit = sm.PHReg(time, member[:, :2], is_deleted.astype(int), strata=chain, ties="efron").fit()
     np.testing.assert_allclose(found, [*fit.params, 0], atol=1e-6)
     table = pd.DataFrame(member[:, :2], columns=["a", "b"]).assign(time=time, is_deleted=is_deleted, chain=chain)
@@ -125,44 +111,57 @@ def test_hazard_ratios_are_those_of_statsmodels_and_lifelines(block: int) -> Non
 
 
 def test_the_jackknife_is_close_to_fitting_again_and_to_the_sandwich_of_questions() -> None:
-    deletions, rows, question = chains_of_questions(20)
-    every = joined(deletions)
+    time, is_deleted, member, chain = tokens_of_questions(20)
+    every = deletions_of(time, is_deleted, member, chain)
+    question = chain[every.token] // 2
     estimate = log_hazard_ratios(every, reference=2)
     pseudo = leave_one_out(every, question, 20, estimate, reference=2)
     np.testing.assert_allclose(pseudo[:, :2].mean(axis=0), estimate[:2], atol=1e-12)
     assert np.isnan(pseudo[:, 2]).all()
-    again = np.array(
-        [log_hazard_ratios(Deletions(every.at_risk[question != q], every.group[question != q]), reference=2) for q in range(20)]
-    )
+    again = np.array([log_hazard_ratios(every.where(question != left_out), reference=2) for left_out in range(20)])
     pull = 19 * (estimate - again)
     np.testing.assert_allclose((pseudo - estimate)[:, :2], (pull - pull.mean(axis=0))[:, :2], atol=0.02)
-    parts = [(*row[:3], np.full(len(row[0]), row[3])) for row in rows]
-    time, is_deleted, member, chain = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    fit = sm.PHReg(time, member[:, :2], is_deleted.astype(int), strata=chain, ties="efron").fit(groups=chain // 2)
+    used = member.any(axis=1)
+    dummies, strata = member[used][:, :2].astype(float), chain[used]
+    model = sm.PHReg(time[used], dummies, is_deleted[used].astype(int), strata=strata, ties="efron")
+    fit = model.fit(groups=strata // 2)
     np.testing.assert_allclose(pseudo[:, :2].std(axis=0, ddof=1) / np.sqrt(20), fit.bse, rtol=0.12)
+
+
+def of_one_chain(step: np.ndarray, groups: np.ndarray) -> Deletions:
+    return deletions_of(*relative_times(step), one_of(groups), np.zeros(len(step), dtype=int))
 
 
 def test_a_group_that_is_never_deleted_or_goes_first_throughout_has_no_ratio() -> None:
     step = np.arange(1, 13.0)
     groups = np.array([0] * 4 + [1] * 4 + [2] * 4)
-    time, is_deleted = relative_times(step)
-    assert np.isnan(log_hazard_ratios(deletions_of(time, is_deleted, one_of(groups)), reference=2)).all(), "no maximum"
+    assert np.isnan(log_hazard_ratios(of_one_chain(step, groups), reference=2)).all(), "no maximum"
     step[groups == 0] = NAN
     mixed = np.where(np.arange(12) % 2 == 0, 1, 2)
-    time, is_deleted = relative_times(step)
-    ratios = log_hazard_ratios(deletions_of(time, is_deleted, one_of(np.where(groups == 0, 0, mixed))), reference=2)
+    ratios = log_hazard_ratios(of_one_chain(step, np.where(groups == 0, 0, mixed)), reference=2)
     assert np.isnan(ratios[0])
     assert np.isfinite(ratios[1:]).all()
-    without = log_hazard_ratios(deletions_of(time[4:], is_deleted[4:], one_of(mixed[4:])), reference=2)
+    without = log_hazard_ratios(of_one_chain(step[4:], mixed[4:]), reference=2)
     np.testing.assert_allclose(ratios[1:], without[1:], atol=1e-8)
 
 
 def test_only_the_order_within_a_chain_matters_to_hazard_ratios() -> None:
     groups, step = drawn(5, 40, keep=0.3)
-    time, is_deleted = relative_times(step)
-    found = log_hazard_ratios(deletions_of(time, is_deleted, one_of(groups)), reference=2)
-    again = log_hazard_ratios(deletions_of(time**3, is_deleted, one_of(groups)), reference=2)
+    found = log_hazard_ratios(of_one_chain(step, groups), reference=2)
     shuffled = np.random.default_rng(0).permutation(40)
-    other = log_hazard_ratios(deletions_of(time[shuffled], is_deleted[shuffled], one_of(groups[shuffled])), reference=2)
-    np.testing.assert_allclose(again, found, atol=1e-12)
-    np.testing.assert_allclose(other, found, atol=1e-12)
+    for other in (of_one_chain(step**3, groups), of_one_chain(step[shuffled], groups[shuffled])):
+        np.testing.assert_allclose(log_hazard_ratios(other, reference=2), found, atol=1e-12)
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_who_could_have_been_deleted_by_hand(block: int) -> None:
+    # two chains; of the first, tokens of group 0, 1, 0 go at 1, 2, 3 and one of group 1 is left; or the first three together
+    time = np.array([1, 2, 3, 3, 5, 5]) if block == 1 else np.array([3, 3, 3, 3, 5, 5])
+    is_deleted = np.array([True, True, True, False, True, False])
+    member = one_of(np.array([0, 1, 0, 1, 1, 0]), 2)
+    found = deletions_of(time, is_deleted, member, np.array([0, 0, 0, 0, 1, 1]))
+    together = [[2, 2], [2 - 2 / 3, 2 - 1 / 3], [2 - 4 / 3, 2 - 2 / 3]]
+    expected = [[2, 2], [1, 2], [1, 1]] if block == 1 else together
+    np.testing.assert_allclose(found.at_risk, [*expected, [1, 1]])
+    assert found.group.tolist() == [0, 1, 0, 1]
+    assert found.token.tolist() == [0, 1, 2, 4]
