@@ -93,7 +93,9 @@ def contrasts_in_chain(
     given = adjusted_contrasts(outcomes, member, contrasts, place)
     both = np.full(raw.shape, np.nan)
     if surprisal is not None:
-        covariates = np.concatenate([place, rank_terms(surprisal)], axis=-1)
+        ranks = rank_terms(surprisal)
+        together = place[..., :1] * ranks[..., :1]  # as ranks, two causes that add up do not
+        covariates = np.concatenate([place, ranks, together], axis=-1)
         both = adjusted_contrasts(outcomes, member, contrasts, covariates, along=surprisal)
     return np.stack([raw, given, both], axis=-3)
 

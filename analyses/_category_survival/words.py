@@ -116,7 +116,7 @@ def warnings(
     nothing = "no chain has tokens of these groups that can be compared; there is nothing to estimate"
     said += missing_intervals(table, names, widest=(end * (1 + table["term"].isin(differences))).tolist(), nothing=nothing)
     spread = tables["between_questions"]
-    said += small_sample(spread[(spread["scheme"] == "classes") & (spread["n_questions"] > 0)])
+    said += small_sample(spread[spread["scheme"] == "classes"])
     said += _of_strategies(readings)
     said += _of_hazards(readings, tables["hazard_ratios"], confidence)
     if n_unmeasured:
