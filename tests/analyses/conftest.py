@@ -120,6 +120,43 @@ def add_surprisal() -> Callable[..., Run]:
 
 
 @pytest.fixture(scope="session")
+def make_curves() -> Callable[..., Run]:
+    """Write a run from ``(question_id, {strategy: nll of the answer after each deletion})`` per chain.
+
+    Deletion is in the order of position. NaN = not evaluated; a strategy that a chain lacks has no path of it. ``provenance``
+    is what the strategies are, by label, if not the label with empty brackets. The other nlls are twice and three times that.
+    """
+
+    def make(
+        folder: Path,
+        content: Sequence[tuple[str, Mapping[str, Sequence[float]]]],
+        *,
+        n_tokens: int = 10,
+        provenance: Mapping[str, str] | None = None,
+    ) -> Run:
+        chains = [
+            ReasoningChain(
+                chain_id=f"c{number}", question_id=question, question=f"Q of {question}", reasoning="t" * n_tokens, answer="A"
+            )
+            for number, (question, _) in enumerate(content)
+        ]
+        labels = dict.fromkeys(label for _, curves in content for label in curves)
+        strategies = {label: f"{label}()" for label in labels} | dict(provenance or {})
+        configuration = Configuration(model=None, encoding="letters", scorers={}, strategies=strategies)
+        spans = np.stack([np.arange(n_tokens), np.arange(n_tokens) + 1], axis=1)
+        with begin_run(folder, configuration, chains) as writer:
+            for chain, (_, curves) in zip(chains, content, strict=True):
+                writer.add_encoded(EncodedChain(chain, np.array([1]), np.arange(n_tokens), np.array([2]), spans))
+                for label, nll in curves.items():
+                    k, curve = len(nll) - 1, np.array(nll, dtype=float)
+                    path = PruningPath("P()", n_tokens, np.arange(k), np.full(k, 0.1), 0, curve, 2 * curve, 3 * curve)
+                    writer.add_path(chain.chain_id, label, path)
+        return open_run(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def add_answers() -> Callable[..., Run]:
     """Add the answers of a sweep to a run, one row each: what is not told is the same for all answers, and unremarkable."""
 
