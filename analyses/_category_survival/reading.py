@@ -80,12 +80,21 @@ def whole_units(run: Run, tokens: pd.DataFrame, strategy: str) -> pd.DataFrame:
     first = next((path for chain_id in chain_ids if (path := run.path(chain_id, strategy)) is not None), None)
     if first is None or first.unit is None:
         return tokens
-    steps = {chain_id: _step_of_unit(path) for chain_id in chain_ids if (path := run.path(chain_id, strategy)) is not None}
+    steps = {chain_id: steps_of(path) for chain_id in chain_ids if (path := run.path(chain_id, strategy)) is not None}
     found = tokens[column].astype("float64").to_numpy(copy=True)
     for chain_id, rows in tokens.groupby("chain_id", sort=False).indices.items():
         if str(chain_id) in steps:
             found[rows] = steps[str(chain_id)][tokens["position"].to_numpy()[rows]]
     return tokens.assign(**{column: found})
+
+
+def steps_of(path: PruningPath) -> FloatArray:
+    """(n,) deletion step of every token, NaN = never deleted; tokens of one unit share that of the last of them."""
+    if path.unit is None:
+        return path.deletion_step
+    steps = np.full(path.n_reasoning, np.nan)
+    steps[path.deleted] = np.bincount(path.unit).cumsum()[path.unit] if len(path.unit) else 0
+    return steps
 
 
 def read(
@@ -117,14 +126,6 @@ def read(
         exclusions["no_surprisal"] += int(surprisal is not None and chain.surprisal is None)
     end = min((chain.end for chain in chains), default=float("nan")) if horizon is None else horizon
     return Reading(tuple(chains), {reason: count for reason, count in sorted(exclusions.items()) if count}, end)
-
-
-def _step_of_unit(path: PruningPath) -> FloatArray:
-    """(n,) number of the last deletion of the unit of every token; NaN = never deleted."""
-    steps = np.full(path.n_reasoning, np.nan)
-    if path.unit is not None and len(path.unit):
-        steps[path.deleted] = np.bincount(path.unit).cumsum()[path.unit]
-    return steps
 
 
 def _chains(tokens: pd.DataFrame, annotator: str, strategy: str, surprisal: str | None) -> Iterator[ChainTokens]:
