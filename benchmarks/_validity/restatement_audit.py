@@ -49,7 +49,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
         Rate("areas: difference", "false positives", _found(_combined(same[..., 1] - same[..., 0])), samples),
         Rate("areas: difference", "coverage", _holds(_combined(stripped - kept), true_areas[1] - true_areas[0]), samples),
         Rate("areas: share left", "coverage", _holds_share(kept, stripped, true_areas[1] / true_areas[0]), samples),
-        Rate("accuracy: share left", "coverage", _holds_share(answers[..., 0], answers[..., 1], _SHARE_LEFT), samples, "8 answers"),
+        Rate("accuracy: share left", "coverage", _holds_share(*answers, _SHARE_LEFT), samples, "8 answers"),
     ]  # fmt: skip
 
 
@@ -117,11 +117,11 @@ def likelihoods(seed: int, n: int, samples: int, *, sooner: float) -> tuple[Floa
     return areas[rng.integers(0, len(areas), (samples, n // samples))], areas.mean(axis=0)
 
 
-def accuracies(seed: int, n_questions: int, samples: int) -> FloatArray:
-    """Draw the share of eight answers that are correct, with restatements kept and stripped. -> (samples, questions, 2)."""
+def accuracies(seed: int, n_questions: int, samples: int) -> tuple[FloatArray, FloatArray]:
+    """Draw the share of eight answers that are correct, with restatements kept and stripped. -> 2 x (samples, questions)."""
     rng = np.random.default_rng(seed)
-    chance = rng.beta(3, 1.5, size=(samples, n_questions, 1)) * np.array([1, _SHARE_LEFT])
-    return np.asarray(rng.binomial(8, chance) / 8)
+    chance = rng.beta(3, 1.5, size=(samples, n_questions))
+    return rng.binomial(8, chance) / 8, rng.binomial(8, _SHARE_LEFT * chance) / 8
 
 
 def _of_samples(values: FloatArray, samples: int) -> FloatArray:
