@@ -32,11 +32,12 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     same, _ = likelihoods(seed + 3, n, samples, sooner=0)
     answers = accuracies(seed + 4, n_questions, samples)
     size = f"{truth[1, 0] - truth[0, 0]:.2f}"
+    few = "The symmetric bootstrap of so few questions is careful." if n_questions < 20 else ""
     rates = []
     for number, name in enumerate(("classes", "... given position")):
         kept, stripped = late[..., 0, number], late[..., 1, number]
         rates += [
-            Rate(f"{name}: difference", "false positives", _found(_combined(_change(alike)[..., number])), samples),
+            Rate(f"{name}: difference", "false positives", _found(_combined(_change(alike)[..., number])), samples, note=few),
             Rate(
                 f"{name}: difference", "coverage", _holds(_combined(stripped - kept), *(truth[1] - truth[0])[[number]]), samples
             ),
@@ -46,7 +47,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     return [
         *rates,
         Rate("classes: difference", "power", _found(_combined(_change(late)[..., 0])), samples, size),
-        Rate("areas: difference", "false positives", _found(_combined(same[..., 1] - same[..., 0])), samples),
+        Rate("areas: difference", "false positives", _found(_combined(same[..., 1] - same[..., 0])), samples, note=few),
         Rate("areas: difference", "coverage", _holds(_combined(stripped - kept), true_areas[1] - true_areas[0]), samples),
         Rate("areas: share left", "coverage", _holds_share(kept, stripped, true_areas[1] / true_areas[0]), samples),
         Rate("accuracy: share left", "coverage", _holds_share(*answers, _SHARE_LEFT), samples, "8 answers"),
