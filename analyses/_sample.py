@@ -7,10 +7,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from analyses._statistics.bootstrap import Counts, bootstrap_means, resample_counts
+from analyses._statistics.bootstrap import Counts, Means, bootstrap_means, resample_counts, simultaneous
 from analyses._statistics.families import max_t, random_signs
 from analyses._statistics.power import detectable_effect
 from analyses._statistics.questions import question_index, question_means
+from analyses._statistics.shares import bounded_means
 from reasoning_anatomy.types import FloatArray, IntArray
 
 
@@ -81,6 +82,24 @@ class QuestionSample:
         """
         signs = random_signs(int(self.questions.max()) + 1, draws=self.draws, rng=np.random.default_rng(self.seed))
         return np.maximum(max_t(question_means(values, self.questions), signs), p_values)
+
+    def combined(self, per_question: FloatArray) -> Means:
+        """Combine (questions, columns) values, such as pseudo-values, over questions, with the resamples of every table."""
+        return bootstrap_means(per_question, self._resamples, confidence=self.confidence)
+
+    def shares(self, values: FloatArray) -> Means:
+        """Combine (chains, columns) of shares in 0..1 over chains, then questions; in most of these they may all be alike."""
+        return bounded_means(
+            question_means(values, self.questions), self._resamples, confidence=self.confidence, lowest=0, highest=1
+        )
+
+    def band(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Intervals that hold a curve at all times at once; (chains, times) of shares in 0..1 -> 2 x (times,).
+
+        NaN at times at which most questions are alike, or some have no value.
+        """
+        low, high = simultaneous(question_means(values, self.questions), self._resamples, confidence=self.confidence)
+        return np.maximum(low, 0), np.minimum(high, 1)
 
     def spread(self, values: FloatArray, terms: Sequence[str]) -> pd.DataFrame:
         """How far the questions differ, and the smallest mean that this number of them would show.

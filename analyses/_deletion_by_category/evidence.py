@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from analyses._deletion_by_category.terms import SCHEMES, Scheme
 from analyses._exclusions import MIN_TOKENS
+from analyses._schemes import SCHEMES, Scheme
 from analyses._statistics.position import BoolArray, contrasts_given_position, contrasts_of_means
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import FloatArray, IntArray

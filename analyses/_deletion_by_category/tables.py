@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analyses._deletion_by_category.evidence import Evidence
-from analyses._deletion_by_category.terms import ENDINGS, SCHEMES, Scheme
 from analyses._exclusions import left_out_table
 from analyses._sample import QuestionSample
+from analyses._schemes import ENDINGS, SCHEMES, Scheme
 from analyses._statistics.families import adjust
 from analyses._statistics.questions import question_means
 from reasoning_anatomy.categories import CATEGORIES

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analyses._deletion_by_category.evidence import Evidence
-from analyses._deletion_by_category.terms import ENDINGS, GIVEN_POSITION, SCHEMES
+from analyses._schemes import ENDINGS, GIVEN_POSITION, SCHEMES
 from analyses._sentences import (
     Row,
     briefly,

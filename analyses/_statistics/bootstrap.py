@@ -96,6 +96,38 @@ def bootstrap_means(values: FloatArray, counts: Counts, *, confidence: float) ->
     return Means(estimate, sd, n_questions, estimate - reach, estimate + reach, p_value)
 
 
+def simultaneous(values: FloatArray, counts: Counts, *, confidence: float) -> tuple[FloatArray, FloatArray]:
+    """Intervals of the means of all columns, such as a curve at many times, that hold at once.
+
+    Parameters
+    ----------
+    values, counts
+        As in `bootstrap_means`.
+    confidence
+        That all of the intervals hold, in 0..1.
+
+    Returns
+    -------
+    2 x (columns,). A column that has no value in some question, or one and the same in half of them or more, is not among
+    those that hold: it is NaN.
+
+    Notes
+    -----
+    The critical value is that of the largest statistic of a resample. With random signs, or with the standard error of the
+    sample in place of that of the resample, curves of 8 questions are held in 92 and 81 % of samples at a nominal 95 %.
+    """
+    low, high = np.full((2, values.shape[1]), np.nan)
+    ordered = np.sort(values, axis=0)
+    alike = ordered[: len(values) - len(values) // 2] == ordered[len(values) // 2 :]
+    member = np.isfinite(values).all(axis=0) & ~alike.any(axis=0)
+    if member.any():
+        estimate, sd, n_questions = _moments(values[:, member])
+        largest = _resampled_statistics(values[:, member] - estimate, counts).max(axis=1, keepdims=True)
+        reach = _upper_quantile(largest, confidence) * sd / np.sqrt(n_questions)
+        low[member], high[member] = estimate - reach, estimate + reach
+    return low, high
+
+
 def _moments(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Mean, standard deviation and number of the values present. (questions, columns) -> 3 x (columns,)."""
     present = np.isfinite(values)

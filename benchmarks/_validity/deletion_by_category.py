@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from analyses._deletion_by_category.evidence import chain_values, relative_step
-from analyses._deletion_by_category.terms import SCHEMES, Scheme
+from analyses._schemes import SCHEMES, Scheme
 from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
 from analyses._statistics.families import adjust
 from analyses._statistics.position import BoolArray

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.answers import answer_values, restatements
 from reasoning_anatomy.errors import MeasurementError, PluginError, reason_of
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
@@ -19,7 +18,7 @@ from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.status import read_reason
 from reasoning_anatomy.run.sweep import SweepFolder
-from reasoning_anatomy.steps import step_of_token
+from reasoning_anatomy.steps import restates
 from reasoning_anatomy.types import EncodedChain, IntArray, PruningPath
 
 _UNMEASURED: Final = "has no path of {label} ({reason}); run the same sweep again"
@@ -63,7 +62,7 @@ class Selector:
     def _positions(self, condition: Condition) -> IntArray:
         of_rule = self._at_threshold(condition)
         is_stripped = condition.restatements == "stripped"
-        left = ~restates(self.chain) if is_stripped else np.ones(self.chain.n_reasoning, dtype=bool)
+        left = ~restates(self.chain.chain, self.chain.spans) if is_stripped else np.ones(self.chain.n_reasoning, dtype=bool)
         positions = of_rule[left[of_rule]]
         return self._as_many(len(positions), left, condition.strategy) if condition.reference else positions
 
@@ -118,16 +117,3 @@ class Selector:
             raise
         except Exception as error:
             raise MeasurementError(self.chain.chain_id, f"strategy {label}: {reason_of(error)}") from error
-
-
-def restates(chain: EncodedChain) -> npt.NDArray[np.bool_]:
-    """(n,) whether a token states the answer already, the chain's own or the gold one, or is in the last sentence."""
-    text = chain.chain.reasoning
-    values = answer_values(chain.chain.answer) | answer_values(chain.chain.gold_answer or "")
-    starts, ends = chain.spans.T
-    stated = np.zeros(chain.n_reasoning, dtype=bool)
-    for start, end in restatements(text, values):
-        stated |= (starts < end) & (ends > start)
-    steps = step_of_token(text, chain.spans)
-    in_last_sentence: npt.NDArray[np.bool_] = steps == steps[-1]
-    return stated | in_last_sentence

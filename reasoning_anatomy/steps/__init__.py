@@ -7,14 +7,21 @@ from reasoning_anatomy.plugins import Plugin
 
 if TYPE_CHECKING:
     from reasoning_anatomy.steps._aggregate import aggregate
+    from reasoning_anatomy.steps._restating import restatements_in, restates
     from reasoning_anatomy.steps._uniformity import uniformity
     from reasoning_anatomy.steps.sentences import Sentences, step_of_token
     from reasoning_anatomy.types import IntArray, ReasoningChain
 
-__all__ = ["CutsSteps", "Segmenter", "Sentences", "aggregate", "step_of_token", "uniformity"]
+__all__ = ["CutsSteps", "Segmenter", "Sentences", "aggregate", "restatements_in", "restates", "step_of_token", "uniformity"]
 
 __getattr__ = lazy_names(
-    __name__, {"_aggregate": ["aggregate"], "sentences": ["Sentences", "step_of_token"], "_uniformity": ["uniformity"]}
+    __name__,
+    {
+        "_aggregate": ["aggregate"],
+        "_restating": ["restatements_in", "restates"],
+        "sentences": ["Sentences", "step_of_token"],
+        "_uniformity": ["uniformity"],
+    },
 )
 
 

@@ -7,10 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
 from reasoning_anatomy.run.writer import RunWriter, begin_run
-from reasoning_anatomy.types import AttentionProfile, EncodedChain, PathStages, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.types import (
+    Annotation,
+    AttentionProfile,
+    EncodedChain,
+    PathStages,
+    PruningPath,
+    ReasoningChain,
+    TokenScores,
+)
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +81,50 @@ def _add(writer: RunWriter, chain: ReasoningChain, received: np.ndarray, deleted
     writer.add_scores(chain.chain_id, "answer_attention", TokenScores(scores, profile))
     writer.add_scores(chain.chain_id, "surprisal", TokenScores(-scores))
     writer.add_path(chain.chain_id, "greedy", PruningPath("Greedy()", n, deleted, np.full(k, 0.1), 0, curve, curve, curve))
+
+
+@pytest.fixture(scope="session")
+def add_labels() -> Callable[..., Run]:
+    """Label every token by chance, or as ``choose`` says: table of a chain's tokens and generator to numbers of categories."""
+
+    def by_chance(rows: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+        return rng.integers(0, len(CATEGORIES), len(rows))
+
+    def add(
+        run: Run,
+        choose: Callable[[pd.DataFrame, np.random.Generator], np.ndarray] = by_chance,
+        *,
+        name: str = "rules",
+        seed: int = 0,
+    ) -> Run:
+        rng = np.random.default_rng(seed)
+        labels = {
+            str(chain_id): Annotation(
+                "Planted()", tuple(CATEGORIES[place] if place >= 0 else None for place in choose(rows, rng))
+            )
+            for chain_id, rows in run.tokens().groupby("chain_id", sort=False)
+        }
+        run.write_annotations(name, labels)
+        return run
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def add_surprisal() -> Callable[..., Run]:
+    """Add surprisal to a run: a function of the table of a chain's tokens; None = the chain has none."""
+
+    def add(run: Run, surprisal: Callable[[pd.DataFrame], np.ndarray | None]) -> Run:
+        configuration = run.manifest.configuration.model_copy(
+            update={"scorers": {"surprisal": "Surprisal()"}, "strategies": {}}
+        )
+        with begin_run(run.folder, configuration, list(run.chains.values())) as writer:
+            for chain_id, rows in run.tokens().groupby("chain_id", sort=False):
+                if (scores := surprisal(rows)) is not None:
+                    writer.add_scores(str(chain_id), "surprisal", TokenScores(scores))
+        return open_run(run.folder)
+
+    return add
 
 
 @pytest.fixture(scope="session")

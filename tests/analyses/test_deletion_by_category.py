@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from analyses import Analysis
 from analyses._deletion_by_category.evidence import chain_values, relative_step
-from analyses._deletion_by_category.terms import SCHEMES as ALL_SCHEMES
+from analyses._schemes import SCHEMES as ALL_SCHEMES
 from analyses.annotator_agreement import AnnotatorAgreement
 from analyses.deletion_by_category import DeletionByCategory
 from reasoning_anatomy.categories import CATEGORIES, LINGUISTIC_SCAFFOLDING, PROBLEM_CONTENT, SCHEMES, SYMBOLIC_COMPUTATION

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from analyses._statistics.position import MOST_INFLATION, contrasts_given_position, contrasts_of_means
+from analyses._statistics.position import (
+    MOST_INFLATION,
+    adjusted_contrasts,
+    contrasts_given_position,
+    contrasts_of_means,
+    position_terms,
+    rank_terms,
+    raw_contrasts,
+)
 
 LEVELS_AND_DIFFERENCE = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, -1]])
 
@@ -80,3 +88,42 @@ def test_a_value_is_given_up_if_the_regression_inflates_its_variance_beyond_the_
 def test_too_few_tokens_leave_nothing() -> None:
     groups = np.array([0, 1, 2, 0, 1])
     assert np.isnan(contrasts_given_position(np.array([0.2, 0.6, 0.4, 1, 0.8]), one_of(groups), LEVELS_AND_DIFFERENCE)).all()
+
+
+def test_many_chains_at_once_are_many_chains_one_by_one() -> None:
+    rng = np.random.default_rng(4)
+    member = np.stack([one_of(rng.integers(-1, 2 + chain % 2, 40)) for chain in range(5)])  # some without the third group
+    outcomes, covariate = rng.random((5, 40, 3)), rng.random((5, 40))
+    outcomes[1, :, 2] = np.arange(40)
+    covariates = np.concatenate([np.broadcast_to(position_terms(40), (5, 40, 5)), rank_terms(covariate)], axis=-1)
+    found = adjusted_contrasts(outcomes, member, LEVELS_AND_DIFFERENCE, covariates)
+    for chain in range(5):
+        alone = adjusted_contrasts(outcomes[chain], member[chain], LEVELS_AND_DIFFERENCE, covariates[chain])
+        np.testing.assert_allclose(found[chain], alone, atol=1e-12)
+        means = [contrasts_of_means(outcome, member[chain], LEVELS_AND_DIFFERENCE) for outcome in outcomes[chain].T]
+        np.testing.assert_allclose(raw_contrasts(outcomes, member, LEVELS_AND_DIFFERENCE)[chain].T, means, atol=1e-12)
+    assert np.isnan(found[0, [2, 3]]).all()
+    assert np.isfinite(found[0, :2]).all()
+    assert np.isnan(found[1, :, 2]).all(), "position alone fixes this outcome"
+
+
+def test_values_given_surprisal_are_those_of_a_least_squares_fit() -> None:
+    rng = np.random.default_rng(8)
+    groups, surprisal, outcome = rng.integers(-1, 2, 50), rng.standard_exponential(50), rng.random(50)
+    covariates = np.column_stack([position_terms(50), rank_terms(surprisal)])
+    found = adjusted_contrasts(outcome[:, None], one_of(groups, 2), np.array([[1.0, -1.0]]), covariates)
+    used, place = groups >= 0, np.linspace(-1, 1, 50)
+    rank = surprisal.argsort().argsort() / 49
+    columns = [one_of(groups, 2)[used], place[used, None] ** np.arange(1, 6), rank[used, None] ** np.arange(1, 4)]
+    fit = sm.OLS(outcome[used], np.column_stack(columns).astype(float)).fit()
+    assert found.item() == pytest.approx(fit.params[0] - fit.params[1], abs=1e-9)
+    again = np.column_stack([position_terms(50), rank_terms(np.log(surprisal))])
+    np.testing.assert_array_equal(again, covariates)
+
+
+def test_an_order_that_surprisal_fixes_leaves_nothing_given_surprisal() -> None:
+    rng = np.random.default_rng(9)
+    surprisal = rng.random(40)
+    member, covariates = one_of(rng.integers(0, 2, 40), 2), np.column_stack([position_terms(40), rank_terms(surprisal)])
+    outcomes = np.exp(surprisal)[:, None]
+    assert np.isnan(adjusted_contrasts(outcomes, member, np.array([[1.0, -1.0]]), covariates, along=surprisal)).all()

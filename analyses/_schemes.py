@@ -1,4 +1,4 @@
-"""The terms of deletion_by_category: what is compared, and with which weights."""
+"""What analyses by category compare: groups of categories, every two of them, and with which weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ GIVEN_POSITION: Final = " given position"
 """What the name of a term ends with if position is held constant."""
 
 ENDINGS: Final = ("", GIVEN_POSITION)
-"""Of the names of each term, in the order of `ChainSteps.by_scheme`."""
+"""Of the names of each term, in the order in which values of both kinds are kept."""
 
 
 @dataclass(frozen=True, eq=False)
