@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.run import Run, open_run
@@ -239,3 +240,30 @@ def add_answers() -> Callable[..., Run]:
         return Run(run.folder)
 
     return add
+
+
+@pytest.fixture(scope="session")
+def curve_of() -> Callable[..., Callable[[np.ndarray], np.ndarray]]:
+    """Make statsmodels' Kaplan-Meier curve from times and whether they end in a deletion, a function of time."""
+
+    def make(time: np.ndarray, is_deleted: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        survival = sm.SurvfuncRight(time, is_deleted.astype(int))
+
+        def curve(at: np.ndarray) -> np.ndarray:
+            last = np.searchsorted(survival.surv_times, at, side="right") - 1
+            return np.where(last < 0, 1, survival.surv_prob[last])
+
+        return curve
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def area() -> Callable[..., float]:
+    """Sum the rectangles under a curve that steps at given times, from 0 up to a horizon: the restricted mean."""
+
+    def sum_up(curve: Callable[[np.ndarray], np.ndarray], time: np.ndarray, horizon: float) -> float:
+        edges = np.unique([0, *time[time < horizon], horizon])
+        return float((np.diff(edges) * curve(edges[:-1])).sum())
+
+    return sum_up

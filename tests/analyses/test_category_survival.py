@@ -1,6 +1,5 @@
 """How long each kind of token is left: from run folder to result."""
 
-import warnings
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -17,11 +16,6 @@ from reasoning_anatomy.categories import CATEGORIES, LINGUISTIC_SCAFFOLDING, SCH
 from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, PruningPath
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from lifelines import KaplanMeierFitter
-    from lifelines.utils import restricted_mean_survival_time
 
 FAST = CategorySurvival(draws=499)
 CLASSES = f"{SYMBOLIC_COMPUTATION} - {LINGUISTIC_SCAFFOLDING}"
@@ -61,7 +55,9 @@ def tokens(run: Run) -> pd.DataFrame:
     return tokens.assign(is_deleted=is_deleted, time=tokens["deletion_step_greedy"].fillna(30).astype(float) / n)
 
 
-def test_restricted_means_are_those_of_lifelines_by_chain_then_question(result: AnalysisResult, tokens: pd.DataFrame) -> None:
+def test_restricted_means_are_those_of_statsmodels_by_chain_then_question(
+    result: AnalysisResult, tokens: pd.DataFrame, curve_of: Make, area: Callable[..., float]
+) -> None:
     found = result.table.set_index(["scheme", "term"])
     pairs = result.details["between_categories"].set_index("term")
     assert result.provenance["horizons"] == {"rules / greedy": 0.75}
@@ -69,7 +65,7 @@ def test_restricted_means_are_those_of_lifelines_by_chain_then_question(result: 
         group = tokens["category_rules"].map(dict(zip(CATEGORIES, names, strict=True)))
         rows = tokens.assign(group=group).dropna(subset="group").groupby(["question_id", "chain_id", "group"])
         means = rows.apply(
-            lambda part: restricted_mean_survival_time(KaplanMeierFitter().fit(part["time"], part["is_deleted"]), t=0.75)
+            lambda part: area(curve_of(part["time"].to_numpy(), part["is_deleted"].to_numpy()), part["time"].to_numpy(), 0.75)
         )
         chain = means.reset_index(name="mean").pivot_table(index=["question_id", "chain_id"], columns="group", values="mean")
         for name in chain:
@@ -82,17 +78,19 @@ def test_restricted_means_are_those_of_lifelines_by_chain_then_question(result: 
             assert shown["ci_low"] <= shown["estimate"] <= shown["ci_high"]
 
 
-def test_curves_are_those_of_lifelines_by_chain_then_question(result: AnalysisResult, tokens: pd.DataFrame) -> None:
+def test_curves_are_those_of_statsmodels_by_chain_then_question(
+    result: AnalysisResult, tokens: pd.DataFrame, curve_of: Callable[..., Callable[[np.ndarray], np.ndarray]]
+) -> None:
     curves = result.details["curves"].query("scheme == 'categories' and group == 'FUNCTION'")
     times = curves["time"].to_numpy()
     assert times.tolist() == pytest.approx([*np.arange(0.05, 0.75, 0.05), 0.75])
     own = tokens[tokens["category_rules"] == "FUNCTION"]
     by_chain = own.groupby(["question_id", "chain_id"]).apply(
-        lambda part: pd.Series(KaplanMeierFitter().fit(part["time"], part["is_deleted"]).predict(times + 1e-9).to_numpy())
+        lambda part: pd.Series(curve_of(part["time"].to_numpy(), part["is_deleted"].to_numpy())(times + 1e-9))
     )
     np.testing.assert_allclose(curves["estimate"], by_chain.groupby("question_id").mean().mean(), atol=1e-12)
-    pooled = KaplanMeierFitter().fit(own["time"], own["is_deleted"])
-    np.testing.assert_allclose(curves["pooled"], pooled.predict(times + 1e-9), atol=1e-12)
+    pooled = curve_of(own["time"].to_numpy(), own["is_deleted"].to_numpy())
+    np.testing.assert_allclose(curves["pooled"], pooled(times + 1e-9), atol=1e-12)
     shown = curves.dropna(subset="band_low")
     assert len(shown) > 5
     assert (shown["band_low"] <= shown["ci_low"] + 0.02).all(), "a band is wider than an interval at one time"
