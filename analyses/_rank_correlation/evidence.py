@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analyses._exclusions import MIN_TOKENS, most_left_out
+from analyses._exclusions import most_left_out
+from analyses._rank_correlation.reading import Deletions, read_scored
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
@@ -102,37 +103,20 @@ def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evid
     return evidence
 
 
-def importance_order(path: PruningPath) -> FloatArray:
-    """Order the tokens by when they were deleted, later = more important. -> (n,).
-
-    Tokens that were never deleted are censored: they outlived every deletion, and nothing is known of the order among
-    them. They are tied one step after the last deletion.
-    """
-    return np.where(np.isnan(path.deletion_step), len(path.deleted) + 1.0, path.deletion_step)
-
-
 def _read_chain(run: Run, chain_id: str, scorer: str, path: PruningPath | None) -> ChainEvidence | str:
     """Return what a chain says of a scorer, or the reason why it says nothing."""
     if path is None:
         return "not_measured"
-    n = path.n_reasoning
-    if n < MIN_TOKENS:
-        return f"fewer_than_{MIN_TOKENS}_tokens"
-    if len(path.deleted) == 0:
-        return "no_deletion"
-    scores = run.token_scores(chain_id, scorer)
-    if scores is None:
-        return "scorer_not_measured" if run.missing_score(chain_id, scorer) is None else "no_score"
-    received = np.empty((0, 0, n)) if scores.profile is None else scores.profile.received.astype(np.float64)
-    overall = scores.score
-    if not (np.isfinite(overall).all() and (scores.profile is None or scores.profile.is_finite)):
-        return "score_not_finite"
-    if np.ptp(overall) == 0:
-        return "constant_score"
-    importance = importance_order(path)
-    n_layers, n_heads = received.shape[:2]
-    averages = received.mean(axis=1) if n_layers else np.empty((0, n))
-    rows = np.concatenate([overall[None], averages, received.reshape(-1, n)])
+    deletions = Deletions(path)
+    if reason := deletions.why_unusable():
+        return reason
+    scored = read_scored(run, chain_id, scorer, deletions)
+    if isinstance(scored, str):
+        return scored
+    importance = deletions.importance
+    n_layers, n_heads, n = scored.received.shape
+    averages = scored.received.mean(axis=1) if n_layers else np.empty((0, n))
+    rows = np.concatenate([scored.score[None], averages, scored.received.reshape(-1, n)])
     is_known = ~np.isnan(rows).any(axis=1)
     found = np.full((len(rows), len(TERMS)), np.nan)
     found[is_known] = correlations(rows[is_known], importance)
@@ -142,7 +126,7 @@ def _read_chain(run: Run, chain_id: str, scorer: str, path: PruningPath | None) 
         n_tokens=n,
         n_censored=n - len(path.deleted),
         overall=found[0],
-        partial_tau=partial_tau(overall, importance),
+        partial_tau=partial_tau(scored.score, importance),
         layers=found[1 : 1 + n_layers],
         heads=found[1 + n_layers :].reshape(n_layers, n_heads, len(TERMS)),
         attends=is_known[1 : 1 + n_layers],
