@@ -5,11 +5,13 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.stats import rankdata
 
 from analyses._exclusions import MIN_TOKENS
+from reasoning_anatomy.errors import MissingError
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.types import FloatArray, IntArray, PruningPath
+from reasoning_anatomy.types import AttentionProfile, FloatArray, IntArray, PruningPath
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Deletions:
     @property
     def n_units(self) -> int:
         """Tokens, or steps."""
-        return self.path.n_reasoning if self.step is None else int(self._starts.size)
+        return int(self._starts.size)
 
     @property
     def is_censored(self) -> npt.NDArray[np.bool_]:
@@ -47,20 +49,22 @@ class Deletions:
         """Average tokens over their step, if steps are compared. (..., n) -> (..., units)."""
         if self.step is None:
             return values
-        lengths = np.diff([*self._starts, self.step.size])
+        lengths = np.diff(self._starts, append=self.step.size)
         return np.asarray(np.add.reduceat(values, self._starts, axis=-1) / lengths)
 
     def why_unusable(self) -> str | None:
         """Why the order says nothing; None if it does."""
         if self.n_units < MIN_TOKENS:
             return f"fewer_than_{MIN_TOKENS}_{'tokens' if self.step is None else 'steps'}"
-        return "no_deletion" if len(self.path.deleted) == 0 else None
+        if len(self.path.deleted) == 0:
+            return "no_deletion"
+        return "no_order_of_deletion" if np.ptp(self.importance) == 0 else None
 
     @cached_property
     def _starts(self) -> IntArray:
         """Where each step begins."""
-        assert self.step is not None
-        return np.flatnonzero(np.diff(self.step, prepend=self.step[0] - 1))
+        step = np.arange(self.path.n_reasoning) if self.step is None else self.step
+        return np.flatnonzero(np.diff(step, prepend=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +75,14 @@ class Scored:
     ----------
     score
         (units,) higher = more important.
+    token_score
+        (n,) of the tokens.
     received
         (layers, heads, units); (0, 0, units) if the scorer has no profile. NaN in layers that have none.
     """
 
     score: FloatArray
+    token_score: FloatArray
     received: FloatArray
 
 
@@ -93,12 +100,31 @@ def read_scored(run: Run, chain_id: str, scorer: str, deletions: Deletions) -> S
     scores = run.token_scores(chain_id, scorer)
     if scores is None:
         return "scorer_not_measured" if run.missing_score(chain_id, scorer) is None else "no_score"
-    profile = scores.profile
-    if not (np.isfinite(scores.score).all() and (profile is None or profile.is_finite)):
+    return as_scored(scores.score, scores.profile, deletions)
+
+
+def as_scored(score: FloatArray, profile: AttentionProfile | None, deletions: Deletions) -> Scored | str:
+    """Average the scores of tokens over their steps if these are compared; or return why they say nothing."""
+    if not (np.isfinite(score).all() and (profile is None or profile.is_finite)):
         return "score_not_finite"
-    score = deletions.averaged(scores.score)
-    if np.ptp(score) == 0:
+    of_units = deletions.averaged(score)
+    if np.ptp(of_units) == 0:
         return "constant_score"
-    n = scores.score.size
-    received = np.empty((0, 0, n)) if profile is None else profile.received.astype(np.float64)
-    return Scored(score, deletions.averaged(received))
+    received = np.empty((0, 0, score.size)) if profile is None else profile.received.astype(np.float64)
+    return Scored(of_units, score, deletions.averaged(received))
+
+
+def steps_of(run: Run, tokens: pd.DataFrame, segmenter: str) -> dict[str, IntArray]:
+    """Return the (n,) step of every token of the chains that a segmenter could cut, by chain_id; from the table of tokens.
+
+    Raises
+    ------
+    MissingError
+        The table is older than the segmenter.
+    """
+    column = f"step_{segmenter}"
+    if column not in tokens:
+        raise MissingError(f"{run.folder}: its tables have no steps by {segmenter!r} yet; run the same command again")
+    cut = tokens.dropna(subset=[column]).sort_values(["chain_id", "position"], kind="stable")
+    chains = cut.groupby("chain_id", sort=False)[column]
+    return {str(chain_id): steps.to_numpy(dtype=np.int64) for chain_id, steps in chains}

@@ -50,8 +50,8 @@ def given_position(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return residual_ranks(centred_ranks(values))
 
 
-def partial_tau(x: FloatArray, y: FloatArray) -> float:
-    """Kendall's own partial tau of x and y given position; (n,) and (n,).
+def partial_tau(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Kendall's own partial tau of x and y given position; (..., n) and (n,) -> (...). NaN if position fixes either.
 
     For comparison with the literature only: it is not zero when x and y depend on position alone.
 
@@ -60,10 +60,10 @@ def partial_tau(x: FloatArray, y: FloatArray) -> float:
     Kendall (1942), Partial rank correlation, Biometrika 32:277; Korn (1984), The ranges of limiting values of some
     partial correlations under conditional independence, The American Statistician 38:61.
     """
-    position = np.arange(x.size)
-    xy, xz, yz = float(kendall(x, y)), float(kendall(x, position)), float(kendall(y, position))
-    scale = float(np.sqrt((1 - xz**2) * (1 - yz**2)))
-    return (xy - xz * yz) / scale if scale > 0 else float("nan")
+    position = np.arange(y.size)
+    xy, xz, yz = kendall(x, y), kendall(x, position), kendall(y, position)
+    scale = np.sqrt((1 - xz**2) * (1 - yz**2))
+    return np.asarray(np.divide(xy - xz * yz, scale, out=np.full(xy.shape, np.nan), where=scale > 0))
 
 
 def _correlations(received: npt.NDArray[Any], importance: FloatArray) -> FloatArray:

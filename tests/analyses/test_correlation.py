@@ -51,7 +51,9 @@ def test_rows_can_differ_on_both_sides() -> None:
 @pytest.mark.parametrize("n", [5, 40, 300])
 def test_pairs_counted_one_by_one_are_those_of_knights_method(n: int) -> None:
     received, importance = draw(np.random.default_rng(n), n)
-    np.testing.assert_array_equal(kendall(received, importance), kendall(received, np.tile(importance, (len(received), 1))))
+    np.testing.assert_array_equal(
+        kendall(np.tile(received, (60, 1)), importance)[:6], kendall(received, np.tile(importance, (len(received), 1)))
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 64, 65])

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from analyses._rank_correlation.terms import ALL_TERMS
 from analyses._sentences import small_sample
-from analyses._statistics.correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 from reasoning_anatomy.plugins import available, load
@@ -18,7 +18,7 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import write_manifest
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
 
-FAST = RankCorrelation(scorer="answer_attention", draws=999)
+FAST = RankCorrelation(scorer="answer_attention", draws=999, competitors=False)
 Make = Callable[..., Run]
 
 
@@ -38,7 +38,8 @@ def attention(rng: np.random.Generator, n: int = 12) -> np.ndarray:
 def test_perfect_agreement_is_exactly_one(tmp_path: Path, make_planted_run: Make, make_chains: Make, keep: float) -> None:
     result = FAST.analyse(make_planted_run(tmp_path, make_chains(6, 2), strength=1.0, keep=keep))
     if keep == 0:
-        assert result.table["estimate"].tolist() == [1.0] * 4
+        assert result.table["estimate"].tolist() == pytest.approx([1.0] * 7, abs=1e-12)
+        assert result.table["estimate"].tolist()[:4] == [1.0] * 4
         assert set(result.details["per_head"]["estimate"]) == {1.0}
         assert set(result.details["per_layer"]["estimate"]) == {1.0}
         assert result.table[["ci_low", "ci_high", "p_value", "p_adjusted"]].isna().all(axis=None)
@@ -53,9 +54,9 @@ def test_no_relation_is_covered_and_a_relation_is_found(tmp_path: Path, make_pla
     assert (nothing["ci_low"] < 0).all()
     assert (nothing["ci_high"] > 0).all()
     something = FAST.analyse(make_planted_run(tmp_path / "half", make_chains(12, 2, 60), strength=0.3, seed=3)).table
-    assert (something["ci_low"] > 0.3).all()
-    assert something["p_value"].tolist() == [0.001] * 4
-    assert something["p_adjusted"].tolist() == [0.001] * 4  # one scorer is a family of one
+    assert (something["ci_low"] > 0.25).all()
+    assert something["p_value"].tolist() == [0.001] * 7
+    assert something["p_adjusted"].tolist() == [0.001] * 7  # one scorer is a family of one
 
 
 def test_every_number_agrees_with_scipy_and_pandas(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
@@ -88,20 +89,21 @@ def test_result_has_the_promised_shape(tmp_path: Path, make_planted_run: Make, m
     run = make_planted_run(tmp_path / "folder", make_chains(8, 2), strength=0.1, keep=0.1)
     result = FAST.analyse(run)
     assert result.name == "rank_correlation"
-    assert tuple(result.table.columns) == ("scorer", *RESULT_COLUMNS)
-    assert tuple(result.table["term"]) == TERMS
+    assert tuple(result.table.columns) == ("scorer", "kind", *RESULT_COLUMNS)
+    assert tuple(result.table["term"]) == ALL_TERMS == tuple(RankCorrelation.terms)
+    assert set(result.table["kind"]) == {"independent signal"}
     assert set(result.table["scorer"]) == {"answer_attention"}
-    assert result.table[["n_questions", "n_chains", "n_tokens"]].to_numpy().tolist() == [[8, 16, 480]] * 4
+    assert result.table[["n_questions", "n_chains", "n_tokens"]].to_numpy().tolist() == [[8, 16, 480]] * 7
     assert result.config == repr(dataclasses.replace(FAST, scorer="answer_attention", strategy="greedy"))
     assert result.provenance["run"] == "folder"
     assert result.provenance["strategy"] == "Greedy()"
     assert result.provenance["scorers"] == {"answer_attention": "AnswerAttention()"}
     assert set(result.provenance["versions"]) == {"reasoning-anatomy", "numpy", "pandas", "scipy"}
-    assert set(result.details) == {"between_questions", "per_layer", "per_head", "per_chain", "left_out"}
+    assert set(result.details) == {"between_questions", "per_layer", "per_head", "per_chain", "censored", "left_out"}
     assert all(detail.columns[0] == "scorer" for detail in result.details.values())
     per_chain = result.details["per_chain"]
-    facts = ["scorer", "chain_id", "question_id", "n_tokens", "n_censored"]
-    assert list(per_chain.columns) == [*facts, *TERMS, "kendall_partial_tau"]
+    facts = ["scorer", "chain_id", "question_id", "n_tokens", "n_censored", "n_correlated"]
+    assert list(per_chain.columns) == [*facts, *ALL_TERMS, "kendall_partial_tau"]
     assert per_chain["chain_id"].tolist() == run.measured
     spread = result.details["between_questions"].set_index("term")
     means = per_chain.groupby("question_id")["kendall"].mean()
@@ -142,7 +144,7 @@ def test_more_chains_on_a_question_do_not_count_as_more_questions(tmp_path: Path
     content = [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(6)]
     once = FAST.analyse(make_run(tmp_path / "once", content)).table
     thrice = FAST.analyse(make_run(tmp_path / "thrice", content * 3)).table
-    assert thrice["n_chains"].tolist() == [18] * 4
+    assert thrice["n_chains"].tolist() == [18] * 4 + [0] + [18] * 2  # twelve tokens are too few for bins
     same = [column for column in RESULT_COLUMNS if column not in ("n_chains", "n_tokens")]
     pd.testing.assert_frame_equal(once[same], thrice[same], rtol=1e-12)
     heavy = FAST.analyse(make_run(tmp_path / "heavy", content + content[:1] * 5)).table  # questions weigh the same
@@ -184,10 +186,10 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path: Path, make_run: Make
     result = FAST.analyse(make_run(tmp_path, content))
     assert result.exclusions == {
         "constant_head": 4, "constant_layer": 1, "constant_score": 1, "fewer_than_5_tokens": 1,
-        "no_deletion": 1, "no_value_given_position": 1, "not_measured": 1, "score_not_finite": 1,
+        "no_deletion": 1, "no_value_given_position": 1, "no_value_within_bins": 8, "not_measured": 1, "score_not_finite": 1,
     }  # fmt: skip
-    assert result.table["n_chains"].tolist() == [8, 7, 8, 7]
-    assert result.table["n_tokens"].tolist() == [96, 84, 96, 84]
+    assert result.table["n_chains"].tolist() == [8, 7, 8, 7, 0, 8, 7]
+    assert result.table["n_tokens"].tolist() == [96, 84, 96, 84, 0, 96, 84]
     heads = result.details["per_head"].query("term == 'spearman'").set_index(["layer", "head"])
     assert heads["n_questions"].tolist() == [7, 7, 7, 8, 8, 7]
     assert heads["p_max_t"].isna().tolist() == [True, True, True, False, False, True]
@@ -198,8 +200,11 @@ def test_what_cannot_be_used_is_counted_by_reason(tmp_path: Path, make_run: Make
 def test_a_scorer_without_a_profile_has_no_layers(tmp_path: Path, make_run: Make) -> None:
     rng = np.random.default_rng(2)
     run = make_run(tmp_path, [(f"q{number}", attention(rng), rng.permutation(12)) for number in range(8)])
-    by_attention, by_score = FAST.analyse(run), RankCorrelation(scorer="surprisal", draws=999).analyse(run)
+    by_attention, by_score = FAST.analyse(run), RankCorrelation(scorer="surprisal", draws=999, competitors=False).analyse(run)
     assert set(by_score.details) == {"between_questions", "per_chain", "left_out"}
+    by_score, by_attention = (
+        dataclasses.replace(result, table=result.table.dropna(subset="estimate")) for result in (by_score, by_attention)
+    )
     np.testing.assert_allclose(by_score.table["estimate"], -by_attention.table["estimate"])  # in this run: the negative
     assert by_score.provenance["scorers"] == {"surprisal": "Surprisal()"}
     assert by_score.provenance["quantization"] == "nf4"
@@ -208,8 +213,8 @@ def test_a_scorer_without_a_profile_has_no_layers(tmp_path: Path, make_run: Make
 @pytest.mark.parametrize(
     ("n_questions", "words"),
     [
-        (1, "spearman, spearman_given_position, kendall, kendall_given_position: one question has no variation"),
-        (3, "kendall, kendall_given_position: 3 questions are too few for an interval that leaves out any value"),
+        (1, "6 of 7 rows: one question has no variation"),
+        (3, "3 questions are too few for an interval that leaves out any value"),
         (8, "8 questions are few"),
     ],
 )
@@ -223,7 +228,7 @@ def test_small_samples_are_warned_of(tmp_path: Path, make_run: Make, n_questions
     if n_questions == 1:
         assert result.table[["ci_low", "ci_high", "p_value"]].isna().all(axis=None)
     if n_questions == 3:
-        assert result.table[["ci_low", "ci_high"]].to_numpy().tolist() == [[-1, 1]] * 4
+        assert result.table[["ci_low", "ci_high"]].dropna().to_numpy().tolist() == [[-1, 1]] * 6
     if n_questions == 8:
         sd = result.details["between_questions"].set_index("term").loc["spearman", "sd"]
         assert f"spearman {1.156035 * sd:.2g}," in said  # 1.156 standard deviations: statsmodels, 8 questions
@@ -236,9 +241,9 @@ def test_many_questions_need_no_warning(tmp_path: Path, make_planted_run: Make, 
 def test_deletion_in_the_order_of_position_leaves_nothing_given_position(tmp_path: Path, make_run: Make) -> None:
     rng = np.random.default_rng(4)
     result = FAST.analyse(make_run(tmp_path, [(f"q{number}", attention(rng), np.arange(12)) for number in range(5)]))
-    assert result.table["n_questions"].tolist() == [5, 0, 5, 0]
-    assert result.table["estimate"].notna().tolist() == [True, False, True, False]
-    assert "spearman_given_position, kendall_given_position: position fixes the order" in " ".join(result.warnings)
+    assert result.table["n_questions"].tolist() == [5, 0, 5, 0, 0, 5, 0]
+    assert result.table["estimate"].notna().tolist() == [True, False, True, False, False, True, False]
+    assert "kendall_top_weighted_given_position: position fixes the order" in " ".join(result.warnings)
 
 
 def test_unknown_scorer_or_strategy_lists_what_there_is(tmp_path: Path, make_run: Make) -> None:
@@ -304,7 +309,7 @@ def test_options_can_be_written_in_a_spec() -> None:
         RankCorrelation().seed = 1  # type: ignore[misc]
 
 
-ALL = RankCorrelation(draws=999)
+ALL = RankCorrelation(draws=999, competitors=False)
 SCORERS = ("answer_attention", "surprisal")
 
 
@@ -318,11 +323,11 @@ def two_scorers(tmp_path: Path, make_run: Make) -> Run:
 def test_one_scorer_is_a_table_of_several_with_one_value(two_scorers: Run) -> None:
     together = ALL.analyse(two_scorers)
     columns = list(zip(together.table["scorer"], together.table["term"], strict=True))
-    assert columns == [(scorer, term) for scorer in SCORERS for term in TERMS]
+    assert columns == [(scorer, term) for scorer in SCORERS for term in ALL_TERMS]
     assert together.config == repr(dataclasses.replace(ALL, strategy="greedy"))
     assert together.provenance["scorers"] == {"answer_attention": "AnswerAttention()", "surprisal": "Surprisal()"}
     for scorer in SCORERS:
-        alone = RankCorrelation(scorer=scorer, draws=999).analyse(two_scorers)
+        alone = dataclasses.replace(ALL, scorer=scorer).analyse(two_scorers)
         for name, table in {"table": alone.table, **alone.details}.items():
             of_all = together.table if name == "table" else together.details[name]
             found = of_all.query("scorer == @scorer").reset_index(drop=True)
@@ -331,10 +336,18 @@ def test_one_scorer_is_a_table_of_several_with_one_value(two_scorers: Run) -> No
     assert set(together.details["per_head"]["scorer"]) == {"answer_attention"}
 
 
-def test_the_family_is_the_scorers_of_a_term(two_scorers: Run) -> None:
-    for _, family in ALL.analyse(two_scorers).table.groupby("term"):
-        low, high = np.sort(family["p_value"])  # Holm by hand: twice the smaller, and no less than that the other
-        assert sorted(family["p_adjusted"]) == pytest.approx([min(1, 2 * low), min(1, max(2 * low, high))])
+def test_the_family_is_the_scorers_of_one_kind_and_term(two_scorers: Run, add_scorers: Callable[..., Run]) -> None:
+    run = add_scorers(two_scorers, {"key_norm": 1, "key_diff": 2, "random": 3, "conditional_surprisal": 4})
+    table = ALL.analyse(run).table.dropna(subset="estimate")
+    families = {key: set(family["scorer"]) for key, family in table.query("term == 'kendall'").groupby("kind")}
+    assert families == {
+        "independent signal": {"answer_attention", "key_norm", "key_diff"},
+        "own first step": {"conditional_surprisal"},
+        "trivial competitor": {"surprisal", "random"},
+    }
+    for _, family in table.groupby(["kind", "term"]):
+        sizes = family["p_value"].sort_values() * np.arange(len(family), 0, -1)  # Holm by hand
+        assert sorted(family["p_adjusted"]) == pytest.approx(np.minimum(1, np.maximum.accumulate(sizes)).tolist())
 
 
 def test_exclusions_are_counted_by_scorer_and_the_most_of_any(tmp_path: Path, make_run: Make) -> None:
@@ -351,11 +364,11 @@ def test_exclusions_are_counted_by_scorer_and_the_most_of_any(tmp_path: Path, ma
         ],
     )
     result = ALL.analyse(run)
-    assert result.exclusions == {"constant_head": 1, "fewer_than_5_tokens": 1, "not_measured": 1}
+    assert result.exclusions == {"constant_head": 1, "fewer_than_5_tokens": 1, "no_value_within_bins": 6, "not_measured": 1}
     left_out = result.details["left_out"].groupby("scorer")[["reason", "count"]]
     assert {scorer: dict(rows.to_numpy().tolist()) for scorer, rows in left_out} == {
-        "answer_attention": {"constant_head": 1, "fewer_than_5_tokens": 1, "not_measured": 1},
-        "surprisal": {"fewer_than_5_tokens": 1, "not_measured": 1},
+        "answer_attention": {"constant_head": 1, "fewer_than_5_tokens": 1, "no_value_within_bins": 6, "not_measured": 1},
+        "surprisal": {"fewer_than_5_tokens": 1, "no_value_within_bins": 6, "not_measured": 1},
     }
 
 
@@ -366,13 +379,13 @@ def test_a_scorer_that_cannot_be_used_is_named_and_the_others_stand(two_scorers:
     result = ALL.analyse(Run(two_scorers.folder))
     assert set(result.table["scorer"]) == set(SCORERS)
     assert "astrology: no chain can be used" in result.warnings
-    assert result.exclusions == {"scorer_not_measured": 6}
+    assert result.exclusions == {"no_value_within_bins": 6, "scorer_not_measured": 6}
 
 
 def test_few_questions_are_mentioned_once_for_all_scorers(two_scorers: Run) -> None:
     result = ALL.analyse(two_scorers)
     (few,) = [text for text in result.warnings if text.startswith("6 questions are few")]
-    for term, spread in result.details["between_questions"].groupby("term"):
+    for term, spread in result.details["between_questions"].query("term in @TERMS").groupby("term"):
         effects = sorted({f"{effect:.2g}" for effect in spread["detectable_effect"]}, key=float)
         assert f"{term} {' to '.join(effects)}" in few
 
