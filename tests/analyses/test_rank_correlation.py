@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, mannwhitneyu, spearmanr
 
+from analyses._rank_correlation.competitors import competitors, kind_of
 from analyses._rank_correlation.terms import ALL_TERMS
 from analyses._sentences import small_sample
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
+from reasoning_anatomy.plugin_files import read_plugins
 from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import write_manifest
-from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult
+from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain
 
 FAST = RankCorrelation(scorer="answer_attention", draws=999, competitors=False)
 Make = Callable[..., Run]
@@ -418,3 +420,129 @@ def test_no_scorer_with_a_usable_chain_says_why(tmp_path: Path, make_run: Make) 
     run = make_run(tmp_path, [("a", attention(rng, 3), [0]), ("b", attention(rng), [])])
     with pytest.raises(AnalysisError, match=r"none of 2 chains can be used \(1 fewer_than_5_tokens, 1 no_deletion\)"):
         ALL.analyse(run)
+
+
+@pytest.fixture
+def annotated(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> Run:
+    """Six questions with two chains of 30 words, a quarter never deleted, labelled in turn with two categories and none."""
+    run = make_planted_run(tmp_path / "annotated", make_chains(6, 2), strength=0.4, keep=0.25, seed=11)
+    labels = ("SYMBOLIC_MATH", "FUNCTION", None)
+    run.write_annotations(
+        "rules",
+        {
+            chain_id: Annotation("Rules()", tuple(labels[(number + place) % 3] for place in range(30)), None)
+            for number, chain_id in enumerate(run.measured)
+        },
+    )
+    return Run(run.folder)
+
+
+def test_competitors_stand_beside_the_scorers_as_a_family_of_their_own(annotated: Run) -> None:
+    alone = FAST.analyse(annotated).table
+    result = dataclasses.replace(FAST, competitors=True).analyse(annotated)
+    kinds = dict(zip(result.table["scorer"], result.table["kind"], strict=True))
+    names = ["token position", "token length", "category alone (rules)"]
+    assert kinds == {"answer_attention": "independent signal"} | dict.fromkeys(names, "trivial competitor")
+    signal = result.table[result.table["kind"] == "independent signal"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(signal, alone)
+    first, second = result.finding.splitlines()
+    assert first == FAST.analyse(annotated).finding
+    assert second.startswith("The best of 3 trivial competitors, ")
+    assert "token frequency: no chain can be used" in result.warnings  # every word stands once in every chain of this run
+    assert result.printed is not None
+    assert result.printed["scorer"].tolist()[0] == "answer_attention"
+    assert len(result.printed) == 4
+
+
+def test_competitors_know_only_other_questions(annotated: Run) -> None:
+    tokens = annotated.tokens()
+    tokens["token_id"] = np.random.default_rng(12).integers(0, 9, len(tokens))
+    found = competitors(tokens, strategy="greedy", annotators=["rules"], has_position=False)
+    tokens["step"] = np.nan
+    for _, rows in tokens.groupby("chain_id"):
+        step = rows["deletion_step_greedy"].astype(float).fillna(1000)
+        tokens.loc[rows.index, "step"] = step.rank() / len(rows)
+    for chain_id, rows in tokens.groupby("chain_id"):
+        (question,) = set(rows["question_id"])
+        others = tokens[tokens["question_id"] != question]
+        assert found["token position"][chain_id].tolist() == list(range(30))
+        assert found["token length"][chain_id].tolist() == [len(text.strip()) for text in rows["text"]]
+        frequency = [(others["token_id"] == token).mean() for token in rows["token_id"]]
+        assert found["token frequency"][chain_id].tolist() == pytest.approx(frequency)
+        by_chain = others.groupby(["question_id", "category_rules", "chain_id"])["step"].mean()
+        of_kind = by_chain.groupby(["question_id", "category_rules"]).mean().groupby("category_rules").mean()
+        of_all = others.groupby(["question_id", "chain_id"])["step"].mean().groupby("question_id").mean().mean()
+        expected = [of_all if pd.isna(kind) else of_kind[kind] for kind in rows["category_rules"]]
+        assert found["category alone (rules)"][chain_id].tolist() == pytest.approx(expected)
+
+
+def test_a_scorer_of_position_replaces_the_competitor_and_one_question_has_two(
+    annotated: Run, add_scorers: Callable[..., Run], tmp_path: Path, make_planted_run: Make, make_chains: Make
+) -> None:
+    table = RankCorrelation(draws=99).analyse(add_scorers(annotated, {"recency": 1})).table
+    assert set(table["scorer"]) >= {"recency", "token length"}
+    assert "token position" not in set(table["scorer"])
+    one = RankCorrelation(draws=99).analyse(make_planted_run(tmp_path / "one", make_chains(1, 2)))
+    assert set(one.table["scorer"]) == {"answer_attention", "token position", "token length"}
+
+
+def test_never_deleted_tokens_have_a_table_of_their_own(annotated: Run) -> None:
+    found = FAST.analyse(annotated).details["censored"].set_index("term")
+    areas = []
+    for chain_id in annotated.measured:
+        scores = annotated.token_scores(chain_id, "answer_attention").score  # type: ignore[union-attr]
+        kept = np.isnan(annotated.path(chain_id, "greedy").deletion_step)  # type: ignore[union-attr]
+        area = mannwhitneyu(scores[kept], scores[~kept]).statistic / (kept.sum() * (~kept).sum())
+        areas.append((annotated.chains[chain_id].question_id, area - 0.5))
+    expected = pd.DataFrame(areas).groupby(0)[1].mean().mean()
+    raw = found.loc["never deleted - deleted"]
+    assert raw["estimate"] == pytest.approx(expected)
+    assert raw["estimate"] > 0.1  # in this run scores follow the order of deletion
+    assert raw["ci_low"] < raw["estimate"] < raw["ci_high"]
+    assert found["n_chains"].tolist() == [12, 12]
+    assert found.loc["never deleted - deleted given position", "p_value"] <= 0.05
+
+
+def test_without_censored_tokens_there_is_no_such_table(tmp_path: Path, make_planted_run: Make, make_chains: Make) -> None:
+    assert "censored" not in FAST.analyse(make_planted_run(tmp_path, make_chains(4))).details
+
+
+def test_steps_are_averaged_and_correlated(tmp_path: Path, make_planted_run: Make) -> None:
+    texts = ["One is two. " * 8, "A b c d. E f. G h i. J k. L m n o p q. R s.", "One sentence only."]
+    chains = [
+        ReasoningChain(chain_id=f"c{n}", question_id=f"q{n}", question=f"Q{n}", reasoning=text, answer="A")
+        for n, text in enumerate(texts)
+    ]
+    run = make_planted_run(tmp_path, chains, strength=0.5, keep=0.2, seed=5)
+    result = dataclasses.replace(FAST, at="step").analyse(run)
+    assert result.exclusions["fewer_than_5_steps"] == 1
+    per_chain = result.details["per_chain"].set_index("chain_id")
+    assert per_chain["n_correlated"].to_dict() == {"c0": 8, "c1": 6}
+    for chain_id, rows in run.tokens().groupby("chain_id"):
+        if chain_id == "c2":
+            continue
+        ranks = rows["deletion_step_greedy"].astype(float).fillna(1000).rank()
+        by_step = rows.assign(rank=ranks).groupby("step_sentences")[["score_answer_attention", "rank"]].mean()
+        expected = spearmanr(by_step["score_answer_attention"], by_step["rank"]).statistic
+        assert per_chain.loc[chain_id, "spearman"] == pytest.approx(expected)
+    assert "segmenter='sentences'" in result.config
+    assert result.provenance["segmenter"] == run.manifest.configuration.segmenters["sentences"]
+    assert "eps with a higher" in result.finding or "score of steps and when" in result.finding
+
+
+def test_an_unknown_segmenter_or_too_few_steps_are_a_clear_error(annotated: Run) -> None:
+    with pytest.raises(MissingError, match="has no segmenter 'poems'; it has sentences"):
+        dataclasses.replace(FAST, at="step", segmenter="poems").analyse(annotated)
+    with pytest.raises(AnalysisError, match=r"none of 12 chains can be used \(12 fewer_than_5_steps\)"):
+        dataclasses.replace(FAST, at="step").analyse(annotated)
+
+
+def test_kinds_of_scores_are_read_from_their_files_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    assert [kind_of(label) for label in ("recency", "surprisal:token_budget=5", "conditional_surprisal", "h2o", "nobodys")] == [
+        "trivial competitor", "trivial competitor", "own first step", "independent signal", "independent signal"
+    ]  # fmt: skip
+    (tmp_path / "s.py").write_text(
+        "from dataclasses import dataclass\n\n@dataclass(frozen=True)\nclass S:\n    kind_of_score = 'joke'\n"
+    )
+    with pytest.raises(PluginError, match=r"s\.py, line 5: kind_of_score is 'joke'; write one of independent signal, trivial"):
+        read_plugins(tmp_path / "s.py")
