@@ -12,6 +12,7 @@ from scipy.stats import kendalltau, mannwhitneyu, spearmanr
 from analyses._rank_correlation.competitors import competitors, kind_of
 from analyses._rank_correlation.terms import ALL_TERMS
 from analyses._sentences import small_sample
+from analyses._statistics.correlation import TERMS
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
 from reasoning_anatomy.plugin_files import read_plugins
@@ -387,7 +388,8 @@ def test_a_scorer_that_cannot_be_used_is_named_and_the_others_stand(two_scorers:
 def test_few_questions_are_mentioned_once_for_all_scorers(two_scorers: Run) -> None:
     result = ALL.analyse(two_scorers)
     (few,) = [text for text in result.warnings if text.startswith("6 questions are few")]
-    for term, spread in result.details["between_questions"].query("term in @TERMS").groupby("term"):
+    spreads = result.details["between_questions"]
+    for term, spread in spreads[spreads["term"].isin(TERMS)].groupby("term"):
         effects = sorted({f"{effect:.2g}" for effect in spread["detectable_effect"]}, key=float)
         assert f"{term} {' to '.join(effects)}" in few
 
