@@ -35,14 +35,19 @@ def all_terms(scores: FloatArray, importance: FloatArray) -> FloatArray:
     -------
     (scorers, 7) `ALL_TERMS`, each in -1..1; NaN as in `correlations`, and within bins if the chain is too short for them.
     """
+    return np.column_stack([correlations(scores, importance), more_terms(scores, importance)])
+
+
+def more_terms(scores: FloatArray, importance: FloatArray) -> FloatArray:
+    """Compute the terms that only scores have: (..., n) and (..., n), broadcast -> (..., 3)."""
     weights = top_weights(importance)
-    left, importance_left = given_position(scores).astype(np.float64), given_position(importance).astype(np.float64)
-    more = (
+    left, importance_left = (given_position(values).astype(np.float64) for values in (scores, importance))
+    found = (
         spearman_within_bins(scores, importance),
         weighted_tau(scores, importance, weights),
         weighted_tau(left, importance_left, weights),
     )
-    return np.column_stack([correlations(scores, importance), *more])
+    return np.stack(found, axis=-1)
 
 
 def censored_terms(scores: FloatArray, is_censored: BoolArray) -> FloatArray:
