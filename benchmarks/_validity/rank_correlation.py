@@ -51,9 +51,11 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     ]
     related = drawn(n_questions, samples, slopes=(0.1,), seed=seed + 4)
     rates += [Rate(term, "power", _found(related[..., number]), samples, "slope 0.1") for number, term in enumerate(ALL_TERMS)]
-    for number, (term, setting, trend) in enumerate(
-        zip(CENSORED_TERMS, ("questions differ around zero", "and both rise with position"), (0.0, STRAIGHT), strict=True)
-    ):
+    worlds: tuple[tuple[str, FloatArray | float], ...] = (
+        ("questions differ around zero", 0.0),
+        ("and both rise with position", STRAIGHT),
+    )
+    for number, (term, (setting, trend)) in enumerate(zip(CENSORED_TERMS, worlds, strict=True)):
         kept = never_deleted(n_questions, samples, slopes=(-0.5, 0, 0.5), trend=trend, seed=seed + 5)[..., number]
         rates.append(Rate(term, "false positives", _found(kept), samples, setting, note))
     return [*rates, *_families(n_questions, samples, seed=seed + 6)]
