@@ -59,7 +59,7 @@ def competitors(tokens: pd.DataFrame, *, strategy: str, annotators: list[str], h
         found[POSITION] = np.asarray(tokens["position"], dtype=np.float64)
     found[LENGTH] = np.asarray(tokens["text"].str.strip().str.len(), dtype=np.float64)
     if question.max(initial=0) > 0:
-        found[FREQUENCY] = _frequency_elsewhere(tokens["token_id"], question)
+        found[FREQUENCY] = _frequency_elsewhere(tokens["text"], question)
         for annotator in annotators if f"deletion_step_{strategy}" in tokens else ():
             name = f"{CATEGORY} ({annotator})"
             found[name] = _step_elsewhere(tokens, question, f"category_{annotator}", f"deletion_step_{strategy}")
@@ -68,9 +68,9 @@ def competitors(tokens: pd.DataFrame, *, strategy: str, annotators: list[str], h
     return {name: dict(zip(chain_ids, np.split(values, starts[1:]), strict=True)) for name, values in found.items()}
 
 
-def _frequency_elsewhere(token_id: "pd.Series[int]", question: IntArray) -> FloatArray:
-    """Share of each token among those of other questions; (n,) and (n,) numbers of the questions -> (n,)."""
-    _, token = np.unique(token_id.to_numpy(), return_inverse=True)
+def _frequency_elsewhere(text: "pd.Series[str]", question: IntArray) -> FloatArray:
+    """Share of each token, by its text, among those of other questions; (n,) and (n,) numbers of the questions -> (n,)."""
+    token = pd.factorize(text)[0]
     n_questions = int(question.max()) + 1
     _, pair, of_pair = np.unique(token * n_questions + question, return_inverse=True, return_counts=True)
     elsewhere = np.bincount(token)[token] - of_pair[pair]

@@ -14,7 +14,7 @@ _SHOWN: Final = {
     "spearman_within_bins": "rho within bins",
     "kendall_top_weighted": "tau, top weighted",
 }
-_ADJUSTED: Final = {"spearman": "p adjusted", "spearman_given_position": "given position"}
+_ADJUSTED: Final = {"spearman": "p adjusted", "spearman_given_position": "p adjusted, given position"}
 
 
 def printed_table(table: pd.DataFrame) -> pd.DataFrame:

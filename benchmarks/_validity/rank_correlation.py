@@ -1,5 +1,6 @@
 """``rank_correlation``: scores and a deletion order that share a slope, a trend with position, or nothing."""
 
+from functools import cache
 from typing import Final, Literal
 
 import numpy as np
@@ -17,7 +18,8 @@ _DRAWS: Final = 999
 _KEPT: Final = 12
 """Tokens of a chain that are never deleted."""
 _HEADS: Final = 12
-_REFERENCE: Final = 4000
+_RELATED_SLOPES: Final = (0.1, 0.5)
+_REFERENCE: Final = 6000
 """Questions from which the truth of an interval is taken."""
 _SAMPLES_AT_ONCE: Final = 50
 
@@ -42,9 +44,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
         for number, term in enumerate(ALL_TERMS)
         if term.endswith("given_position") or term == WITHIN_BINS
     ]
-    slopes = (0.1, 0.5)
-    something = drawn(n_questions, samples, slopes=slopes, seed=seed + 2)
-    truth = drawn(_REFERENCE, 1, slopes=slopes, seed=seed + 3).mean(axis=(0, 1))
+    something, truth = drawn(n_questions, samples, slopes=_RELATED_SLOPES, seed=seed + 2), _truth()
     rates += [
         Rate(term, "coverage", _holds(something[..., number], float(truth[number])), samples, note=note)
         for number, term in enumerate(ALL_TERMS)
@@ -59,6 +59,12 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
         kept = never_deleted(n_questions, samples, slopes=(-0.5, 0, 0.5), trend=trend, seed=seed + 5)[..., number]
         rates.append(Rate(term, "false positives", _found(kept), samples, setting, note))
     return [*rates, *_families(n_questions, samples, seed=seed + 6)]
+
+
+@cache
+def _truth() -> FloatArray:
+    """(7,) mean of the terms over many questions."""
+    return np.asarray(drawn(_REFERENCE, 1, slopes=_RELATED_SLOPES, seed=12345).mean(axis=(0, 1)))
 
 
 def drawn(

@@ -458,7 +458,7 @@ def test_competitors_stand_beside_the_scorers_as_a_family_of_their_own(annotated
 
 def test_competitors_know_only_other_questions(annotated: Run) -> None:
     tokens = annotated.tokens()
-    tokens["token_id"] = np.random.default_rng(12).integers(0, 9, len(tokens))
+    tokens["text"] = [" word"[:length] for length in np.random.default_rng(12).integers(2, 6, len(tokens))]
     found = competitors(tokens, strategy="greedy", annotators=["rules"], has_position=False)
     tokens["step"] = np.nan
     for _, rows in tokens.groupby("chain_id"):
@@ -469,7 +469,7 @@ def test_competitors_know_only_other_questions(annotated: Run) -> None:
         others = tokens[tokens["question_id"] != question]
         assert found["token position"][chain_id].tolist() == list(range(30))
         assert found["token length"][chain_id].tolist() == [len(text.strip()) for text in rows["text"]]
-        frequency = [(others["token_id"] == token).mean() for token in rows["token_id"]]
+        frequency = [(others["text"] == text).mean() for text in rows["text"]]
         assert found["token frequency"][chain_id].tolist() == pytest.approx(frequency)
         by_chain = others.groupby(["question_id", "category_rules", "chain_id"])["step"].mean()
         of_kind = by_chain.groupby(["question_id", "category_rules"]).mean().groupby("category_rules").mean()
