@@ -77,7 +77,9 @@ def small_sample(spread: pd.DataFrame) -> list[str]:
     return [f"{few}. With the spread seen between questions, the smallest mean found with 80 % power is: {listing}"]
 
 
-def missing_intervals(table: pd.DataFrame, names: Sequence[str], *, widest: Sequence[float], nothing: str) -> list[str]:
+def missing_intervals(
+    table: pd.DataFrame, names: Sequence[str], *, widest: Sequence[float], nothing: str | Sequence[str]
+) -> list[str]:
     """Say why rows of a table have no interval, or none that says anything; one sentence for all rows of one reason.
 
     Parameters
@@ -89,11 +91,12 @@ def missing_intervals(table: pd.DataFrame, names: Sequence[str], *, widest: Sequ
     widest
         Width of the interval that holds every value there can be, for each row.
     nothing
-        Why a row has no value.
+        Why a row has no value, if it has none; of all rows, or of each.
     """
     reasons: dict[str, list[str]] = {}
-    for row, name, width in zip(table.to_dict("records"), names, widest, strict=True):
-        if sentence := _missing_interval(row, width, nothing):
+    why = [nothing] * len(table) if isinstance(nothing, str) else nothing
+    for row, name, width, none in zip(table.to_dict("records"), names, widest, why, strict=True):
+        if sentence := _missing_interval(row, width, none):
             reasons.setdefault(sentence, []).append(name)
     return [
         f"{', '.join(rows) if len(rows) <= _MOST_NAMED else f'{len(rows)} of {len(table)} rows'}: {sentence}"

@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 import tyro
 
+from benchmarks._memory import peak_mib
 from benchmarks._models import chain_of, tiny_model, twelve_layers
 from reasoning_anatomy import plugins
 from reasoning_anatomy.importance._attention_scorer import AttentionScorer, observe_together
@@ -110,10 +111,7 @@ def _seconds(run: Callable[[], object], loaded: LoadedModel) -> float:
 def _peak_bytes(loaded: LoadedModel) -> int:
     if loaded.device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(loaded.device))
-    peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    if peak is None:
-        raise SystemExit("/proc/self/status states no VmHWM; peak memory is measured only on Linux")
-    return int(peak[1]) * 1024
+    return int(peak_mib() * 2**20)
 
 
 def in_own_process(options: Options, way: str, n_tokens: int) -> dict[str, float] | None:

@@ -11,7 +11,14 @@ from typing import Any, Final
 
 from reasoning_anatomy.errors import PluginError
 
-_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called", "title", "terms")
+KINDS_OF_SCORE: Final = ("independent signal", "trivial competitor", "own first step")
+"""What a score is when it is compared with the order in which a strategy deletes tokens.
+
+``trivial competitor``: what position, length, frequency, surprisal or chance say; a signal that says no more has found nothing.
+``own first step``: what the strategy itself looked at before its first deletion. All others are signals of their own.
+"""
+
+_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called", "kind_of_score", "title", "terms")
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class PluginInfo:
         Whether it works without the measured model too, from its class variable of this name.
     also_called
         Former keys, which are accepted for it, from its class variable of this name.
+    kind_of_score
+        One of the `KINDS_OF_SCORE`, of a scorer, from its class variable of this name.
     title, terms
         Heading of an analysis, and its terms in words, from its class variables of these names.
     methods
@@ -45,6 +54,7 @@ class PluginInfo:
     needs: str = ""
     needs_no_model: bool = False
     also_called: tuple[str, ...] = ()
+    kind_of_score: str = KINDS_OF_SCORE[0]
     title: str = ""
     terms: Mapping[str, str] = field(default_factory=dict)
     methods: frozenset[str] = frozenset()
@@ -61,7 +71,7 @@ def read_plugins(file: Path) -> tuple[PluginInfo, ...]:
     Raises
     ------
     PluginError
-        The file cannot be read, or a class variable that a listing shows is not written out as a literal.
+        The file cannot be read, or a class variable that a listing shows is not written out as a literal, or not known.
     """
     try:
         return _read(file, file.stat().st_mtime_ns)
@@ -100,6 +110,9 @@ def _class_variables(file: Path, node: ast.ClassDef) -> dict[str, Any]:
             is_option = isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation)
             if name in _SHOWN_VARIABLES and not is_option:
                 values[name] = _literal(file, name, item.value)
+                if name == "kind_of_score" and values[name] not in KINDS_OF_SCORE:
+                    known = ", ".join(KINDS_OF_SCORE)
+                    raise PluginError(f"{file}, line {item.lineno}: kind_of_score is {values[name]!r}; write one of {known}")
     return values
 
 

@@ -15,7 +15,7 @@ _HEADERS: Final = {
     "p_value": "p", "p_adjusted": "p adjusted", "p_max_t": "p max-T", "n_questions": "questions", "n_chains": "chains",
     "n_texts": "texts", "n_tokens": "tokens", "n_censored": "never deleted",
 }  # fmt: skip
-_SHARED: Final = ("annotator", "strategy", "scorer", "term")
+_SHARED: Final = ("annotator", "strategy", "scorer", "kind", "term")
 """Columns that stand above a table rather than in it if all rows have the same value."""
 
 

@@ -2,16 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from analyses._exclusions import MIN_TOKENS, most_left_out
+from analyses._exclusions import most_left_out
+from analyses._rank_correlation.competitors import Scores
+from analyses._rank_correlation.reading import Deletions, Scored, as_scored, read_scored
+from analyses._rank_correlation.terms import ALL_TERMS, CENSORED_TERMS, WITHIN_BINS, all_terms, censored_terms
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
+from analyses._statistics.position import BoolArray
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.types import FloatArray, IntArray, PruningPath
+from reasoning_anatomy.types import FloatArray, IntArray
+
+_GIVEN_POSITION = [number for number, term in enumerate(TERMS) if term.endswith("given_position")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +29,16 @@ class ChainEvidence:
         Of the chain.
     n_tokens, n_censored
         Reasoning tokens, and those that were never deleted.
+    n_units
+        What is correlated: as many tokens, or its steps.
     overall
-        (4,) the ``TERMS`` of the scores.
+        (7,) `ALL_TERMS` of the scores.
     partial_tau
         Of the same scores: Kendall's own coefficient, see `partial_tau`.
+    censored
+        (2,) `CENSORED_TERMS`; NaN if all tokens were deleted.
     layers
-        (layers, 4) of the profile averaged over heads; (0, 4) if the scorer has none.
+        (layers, 4) `TERMS` of the profile averaged over heads; (0, 4) if the scorer has none.
     attends
         (layers,) whether a layer has a profile; what has none is NaN in ``layers`` and ``heads``.
     heads
@@ -40,11 +49,13 @@ class ChainEvidence:
     question_id: str
     n_tokens: int
     n_censored: int
+    n_units: int
     overall: FloatArray
     partial_tau: float
+    censored: FloatArray
     layers: FloatArray
     heads: FloatArray
-    attends: npt.NDArray[np.bool_]
+    attends: BoolArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,85 +76,125 @@ class Evidence:
         return np.array([chain.n_censored for chain in self.chains])
 
 
-def gather(run: Run, *, scorers: Sequence[str], strategy: str) -> dict[str, Evidence]:
+@dataclass(frozen=True, eq=False)
+class _Readings:
+    """The chains of one scorer while they are gathered."""
+
+    chains: list[ChainEvidence] = field(default_factory=list)
+    exclusions: Counter[str] = field(default_factory=Counter)
+
+    def add(self, chain: ChainEvidence) -> None:
+        """Add a chain, and count what of it says nothing."""
+        self.chains.append(chain)
+        self.exclusions["no_value_given_position"] += int(np.isnan(chain.overall[_GIVEN_POSITION]).any())
+        self.exclusions["no_value_within_bins"] += int(np.isnan(chain.overall[ALL_TERMS.index(WITHIN_BINS)]))
+        self.exclusions["constant_layer"] += int(np.isnan(chain.layers[chain.attends, 0]).sum())
+        self.exclusions["constant_head"] += int(np.isnan(chain.heads[chain.attends, :, 0]).sum())
+
+    @property
+    def evidence(self) -> Evidence:
+        """What was gathered."""
+        return Evidence(tuple(self.chains), {reason: count for reason, count in sorted(self.exclusions.items()) if count})
+
+
+def gather(
+    run: Run,
+    *,
+    scorers: Sequence[str],
+    strategy: str,
+    competitors: Mapping[str, Scores] | None = None,
+    steps: Mapping[str, IntArray] | None = None,
+) -> dict[str, Evidence]:
     """Correlate each scorer with the deletion order in every chain of a run that can be used; by scorer.
 
     Of every chain the path and the scores of these scorers are read, once, and nothing else.
+
+    Parameters
+    ----------
+    run
+        With the strategy measured.
+    scorers
+        Labels of its scorers.
+    strategy
+        Label of the strategy whose path is read.
+    competitors
+        Further scores of tokens, by name.
+    steps
+        (n,) the step of every token by chain_id, if steps are compared; chains that have none are left out.
 
     Raises
     ------
     AnalysisError
         No chain can be used for any of the scorers.
     """
-    measured = run.measured
-    chains: dict[str, list[ChainEvidence]] = {scorer: [] for scorer in scorers}
-    exclusions = {scorer: Counter({"not_measured": len(run.chains) - len(measured)}) for scorer in scorers}
+    measured, competitors = run.measured, competitors or {}
+    readings = {scorer: _Readings() for scorer in (*scorers, *competitors)}
     for chain_id in measured:
-        path = run.path(chain_id, strategy)
-        for scorer in scorers:
-            found = _read_chain(run, chain_id, scorer, path)
-            if isinstance(found, str):
-                exclusions[scorer][found] += 1
+        deletions = _deletions(run, chain_id, strategy, steps)
+        usable: dict[str, Scored] = {}
+        for scorer, reading in readings.items():
+            if isinstance(deletions, str):
+                found: Scored | str = deletions
+            elif scorer in competitors:
+                score = competitors[scorer].get(chain_id)
+                found = "scorer_not_measured" if score is None else as_scored(score, None, deletions)
             else:
-                chains[scorer].append(found)
-                exclusions[scorer]["no_value_given_position"] += int(np.isnan(found.overall).any())
-                exclusions[scorer]["constant_layer"] += int(np.isnan(found.layers[found.attends, 0]).sum())
-                exclusions[scorer]["constant_head"] += int(np.isnan(found.heads[found.attends, :, 0]).sum())
-    evidence = {
-        scorer: Evidence(
-            tuple(chains[scorer]), {reason: count for reason, count in sorted(exclusions[scorer].items()) if count}
-        )
-        for scorer in scorers
-    }
-    if not any(found.chains for found in evidence.values()):
-        most = most_left_out([found.exclusions for found in evidence.values()])
+                found = read_scored(run, chain_id, scorer, deletions)
+            if isinstance(found, str):
+                reading.exclusions[found] += 1
+            else:
+                usable[scorer] = found
+        if usable and isinstance(deletions, Deletions):
+            for scorer, chain in _correlated(run, chain_id, usable, deletions).items():
+                readings[scorer].add(chain)
+    for reading in readings.values():
+        reading.exclusions["not_measured"] += len(run.chains) - len(measured)
+    evidence = {scorer: reading.evidence for scorer, reading in readings.items()}
+    if not any(evidence[scorer].chains for scorer in scorers):
+        most = most_left_out([evidence[scorer].exclusions for scorer in scorers])
         reasons = ", ".join(f"{count} {reason}" for reason, count in most.items())
         raise AnalysisError(f"{run.folder}: none of {len(run.chains)} chains can be used ({reasons}); measure other chains")
     return evidence
 
 
-def importance_order(path: PruningPath) -> FloatArray:
-    """Order the tokens by when they were deleted, later = more important. -> (n,).
-
-    Tokens that were never deleted are censored: they outlived every deletion, and nothing is known of the order among
-    them. They are tied one step after the last deletion.
-    """
-    return np.where(np.isnan(path.deletion_step), len(path.deleted) + 1.0, path.deletion_step)
-
-
-def _read_chain(run: Run, chain_id: str, scorer: str, path: PruningPath | None) -> ChainEvidence | str:
-    """Return what a chain says of a scorer, or the reason why it says nothing."""
+def _deletions(run: Run, chain_id: str, strategy: str, steps: Mapping[str, IntArray] | None) -> Deletions | str:
+    """Return when the units of a chain were deleted, or the reason why that says nothing."""
+    path = run.path(chain_id, strategy)
     if path is None:
         return "not_measured"
-    n = path.n_reasoning
-    if n < MIN_TOKENS:
-        return f"fewer_than_{MIN_TOKENS}_tokens"
-    if len(path.deleted) == 0:
-        return "no_deletion"
-    scores = run.token_scores(chain_id, scorer)
-    if scores is None:
-        return "scorer_not_measured" if run.missing_score(chain_id, scorer) is None else "no_score"
-    received = np.empty((0, 0, n)) if scores.profile is None else scores.profile.received.astype(np.float64)
-    overall = scores.score
-    if not (np.isfinite(overall).all() and (scores.profile is None or scores.profile.is_finite)):
-        return "score_not_finite"
-    if np.ptp(overall) == 0:
-        return "constant_score"
-    importance = importance_order(path)
-    n_layers, n_heads = received.shape[:2]
-    averages = received.mean(axis=1) if n_layers else np.empty((0, n))
-    rows = np.concatenate([overall[None], averages, received.reshape(-1, n)])
-    is_known = ~np.isnan(rows).any(axis=1)
-    found = np.full((len(rows), len(TERMS)), np.nan)
-    found[is_known] = correlations(rows[is_known], importance)
-    return ChainEvidence(
-        chain_id=chain_id,
-        question_id=run.chains[chain_id].question_id,
-        n_tokens=n,
-        n_censored=n - len(path.deleted),
-        overall=found[0],
-        partial_tau=partial_tau(overall, importance),
-        layers=found[1 : 1 + n_layers],
-        heads=found[1 + n_layers :].reshape(n_layers, n_heads, len(TERMS)),
-        attends=is_known[1 : 1 + n_layers],
-    )
+    if steps is not None and chain_id not in steps:
+        return "no_steps"
+    deletions = Deletions(path, None if steps is None else steps[chain_id])
+    return deletions.why_unusable() or deletions
+
+
+def _correlated(run: Run, chain_id: str, usable: Mapping[str, Scored], deletions: Deletions) -> dict[str, ChainEvidence]:
+    """Correlate the scores of a chain with its order of deletion, by scorer."""
+    importance, is_censored = deletions.importance, deletions.is_censored
+    scores = np.stack([scored.score for scored in usable.values()])
+    overall, partial_taus = all_terms(scores, importance), partial_tau(scores, importance)
+    has_both = is_censored.any() and not is_censored.all()
+    nothing = np.full(len(CENSORED_TERMS), np.nan)
+    found = {}
+    for (scorer, scored), terms, tau in zip(usable.items(), overall, partial_taus, strict=True):
+        n_layers, n_heads, n = scored.received.shape
+        averages = scored.received.mean(axis=1) if n_layers else np.empty((0, n))
+        rows = np.concatenate([averages, scored.received.reshape(-1, n)])
+        is_known = ~np.isnan(rows).any(axis=1)
+        of_rows = np.full((len(rows), len(TERMS)), np.nan)
+        if is_known.any():
+            of_rows[is_known] = correlations(rows[is_known], importance)
+        found[scorer] = ChainEvidence(
+            chain_id=chain_id,
+            question_id=run.chains[chain_id].question_id,
+            n_tokens=is_censored.size,
+            n_censored=int(is_censored.sum()),
+            n_units=deletions.n_units,
+            overall=terms,
+            partial_tau=float(tau),
+            censored=censored_terms(scored.token_score, is_censored) if has_both else nothing,
+            layers=of_rows[:n_layers],
+            heads=of_rows[n_layers:].reshape(n_layers, n_heads, len(TERMS)),
+            attends=is_known[:n_layers],
+        )
+    return found

@@ -7,22 +7,27 @@ import pandas as pd
 
 from analyses._exclusions import left_out_table
 from analyses._rank_correlation.evidence import Evidence
+from analyses._rank_correlation.terms import ALL_TERMS, CENSORED_TERMS
 from analyses._sample import QuestionSample
 from analyses._statistics.correlation import TERMS
 from analyses._statistics.families import adjust
 from reasoning_anatomy.types import RESULT_COLUMNS, FloatArray
 
-MAIN = "table"
-"""Name of the main table among those of `tables_by_scorer`."""
+MAIN, CENSORED = "table", "censored"
+"""Names of the main table among those of `tables_by_scorer`, and of the one about tokens that were never deleted."""
 
 
-def tables_by_scorer(evidence: Mapping[str, Evidence], *, draws: int, seed: int, confidence: float) -> dict[str, pd.DataFrame]:
+def tables_by_scorer(
+    evidence: Mapping[str, Evidence], kinds: Mapping[str, str], *, draws: int, seed: int, confidence: float
+) -> dict[str, pd.DataFrame]:
     """Combine the correlations of every scorer that has a usable chain.
 
     Parameters
     ----------
     evidence
         By scorer, at least one of them with a usable chain.
+    kinds
+        Of every scorer: a competitor does not make the correction of signals harsher.
     draws, seed, confidence
         Of the bootstrap over questions.
 
@@ -37,11 +42,18 @@ def tables_by_scorer(evidence: Mapping[str, Evidence], *, draws: int, seed: int,
     }
     names = dict.fromkeys(name for tables in parts.values() for name in tables)
     tables = {name: _stacked({scorer: part[name] for scorer, part in parts.items() if name in part}) for name in names}
-    main = tables[MAIN]
-    main["p_adjusted"] = main.groupby("term")["p_value"].transform(lambda p: adjust(p.to_numpy(), "holm"))
-    tables[MAIN] = main[["scorer", *RESULT_COLUMNS]]
+    for name in (MAIN, CENSORED):
+        if name in tables:
+            tables[name] = _adjusted(tables[name], kinds)
     tables["left_out"] = left_out_table({(scorer,): found.exclusions for scorer, found in evidence.items()}, ["scorer"])
     return tables
+
+
+def _adjusted(table: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Adjust by Holm over the scorers of one kind, term by term."""
+    table = table.assign(kind=table["scorer"].map(kinds))
+    p_adjusted = table.groupby(["kind", "term"])["p_value"].transform(lambda p: adjust(p.to_numpy(), "holm"))
+    return table.assign(p_adjusted=p_adjusted)[["scorer", "kind", *RESULT_COLUMNS]]
 
 
 def _stacked(by_scorer: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -51,9 +63,10 @@ def _stacked(by_scorer: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def _tables(evidence: Evidence, sample: QuestionSample) -> dict[str, pd.DataFrame]:
     overall = np.stack([chain.overall for chain in evidence.chains])
     return {
-        MAIN: sample.summary(overall, pd.DataFrame({"term": TERMS}), n_tokens=evidence.n_tokens[:, None]),
-        "between_questions": sample.spread(overall, TERMS),
+        MAIN: sample.summary(overall, pd.DataFrame({"term": ALL_TERMS}), n_tokens=evidence.n_tokens[:, None]),
+        "between_questions": sample.spread(overall, ALL_TERMS),
         **_profile_tables(evidence, sample),
+        **_censored_table(evidence, sample),
         "per_chain": _per_chain(evidence, overall),
     }
 
@@ -85,6 +98,16 @@ def _profile_tables(evidence: Evidence, sample: QuestionSample) -> dict[str, pd.
     }
 
 
+def _censored_table(evidence: Evidence, sample: QuestionSample) -> dict[str, pd.DataFrame]:
+    """Table of the tokens that were never deleted, if some chain has both these and others."""
+    values = np.stack([chain.censored for chain in evidence.chains])
+    if np.isnan(values).all():
+        return {}
+    labels = pd.DataFrame({"term": CENSORED_TERMS})
+    found = sample.summary(2 * values, labels, n_tokens=evidence.n_tokens[:, None])  # within -1..1, as the summary has it
+    return {CENSORED: found.assign(**{name: found[name] / 2 for name in ("estimate", "ci_low", "ci_high")})}
+
+
 def _per_chain(evidence: Evidence, overall: FloatArray) -> pd.DataFrame:
     facts = pd.DataFrame(
         {
@@ -92,7 +115,8 @@ def _per_chain(evidence: Evidence, overall: FloatArray) -> pd.DataFrame:
             "question_id": [chain.question_id for chain in evidence.chains],
             "n_tokens": evidence.n_tokens,
             "n_censored": evidence.n_censored,
+            "n_correlated": [chain.n_units for chain in evidence.chains],
         }
     )
     partial_tau = [chain.partial_tau for chain in evidence.chains]
-    return facts.assign(**dict(zip(TERMS, overall.T, strict=True)), kendall_partial_tau=partial_tau)
+    return facts.assign(**dict(zip(ALL_TERMS, overall.T, strict=True)), kendall_partial_tau=partial_tau)

@@ -38,7 +38,7 @@ def correlations(received: npt.NDArray[Any], importance: FloatArray) -> FloatArr
 
 def spearman(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
     """Spearman's rho: Pearson's r of average ranks; (..., n) and (..., n), broadcast -> (...). NaN if either is constant."""
-    return _pearson(_centred_ranks(x), _centred_ranks(y))
+    return pearson(centred_ranks(x), centred_ranks(y))
 
 
 def given_position(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -47,15 +47,11 @@ def given_position(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     The factor makes them whole numbers, so that equal residuals are equal to the last bit and position itself leaves
     zeros; beyond 50 000 tokens they are rounded.
     """
-    n = values.shape[-1]
-    kind = np.int64 if n <= _LONGEST_EXACT else np.float64
-    ranks = _centred_ranks(values).astype(kind)
-    position = 2 * np.arange(n, dtype=kind) - (n - 1)
-    return np.asarray(ranks * (position @ position) - (ranks @ position)[..., None] * position)
+    return residual_ranks(centred_ranks(values))
 
 
-def partial_tau(x: FloatArray, y: FloatArray) -> float:
-    """Kendall's own partial tau of x and y given position; (n,) and (n,).
+def partial_tau(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Kendall's own partial tau of x and y given position; (..., n) and (n,) -> (...). NaN if position fixes either.
 
     For comparison with the literature only: it is not zero when x and y depend on position alone.
 
@@ -64,29 +60,39 @@ def partial_tau(x: FloatArray, y: FloatArray) -> float:
     Kendall (1942), Partial rank correlation, Biometrika 32:277; Korn (1984), The ranges of limiting values of some
     partial correlations under conditional independence, The American Statistician 38:61.
     """
-    position = np.arange(x.size)
-    xy, xz, yz = float(kendall(x, y)), float(kendall(x, position)), float(kendall(y, position))
-    scale = float(np.sqrt((1 - xz**2) * (1 - yz**2)))
-    return (xy - xz * yz) / scale if scale > 0 else float("nan")
+    position = np.arange(y.size)
+    xy, xz, yz = kendall(x, y), kendall(x, position), kendall(y, position)
+    scale = np.sqrt((1 - xz**2) * (1 - yz**2))
+    return np.asarray(np.divide(xy - xz * yz, scale, out=np.full(xy.shape, np.nan), where=scale > 0))
 
 
 def _correlations(received: npt.NDArray[Any], importance: FloatArray) -> FloatArray:
-    received_left, importance_left = given_position(received), given_position(importance)
+    ranks, of_importance = centred_ranks(received), centred_ranks(importance)
+    received_left, importance_left = residual_ranks(ranks), residual_ranks(of_importance)
     by_term = {
-        "spearman": spearman(received, importance),
-        "spearman_given_position": _pearson(received_left, importance_left),
-        "kendall": kendall(received, importance),
+        "spearman": pearson(ranks, of_importance),
+        "spearman_given_position": pearson(received_left, importance_left),
+        "kendall": kendall(ranks, of_importance),
         "kendall_given_position": kendall(received_left, importance_left),
     }
     return np.stack([by_term[term] for term in TERMS], axis=-1)
 
 
-def _centred_ranks(values: npt.NDArray[Any]) -> FloatArray:
+def residual_ranks(ranks: FloatArray) -> npt.NDArray[Any]:
+    """Regress `centred_ranks` on position, as `given_position` does. (..., n) -> (..., n)."""
+    n = ranks.shape[-1]
+    kind = np.int64 if n <= _LONGEST_EXACT else np.float64
+    ranks = ranks.astype(kind)
+    position = 2 * np.arange(n, dtype=kind) - (n - 1)
+    return np.asarray(ranks * (position @ position) - (ranks @ position)[..., None] * position)
+
+
+def centred_ranks(values: npt.NDArray[Any]) -> FloatArray:
     """Twice the average rank, less its mean: whole numbers. (..., n) -> (..., n)."""
     return np.asarray(2 * rankdata(values, axis=-1) - (values.shape[-1] + 1))
 
 
-def _pearson(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
+def pearson(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
     """Pearson's r of centred values; (..., n) and (..., n) -> (...). NaN if either is constant."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     product = (x * y).sum(axis=-1)

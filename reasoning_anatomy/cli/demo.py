@@ -77,9 +77,10 @@ def _say_findings(results: "Mapping[str, AnalysisResult]") -> None:
 
 
 def _rows_of_scorers(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Both correlations of the answer's attention, and the strongest of all scorers with position held constant."""
+    """Both correlations of the answer's attention, and the strongest of all signals with position held constant."""
     terms = table["term"].isin(["spearman", "spearman_given_position"])
-    strongest = table[table["term"] == "spearman_given_position"]["estimate"].abs().idxmax()
+    signals = table[(table["term"] == "spearman_given_position") & (table["kind"] == "independent signal")]
+    strongest = signals["estimate"].abs().idxmax()
     return table[(terms & (table["scorer"] == _SCORER)) | (table.index == strongest)]
 
 

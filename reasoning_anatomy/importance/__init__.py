@@ -31,7 +31,9 @@ class Scorer(Plugin, Protocol):
     A scorer of recorded attention extends `AttentionScorer`, so that the scorers of a run share a forward pass. Further parts
     are optional, each a protocol of its own: `FollowsPath`, `LooksAtAllChains`, `RecordsAttention`, `RefusesModels`,
     `NeedsNoModel`. A class variable ``needs`` says in words what a scorer needs beyond the measured model; ``--scorers all``
-    leaves such a scorer out. A scorer that scores candidate deletions may say what that costs, as strategies do:
+    leaves such a scorer out. A class variable ``kind_of_score`` says if it is no signal of its own but a
+    ``"trivial competitor"`` (of position, length, frequency, surprisal or chance alone) or a strategy's ``"own first step"``,
+    which analyses set apart. A scorer that scores candidate deletions may say what that costs, as strategies do:
     `reasoning_anatomy.pruning.ForeseesCost`.
     """
 

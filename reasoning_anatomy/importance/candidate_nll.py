@@ -42,6 +42,7 @@ class CandidateNll:
     """
 
     needs: ClassVar[str] = "the path of a strategy, and a step of exact pruning at each keep ratio; name it beside one"
+    kind_of_score: ClassVar[str] = "own first step"
     records_attention: ClassVar[Literal[True]] = True
 
     keep_ratios: tuple[float, ...] = _KEEP_RATIOS

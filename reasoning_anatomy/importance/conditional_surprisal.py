@@ -1,6 +1,7 @@
 """What the answer loses when a token is left out."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
@@ -27,6 +28,8 @@ class ConditionalSurprisal:
     Li et al., Understanding Neural Networks through Representation Erasure, arXiv:1612.08220, equation 1. As the step of
     a pruning: Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
     """
+
+    kind_of_score: ClassVar[str] = "own first step"
 
     token_budget: int | None = None
 

@@ -25,6 +25,7 @@ class Random:
     """
 
     needs_no_model: ClassVar[Literal[True]] = True
+    kind_of_score: ClassVar[str] = "trivial competitor"
 
     seed: int = 0
 

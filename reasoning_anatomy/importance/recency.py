@@ -21,6 +21,7 @@ class Recency:
     """
 
     needs_no_model: ClassVar[Literal[True]] = True
+    kind_of_score: ClassVar[str] = "trivial competitor"
 
     def score(self, chain: EncodedChain, *, loaded: "LoadedModel | None") -> TokenScores:
         """Score the reasoning tokens of one chain; the model is not used."""

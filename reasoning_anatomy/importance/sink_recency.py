@@ -31,6 +31,7 @@ class SinkRecency:
     """
 
     needs_no_model: ClassVar[Literal[True]] = True
+    kind_of_score: ClassVar[str] = "trivial competitor"
 
     n_sink: int = 4
 

@@ -1,6 +1,7 @@
 """Surprisal of a token in its context."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from reasoning_anatomy.likelihood.opening import open_likelihood
 from reasoning_anatomy.models.loading import LoadedModel
@@ -23,6 +24,8 @@ class Surprisal:
     ----------
     Singh and Hakkani-Tür, Do LLMs Encode Functional Importance of Reasoning Tokens?, arXiv:2601.03066.
     """
+
+    kind_of_score: ClassVar[str] = "trivial competitor"
 
     token_budget: int | None = None
 

@@ -219,6 +219,23 @@ def _stages(nll: np.ndarray, deleted: np.ndarray, keep_ratios: tuple[float, ...]
 
 
 @pytest.fixture(scope="session")
+def add_scorers() -> Callable[..., Run]:
+    """Add scores without a profile, drawn from the seed of each scorer, to the measured chains of a run."""
+
+    def add(run: Run, seeds: Mapping[str, int]) -> Run:
+        scorers = {label: f"{label}()" for label in seeds}
+        more = run.manifest.configuration.model_copy(update={"scorers": scorers, "strategies": {}})
+        with begin_run(run.folder, more, list(run.chains.values())) as writer:
+            for label, seed in seeds.items():
+                rng = np.random.default_rng(seed)
+                for chain_id in run.measured:
+                    writer.add_scores(chain_id, label, TokenScores(rng.random(run.encoded(chain_id).n_reasoning)))
+        return open_run(run.folder)
+
+    return add
+
+
+@pytest.fixture(scope="session")
 def add_answers() -> Callable[..., Run]:
     """Add the answers of a sweep to a run, one row each: what is not told is the same for all answers, and unremarkable."""
 

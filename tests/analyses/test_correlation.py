@@ -33,7 +33,7 @@ def test_hand_computed_coefficients(x: list[int], rho: float, tau: float) -> Non
     assert kendall(np.array(x), y) == pytest.approx(tau, abs=1e-15)
 
 
-@pytest.mark.parametrize("n", [5, 8, 9, 31, 150, 333])
+@pytest.mark.parametrize("n", [5, 8, 9, 31, 150, 333, 1501])
 def test_every_row_agrees_with_scipy(n: int) -> None:
     received, importance = draw(np.random.default_rng(n), n)
     expected = [(spearmanr(row, importance).statistic, kendalltau(row, importance).statistic) for row in received]
@@ -46,6 +46,14 @@ def test_rows_can_differ_on_both_sides() -> None:
     x, y = np.random.default_rng(0).random((2, 3, 4, 20))
     expected = [[kendalltau(a, b).statistic for a, b in zip(*pair, strict=True)] for pair in zip(x, y, strict=True)]
     np.testing.assert_allclose(kendall(x, y), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [5, 40, 300])
+def test_pairs_counted_one_by_one_are_those_of_knights_method(n: int) -> None:
+    received, importance = draw(np.random.default_rng(n), n)
+    np.testing.assert_array_equal(
+        kendall(np.tile(received, (60, 1)), importance)[:6], kendall(received, np.tile(importance, (len(received), 1)))
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 64, 65])

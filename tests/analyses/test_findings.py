@@ -19,11 +19,18 @@ def plain(text: str) -> str:
     return text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
 
 
-def correlation(rows: dict[str, tuple[Row, Row]], *, p_adjusted: tuple[float, float] = (0.01, 0.2)) -> str:
+def correlation(
+    rows: dict[str, tuple[Row, Row]],
+    *,
+    p_adjusted: tuple[float, float] = (0.01, 0.2),
+    kinds: dict[str, str] | None = None,
+    unit: str = "token",
+) -> str:
     """Write the finding of ``scorer: (raw, given position)``, each (estimate, low, high, questions)."""
     table = [
         {
             "scorer": scorer,
+            "kind": (kinds or {}).get(scorer, "independent signal"),
             "term": term,
             "estimate": row[0],
             "ci_low": row[1],
@@ -34,7 +41,7 @@ def correlation(rows: dict[str, tuple[Row, Row]], *, p_adjusted: tuple[float, fl
         for scorer, pair in rows.items()
         for term, row, p in zip(("spearman", SECOND), pair, p_adjusted, strict=True)
     ]
-    return plain(correlation_finding(pd.DataFrame(table), strategy="greedy", confidence=0.95))
+    return plain(correlation_finding(pd.DataFrame(table), strategy="greedy", confidence=0.95, unit=unit))
 
 
 @pytest.mark.parametrize(
@@ -96,9 +103,9 @@ def test_of_several_scorers_the_largest_with_position_held_constant_is_named_and
         "surprisal": ((0.4, 0.3, 0.5, 25), (0.1, 0, 0.2, 25)),
     }
     assert correlation(scorers) == (
-        "Of 3 scorers, h2o has the largest rank correlation with the deletion order of greedy once position is held constant: "
+        "Of 3 signals, h2o has the largest rank correlation with the deletion order of greedy once position is held constant: "
         "rho -0.21 (95 % interval -0.30 to -0.10, 25 questions), 0.35 (0.20 to 0.50) without that; corrected for their number, "
-        "3 of 3 scorers differ from zero, and 0 of 2 with position held constant."
+        "3 of 3 signals differ from zero, and 0 of 2 with position held constant."
     )
 
 
@@ -107,18 +114,46 @@ def test_the_attention_of_the_answer_speaks_first_and_then_the_strongest_scorer(
     surprisal: tuple[Row, Row] = ((0.4, 0.3, 0.5, 25), (0.3, 0.2, 0.4, 25))
     alone = correlation({"answer_attention": answer})
     assert correlation({"surprisal": surprisal, "answer_attention": answer}) == (
-        f"{alone}\nOf 2 scorers, surprisal has the largest rank correlation with the deletion order of greedy once position is "
+        f"{alone}\nOf 2 signals, surprisal has the largest rank correlation with the deletion order of greedy once position is "
         "held constant: rho 0.30 (95 % interval 0.20 to 0.40, 25 questions), 0.40 (0.30 to 0.50) without that; corrected for "
-        "their number, 2 of 2 scorers differ from zero, and 0 of 2 with position held constant."
+        "their number, 2 of 2 signals differ from zero, and 0 of 2 with position held constant."
     )
     unknown = (NAN, NAN, NAN, 0)
-    assert correlation({"surprisal": surprisal, "answer_attention": (unknown, unknown)}).startswith("Of 2 scorers, surprisal")
+    assert correlation({"surprisal": surprisal, "answer_attention": (unknown, unknown)}).startswith("Of 2 signals, surprisal")
+
+
+def test_competitors_and_the_own_first_step_stand_beside_the_signals() -> None:
+    signal: tuple[Row, Row] = ((0.3, 0.1, 0.5, 25), (0.05, -0.1, 0.2, 25))
+    kinds = dict.fromkeys(["recency", "token length"], "trivial competitor") | {"conditional_surprisal": "own first step"}
+    rows: dict[str, tuple[Row, Row]] = {
+        "recency": ((0.6, 0.5, 0.7, 25), (NAN, NAN, NAN, 0)),
+        "h2o": signal,
+        "token length": ((0.2, 0.1, 0.3, 25), (0.25, 0.2, 0.3, 25)),
+        "conditional_surprisal": ((0.4, 0.3, 0.5, 25), (0.35, 0.3, 0.4, 25)),
+    }
+    alone = correlation({"h2o": signal})
+    competitor = (
+        "The best of 2 trivial competitors, token length, has rho 0.20 (0.10 to 0.30), 0.25 (0.20 to 0.30) with position"
+    )
+    own = "The strategy's own first step, conditional_surprisal, has rho 0.40 (0.30 to 0.50), 0.35 (0.30 to 0.40) with position"
+    assert correlation(rows, kinds=kinds) == f"{alone}\n{competitor} held constant.\n{own} held constant."
+    only = {"h2o": signal, "recency": rows["recency"]}
+    assert correlation(only, kinds=kinds) == f"{alone}\nThe trivial competitor, recency, has rho 0.60 (0.50 to 0.70)."
+    assert correlation({"recency": rows["recency"]}, kinds=kinds).startswith("Tokens with a higher recency score are deleted")
+
+
+def test_of_steps_the_finding_speaks_of_steps() -> None:
+    rows: dict[str, tuple[Row, Row]] = {"h2o": ((-0.31, -0.5, -0.12, 25), (0.2, 0.1, 0.3, 25))}
+    sentence = correlation(rows, unit="step")
+    assert sentence.startswith("Steps with a higher h2o score are deleted earlier by greedy: ")
+    assert sentence.endswith("which shows steps with a higher score deleted later.")
 
 
 def test_one_differs_and_several_differ() -> None:
     one = pd.DataFrame(
         {
             "scorer": ["a", "b"] * 2,
+            "kind": "independent signal",
             "term": ["spearman", "spearman", SECOND, SECOND],
             "estimate": 0.3,
             "ci_low": 0.1,
@@ -127,7 +162,7 @@ def test_one_differs_and_several_differ() -> None:
             "p_adjusted": [0.01, 0.2, 0.2, 0.2],
         }
     )
-    assert "1 of 2 scorers differs from zero, and 0 of 2 with" in correlation_finding(one, strategy="greedy", confidence=0.95)
+    assert "1 of 2 signals differs from zero, and 0 of 2 with" in correlation_finding(one, strategy="greedy", confidence=0.95)
     rows = (0.1, 0.05, 0.2, 25), (0.1, 0.05, 0.2, 25)
     assert "; 1 of 3 pairs of categories differs then, " in difference(*rows, p_adjusted=(0.01, 0.2, 0.3))
     assert "; 2 of 3 pairs of categories differ then, " in difference(*rows)

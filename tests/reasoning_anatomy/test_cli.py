@@ -277,8 +277,10 @@ def test_an_analysis_prints_and_writes_its_table(call: Call, planted: Run) -> No
     assert "draws=99" in done.out
     assert f"Wrote {planted.folder / 'analyses' / 'rank_correlation'}\n" in done.out
     result = open_run(planted.folder).analysis("rank_correlation")
-    for term, estimate in zip(result.table["term"], result.table["estimate"], strict=True):
-        assert re.search(rf"\b{term}\s+{re.escape(f'{estimate:.4g}')}\b", done.out)
+    raw = result.table[result.table["term"] == "spearman"]
+    for scorer, kind, estimate in zip(raw["scorer"], raw["kind"], raw["estimate"], strict=True):
+        shown = f"{estimate:.2f}".replace("-", "\N{MINUS SIGN}")
+        assert re.search(rf"{scorer}\s+{kind}\s+{shown} ", done.out)
     assert all(f"note: {warning}\n" in done.out for warning in result.warnings)
 
 
@@ -327,7 +329,8 @@ def test_the_options_of_an_analysis_reach_it(call: Call, planted: Run) -> None:
     options = ["--draws", "199", "--confidence", "0.9", "--seed", "4"]
     assert call(planted.folder, *options, module=ANALYSIS).code == 0
     assert planted.analysis("rank_correlation").config == (
-        "RankCorrelation(scorer='answer_attention', strategy='greedy', draws=199, confidence=0.9, seed=4)"
+        "RankCorrelation(scorer='answer_attention', strategy='greedy', at='token', segmenter=None, competitors=True, "
+        "draws=199, confidence=0.9, seed=4)"
     )
 
 

@@ -46,7 +46,7 @@ def make_full_run(make_planted_run, tmp_path_factory):
     def make(chains):
         run = make_planted_run(tmp_path_factory.mktemp("run"), chains, strength=0.5, keep=0.2)
         add_annotation(run)
-        for analysis in (RankCorrelation(draws=99), DeletionByCategory(draws=99)):
+        for analysis in (RankCorrelation(draws=99, competitors=False), DeletionByCategory(draws=99)):
             run.write_analysis(analysis.analyse(run))
         return run
 

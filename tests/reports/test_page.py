@@ -146,9 +146,9 @@ def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer
             writer.add_scores(chain_id, "another", TokenScores(order))
     run = open_run(run.folder)
     run.write_analysis(load("analysis", "rank_correlation:draws=99").analyse(run))
-    alone = load("analysis", "rank_correlation:draws=99,scorer=answer_attention").analyse(run).finding
+    alone = load("analysis", "rank_correlation:draws=99,scorer=answer_attention,competitors=false").analyse(run).finding
     text = "".join(Page(write_report(run).read_text(encoding="utf-8")).text)
-    assert text.index(alone) < text.index("Of 2 scorers, another has the largest rank correlation") < text.index("What was run")
+    assert text.index(alone) < text.index("Of 2 signals, another has the largest rank correlation") < text.index("What was run")
 
 
 def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
@@ -166,7 +166,7 @@ def test_a_long_table_is_closed_when_the_page_opens(html, full_run):
     n_rows = len(full_run.analysis("deletion_by_category").table)
     assert n_rows == 30
     assert "<details><summary>Table of deletion by category, 30 rows" in html
-    assert "<details open><summary>Table of rank correlation, 4 rows" in html
+    assert "<details open><summary>Table of rank correlation, 7 rows" in html
 
 
 def test_a_result_of_an_earlier_version_is_shown_and_its_figures_say_how_to_make_it_again(make_full_run, chains, tmp_path):

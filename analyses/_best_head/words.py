@@ -1,0 +1,94 @@
+"""The finding of best_head in words, and what a reader must know before believing the table."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from analyses._best_head.evidence import Evidence
+from analyses._best_head.tables import FLATTERY, OTHER, SAME
+from analyses._sentences import Row, briefly, is_clear, missing_intervals, number, small_sample, with_interval
+from analyses._statistics.halves import FEWEST
+
+_GIVEN = "_given_position"
+_NOTHING = "no head has a value in every question, position held constant if the name says so; there is nothing to choose from"
+
+
+def finding(table: pd.DataFrame, heads: pd.DataFrame, *, strategy: str, confidence: float) -> str:
+    """Say what was found, from the main table and the table ``heads``; a line for each scorer."""
+    said = []
+    for scorer, rows in table.groupby("scorer", sort=False):
+        by_term = {str(row["term"]): row for row in rows.to_dict("records")}
+        if by_term[OTHER]["n_questions"]:
+            said.append(_of_scorer(str(scorer), by_term, heads[heads["scorer"] == scorer], strategy, confidence))
+    return "\n".join(said)
+
+
+def warnings(evidence: Mapping[str, Evidence], table: pd.DataFrame, spread: pd.DataFrame) -> list[str]:
+    """Sentences for ``AnalysisResult.warnings``, from the main table and the table ``between_questions``."""
+    said = [
+        f"{scorer}: fewer than 2 questions can be used, and a head is judged on other questions than those that chose it"
+        for scorer, found in evidence.items()
+        if found.n_questions < 2
+    ]
+    chosen = table[table["term"].isin([OTHER, OTHER + _GIVEN])]
+    names = (chosen["term"] + " of " + chosen["scorer"] if len(set(chosen["scorer"])) > 1 else chosen["term"]).tolist()
+    few = chosen["n_questions"].between(2, FEWEST - 1)
+    if few.any():
+        n_questions = int(chosen.loc[few, "n_questions"].iloc[0])
+        said.append(f"{n_questions} questions cannot be halved into parts that have a spread; no interval and no p-value")
+    rest = chosen[~few]
+    kept = [name for name, is_few in zip(names, few, strict=True) if not is_few]
+    said += missing_intervals(rest, kept, widest=[2] * len(rest), nothing=_NOTHING)
+    if (spread["n_questions"] >= FEWEST).any():
+        said += small_sample(spread)
+    if missing := max(found.exclusions.get("head_missing_in_a_question", 0) for found in evidence.values()):
+        said.append(f"{missing} heads have no value in some question and cannot be chosen")
+    if unmeasured := max(found.exclusions.get("not_measured", 0) for found in evidence.values()):
+        said.append(f"{unmeasured} chains of the run are not measured; the table does not speak for them")
+    return said
+
+
+def head_name(row: Row) -> str:
+    """Name a head by its layer and its place in it, both from 0: ``12.3``."""
+    return f"{int(row['layer'])}.{int(row['head'])}"
+
+
+def _of_scorer(scorer: str, rows: Mapping[str, Row], heads: pd.DataFrame, strategy: str, confidence: float) -> str:
+    raw, given = (heads[heads["control"] == control] for control in ("raw", "given_position"))
+    n_known = int((raw["n_questions"] == raw["n_questions"].max()).sum())
+    other, same, position = rows[OTHER], rows[SAME], rows[OTHER + _GIVEN]
+    if is_clear(other):
+        beginning = f"Of {n_known} heads of {scorer}, {_favourite(raw)} halves of the questions"
+    else:
+        beginning = (
+            f"None of {n_known} heads of {scorer} is known to go with the deletion order on questions that did not choose it; "
+            f"{_favourite(raw)} halves"
+        )
+    said = [
+        f"{beginning}. On questions on which they were not chosen, the chosen heads go with the deletion order of {strategy} "
+        f"at Spearman's rho {_judged(other, confidence)}; choosing on the same questions adds {briefly(rows[FLATTERY])}"
+    ]
+    tested = f"That any head goes with the order at all: p {_p_value(same['p_value'])} against circular shifts"
+    if position["n_questions"]:
+        said.append(f"With position held constant: {_favourite(given)}, rho {briefly(position)}")
+        tested += f", {_p_value(rows[SAME + _GIVEN]['p_value']).removeprefix('= ')} with position held constant"
+    else:
+        said.append("With position held constant there is nothing to choose from")
+    return ". ".join([*said, tested]) + "."
+
+
+def _favourite(heads: pd.DataFrame) -> str:
+    """Name the head that was chosen most often."""
+    first = heads.iloc[0].to_dict()
+    total = round(first["n_chosen"] / first["share_chosen"])
+    return f"{head_name(first)} is the choice of {int(first['n_chosen'])} of {total}"
+
+
+def _judged(row: Row, confidence: float) -> str:
+    if row["n_questions"] < FEWEST:
+        return f"{number(row['estimate'])} ({row['n_questions']} questions, too few for an interval)"
+    return with_interval(row, confidence=confidence)
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"

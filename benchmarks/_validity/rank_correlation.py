@@ -1,0 +1,166 @@
+"""``rank_correlation``: scores and a deletion order that share a slope, a trend with position, or nothing."""
+
+from functools import cache
+from typing import Final, Literal
+
+import numpy as np
+
+from analyses._rank_correlation.terms import ALL_TERMS, CENSORED_TERMS, WITHIN_BINS, censored_terms, more_terms
+from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
+from analyses._statistics.correlation import given_position, pearson, spearman
+from analyses._statistics.families import adjust, max_t, random_signs
+from analyses._statistics.kendall import kendall
+from benchmarks._validity import Rate
+from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
+from reasoning_anatomy.types import FloatArray
+
+_DRAWS: Final = 999
+_KEPT: Final = 12
+"""Tokens of a chain that are never deleted."""
+_HEADS: Final = 12
+_RELATED_SLOPES: Final = (0.1, 0.5)
+_REFERENCE: Final = 6000
+"""Questions from which the truth of an interval is taken."""
+_SAMPLES_AT_ONCE: Final = 50
+
+_RELATED: Final = "Related values: Holm is careful."
+_FEW: Final = "With few questions the bootstrap errs on the careful side."
+
+STRAIGHT: Final = 0.6 * np.linspace(-np.sqrt(3), np.sqrt(3), TOKENS)
+"""What position adds to scores and order, in standard deviations of the rest."""
+
+
+def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
+    """Correlate what is unrelated on average, what rises with position alone, and what is related."""
+    note = _FEW if n_questions < 20 else ""
+    nothing = drawn(n_questions, samples, slopes=(-0.3, 0, 0.3), seed=seed)
+    rates = [
+        Rate(term, "false positives", _found(nothing[..., number]), samples, "questions differ around zero", note)
+        for number, term in enumerate(ALL_TERMS)
+    ]
+    risen = drawn(n_questions, samples, slopes=(0,), trend=STRAIGHT, seed=seed + 1)
+    rates += [
+        Rate(term, "false positives", _found(risen[..., number]), samples, "both rise with position", note)
+        for number, term in enumerate(ALL_TERMS)
+        if term.endswith("given_position") or term == WITHIN_BINS
+    ]
+    something, truth = drawn(n_questions, samples, slopes=_RELATED_SLOPES, seed=seed + 2), _truth()
+    rates += [
+        Rate(term, "coverage", _holds(something[..., number], float(truth[number])), samples, note=note)
+        for number, term in enumerate(ALL_TERMS)
+    ]
+    related = drawn(n_questions, samples, slopes=(0.1,), seed=seed + 4)
+    rates += [Rate(term, "power", _found(related[..., number]), samples, "slope 0.1") for number, term in enumerate(ALL_TERMS)]
+    worlds: tuple[tuple[str, FloatArray | float], ...] = (
+        ("questions differ around zero", 0.0),
+        ("and both rise with position", STRAIGHT),
+    )
+    for number, (term, (setting, trend)) in enumerate(zip(CENSORED_TERMS, worlds, strict=True)):
+        kept = never_deleted(n_questions, samples, slopes=(-0.5, 0, 0.5), trend=trend, seed=seed + 5)[..., number]
+        rates.append(Rate(term, "false positives", _found(kept), samples, setting, note))
+    return [*rates, *_families(n_questions, samples, seed=seed + 6)]
+
+
+@cache
+def _truth() -> FloatArray:
+    """(7,) mean of the terms over many questions."""
+    return np.asarray(drawn(_REFERENCE, 1, slopes=_RELATED_SLOPES, seed=12345).mean(axis=(0, 1)))
+
+
+def drawn(
+    n_questions: int, samples: int, *, slopes: tuple[float, ...], trend: FloatArray | float = 0.0, seed: int
+) -> FloatArray:
+    """Draw chains and correlate them.
+
+    Parameters
+    ----------
+    n_questions, samples
+        To draw.
+    slopes
+        Of the scores on the order of deletion, one drawn for every question.
+    trend
+        What position adds to both.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    (samples, questions, 7) `ALL_TERMS`, averaged over the chains of the question.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for first in range(0, samples, _SAMPLES_AT_ONCE):
+        shape = (min(_SAMPLES_AT_ONCE, samples - first), n_questions, CHAINS, TOKENS)
+        order = autocorrelated(rng, shape)
+        slope = rng.choice(slopes, size=(*shape[:2], 1, 1))
+        scores = autocorrelated(rng, shape) + slope * order + trend
+        found.append(_all_terms(scores, _censored(order + trend)).mean(axis=2))
+    return np.concatenate(found)
+
+
+def never_deleted(
+    n_questions: int, samples: int, *, slopes: tuple[float, ...], trend: FloatArray | float, seed: int
+) -> FloatArray:
+    """Draw one chain for each question, and compare the tokens that were never deleted; (samples, questions, 2)."""
+    rng = np.random.default_rng(seed)
+    found = np.empty((samples, n_questions, len(CENSORED_TERMS)))
+    for index in np.ndindex(samples, n_questions):
+        order = autocorrelated(rng, (TOKENS,))
+        scores = autocorrelated(rng, (TOKENS,)) + rng.choice(slopes) * order + trend
+        found[index] = censored_terms(scores, _censored(order + trend) == TOKENS - _KEPT)
+    return found
+
+
+def _all_terms(scores: FloatArray, importance: FloatArray) -> FloatArray:
+    """As `analyses._rank_correlation.terms.all_terms`, for an order of its own in every row. (..., n), (..., n) -> (..., 7)."""
+    left, importance_left = given_position(scores), given_position(importance)
+    four = (
+        spearman(scores, importance),
+        pearson(left, importance_left),
+        kendall(scores, importance),
+        kendall(left, importance_left),
+    )
+    return np.concatenate([np.stack(four, axis=-1), more_terms(scores, importance)], axis=-1)
+
+
+def _censored(order: FloatArray) -> FloatArray:
+    """Rank the tokens by their deletion; those that are never deleted are tied after it."""
+    return np.asarray(np.minimum(order.argsort(axis=-1).argsort(axis=-1), TOKENS - _KEPT), dtype=np.float64)
+
+
+def _families(n_questions: int, samples: int, *, seed: int) -> list[Rate]:
+    """Correct for ten related scorers and twelve heads without a mean, from values of the questions."""
+    rng = np.random.default_rng(seed)
+    scorers = 0.2 * (rng.standard_normal((samples, n_questions, 1)) + rng.standard_normal((samples, n_questions, 10)))
+    heads = 0.2 * rng.standard_normal((samples, n_questions, _HEADS))
+    signs = random_signs(n_questions, draws=_DRAWS, rng=np.random.default_rng(0))
+    by_max_t = np.mean([(max_t(values, signs) <= 0.05).any() for values in heads])
+    return [
+        Rate("any of 10 related scorers, Holm", "false positives", _any_found(scorers, "holm"), samples, note=_RELATED),
+        Rate("any of 12 heads, max-T", "false positives", float(by_max_t), samples),
+        Rate(
+            "any of 12 heads, Benjamini-Hochberg", "false positives", _any_found(heads, "fdr_bh"), samples,
+            note=_FEW if n_questions < 50 else "",
+        ),
+    ]  # fmt: skip
+
+
+def _any_found(values: FloatArray, method: Literal["holm", "fdr_bh"]) -> float:
+    """Share of samples of (questions, columns) in which some column is found after correction."""
+    p_values = np.stack([_combined(values[..., column]).p_value for column in range(values.shape[-1])], axis=1)
+    return float(np.mean([(adjust(family, method) <= 0.05).any() for family in p_values]))
+
+
+def _combined(values: FloatArray) -> Means:
+    """Mean of every sample with its interval; (samples, questions) -> (samples,)."""
+    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
+    return bootstrap_means(values.T, counts, confidence=0.95)
+
+
+def _found(values: FloatArray) -> float:
+    return float((_combined(values).p_value <= 0.05).mean())
+
+
+def _holds(values: FloatArray, truth: float) -> float:
+    means = _combined(values)
+    return float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean())

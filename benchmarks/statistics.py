@@ -1,0 +1,199 @@
+"""What the analyses cost, in seconds and in peak memory: ``python -m benchmarks.statistics``.
+
+Two runs are made up and written as every run is, so that reading them is measured too. One has few chains and many heads, as a
+model of 28 layers with 28 heads gives them; the other has many chains and no heads. Then every analysis is run on them, each in
+a process of its own; those that need what the runs do not hold, such as the answers of a sweep, are named with the reason.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import tyro
+
+from benchmarks._memory import peak_mib
+from reasoning_anatomy.categories import CATEGORIES
+from reasoning_anatomy.errors import AnalysisError, MissingError
+from reasoning_anatomy.plugins import available, load
+from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.types import Annotation, AttentionProfile, EncodedChain, PruningPath, ReasoningChain, TokenScores
+
+Returned = TypeVar("Returned")
+
+OF_HEADS: Final = ("rank_correlation", "best_head")
+"""Analyses of heads, which the run with heads is for."""
+
+_WITH_HEADS: Final = ("answer_attention",)
+_WITHOUT_HEADS: Final = ("answer_attention", "surprisal", "attention_sparsity")
+_WITH_A_PROFILE: Final = "attention_sparsity"
+"""Whose analysis reads a profile; of one head, in the run without heads."""
+_ANNOTATORS: Final = ("first", "second")
+_STRATEGIES: Final = ("greedy", "random")
+_WORDS: Final = ("First", "we", "add", "3", "and", "4", ",", "so", "she", "has", "7", "apples", ".")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the analyses cost."""
+
+    analyses: tuple[str, ...] = ()
+    """That are run on the large run; all that there are if left out."""
+    chains: int = 7500
+    """Of the large run."""
+    chains_with_heads: int = 200
+    """Of the run with heads; 0 leaves it out."""
+    per_question: int = 4
+    """Chains on one question."""
+    tokens: int = 200
+    """Of a chain."""
+    layers: int = 28
+    """Of the run with heads."""
+    heads: int = 28
+    """Of each layer."""
+    draws: int = 10_000
+    """Resamples of the analyses of heads; the others have those that they have by default."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one analysis: seconds of the clock and of the processors, peak memory of its process, or why it could not be run."""
+
+    analysis: str
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+    peak_mib: float = 0.0
+    skipped: str = ""
+
+
+def main(options: Options) -> None:
+    """Write the runs, run the analyses, and print what they cost."""
+    with tempfile.TemporaryDirectory() as folder:
+        if options.chains_with_heads:
+            shape = (options.layers, options.heads)
+            n_heads = options.layers * options.heads
+            _say(f"{options.chains_with_heads} chains x {options.tokens} tokens x {n_heads} heads, {options.draws} draws")
+            run = Path(folder) / "heads"
+            in_a_process(plant, run, options.chains_with_heads, options.per_question, options.tokens, shape)
+            _print([in_a_process(cost_of, f"{name}:draws={options.draws}", run) for name in OF_HEADS])
+        _say(f"{options.chains} chains x {options.tokens} tokens, without heads, draws as by default")
+        run = Path(folder) / "large"
+        in_a_process(plant, run, options.chains, options.per_question, options.tokens, None)
+        _print([in_a_process(cost_of, name, run) for name in options.analyses or available("analysis")])
+
+
+def in_a_process(call: Callable[..., Returned], *given: object) -> Returned:
+    """Call a function in a process that is begun for it, so that its peak memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(call, *given).result()
+
+
+def cost_of(spec: str, folder: Path) -> Cost:
+    """Run an analysis on a run; of `MissingError` and `AnalysisError` the message is kept."""
+    name = spec.partition(":")[0]
+    analysis, run = load("analysis", spec), open_run(folder)
+    start, start_of_processors = time.perf_counter(), time.process_time()
+    try:
+        analysis.analyse(run)
+    except (MissingError, AnalysisError) as error:
+        return Cost(name, skipped=str(error).replace(str(folder), "RUN"))
+    return Cost(name, time.perf_counter() - start, time.process_time() - start_of_processors, peak_mib())
+
+
+def plant(folder: Path, n_chains: int, per_question: int, n_tokens: int, heads: tuple[int, int] | None, seed: int = 0) -> None:
+    """Write a run of made-up numbers.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    n_chains, per_question, n_tokens
+        Chains, chains on a question, tokens of a chain.
+    heads
+        Layers, and heads of each, of the attention of the answer; None = it has none, and there are further scorers and an
+        annotator.
+    seed
+        Of the numbers.
+    """
+    rng = np.random.default_rng(seed)
+    scorers = _WITH_HEADS if heads else _WITHOUT_HEADS
+    words = [_WORDS[position % len(_WORDS)] for position in range(n_tokens)]
+    reasoning = " ".join(words)
+    ends = np.cumsum([len(word) + 1 for word in words]) - 1
+    spans = np.stack([ends - [len(word) for word in words], ends], axis=1)
+    chains = [
+        ReasoningChain(
+            chain_id=f"c{number}",
+            question_id=f"q{number // per_question}",
+            question=f"How many in {number // per_question}?",
+            reasoning=reasoning,
+            answer="7",
+            gold_answer="7",
+            is_correct=bool(number % 2),
+        )
+        for number in range(n_chains)
+    ]
+    with begin_run(folder, _configuration(scorers, heads), chains) as writer:
+        for chain in chains:
+            ids = rng.integers(0, 1000, n_tokens)
+            writer.add_encoded(EncodedChain(chain, np.arange(20), ids, np.arange(5), spans))
+            for scorer in scorers:
+                writer.add_scores(chain.chain_id, scorer, _scores(scorer, n_tokens, heads, rng))
+            for strategy in _STRATEGIES:
+                writer.add_path(chain.chain_id, strategy, _path(n_tokens, rng))
+    for annotator in () if heads else _ANNOTATORS:
+        labels = {chain.chain_id: tuple(rng.choice(CATEGORIES, n_tokens).tolist()) for chain in chains}
+        run = Run(folder)
+        run.write_annotations(annotator, {chain_id: Annotation(f"{annotator}()", each) for chain_id, each in labels.items()})
+
+
+def _configuration(scorers: Sequence[str], heads: tuple[int, int] | None) -> Configuration:
+    n_layers, n_heads = heads or (1, 1)
+    model = ModelIdentity(
+        id="planted", revision=None, architecture="planted", n_layers=n_layers, n_heads=n_heads, weights="planted",
+        template="planted", dtype="float32", device="cpu", quantization=None,
+    )  # fmt: skip
+    return Configuration(
+        model=model,
+        encoding="words",
+        scorers={label: f"{label}()" for label in scorers},
+        strategies={label: f"{label}()" for label in _STRATEGIES},
+    )
+
+
+def _scores(scorer: str, n_tokens: int, heads: tuple[int, int] | None, rng: np.random.Generator) -> TokenScores:
+    if heads is None and scorer != _WITH_A_PROFILE:
+        return TokenScores(rng.random(n_tokens))
+    received = rng.random((*(heads or (1, 1)), n_tokens), dtype=np.float32)
+    profile = AttentionProfile(scorer, received, "answer tokens", "none")
+    return TokenScores(received.mean(axis=(0, 1), dtype=np.float64), profile)
+
+
+def _path(n_tokens: int, rng: np.random.Generator) -> PruningPath:
+    """Delete nine tenths of the tokens, in an order that has nothing to do with anything."""
+    deleted = rng.permutation(n_tokens)[: n_tokens * 9 // 10]
+    curve = np.sort(rng.random(len(deleted) + 1))
+    return PruningPath("Planted()", n_tokens, deleted, rng.random(len(deleted)), 0, curve, curve, curve)
+
+
+def _print(costs: Sequence[Cost]) -> None:
+    for cost in costs:
+        times = f"{cost.seconds:>7.1f} s, {cost.processor_seconds:.1f} s of processors, {cost.peak_mib:,.0f} MiB"
+        _say(f"  {cost.analysis:<24}" + (f" skipped: {cost.skipped}" if cost.skipped else times))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
