@@ -10,7 +10,7 @@ import numpy as np
 
 from analyses._exclusions import MIN_TOKENS
 from analyses._plugins import parsed
-from analyses._rank_correlation.evidence import importance_order
+from analyses._rank_correlation.reading import importance_order
 from analyses._rank_dynamics.judging import Judgement, judge_all
 from analyses._statistics.foretelling import TERMS, lowest_of_any
 from reasoning_anatomy.errors import AnalysisError, MissingError
