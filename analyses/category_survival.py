@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from analyses._category_survival.evidence import evidence_of
+from analyses._category_survival.evidence import Evidence, evidence_of, without_value
 from analyses._category_survival.hazards import hazard_ratios
 from analyses._category_survival.reading import Reading, read, whole_units
 from analyses._category_survival.robustness import confusion_of, label_noise
@@ -138,15 +138,24 @@ class CategorySurvival:
             for strategy in strategies
         }
         n_unmeasured = len(run.chains) - tokens["chain_id"].nunique()
-        exclusions = most_left_out([{"not_measured": n_unmeasured}, *(reading.exclusions for reading in readings.values())])
         used = {labels: reading for labels, reading in readings.items() if reading.chains}
+        evidence = {labels: evidence_of(reading, keep_ratios=self.keep_ratios) for labels, reading in used.items()}
+        left_out: dict[tuple[str, ...], dict[str, int]] = {
+            labels: dict(reading.exclusions) for labels, reading in readings.items()
+        }
+        for labels, found in evidence.items():
+            left_out[labels] |= without_value(found, has_surprisal=surprisal is not None)
+        exclusions = most_left_out([{"not_measured": n_unmeasured}, *left_out.values()])
         if not used:
             reasons = ", ".join(f"{count} {reason}" for reason, count in exclusions.items())
             raise AnalysisError(f"{run.folder}: none of {len(run.chains)} chains can be used ({reasons}); measure other chains")
         tables = _stacked(
-            {labels: self._tables(reading, self._confusion(run, tokens, labels[0])) for labels, reading in used.items()}
+            {
+                labels: self._tables(reading, evidence[labels], self._confusion(run, tokens, labels[0]))
+                for labels, reading in used.items()
+            }
         )
-        tables["left_out"] = left_out_table({labels: reading.exclusions for labels, reading in readings.items()}, _LABELS)
+        tables["left_out"] = left_out_table(left_out, _LABELS)
         said = warnings(
             readings, tables, surprisal=surprisal, folder=run.folder, n_unmeasured=n_unmeasured, confidence=self.confidence
         )
@@ -185,11 +194,11 @@ class CategorySurvival:
             raise MissingError(f"{run.folder}: {other!r} agrees with itself; name another annotator as noise_like")
         return confusion_of(tokens, annotator, other)
 
-    def _tables(self, reading: Reading, confusion: FloatArray) -> dict[str, pd.DataFrame]:
+    def _tables(self, reading: Reading, evidence: Mapping[str, Evidence], confusion: FloatArray) -> dict[str, pd.DataFrame]:
         sample = QuestionSample(reading.question_ids, self.draws, self.confidence, self.seed)
         ratios = np.array(self.keep_ratios, dtype=np.float64)
         return {
-            **tables_of(reading, evidence_of(reading, keep_ratios=self.keep_ratios), sample, keep_ratios=ratios),
+            **tables_of(reading, evidence, sample, keep_ratios=ratios),
             "hazard_ratios": hazard_ratios(reading, sample),
             "label_noise": label_noise(reading, sample, shares=self.noise, confusion=confusion, seed=self.seed, term=CLASSES),
         }

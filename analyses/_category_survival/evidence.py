@@ -61,6 +61,16 @@ def evidence_of(reading: Reading, *, keep_ratios: Sequence[float]) -> Mapping[st
     return {scheme.name: _stacked(scheme, [values[scheme.name] for values in chains], times) for scheme in SCHEMES}
 
 
+def without_value(evidence: Mapping[str, Evidence], *, has_surprisal: bool) -> dict[str, int]:
+    """Count the pairs of a chain and a category that have a value as they are, but none with something held constant."""
+    of_categories = evidence["categories"]
+    raw, given, both = np.moveaxis(of_categories.restricted[:, :, : len(of_categories.scheme.groups)], 1, 0)
+    counts = {"no_value_given_position": int((np.isnan(given) & ~np.isnan(raw)).sum())}
+    if has_surprisal:
+        counts["no_value_given_position_and_surprisal"] = int((np.isnan(both) & ~np.isnan(raw)).sum())
+    return {reason: count for reason, count in counts.items() if count}
+
+
 def in_groups(member: BoolArray, scheme: Scheme) -> BoolArray:
     """(n, 6) categories to (n, groups)."""
     return np.asarray(member @ (scheme.group_of_category[:, None] == np.arange(len(scheme.groups))))

@@ -14,7 +14,7 @@ from analyses._statistics.position import BoolArray
 from reasoning_anatomy.types import FloatArray, IntArray
 
 _ITERATIONS: Final = 50
-_PRECISION: Final = 1e-10
+_PRECISION: Final = 1e-8
 _LARGEST: Final = 12.0
 """Largest log hazard ratio that is believed: beyond it, a group goes first or last throughout, and there is no maximum."""
 

@@ -152,7 +152,8 @@ def _some_values(world: World, n_questions: int, rng: np.random.Generator) -> Va
     of_category = category[..., None] == np.arange(6)
     member, of_six = in_groups(of_category, CLASSES), in_groups(of_category, SIX)
     outcome = restricted_times(time, is_deleted, _HORIZON)[..., None]
-    contrasts = contrasts_in_chain(outcome, member, np.array([[1.0, -1.0]]), surprisal)[..., 0, 0]
+    is_read = world in (PLACE_AND_SURPRISAL, SOMETHING)
+    contrasts = contrasts_in_chain(outcome, member, np.array([[1.0, -1.0]]), surprisal if is_read else None)[..., 0, 0]
     pairs = np.full((n_questions, CHAINS, len(SIX.pairs)), np.nan)
     if world is PLACE:
         pairs = contrasts_in_chain(outcome, of_six, SIX.contrasts[6:], None)[..., 1, :, 0]

@@ -210,6 +210,7 @@ def test_tokens_that_a_strategy_deletes_together_go_at_one_time(
     assert rows[SYMBOLIC_COMPUTATION] == pytest.approx((5 * 0.25 + 2 * 0.5) / 7)
     assert rows[LINGUISTIC_SCAFFOLDING] == pytest.approx((3 * 0.5 + 5 * 0.75 + 5) / 13)
     assert np.isnan(rows[CLASSES + POSITION]), "position alone fixes this order"
+    assert result.exclusions["no_value_given_position"] == 3 * 2, "two categories in each of three chains"
 
 
 def test_chains_that_end_early_set_the_horizon_or_are_left_out(
@@ -264,6 +265,18 @@ def test_chains_without_surprisal_are_counted(
     assert result.exclusions["no_surprisal"] == 1
     rows = result.table.query("scheme == 'classes'").set_index("term")["n_chains"]
     assert rows[[CLASSES, CLASSES + SURPRISAL]].tolist() == [4, 3]
+
+
+def test_constant_surprisal_leaves_no_value_and_is_counted(
+    tmp_path: Path, make_planted_run: Make, make_chains: Make, add_labels: Make, add_surprisal: Make
+) -> None:
+    run = add_labels(add_surprisal(make_planted_run(tmp_path, make_chains(4, 1, 60)), lambda rows: np.full(len(rows), 2.0)))
+    result = FAST.analyse(run)
+    rows = result.table[result.table["term"].str.endswith(SURPRISAL)]
+    assert (rows["n_questions"] == 0).all()
+    categories = result.table.query("scheme == 'categories'").set_index("term")["n_chains"]
+    assert result.exclusions["no_value_given_position_and_surprisal"] == categories[list(CATEGORIES)].sum()
+    assert "nothing can be said with position and surprisal held constant" not in result.finding
 
 
 def test_what_is_missing_is_named_with_what_there_is(
