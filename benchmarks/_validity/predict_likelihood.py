@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from analyses._predict_likelihood.cross_fitting import CrossFit, cross_fit_ridge
 from analyses._predict_likelihood.evidence import Candidates, place_columns
@@ -27,9 +28,10 @@ _KEPT: Final = (1.0, 0.7)
 _HEADS: Final = 3
 _LAYERS: Final = 2
 _PLACE: Final = (np.arange(TOKENS) + 0.5) / TOKENS
-_REFERENCE: Final = 40
-_POPULATION: Final = 50
-"""Times as many questions as the reference has."""
+_REFERENCE: Final = 150
+"""Questions on which every sample's models are worth what they are worth, and on which others were fitted."""
+_POPULATION: Final = 20
+"""Times as many questions."""
 
 TERMS: Final = (
     "pearson", "pearson_within_stage", "spearman_within_stage", "spearman_within_stage_given_position",
@@ -89,9 +91,8 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     name = f"{RIDGE} {TERMS[GAIN]}, each fold from all others"
     rates.append(Rate(name, "false positives", _share(usual <= 0.05), samples, "nothing is related", _USUAL))
     for number, term in enumerate(TERMS):
-        holds = (related[:, number, 1] <= truth[:, number]) & (truth[:, number] <= related[:, number, 2])
-        rates.append(Rate(f"{RIDGE} {term}", "coverage", _share(holds), samples, note=note))
-    gain = f"{truth[:, GAIN].mean():.2f} of rank correlation"
+        rates.append(Rate(f"{RIDGE} {term}", "coverage", _share(holds(related, truth)[:, number]), samples, note=note))
+    gain = f"{truth[:, GAIN, 0].mean():.2f} of rank correlation"
     return [*rates, Rate(f"{RIDGE} {TERMS[GAIN]}", "power", _share(related[:, GAIN, 3] <= 0.05), samples, gain)]
 
 
@@ -128,25 +129,35 @@ def found(world: World, n_questions: int, samples: int, *, seed: int) -> tuple[F
 
     Returns
     -------
-    (samples, terms, 4) estimate, ends of the interval and p-value; and (samples, terms) what the same models are worth on other
-    questions, NaN if attention has no effect. All models predict the same reference, by folds; how far that lies from the
-    population is known from other models, whose worth is measured on both.
+    (samples, terms, 4) estimate, half the width of the interval, standard error and p-value; and (samples, terms, 2) the truth
+    with its own standard error, NaN if attention has no effect. The truth is what the sample's very models are worth on all
+    questions: the models, dealt out, predict a reference; how far that lies from all questions is known from other models,
+    which predict the reference and twenty times as many questions.
     """
     rng = np.random.default_rng(seed)
     counts = resample_counts(n_questions, draws=_DRAWS, rng=np.random.default_rng(0))
-    estimates, truth = np.empty((samples, len(TERMS), 4)), np.full((samples, len(TERMS)), np.nan)
+    estimates, truth = np.empty((samples, len(TERMS), 4)), np.full((samples, len(TERMS), 2), np.nan)
     if world.effect:
-        reference, others = draw(world, _REFERENCE, rng), Models.of(draw(world, 150, rng), seed=0)
-        population = np.mean([others.worth(draw(world, _REFERENCE, rng)) for _ in range(_POPULATION)], axis=0)
-        distance = population - others.worth(reference)
+        reference, others = draw(world, _REFERENCE, rng), Models.of(draw(world, _REFERENCE, rng), seed=0)
+        everywhere = np.concatenate([others.worth(draw(world, _REFERENCE, rng)) for _ in range(_POPULATION)])
+        here = others.worth(reference)
     for sample in range(samples):
         candidates = draw(world, n_questions, rng)
         models = Models.of(candidates, seed=sample)
         means = bootstrap_means(models.values(candidates, models.split.test_fold), counts, confidence=0.95)
-        estimates[sample] = np.stack([means.estimate, means.ci_low, means.ci_high, means.p_value], axis=1)
+        half, error = means.ci_high - means.estimate, means.sd / np.sqrt(n_questions)
+        estimates[sample] = np.stack([means.estimate, half, error, means.p_value], axis=1)
         if world.effect:
-            truth[sample] = models.worth(reference) + distance
+            beyond = models.worth(reference) - here
+            variance = beyond.var(axis=0) / len(beyond) + everywhere.var(axis=0) / len(everywhere)
+            truth[sample] = np.stack([beyond.mean(axis=0) + everywhere.mean(axis=0), np.sqrt(variance)], axis=1)
     return estimates, truth
+
+
+def holds(estimates: FloatArray, truth: FloatArray) -> npt.NDArray[np.bool_]:
+    """Say where the interval, made wider by as much as the truth itself may be wrong, holds the truth; (samples, terms)."""
+    distance, wider = np.abs(estimates[..., 0] - truth[..., 0]), np.hypot(1, truth[..., 1] / estimates[..., 2])
+    return np.asarray(distance <= estimates[..., 1] * wider)
 
 
 def found_by_usual_folds(world: World, n_questions: int, samples: int, *, seed: int) -> FloatArray:
@@ -182,9 +193,8 @@ class Models:
         return cls(split, on_all, fit_place(split))
 
     def worth(self, candidates: Candidates) -> FloatArray:
-        """(terms,) estimates on other questions, dealt out among the models."""
-        fold = candidates.question % _FOLDS
-        return np.asarray(self.values(candidates, fold).mean(axis=0))
+        """(questions, terms) values of other questions, dealt out among the models."""
+        return self.values(candidates, candidates.question % _FOLDS)
 
     def values(self, candidates: Candidates, fold: IntArray) -> FloatArray:
         """(questions, terms) as the tables combine them."""
@@ -198,5 +208,5 @@ class Models:
         return np.column_stack([judged.pooled[:, 1], judged.pooled_within[:, 1], of_questions])
 
 
-def _share(holds: np.ndarray) -> float:
-    return float(holds.mean())
+def _share(found: npt.NDArray[np.bool_]) -> float:
+    return float(found.mean())
