@@ -19,7 +19,7 @@ _KEPT: Final = 12
 """Tokens of a chain that are never deleted."""
 _HEADS: Final = 12
 _RELATED_SLOPES: Final = (0.1, 0.5)
-_REFERENCE: Final = 6000
+_REFERENCE: Final = 3000
 """Questions from which the truth of an interval is taken."""
 _SAMPLES_AT_ONCE: Final = 50
 
