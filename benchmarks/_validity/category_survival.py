@@ -78,7 +78,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     true_contrasts, true_excess, true_curve = (
         np.nanmean(values[0], axis=0) for values in (truth.contrasts, truth.excess, truth.curves)
     )
-    few = "The jackknife of so few questions is careful." if n_questions < 20 else ""
+    few = "With so few questions the jackknife and the largest of several statistics are careful." if n_questions < 20 else ""
     size = f"{true_contrasts[0]:.2f} of the chain"
     return [
         Rate(_CONTRASTS[0], "false positives", _found(_combined(nothing.contrasts[..., 0])), samples),
@@ -103,7 +103,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
             Rate(f"curve at {_TIMES[at]}", "coverage", _curve_holds(something.curves[..., at], true_curve[at]), samples)
             for at in (0, 2, 5)
         ),
-        Rate("curve at all times, band", "coverage", _band_holds(something.curves, true_curve), samples),
+        Rate("curve at all times, band", "coverage", _band_holds(something.curves, true_curve), samples, note=few),
         Rate(_CONTRASTS[0], "power", _found(_combined(something.contrasts[..., 0])), samples, size),
         Rate(_CONTRASTS[1], "power", _found(_combined(something.contrasts[..., 1])), samples, size),
     ]  # fmt: skip
