@@ -25,17 +25,29 @@ from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
 from reasoning_anatomy.run.writer import begin_run
-from reasoning_anatomy.types import Annotation, AttentionProfile, EncodedChain, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.types import (
+    Annotation,
+    AttentionProfile,
+    EncodedChain,
+    PathStages,
+    PruningPath,
+    ReasoningChain,
+    TokenScores,
+)
 
 Returned = TypeVar("Returned")
 
-OF_HEADS: Final = ("rank_correlation", "best_head")
+OF_HEADS: Final = ("rank_correlation", "best_head", "predict_likelihood")
 """Analyses of heads, which the run with heads is for."""
 
-_WITH_HEADS: Final = ("answer_attention",)
-_WITHOUT_HEADS: Final = ("answer_attention", "surprisal", "attention_sparsity")
+_WITH_STAGES: Final = "candidate_nll"
+_WITH_HEADS: Final = ("answer_attention", _WITH_STAGES)
+_WITHOUT_HEADS: Final = ("answer_attention", "surprisal", "attention_sparsity", _WITH_STAGES)
 _WITH_A_PROFILE: Final = "attention_sparsity"
 """Whose analysis reads a profile; of one head, in the run without heads."""
+_KEEP_RATIOS: Final = (1.0, 0.9, 0.7, 0.5)
+_LAYERS_WITHOUT_HEADS: Final = 28
+"""Of the stages of the run without heads: one head each, as if they were averages."""
 _ANNOTATORS: Final = ("first", "second")
 _STRATEGIES: Final = ("greedy", "random")
 _WORDS: Final = ("First", "we", "add", "3", "and", "4", ",", "so", "she", "has", "7", "apples", ".")
@@ -170,11 +182,28 @@ def _configuration(scorers: Sequence[str], heads: tuple[int, int] | None) -> Con
 
 
 def _scores(scorer: str, n_tokens: int, heads: tuple[int, int] | None, rng: np.random.Generator) -> TokenScores:
+    if scorer == _WITH_STAGES:
+        stages = _stages(n_tokens, heads or (_LAYERS_WITHOUT_HEADS, 1), rng)
+        return TokenScores(stages.nll[0], stages=stages)
     if heads is None and scorer != _WITH_A_PROFILE:
         return TokenScores(rng.random(n_tokens))
     received = rng.random((*(heads or (1, 1)), n_tokens), dtype=np.float32)
     profile = AttentionProfile(scorer, received, "answer tokens", "none")
     return TokenScores(received.mean(axis=(0, 1), dtype=np.float64), profile)
+
+
+def _stages(n_tokens: int, heads: tuple[int, int], rng: np.random.Generator) -> PathStages:
+    """Delete tokens in an order that has nothing to do with anything, and let the nll follow one head a little."""
+    order, kept = rng.permutation(n_tokens), [int(n_tokens * ratio) for ratio in _KEEP_RATIOS]
+    left = np.stack([np.isin(np.arange(n_tokens), order[:n_kept]) for n_kept in kept])
+    received = rng.random((len(kept), *heads, n_tokens), dtype=np.float32)
+    nll = rng.normal() + received[:, 0, 0] + rng.random((len(kept), n_tokens))
+    return PathStages(
+        keep_ratios=np.array(_KEEP_RATIOS),
+        achieved=left.mean(axis=1),
+        nll=np.where(left, nll, np.nan),
+        received=np.where(left[:, None, None], received, np.float32(np.nan)),
+    )
 
 
 def _path(n_tokens: int, rng: np.random.Generator) -> PruningPath:
