@@ -11,6 +11,7 @@ from analyses._rank_correlation.competitors import Scores
 from analyses._rank_correlation.reading import Deletions, Scored, as_scored, read_scored
 from analyses._rank_correlation.terms import ALL_TERMS, CENSORED_TERMS, WITHIN_BINS, all_terms, censored_terms
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
+from analyses._statistics.kendall import kendall
 from analyses._statistics.position import BoolArray
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
@@ -172,11 +173,14 @@ def _correlated(run: Run, chain_id: str, usable: Mapping[str, Scored], deletions
     """Correlate the scores of a chain with its order of deletion, by scorer."""
     importance, is_censored = deletions.importance, deletions.is_censored
     scores = np.stack([scored.score for scored in usable.values()])
-    overall, partial_taus = all_terms(scores, importance), partial_tau(scores, importance)
-    has_both = is_censored.any() and not is_censored.all()
-    nothing = np.full(len(CENSORED_TERMS), np.nan)
+    overall = all_terms(scores, importance)
+    position = np.arange(importance.size)
+    partial_taus = partial_tau(overall[:, TERMS.index("kendall")], kendall(scores, position), kendall(importance, position))
+    censored = np.full((len(usable), len(CENSORED_TERMS)), np.nan)
+    if is_censored.any():
+        censored = censored_terms(np.stack([scored.token_score for scored in usable.values()]), is_censored)
     found = {}
-    for (scorer, scored), terms, tau in zip(usable.items(), overall, partial_taus, strict=True):
+    for (scorer, scored), terms, tau, kept in zip(usable.items(), overall, partial_taus, censored, strict=True):
         n_layers, n_heads, n = scored.received.shape
         averages = scored.received.mean(axis=1) if n_layers else np.empty((0, n))
         rows = np.concatenate([averages, scored.received.reshape(-1, n)])
@@ -192,7 +196,7 @@ def _correlated(run: Run, chain_id: str, usable: Mapping[str, Scored], deletions
             n_units=deletions.n_units,
             overall=terms,
             partial_tau=float(tau),
-            censored=censored_terms(scored.token_score, is_censored) if has_both else nothing,
+            censored=kept,
             layers=of_rows[:n_layers],
             heads=of_rows[n_layers:].reshape(n_layers, n_heads, len(TERMS)),
             attends=is_known[:n_layers],

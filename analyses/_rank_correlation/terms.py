@@ -59,15 +59,16 @@ def censored_terms(scores: FloatArray, is_censored: BoolArray) -> FloatArray:
     Parameters
     ----------
     scores
-        (n,) in the order of position.
+        (scorers, n) in the order of position.
     is_censored
         (n,) whether a token was never deleted.
 
     Returns
     -------
-    (2,) `CENSORED_TERMS` in -0.5..0.5; NaN if all tokens were deleted, or none, or position leaves nothing to compare.
+    (scorers, 2) `CENSORED_TERMS` in -0.5..0.5; NaN if all tokens were deleted, or none, or position leaves nothing to compare.
     """
-    share = np.asarray(rankdata(scores) / scores.size, dtype=np.float64)
+    shares = np.asarray(rankdata(scores, axis=-1) / scores.shape[-1], dtype=np.float64)
     member = np.stack([is_censored, ~is_censored], axis=1)
-    found = [compare(share, member, _NEVER_LESS_DELETED)[0] for compare in (contrasts_of_means, contrasts_given_position)]
-    return np.array(found)
+    comparisons = (contrasts_of_means, contrasts_given_position)
+    found = [[compare(share, member, _NEVER_LESS_DELETED)[0] for compare in comparisons] for share in shares]
+    return np.array(found).reshape(len(scores), len(CENSORED_TERMS))

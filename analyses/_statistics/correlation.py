@@ -50,8 +50,8 @@ def given_position(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return residual_ranks(centred_ranks(values))
 
 
-def partial_tau(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Kendall's own partial tau of x and y given position; (..., n) and (n,) -> (...). NaN if position fixes either.
+def partial_tau(xy: FloatArray, xz: FloatArray, yz: FloatArray) -> FloatArray:
+    """Kendall's own partial tau of x and y given z, from the taus of every two of them; NaN if z fixes x or y.
 
     For comparison with the literature only: it is not zero when x and y depend on position alone.
 
@@ -60,8 +60,6 @@ def partial_tau(x: FloatArray, y: FloatArray) -> FloatArray:
     Kendall (1942), Partial rank correlation, Biometrika 32:277; Korn (1984), The ranges of limiting values of some
     partial correlations under conditional independence, The American Statistician 38:61.
     """
-    position = np.arange(y.size)
-    xy, xz, yz = kendall(x, y), kendall(x, position), kendall(y, position)
     scale = np.sqrt((1 - xz**2) * (1 - yz**2))
     return np.asarray(np.divide(xy - xz * yz, scale, out=np.full(xy.shape, np.nan), where=scale > 0))
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from analyses._statistics.kendall import dense_ranks
 from reasoning_anatomy.types import FloatArray, IntArray
 
 _CELLS_AT_ONCE: Final = 1 << 20
@@ -41,22 +42,47 @@ def weighted_tau(x: npt.NDArray[Any], y: npt.NDArray[Any], weights: FloatArray) 
     Vigna (2015), A weighted correlation index for rankings with ties, WWW '15, 1166.
     """
     shape, n = np.broadcast_shapes(x.shape, y.shape), x.shape[-1]
-    x, y, weights = (np.broadcast_to(values, shape).reshape(-1, n) for values in (x, y, weights))
-    total = np.zeros(len(x))
-    rows_at_once = max(1, _CELLS_AT_ONCE // n**2)
-    tokens_at_once = max(1, _CELLS_AT_ONCE // n)
-    for first in range(0, len(x), rows_at_once):
-        rows = slice(first, first + rows_at_once)
-        for start in range(0, n, tokens_at_once):
-            some = slice(start, start + tokens_at_once)
-            of_pairs = (weights[rows, some, None] + weights[rows, None]) * np.sign(y[rows, some, None] - y[rows, None])
-            total[rows] += np.where(x[rows, some, None] > x[rows, None], of_pairs, 0).sum(axis=(1, 2))
-    scale = np.sqrt((_untied(x) * weights).sum(axis=-1) * (_untied(y) * weights).sum(axis=-1))
-    ratio = np.divide(total, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+    x_rows, y_rows, weights = (values.reshape(-1, n) for values in (x, y, weights))
+    if len(y_rows) == 1:
+        total = _sums_against_one(x_rows, y_rows[0], weights[0])
+    else:
+        x_rows, y_rows, weights = (np.broadcast_to(values, shape).reshape(-1, n) for values in (x, y, weights))
+        total = _sums(x_rows, y_rows, weights)
+    scale = np.sqrt((_untied(x_rows) * weights).sum(axis=-1) * (_untied(y_rows) * weights).sum(axis=-1))
+    ratio = np.divide(total, scale, out=np.full(total.shape, np.nan), where=scale > 0)
     return np.asarray(np.clip(ratio, -1, 1).reshape(shape[:-1]))
 
 
+def _sums_against_one(x: npt.NDArray[Any], y: npt.NDArray[Any], weights: FloatArray) -> FloatArray:
+    """Sum the weights of pairs in the same order, less those of pairs in opposite order. (rows, n), (n,), (n,) -> (rows,)."""
+    total = np.zeros(len(x))
+    tokens_at_once = max(1, _CELLS_AT_ONCE // x.size)
+    for start in range(0, y.size, tokens_at_once):
+        some = slice(start, start + tokens_at_once)
+        of_pairs = (weights[some, None] + weights) * np.sign(y[some, None] - y)
+        is_higher = x[:, some, None] > x[:, None, :]
+        total += is_higher.reshape(len(x), -1).astype(np.float64) @ of_pairs.ravel()
+    return total
+
+
+def _sums(x: npt.NDArray[Any], y: npt.NDArray[Any], weights: FloatArray) -> FloatArray:
+    """Sum as `_sums_against_one`, every row against its own. 3 x (rows, n) -> (rows,)."""
+    rows_at_once = max(1, _CELLS_AT_ONCE // x.shape[-1] ** 2)
+    blocks = [slice(first, first + rows_at_once) for first in range(0, len(x), rows_at_once)]
+    return np.concatenate(
+        [
+            np.where(
+                x[rows, :, None] > x[rows, None],
+                (weights[rows, :, None] + weights[rows, None]) * np.sign(y[rows, :, None] - y[rows, None]),
+                0,
+            ).sum(axis=(1, 2))
+            for rows in blocks
+        ]
+    )
+
+
 def _untied(values: npt.NDArray[Any]) -> IntArray:
-    """Count the tokens that each one differs from. (..., n) -> (..., n)."""
-    first, last = (rankdata(values, method=method, axis=-1) for method in ("min", "max"))
-    return np.asarray(values.shape[-1] - (last - first + 1), dtype=np.int64)
+    """Count the tokens that each one differs from. (rows, n) -> (rows, n)."""
+    rows, n = values.shape
+    ranks = dense_ranks(values) + n * np.arange(rows)[:, None]
+    return np.asarray(n - np.bincount(ranks.ravel(), minlength=rows * n)[ranks])

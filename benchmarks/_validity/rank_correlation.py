@@ -107,7 +107,7 @@ def never_deleted(
     for index in np.ndindex(samples, n_questions):
         order = autocorrelated(rng, (TOKENS,))
         scores = autocorrelated(rng, (TOKENS,)) + rng.choice(slopes) * order + trend
-        found[index] = censored_terms(scores, _censored(order + trend) == TOKENS - _KEPT)
+        (found[index],) = censored_terms(scores[None], _censored(order + trend) == TOKENS - _KEPT)
     return found
 
 

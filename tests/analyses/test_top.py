@@ -107,7 +107,7 @@ def test_never_deleted_tokens_are_compared_by_the_area_under_the_curve() -> None
     rng = np.random.default_rng(5)
     scores, is_censored = rng.integers(0, 9, 40).astype(float), rng.random(40) < 0.3
     area = mannwhitneyu(scores[is_censored], scores[~is_censored]).statistic / (is_censored.sum() * (~is_censored).sum())
-    raw, given = censored_terms(scores, is_censored)
+    ((raw, given),) = censored_terms(scores[None], is_censored)
     assert raw == pytest.approx(area - 0.5)
     degree = np.polynomial.legendre.legvander((2 * np.arange(40) - 39) / 40, 5)
     fit = sm.OLS(rankdata(scores) / 40, np.column_stack([is_censored.astype(float), degree])).fit()
@@ -116,7 +116,7 @@ def test_never_deleted_tokens_are_compared_by_the_area_under_the_curve() -> None
 
 def test_scores_that_follow_position_alone_say_nothing_of_the_never_deleted_given_position() -> None:
     scores, is_censored = np.arange(40.0), np.arange(40) % 4 == 3
-    raw, given = censored_terms(scores, is_censored)
+    ((raw, given),) = censored_terms(scores[None], is_censored)
     assert raw != 0
     assert np.isnan(given)
 
