@@ -11,7 +11,7 @@ from reasoning_anatomy.types import FloatArray, IntArray
 _NO_SPREAD: Final = 1e-10
 _ROUNDING: Final = 1e-12
 _LEAST_DEGREE: Final = 2
-_MOST_DEGREE: Final = 5
+_MOST_DEGREE: Final = 7
 _ROWS_PER_DEGREE: Final = 4
 
 
@@ -47,7 +47,7 @@ def spearman_within_given(
     predicted, outcome, group
         As for `spearman_within`.
     place
-        (rows,) where a row stands, 0..1. The polynomial has one degree for four rows of the group, at least 2 and at most 5.
+        (rows,) where a row stands, 0..1. The polynomial has one degree for four rows of the group, at least 2 and at most 7.
 
     Returns
     -------

@@ -32,6 +32,8 @@ _REFERENCE: Final = 150
 """Questions on which every sample's models are worth what they are worth, and on which others were fitted."""
 _POPULATION: Final = 20
 """Times as many questions."""
+_SAMPLES_OF_REFERENCE: Final = 20
+"""After which the reference is drawn anew, so that its error is not the same in all samples."""
 
 TERMS: Final = (
     "pearson", "pearson_within_stage", "spearman_within_stage", "spearman_within_stage_given_position",
@@ -138,15 +140,17 @@ def found(world: World, n_questions: int, samples: int, *, seed: int) -> tuple[F
     counts = resample_counts(n_questions, draws=_DRAWS, rng=np.random.default_rng(0))
     estimates, truth = np.empty((samples, len(TERMS), 4)), np.full((samples, len(TERMS), 2), np.nan)
     if world.effect:
-        reference, others = draw(world, _REFERENCE, rng), Models.of(draw(world, _REFERENCE, rng), seed=0)
+        others = Models.of(draw(world, _REFERENCE, rng), seed=0)
         everywhere = np.concatenate([others.worth(draw(world, _REFERENCE, rng)) for _ in range(_POPULATION)])
-        here = others.worth(reference)
     for sample in range(samples):
         candidates = draw(world, n_questions, rng)
         models = Models.of(candidates, seed=sample)
         means = bootstrap_means(models.values(candidates, models.split.test_fold), counts, confidence=0.95)
         half, error = means.ci_high - means.estimate, means.sd / np.sqrt(n_questions)
         estimates[sample] = np.stack([means.estimate, half, error, means.p_value], axis=1)
+        if world.effect and sample % _SAMPLES_OF_REFERENCE == 0:
+            reference = draw(world, _REFERENCE, rng)
+            here = others.worth(reference)
         if world.effect:
             beyond = models.worth(reference) - here
             variance = beyond.var(axis=0) / len(beyond) + everywhere.var(axis=0) / len(everywhere)
