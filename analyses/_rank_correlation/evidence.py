@@ -9,7 +9,7 @@ import numpy as np
 from analyses._exclusions import most_left_out
 from analyses._rank_correlation.competitors import Scores
 from analyses._rank_correlation.reading import Deletions, Scored, as_scored, read_scored
-from analyses._rank_correlation.terms import ALL_TERMS, CENSORED_TERMS, WITHIN_BINS, all_terms, censored_terms
+from analyses._rank_correlation.terms import ALL_TERMS, CENSORED_TERMS, WITHIN_BINS, censored_terms, more_terms
 from analyses._statistics.correlation import TERMS, correlations, partial_tau
 from analyses._statistics.kendall import kendall
 from analyses._statistics.position import BoolArray
@@ -173,32 +173,44 @@ def _correlated(run: Run, chain_id: str, usable: Mapping[str, Scored], deletions
     """Correlate the scores of a chain with its order of deletion, by scorer."""
     importance, is_censored = deletions.importance, deletions.is_censored
     scores = np.stack([scored.score for scored in usable.values()])
-    overall = all_terms(scores, importance)
-    position = np.arange(importance.size)
-    partial_taus = partial_tau(overall[:, TERMS.index("kendall")], kendall(scores, position), kendall(importance, position))
+    rows = [scores, *(_rows_of_profile(scored) for scored in usable.values())]
+    of_rows = np.split(_where_known(np.concatenate(rows), importance), np.cumsum([len(part) for part in rows])[:-1])
+    overall = np.concatenate([of_rows[0], more_terms(scores, importance)], axis=-1)
+    *with_position, of_importance = kendall(np.vstack([scores, importance]), np.arange(importance.size))
+    partial_taus = partial_tau(overall[:, TERMS.index("kendall")], np.array(with_position), of_importance)
     censored = np.full((len(usable), len(CENSORED_TERMS)), np.nan)
     if is_censored.any():
         censored = censored_terms(np.stack([scored.token_score for scored in usable.values()]), is_censored)
     found = {}
-    for (scorer, scored), terms, tau, kept in zip(usable.items(), overall, partial_taus, censored, strict=True):
-        n_layers, n_heads, n = scored.received.shape
-        averages = scored.received.mean(axis=1) if n_layers else np.empty((0, n))
-        rows = np.concatenate([averages, scored.received.reshape(-1, n)])
-        is_known = ~np.isnan(rows).any(axis=1)
-        of_rows = np.full((len(rows), len(TERMS)), np.nan)
-        if is_known.any():
-            of_rows[is_known] = correlations(rows[is_known], importance)
+    for number, (scorer, scored) in enumerate(usable.items()):
+        n_layers, n_heads, _ = scored.received.shape
+        of_profile = of_rows[1 + number]
         found[scorer] = ChainEvidence(
             chain_id=chain_id,
             question_id=run.chains[chain_id].question_id,
             n_tokens=is_censored.size,
             n_censored=int(is_censored.sum()),
             n_units=deletions.n_units,
-            overall=terms,
-            partial_tau=float(tau),
-            censored=kept,
-            layers=of_rows[:n_layers],
-            heads=of_rows[n_layers:].reshape(n_layers, n_heads, len(TERMS)),
-            attends=is_known[:n_layers],
+            overall=overall[number],
+            partial_tau=float(partial_taus[number]),
+            censored=censored[number],
+            layers=of_profile[:n_layers],
+            heads=of_profile[n_layers:].reshape(n_layers, n_heads, len(TERMS)),
+            attends=np.asarray(np.isfinite(rows[1 + number][:n_layers]).all(axis=1), dtype=np.bool_),
         )
+    return found
+
+
+def _rows_of_profile(scored: Scored) -> FloatArray:
+    """Rows of every layer, averaged over its heads, and then of every head. -> (layers + layers x heads, units)."""
+    n_layers, _, n = scored.received.shape
+    averages = scored.received.mean(axis=1) if n_layers else np.empty((0, n))
+    return np.concatenate([averages, scored.received.reshape(-1, n)])
+
+
+def _where_known(rows: FloatArray, importance: FloatArray) -> FloatArray:
+    """Correlate the rows that are known; the others are NaN. (rows, n), (n,) -> (rows, 4)."""
+    is_known = ~np.isnan(rows).any(axis=1)
+    found = np.full((len(rows), len(TERMS)), np.nan)
+    found[is_known] = correlations(rows[is_known], importance)
     return found

@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 from scipy.stats import rankdata
 
-from analyses._statistics.correlation import TERMS, correlations, given_position
+from analyses._statistics.correlation import TERMS, given_position
 from analyses._statistics.nearby import spearman_within_bins
-from analyses._statistics.position import BoolArray, contrasts_given_position, contrasts_of_means
+from analyses._statistics.position import BoolArray, adjusted_contrasts, position_terms, raw_contrasts
 from analyses._statistics.top import top_weights, weighted_tau
 from reasoning_anatomy.types import FloatArray
 
@@ -21,25 +21,20 @@ CENSORED_TERMS: Final = ("never deleted - deleted", "never deleted - deleted giv
 _NEVER_LESS_DELETED: Final = np.array([[1.0, -1.0]])
 
 
-def all_terms(scores: FloatArray, importance: FloatArray) -> FloatArray:
-    """Correlate scores with one order of importance.
+def more_terms(scores: FloatArray, importance: FloatArray) -> FloatArray:
+    """Correlate scores with an order of importance by the terms that layers and heads do not have.
 
     Parameters
     ----------
     scores
-        (scorers, n) in the order of position.
+        (..., n) in the order of position.
     importance
-        (n,) higher = more important; equal = no order known.
+        (..., n), broadcast; higher = more important, equal = no order known.
 
     Returns
     -------
-    (scorers, 7) `ALL_TERMS`, each in -1..1; NaN as in `correlations`, and within bins if the chain is too short for them.
+    (..., 3) the last of `ALL_TERMS`, each in -1..1; NaN as in `correlations`, and within bins if the chain is too short.
     """
-    return np.column_stack([correlations(scores, importance), more_terms(scores, importance)])
-
-
-def more_terms(scores: FloatArray, importance: FloatArray) -> FloatArray:
-    """Compute the terms that only scores have: (..., n) and (..., n), broadcast -> (..., 3)."""
     weights = top_weights(importance)
     left, importance_left = (given_position(values).astype(np.float64) for values in (scores, importance))
     found = (
@@ -67,8 +62,9 @@ def censored_terms(scores: FloatArray, is_censored: BoolArray) -> FloatArray:
     -------
     (scorers, 2) `CENSORED_TERMS` in -0.5..0.5; NaN if all tokens were deleted, or none, or position leaves nothing to compare.
     """
-    shares = np.asarray(rankdata(scores, axis=-1) / scores.shape[-1], dtype=np.float64)
+    n = scores.shape[-1]
+    shares = np.asarray(rankdata(scores, axis=-1) / n, dtype=np.float64).T
     member = np.stack([is_censored, ~is_censored], axis=1)
-    comparisons = (contrasts_of_means, contrasts_given_position)
-    found = [[compare(share, member, _NEVER_LESS_DELETED)[0] for compare in comparisons] for share in shares]
-    return np.array(found).reshape(len(scores), len(CENSORED_TERMS))
+    (raw,) = raw_contrasts(shares, member, _NEVER_LESS_DELETED)
+    (given_position,) = adjusted_contrasts(shares, member, _NEVER_LESS_DELETED, position_terms(n))
+    return np.stack([raw, given_position], axis=-1)

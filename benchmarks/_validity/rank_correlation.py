@@ -112,7 +112,7 @@ def never_deleted(
 
 
 def _all_terms(scores: FloatArray, importance: FloatArray) -> FloatArray:
-    """As `analyses._rank_correlation.terms.all_terms`, for an order of its own in every row. (..., n), (..., n) -> (..., 7)."""
+    """Correlate every row with an order of its own. (..., n), (..., n) -> (..., 7) `ALL_TERMS`."""
     left, importance_left = given_position(scores), given_position(importance)
     four = (
         spearman(scores, importance),
