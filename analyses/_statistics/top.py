@@ -42,12 +42,11 @@ def weighted_tau(x: npt.NDArray[Any], y: npt.NDArray[Any], weights: FloatArray) 
     Vigna (2015), A weighted correlation index for rankings with ties, WWW '15, 1166.
     """
     shape, n = np.broadcast_shapes(x.shape, y.shape), x.shape[-1]
+    is_one = y.size == n and x.shape == shape
+    if not is_one:
+        x, y, weights = (np.broadcast_to(values, shape) for values in (x, y, weights))
     x_rows, y_rows, weights = (values.reshape(-1, n) for values in (x, y, weights))
-    if len(y_rows) == 1:
-        total = _sums_against_one(x_rows, y_rows[0], weights[0])
-    else:
-        x_rows, y_rows, weights = (np.broadcast_to(values, shape).reshape(-1, n) for values in (x, y, weights))
-        total = _sums(x_rows, y_rows, weights)
+    total = _sums_against_one(x_rows, y_rows[0], weights[0]) if is_one else _sums(x_rows, y_rows, weights)
     scale = np.sqrt((_untied(x_rows) * weights).sum(axis=-1) * (_untied(y_rows) * weights).sum(axis=-1))
     ratio = np.divide(total, scale, out=np.full(total.shape, np.nan), where=scale > 0)
     return np.asarray(np.clip(ratio, -1, 1).reshape(shape[:-1]))

@@ -36,6 +36,23 @@ def test_with_ties_it_is_the_sum_over_pairs_of_its_definition() -> None:
     assert weighted_tau(row[None], importance, weights)[0] == pytest.approx(sums[0] / np.sqrt(sums[1] * sums[2]), abs=1e-12)
 
 
+def test_rows_can_have_an_order_each() -> None:
+    rng = np.random.default_rng(7)
+    x, y = (
+        rng.integers(0, 9, (2, 3, 20)).astype(float),
+        np.minimum(rng.permuted(np.tile(np.arange(20.0), (2, 3, 1)), axis=-1), 14),
+    )
+    found = weighted_tau(x, y, top_weights(y))
+    expected = [
+        [weighted_tau(a[None], b, top_weights(b))[0] for a, b in zip(*pair, strict=True)] for pair in zip(x, y, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    one = y[0, 0]
+    alone = [[weighted_tau(row[None], one, top_weights(one))[0] for row in rows] for rows in x]
+    np.testing.assert_allclose(weighted_tau(x, one, top_weights(one)), alone, atol=1e-12)
+    np.testing.assert_allclose(weighted_tau(x[0, 0], y, top_weights(y)).shape, (2, 3))
+
+
 def test_equal_tokens_share_their_weights() -> None:
     assert top_weights(np.array([3.0, 1, 3, 2])).tolist() == pytest.approx([0.75, 1 / 4, 0.75, 1 / 3])  # (1 + 1/2) / 2
     weights = top_weights(np.arange(200.0))
