@@ -1,4 +1,4 @@
-"""p-values and intervals hold in small simulations of every analysis; docs/validity.md has the large ones."""
+"""p-values and intervals hold in small simulations of every analysis; ``benchmarks.validity`` draws large ones."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from reasoning_anatomy.plugins import available
 
 pytestmark = pytest.mark.slow
 
-SAMPLES = {8: 200, 30: 100}
+SAMPLES = {8: 150, 30: 50}
 
 
 @pytest.mark.parametrize("analysis", simulated_analyses())
