@@ -42,7 +42,7 @@ def warnings(evidence: Mapping[str, Evidence], table: pd.DataFrame, spread: pd.D
     if (spread["n_questions"] >= FEWEST).any():
         said += small_sample(spread)
     if missing := max(found.exclusions.get("head_missing_in_a_question", 0) for found in evidence.values()):
-        said.append(f"{missing} heads have no value in some question and cannot be chosen")
+        said.append(f"heads that have no value in some question, and cannot be chosen: {missing}")
     if unmeasured := max(found.exclusions.get("not_measured", 0) for found in evidence.values()):
         said.append(f"{unmeasured} chains of the run are not measured; the table does not speak for them")
     return said

@@ -139,7 +139,7 @@ def test_a_head_that_is_missing_in_a_question_cannot_be_chosen(tmp_path: Path, m
     assert lost["n_chosen"].tolist() == [0, 0]
     assert lost["n_questions"].tolist() == [7, 7]
     assert lost["p_max_shift"].isna().all()
-    assert "1 heads have no value in some question and cannot be chosen" in result.warnings
+    assert "heads that have no value in some question, and cannot be chosen: 1" in result.warnings
     assert result.finding.startswith(("Of 5 heads", "None of 5 heads"))
 
 
