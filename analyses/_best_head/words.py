@@ -6,7 +6,8 @@ import pandas as pd
 
 from analyses._best_head.evidence import Evidence
 from analyses._best_head.tables import FLATTERY, OTHER, SAME
-from analyses._sentences import Row, briefly, is_clear, missing_intervals, number, small_sample, with_interval
+from analyses._rank_correlation.words import ANSWER_ATTENTION
+from analyses._sentences import Row, briefly, differ, is_clear, missing_intervals, number, small_sample, with_interval
 from analyses._statistics.halves import FEWEST
 
 _GIVEN = "_given_position"
@@ -14,12 +15,22 @@ _NOTHING = "no head has a value in every question, position held constant if the
 
 
 def finding(table: pd.DataFrame, heads: pd.DataFrame, *, strategy: str, confidence: float) -> str:
-    """Say what was found, from the main table and the table ``heads``; a line for each scorer."""
-    said = []
-    for scorer, rows in table.groupby("scorer", sort=False):
-        by_term = {str(row["term"]): row for row in rows.to_dict("records")}
-        if by_term[OTHER]["n_questions"]:
-            said.append(_of_scorer(str(scorer), by_term, heads[heads["scorer"] == scorer], strategy, confidence))
+    """Say what was found, from the main table and the table ``heads``.
+
+    Of one scorer in full. Of several, what the attention of the answer does, or else the first of them, and on a second line
+    which is the strongest and how many survive.
+    """
+    by_scorer = {
+        str(scorer): {str(row["term"]): row for row in rows.to_dict("records")}
+        for scorer, rows in table.groupby("scorer", sort=False)
+    }
+    judged = {scorer: rows for scorer, rows in by_scorer.items() if rows[OTHER]["n_questions"]}
+    if not judged:
+        return ""
+    first = ANSWER_ATTENTION if ANSWER_ATTENTION in judged else next(iter(judged))
+    said = [_of_scorer(first, judged[first], heads[heads["scorer"] == first], strategy, confidence)]
+    if len(judged) > 1:
+        said.append(_of_several({scorer: rows[OTHER] for scorer, rows in judged.items()}, confidence))
     return "\n".join(said)
 
 
@@ -75,6 +86,17 @@ def _of_scorer(scorer: str, rows: Mapping[str, Row], heads: pd.DataFrame, strate
     else:
         said.append("With position held constant there is nothing to choose from")
     return ". ".join([*said, tested]) + "."
+
+
+def _of_several(judged: Mapping[str, Row], confidence: float) -> str:
+    """Name the scorer whose chosen heads are furthest from zero on other questions, and count those that survive."""
+    largest = max(judged, key=lambda scorer: abs(judged[scorer]["estimate"]))
+    n_survivors = sum(row["p_adjusted"] <= 1 - confidence + 1e-12 for row in judged.values())
+    return (
+        f"Of {len(judged)} scorers with heads, those of {largest} do most on other questions than those that chose them: rho "
+        f"{_judged(judged[largest], confidence)}; corrected for their number, {n_survivors} of {len(judged)} scorers "
+        f"{differ(n_survivors)} from zero."
+    )
 
 
 def _favourite(heads: pd.DataFrame) -> str:

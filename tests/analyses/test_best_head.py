@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analyses._best_head.words import finding
 from analyses.best_head import BestHead
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.errors import AnalysisError, MissingError
@@ -77,6 +78,18 @@ def test_what_is_chosen_by_luck_flatters_and_does_not_hold(tmp_path: Path, make_
     assert flattery["ci_high"] - flattery["estimate"] == pytest.approx(other["estimate"] - other["ci_low"])
     assert np.isnan([same["ci_low"], same["ci_high"], flattery["p_value"]]).all()
     assert result.finding.startswith("None of 6 heads of answer_attention is known to go with the deletion order on questions")
+
+
+def test_of_several_scorers_one_is_spoken_of_and_the_others_are_summed_up(tmp_path: Path, make_run: Make) -> None:
+    result = FAST.analyse(make_run(tmp_path, planted(np.random.default_rng(0), 20, head=(1, 2))))
+    weaker = result.table.assign(scorer="weaker", estimate=0.1, p_adjusted=0.2)
+    heads = result.details["heads"]
+    both = pd.concat([weaker, result.table], ignore_index=True)
+    found = finding(both, pd.concat([heads.assign(scorer="weaker"), heads]), strategy="greedy", confidence=0.95)
+    alone, several = found.splitlines()
+    assert alone == result.finding
+    assert several.startswith("Of 2 scorers with heads, those of answer_attention do most on other questions than those that")
+    assert several.endswith("corrected for their number, 1 of 2 scorers differs from zero.")
 
 
 def test_the_numbers_of_the_table_follow_from_its_details(tmp_path: Path, make_run: Make) -> None:
