@@ -129,7 +129,7 @@ class RankCorrelation:
             name=key_of(self),
             table=table,
             details=details,
-            exclusions=most_left_out([found.exclusions for found in evidence.values()]),
+            exclusions=most_left_out([evidence[scorer].exclusions for scorer in scorers]),
             warnings=(*question_warnings(run), *warnings(evidence, table, details["between_questions"])),
             config=repr(
                 dataclasses.replace(
