@@ -10,13 +10,13 @@ from analyses._category_survival.evidence import contrasts_in_chain, in_groups
 from analyses._category_survival.hazards import ratios_and_changes
 from analyses._sample import QuestionSample
 from analyses._schemes import SCHEMES
-from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
+from analyses._statistics.bootstrap import resample_counts
 from analyses._statistics.cox import deletions_of
-from analyses._statistics.families import adjust
 from analyses._statistics.position import BoolArray, raw_contrasts
 from analyses._statistics.shares import bounded_means
 from analyses._statistics.survival import relative_times, restricted_times, shares_left
 from benchmarks._validity import Rate
+from benchmarks._validity._rates import DRAWS, any_found, combined, finding, holding
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
@@ -24,7 +24,6 @@ CLASSES: Final = next(scheme for scheme in SCHEMES if scheme.name == "classes")
 SIX: Final = next(scheme for scheme in SCHEMES if scheme.name == "categories")
 
 _HEIGHTS: Final = (-0.97, -0.43, 0.0, 0.43, 0.97)
-_DRAWS: Final = 999
 _HORIZON: Final = 0.6
 _TIMES: Final = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
 _RATIO: Final = 0.5
@@ -71,8 +70,8 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
         for number, world in enumerate((NOTHING, PLACE, PLACE_AND_SURPRISAL, SOMETHING, PROPORTIONAL))
     )
     truth = _truth()
-    family = np.stack([_combined(place.pairs[..., pair]).p_value for pair in range(len(SIX.pairs))], axis=1)
-    any_pair = float(np.mean([(adjust(each, "holm") <= 0.05).any() for each in family]))
+    family = np.stack([combined(place.pairs[..., pair]).p_value for pair in range(len(SIX.pairs))], axis=1)
+    any_pair = any_found(family)
     hazards = {name: _hazards(values) for name, values in (("no", nothing), ("ph", proportional), ("yes", something))}
     true_hazards = _hazards(truth)[:, 0].mean(axis=-1)
     true_contrasts, true_excess, true_curve = (
@@ -81,31 +80,31 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     few = "With so few questions the jackknife and the largest of several statistics are careful." if n_questions < 20 else ""
     size = f"{true_contrasts[0]:.2f} of the chain"
     return [
-        Rate(_CONTRASTS[0], "false positives", _found(_combined(nothing.contrasts[..., 0])), samples),
-        Rate(_CONTRASTS[1], "false positives", _found(_combined(place.contrasts[..., 1])), samples, "by place"),
-        Rate(_CONTRASTS[2], "false positives", _found(_combined(surprisal.contrasts[..., 2])), samples, "by both"),
+        Rate(_CONTRASTS[0], "false positives", finding(combined(nothing.contrasts[..., 0])), samples),
+        Rate(_CONTRASTS[1], "false positives", finding(combined(place.contrasts[..., 1])), samples, "by place"),
+        Rate(_CONTRASTS[2], "false positives", finding(combined(surprisal.contrasts[..., 2])), samples, "by both"),
         Rate(
             "any of 15 pairs of categories, Holm", "false positives", any_pair, samples, "by place",
             note="Related differences: Holm is careful.",
         ),
-        Rate("retention at 0.5", "false positives", _found(_combined(nothing.excess)), samples),
-        Rate("hazard ratio", "false positives", _found(_combined(hazards["no"][0])), samples, note=few),
-        Rate("change of the hazard ratio", "false positives", _found(_combined(hazards["ph"][1])), samples),
+        Rate("retention at 0.5", "false positives", finding(combined(nothing.excess)), samples),
+        Rate("hazard ratio", "false positives", finding(combined(hazards["no"][0])), samples, note=few),
+        Rate("change of the hazard ratio", "false positives", finding(combined(hazards["ph"][1])), samples),
         *(
-            Rate(name, "coverage", _holds(_combined(something.contrasts[..., number]), true_contrasts[number]), samples)
+            Rate(name, "coverage", holding(combined(something.contrasts[..., number]), true_contrasts[number]), samples)
             for number, name in enumerate(_CONTRASTS)
         ),
-        Rate("retention at 0.5", "coverage", _holds(_combined(something.excess), true_excess.item()), samples),
-        Rate("hazard ratio", "coverage", _holds(_combined(hazards["yes"][0]), true_hazards[0]), samples),
-        Rate("hazard ratio", "coverage", _holds(_combined(hazards["ph"][0]), -_LOG_RATIO), samples, "proportional"),
-        Rate("change of the hazard ratio", "coverage", _holds(_combined(hazards["yes"][1]), true_hazards[1]), samples),
+        Rate("retention at 0.5", "coverage", holding(combined(something.excess), true_excess.item()), samples),
+        Rate("hazard ratio", "coverage", holding(combined(hazards["yes"][0]), true_hazards[0]), samples),
+        Rate("hazard ratio", "coverage", holding(combined(hazards["ph"][0]), -_LOG_RATIO), samples, "proportional"),
+        Rate("change of the hazard ratio", "coverage", holding(combined(hazards["yes"][1]), true_hazards[1]), samples),
         *(
             Rate(f"curve at {_TIMES[at]}", "coverage", _curve_holds(something.curves[..., at], true_curve[at]), samples)
             for at in (0, 2, 5)
         ),
         Rate("curve at all times, band", "coverage", _band_holds(something.curves, true_curve), samples, note=few),
-        Rate(_CONTRASTS[0], "power", _found(_combined(something.contrasts[..., 0])), samples, size),
-        Rate(_CONTRASTS[1], "power", _found(_combined(something.contrasts[..., 1])), samples, size),
+        Rate(_CONTRASTS[0], "power", finding(combined(something.contrasts[..., 0])), samples, size),
+        Rate(_CONTRASTS[1], "power", finding(combined(something.contrasts[..., 1])), samples, size),
     ]  # fmt: skip
 
 
@@ -210,27 +209,13 @@ def _by_question(values: FloatArray) -> FloatArray:
     return np.asarray(np.where(n_chains > 0, np.nansum(values, axis=1) / np.maximum(n_chains, 1), np.nan))
 
 
-def _combined(values: FloatArray) -> Means:
-    """Mean of every sample with its interval; (samples, questions) -> (samples,)."""
-    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
-    return bootstrap_means(values.T, counts, confidence=0.95)
-
-
-def _found(means: Means) -> float:
-    return float((means.p_value <= 0.05).mean())
-
-
-def _holds(means: Means, truth: float) -> float:
-    return float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean())
-
-
 def _curve_holds(values: FloatArray, truth: float) -> float:
-    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
-    return _holds(bounded_means(values.T, counts, confidence=0.95, lowest=0, highest=1), truth)
+    counts = resample_counts(values.shape[1], draws=DRAWS, rng=np.random.default_rng(0))
+    return holding(bounded_means(values.T, counts, confidence=0.95, lowest=0, highest=1), truth)
 
 
 def _band_holds(curves: FloatArray, truth: FloatArray) -> float:
     """Share of the samples whose band holds the curve at every time; (samples, questions, times)."""
-    sample = QuestionSample(tuple(map(str, range(curves.shape[1]))), _DRAWS, 0.95, 0)
+    sample = QuestionSample(tuple(map(str, range(curves.shape[1]))), DRAWS, 0.95, 0)
     bands = [sample.band(curve) for curve in curves]
     return float(np.mean([((low <= truth) & (truth <= high))[np.isfinite(low)].all() for low, high in bands]))

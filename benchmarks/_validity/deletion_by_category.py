@@ -7,10 +7,9 @@ from scipy.stats import norm
 
 from analyses._deletion_by_category.evidence import chain_values, relative_step
 from analyses._schemes import SCHEMES, Scheme
-from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
-from analyses._statistics.families import adjust
 from analyses._statistics.position import BoolArray
 from benchmarks._validity import Rate
+from benchmarks._validity._rates import any_found, combined, finding, holding
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
@@ -26,8 +25,6 @@ TRENDS: Final = {
 }
 """How the step of deletion depends on position, in standard deviations of the rest."""
 
-_DRAWS: Final = 999
-
 
 def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     """Delete early what stands early, and nothing else; then delete one class later."""
@@ -38,18 +35,17 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     effects = (0.2, 1.0)
     something = differences(CLASSES, n_questions, samples, trend="none", effects=effects, noise=False, keep=0, seed=seed + 2)
     truth = true_difference(effects)
-    raw, given = (_combined(something[:, number, 0]) for number in range(2))
-    family = np.stack([_combined(pairs[:, 1, term]).p_value for term in range(len(SIX.differences))], axis=1)
-    any_pair = np.array([(adjust(each, "holm") <= 0.05).any() for each in family])
+    raw, given = (combined(something[:, number, 0]) for number in range(2))
+    family = np.stack([combined(pairs[:, 1, term]).p_value for term in range(len(SIX.differences))], axis=1)
     return [
-        Rate("difference of classes given position", "false positives", _found(_combined(nothing[:, 1, 0])), samples),
+        Rate("difference of classes given position", "false positives", finding(combined(nothing[:, 1, 0])), samples),
         Rate(
-            "any of 15 pairs of categories, Holm", "false positives", float(any_pair.mean()), samples,
+            "any of 15 pairs of categories, Holm", "false positives", any_found(family), samples,
             note="Related differences: Holm is careful.",
         ),
-        Rate("difference of classes", "coverage", _holds(raw, truth), samples),
-        Rate("difference of classes given position", "coverage", _holds(given, truth), samples),
-        Rate("difference of classes given position", "power", _found(given), samples, f"{truth:.2f} of the chain"),
+        Rate("difference of classes", "coverage", holding(raw, truth), samples),
+        Rate("difference of classes given position", "coverage", holding(given, truth), samples),
+        Rate("difference of classes given position", "power", finding(given), samples, f"{truth:.2f} of the chain"),
     ]  # fmt: skip
 
 
@@ -120,17 +116,3 @@ def true_difference(effects: tuple[float, ...]) -> float:
     of the classes differ by n (P - 1/2), whatever their sizes and places.
     """
     return float(norm.cdf(np.array(effects) / np.sqrt(2)).mean() - 0.5)
-
-
-def _combined(values: FloatArray) -> Means:
-    """Mean of every sample with its interval; (samples, questions) -> (samples,)."""
-    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
-    return bootstrap_means(values.T, counts, confidence=0.95)
-
-
-def _found(means: Means) -> float:
-    return float((means.p_value <= 0.05).mean())
-
-
-def _holds(means: Means, truth: float) -> float:
-    return float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean())

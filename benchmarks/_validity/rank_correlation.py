@@ -6,15 +6,14 @@ from typing import Final, Literal
 import numpy as np
 
 from analyses._rank_correlation.terms import ALL_TERMS, CENSORED_TERMS, WITHIN_BINS, censored_terms, more_terms
-from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
 from analyses._statistics.correlation import given_position, pearson, spearman
 from analyses._statistics.families import adjust, max_t, random_signs
 from analyses._statistics.kendall import kendall
 from benchmarks._validity import Rate
+from benchmarks._validity._rates import DRAWS, combined, finding, holding
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
-_DRAWS: Final = 999
 _KEPT: Final = 12
 """Tokens of a chain that are never deleted."""
 _HEADS: Final = 12
@@ -35,29 +34,32 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     note = _FEW if n_questions < 20 else ""
     nothing = drawn(n_questions, samples, slopes=(-0.3, 0, 0.3), seed=seed)
     rates = [
-        Rate(term, "false positives", _found(nothing[..., number]), samples, "questions differ around zero", note)
+        Rate(term, "false positives", finding(combined(nothing[..., number])), samples, "questions differ around zero", note)
         for number, term in enumerate(ALL_TERMS)
     ]
     risen = drawn(n_questions, samples, slopes=(0,), trend=STRAIGHT, seed=seed + 1)
     rates += [
-        Rate(term, "false positives", _found(risen[..., number]), samples, "both rise with position", note)
+        Rate(term, "false positives", finding(combined(risen[..., number])), samples, "both rise with position", note)
         for number, term in enumerate(ALL_TERMS)
         if term.endswith("given_position") or term == WITHIN_BINS
     ]
     something, truth = drawn(n_questions, samples, slopes=_RELATED_SLOPES, seed=seed + 2), _truth()
     rates += [
-        Rate(term, "coverage", _holds(something[..., number], float(truth[number])), samples, note=note)
+        Rate(term, "coverage", holding(combined(something[..., number]), float(truth[number])), samples, note=note)
         for number, term in enumerate(ALL_TERMS)
     ]
     related = drawn(n_questions, samples, slopes=(0.1,), seed=seed + 4)
-    rates += [Rate(term, "power", _found(related[..., number]), samples, "slope 0.1") for number, term in enumerate(ALL_TERMS)]
+    rates += [
+        Rate(term, "power", finding(combined(related[..., number])), samples, "slope 0.1")
+        for number, term in enumerate(ALL_TERMS)
+    ]
     worlds: tuple[tuple[str, FloatArray | float], ...] = (
         ("questions differ around zero", 0.0),
         ("and both rise with position", STRAIGHT),
     )
     for number, (term, (setting, trend)) in enumerate(zip(CENSORED_TERMS, worlds, strict=True)):
         kept = never_deleted(n_questions, samples, slopes=(-0.5, 0, 0.5), trend=trend, seed=seed + 5)[..., number]
-        rates.append(Rate(term, "false positives", _found(kept), samples, setting, note))
+        rates.append(Rate(term, "false positives", finding(combined(kept)), samples, setting, note))
     return [*rates, *_families(n_questions, samples, seed=seed + 6)]
 
 
@@ -133,7 +135,7 @@ def _families(n_questions: int, samples: int, *, seed: int) -> list[Rate]:
     rng = np.random.default_rng(seed)
     scorers = 0.2 * (rng.standard_normal((samples, n_questions, 1)) + rng.standard_normal((samples, n_questions, 10)))
     heads = 0.2 * rng.standard_normal((samples, n_questions, _HEADS))
-    signs = random_signs(n_questions, draws=_DRAWS, rng=np.random.default_rng(0))
+    signs = random_signs(n_questions, draws=DRAWS, rng=np.random.default_rng(0))
     by_max_t = np.mean([(max_t(values, signs) <= 0.05).any() for values in heads])
     return [
         Rate("any of 10 related scorers, Holm", "false positives", _any_found(scorers, "holm"), samples, note=_RELATED),
@@ -147,20 +149,5 @@ def _families(n_questions: int, samples: int, *, seed: int) -> list[Rate]:
 
 def _any_found(values: FloatArray, method: Literal["holm", "fdr_bh"]) -> float:
     """Share of samples of (questions, columns) in which some column is found after correction."""
-    p_values = np.stack([_combined(values[..., column]).p_value for column in range(values.shape[-1])], axis=1)
+    p_values = np.stack([combined(values[..., column]).p_value for column in range(values.shape[-1])], axis=1)
     return float(np.mean([(adjust(family, method) <= 0.05).any() for family in p_values]))
-
-
-def _combined(values: FloatArray) -> Means:
-    """Mean of every sample with its interval; (samples, questions) -> (samples,)."""
-    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
-    return bootstrap_means(values.T, counts, confidence=0.95)
-
-
-def _found(values: FloatArray) -> float:
-    return float((_combined(values).p_value <= 0.05).mean())
-
-
-def _holds(values: FloatArray, truth: float) -> float:
-    means = _combined(values)
-    return float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean())

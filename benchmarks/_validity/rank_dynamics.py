@@ -12,15 +12,13 @@ from typing import Final, Literal
 
 import numpy as np
 
-from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
-from analyses._statistics.families import adjust
 from analyses._statistics.foretelling import TERMS, foretold, lowest_of_any
 from analyses._statistics.position import BoolArray
 from benchmarks._validity import Rate
+from benchmarks._validity._rates import any_found, combined, finding, holding
 from benchmarks._validity._series import TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
-_DRAWS: Final = 499
 _CHAINS: Final = 2
 """Of every question."""
 
@@ -60,22 +58,25 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     for number, term in enumerate(TERMS):
         world, setting = (blank, "nothing known") if number == windowed else (ignorant, "nothing known on average")
         for name, of in _RANKINGS.items():
-            share = _found(_combined(of(world)[..., number]))
+            share = finding(combined(of(world)[..., number]))
             note = _HANDICAP if name == "fresh" and n_questions > 50 else few
             shown.append(Rate(f"{name}, {term}", "false positives", share, samples, setting, note))
-    share = _found(_combined(_frozen(drifting)[..., given]))
+    share = finding(combined(_frozen(drifting)[..., given]))
     note = few or _TRACE
     shown.append(Rate("made at 1, kendall_given_position", "false positives", share, samples, "shared trend", note))
-    share = _found(_combined(_mean_difference(alike)[..., 0]))
+    share = finding(combined(_mean_difference(alike)[..., 0]))
     shown.append(Rate("fresh less made at 1, kendall", "false positives", share, samples, "as much known", few))
-    by_stage = [_combined(_difference(alike)[:, :, stage, 0]).p_value for stage in range(2)]
-    family = [(adjust(np.array(pair), "holm") <= 0.05).any() for pair in zip(*by_stage, strict=True)]
-    shown.append(Rate("any of 2 stages, Holm", "false positives", float(np.mean(family)), samples, "as much known", _FAMILY))
+    by_stage = [combined(_difference(alike)[:, :, stage, 0]).p_value for stage in range(2)]
+    shown.append(
+        Rate(
+            "any of 2 stages, Holm", "false positives", any_found(np.stack(by_stage, axis=1)), samples, "as much known", _FAMILY
+        )
+    )
     for number, term in enumerate(TERMS):
-        share = _held(_combined(_mean_difference(better)[..., number]), truth[number])
+        share = holding(combined(_mean_difference(better)[..., number]), truth[number])
         shown.append(Rate(f"fresh less made at 1, {term}", "coverage", share, samples, "fresh knows more", few))
-    found = _combined(_mean_difference(better)[..., 0])
-    return [*shown, Rate("fresh less made at 1, kendall", "power", _found(found), samples, f"{truth[0]:.2f}")]
+    found = combined(_mean_difference(better)[..., 0])
+    return [*shown, Rate("fresh less made at 1, kendall", "power", finding(found), samples, f"{truth[0]:.2f}")]
 
 
 def draw(
@@ -199,17 +200,3 @@ def _mean_difference(found: FloatArray) -> FloatArray:
 
 
 _RANKINGS: Final = {"made at 1": _frozen, "fresh": _fresh, "fresh less made at 1": _mean_difference}
-
-
-def _combined(values: FloatArray) -> Means:
-    """Mean of every sample with its interval; (samples, questions) -> (samples,)."""
-    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
-    return bootstrap_means(values.T, counts, confidence=0.95)
-
-
-def _found(means: Means) -> float:
-    return float((means.p_value <= 0.05).mean())
-
-
-def _held(means: Means, truth: float) -> float:
-    return float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean())

@@ -6,14 +6,13 @@ import numpy as np
 
 from analyses._restatement_audit.deletion_time import contrasts_with_and_without
 from analyses._restatement_audit.likelihood import areas_with_and_without, falls_at
-from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
 from analyses._statistics.fieller import ratio_of_means
 from analyses._strategy_comparison.curves import Points
 from benchmarks._validity import Rate
+from benchmarks._validity._rates import combined, finding, holding
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
-_DRAWS: Final = 999
 _HORIZON: Final = 0.6
 _REFERENCE_QUESTIONS: Final = 6000
 _AT_ONCE: Final = 4000  # questions
@@ -37,18 +36,21 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     for number, name in enumerate(("classes", "... given position")):
         kept, stripped = late[..., 0, number], late[..., 1, number]
         rates += [
-            Rate(f"{name}: difference", "false positives", _found(_combined(_change(alike)[..., number])), samples, note=few),
+            Rate(f"{name}: difference", "false positives", finding(combined(_change(alike)[..., number])), samples, note=few),
             Rate(
-                f"{name}: difference", "coverage", _holds(_combined(stripped - kept), *(truth[1] - truth[0])[[number]]), samples
+                f"{name}: difference",
+                "coverage",
+                holding(combined(stripped - kept), *(truth[1] - truth[0])[[number]]),
+                samples,
             ),
             Rate(f"{name}: share left", "coverage", _holds_share(kept, stripped, truth[1, number] / truth[0, number]), samples),
         ]
     kept, stripped = curves[..., 0], curves[..., 1]
     return [
         *rates,
-        Rate("classes: difference", "power", _found(_combined(_change(late)[..., 0])), samples, size),
-        Rate("areas: difference", "false positives", _found(_combined(same[..., 1] - same[..., 0])), samples, note=few),
-        Rate("areas: difference", "coverage", _holds(_combined(stripped - kept), true_areas[1] - true_areas[0]), samples),
+        Rate("classes: difference", "power", finding(combined(_change(late)[..., 0])), samples, size),
+        Rate("areas: difference", "false positives", finding(combined(same[..., 1] - same[..., 0])), samples, note=few),
+        Rate("areas: difference", "coverage", holding(combined(stripped - kept), true_areas[1] - true_areas[0]), samples),
         Rate("areas: share left", "coverage", _holds_share(kept, stripped, true_areas[1] / true_areas[0]), samples),
         Rate("accuracy: share left", "coverage", _holds_share(*answers, _SHARE_LEFT), samples, "8 answers"),
     ]  # fmt: skip
@@ -131,20 +133,6 @@ def _of_samples(values: FloatArray, samples: int) -> FloatArray:
 
 def _change(values: FloatArray) -> FloatArray:
     return np.asarray(values[..., 1, :] - values[..., 0, :])
-
-
-def _combined(values: FloatArray) -> Means:
-    """Mean of every sample with its interval; (samples, questions) -> (samples,)."""
-    counts = resample_counts(values.shape[1], draws=_DRAWS, rng=np.random.default_rng(0))
-    return bootstrap_means(values.T, counts, confidence=0.95)
-
-
-def _found(means: Means) -> float:
-    return float((means.p_value <= 0.05).mean())
-
-
-def _holds(means: Means, truth: float) -> float:
-    return float(((means.ci_low <= truth) & (truth <= means.ci_high)).mean())
 
 
 def _holds_share(kept: FloatArray, stripped: FloatArray, truth: float) -> float:

@@ -11,13 +11,12 @@ from typing import Final
 import numpy as np
 
 from analyses._statistics.bootstrap import Means, bootstrap_means, resample_counts
-from analyses._statistics.families import adjust
 from analyses._statistics.friedman import friedman
-from analyses._statistics.position import BoolArray
 from analyses._statistics.shares import bounded_means
 from analyses._strategy_comparison.concentration import ratio_by_question
 from analyses._strategy_comparison.curves import Points, mean_rise, rises
 from benchmarks._validity import Rate
+from benchmarks._validity._rates import any_found, holding
 from benchmarks._validity._series import CHAINS
 from reasoning_anatomy.types import FloatArray
 
@@ -64,22 +63,26 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     shown = [
         Rate("Friedman's test", "false positives", float((friedman(alike).p_value <= 0.05).mean()), samples),
         Rate("difference of two areas", "false positives", float((pairs.p_value[..., 0] <= 0.05).mean()), samples, note=few),
-        Rate("any of 6 pairs, Holm", "false positives", _any_of(pairs.p_value), samples, note=_FAMILY),
+        Rate("any of 6 pairs, Holm", "false positives", any_found(pairs.p_value), samples, note=_FAMILY),
         Rate(
-            "any of 3 beside a baseline, Holm", "false positives", _any_of(pairs.p_value[:, [2, 4, 5]]), samples, note=_FAMILY
+            "any of 3 beside a baseline, Holm",
+            "false positives",
+            any_found(pairs.p_value[:, [2, 4, 5]]),
+            samples,
+            note=_FAMILY,
         ),
-        Rate("area", "coverage", _held(_combined(area[..., :1]), truth[:1]), samples),
-        Rate("rise at keep ratio 0.5", "coverage", _held(_combined(at[..., 0, 2:]), mean * _LEVELS[0] * 0.5), samples),
-        Rate("worst first - best first", "coverage", _held(distance, truth[1] - truth[0]), samples),
+        Rate("area", "coverage", holding(_combined(area[..., :1]), truth[:1]), samples),
+        Rate("rise at keep ratio 0.5", "coverage", holding(_combined(at[..., 0, 2:]), mean * _LEVELS[0] * 0.5), samples),
+        Rate("worst first - best first", "coverage", holding(distance, truth[1] - truth[0]), samples),
         Rate(
             "share that best first avoids",
             "coverage",
-            _held(avoided, 1 - _LEVELS[0] / _LEVELS[1]),
+            holding(avoided, 1 - _LEVELS[0] / _LEVELS[1]),
             int(is_apart.sum()),
             note=ratio,
         ),
-        Rate("place of random_tokens", "coverage", _held(place, place_of_chance), int(is_apart.sum()), note=ratio),
-        Rate("curve, pointwise", "coverage", _held(_combined(at[..., 3, :]), mean * _LEVELS[3] * (1 - _RATIOS)), samples),
+        Rate("place of random_tokens", "coverage", holding(place, place_of_chance), int(is_apart.sum()), note=ratio),
+        Rate("curve, pointwise", "coverage", holding(_combined(at[..., 3, :]), mean * _LEVELS[3] * (1 - _RATIOS)), samples),
     ]
     answers = draw_answers(rng, n_questions, samples)
     resamples = resample_counts(n_questions, draws=_DRAWS, rng=np.random.default_rng(0))
@@ -88,9 +91,9 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     found = _combined((worst - chance)[..., None])
     return [
         *shown,
-        Rate("accuracy", "coverage", _held(levels, 0.6), samples),
+        Rate("accuracy", "coverage", holding(levels, 0.6), samples),
         Rate("difference of accuracy", "false positives", float((gap.p_value <= 0.05).mean()), samples, note=few),
-        Rate("difference of accuracy", "coverage", _held(gap, 0.0), samples, note=few),
+        Rate("difference of accuracy", "coverage", holding(gap, 0.0), samples, note=few),
         Rate("Friedman's test", "power", float((friedman(area).p_value <= 0.05).mean()), samples, _setting(truth)),
         Rate("difference of two areas", "power", float((found.p_value <= 0.05).mean()), samples, _setting(truth[1:3])),
     ]
@@ -151,16 +154,6 @@ def _combined(values: FloatArray) -> Means:
 def _ratio(top: FloatArray, bottom: FloatArray) -> Means:
     """Ratio of two means over questions; (samples, questions) each -> fields (samples, 1)."""
     return _combined(np.stack([ratio_by_question(*of_one) for of_one in zip(top, bottom, strict=True)]))
-
-
-def _any_of(p_values: FloatArray) -> float:
-    """Share of samples in which any test of a family finds something; (samples, family)."""
-    return float(np.mean([(adjust(family, "holm") <= 0.05).any() for family in p_values]))
-
-
-def _held(means: Means, truth: FloatArray | float) -> float:
-    held: BoolArray = (means.ci_low <= truth) & (truth <= means.ci_high)
-    return float(held.mean())
 
 
 def _setting(truth: FloatArray) -> str:
