@@ -33,6 +33,11 @@ def number(value: float) -> str:
     return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
 
 
+def number_or_nothing(value: float) -> str:
+    """Write a number as `number` does, and an empty text for what is not known."""
+    return number(value) if np.isfinite(value) else ""
+
+
 def differ(count: int) -> str:
     """Verb of a sentence about ``count`` of several."""
     return "differs" if count == 1 else "differ"

@@ -14,7 +14,7 @@ from analyses._sentences import (
     direction,
     is_clear,
     missing_intervals,
-    number,
+    number_or_nothing,
     small_sample,
     with_interval,
 )
@@ -46,8 +46,8 @@ def printed_table(stages: pd.DataFrame) -> pd.DataFrame:
     """Write the table ``stages`` for a terminal: one line for each stage."""
     shown = {"stage": stages["stage"].tolist()}
     for term, name in (("kendall", "tau"), ("overlap", "overlap")):
-        shown[f"{name}, fresh"] = stages[f"{term}_fresh"].map(_or_nothing).tolist()
-        shown[f"{name}, made at 1"] = stages[f"{term}_made_at_1"].map(_or_nothing).tolist()
+        shown[f"{name}, fresh"] = stages[f"{term}_fresh"].map(number_or_nothing).tolist()
+        shown[f"{name}, made at 1"] = stages[f"{term}_made_at_1"].map(number_or_nothing).tolist()
         ends = {"": "estimate", "_low": "ci_low", "_high": "ci_high"}
         differences = stages.rename(columns={f"{term}_difference{end}": column for end, column in ends.items()})
         shown[f"{name}, difference"] = [
@@ -97,7 +97,3 @@ def _claim(row: Row, strategy: str) -> str:
 
 def _random(row: Row) -> str:
     return {1: "better than random", 0: "not clearly better than random", -1: "worse than random"}[direction(row)]
-
-
-def _or_nothing(value: float) -> str:
-    return number(value) if np.isfinite(value) else ""

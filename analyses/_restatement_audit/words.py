@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses._restatement_audit import accuracy, deletion_time, likelihood
 from analyses._restatement_audit.effects import DIFFERENCE, KEPT, SHARE_LEFT, STRIPPED
-from analyses._sentences import FEW_QUESTIONS, Row, briefly, few_questions, has_interval, number
+from analyses._sentences import FEW_QUESTIONS, Row, briefly, few_questions, has_interval
 
 _EFFECTS: Final = {
     deletion_time.PART: "of the difference between the classes in the time that a token is left by {strategy} (categories by "
@@ -85,4 +85,4 @@ def _difference(row: Row) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{number(100 * share).split('.')[0]}\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%".replace("-", "\N{MINUS SIGN}")

@@ -6,7 +6,16 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from analyses._sentences import Row, briefly, differ, has_interval, missing_intervals, number, small_sample, with_interval
+from analyses._sentences import (
+    Row,
+    briefly,
+    differ,
+    has_interval,
+    missing_intervals,
+    number_or_nothing,
+    small_sample,
+    with_interval,
+)
 from analyses._strategy_comparison.concentration import AVOIDED, DISTANCE, PLACE
 from analyses._strategy_comparison.curves import Curves
 from analyses._strategy_comparison.tables import AREA, LESS
@@ -32,8 +41,8 @@ def printed_table(strategies: pd.DataFrame) -> pd.DataFrame:
             "strategy": strategies["strategy"],
             "role": strategies["role"],
             "area": [briefly(row) for row in _rows(areas)],
-            **{name.replace("rise_", "rise at "): [_or_nothing(value) for value in strategies[name]] for name in rises},
-            "mean rank": [_or_nothing(value) for value in strategies["mean_rank"]],
+            **{name.replace("rise_", "rise at "): [number_or_nothing(value) for value in strategies[name]] for name in rises},
+            "mean rank": [number_or_nothing(value) for value in strategies["mean_rank"]],
             "questions": strategies["n_questions"],
             "chains": strategies["n_chains"],
         }
@@ -111,10 +120,6 @@ def _baseline_of(term: str) -> str:
 def p_text(p_value: float) -> str:
     """Write a p-value for a sentence."""
     return "without a p-value" if np.isnan(p_value) else "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-
-
-def _or_nothing(value: float) -> str:
-    return number(value) if np.isfinite(value) else ""
 
 
 def _rows(table: pd.DataFrame) -> list[Row]:

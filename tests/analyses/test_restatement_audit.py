@@ -10,6 +10,7 @@ from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 
 from analyses._restatement_audit.likelihood import areas_with_and_without, falls_at
+from analyses._restatement_audit.words import finding
 from analyses._statistics.fieller import ratio_of_means
 from analyses._strategy_comparison.curves import Points
 from analyses.category_survival import CategorySurvival
@@ -99,6 +100,12 @@ def test_an_effect_of_the_answer_alone_is_gone_without_it(tmp_path: Path, make_p
         "Of the difference between the classes in the time that a token is left by greedy (categories by rules), "
     )
     assert "are left without the tokens that restate the answer: 0." in result.finding
+    percent = f"{100 * rows.loc['share left', 'estimate']:.0f}\N{NO-BREAK SPACE}% ("
+    assert percent.replace("-", "\N{MINUS SIGN}") in result.finding
+    almost_all = result.table.assign(
+        estimate=result.table["estimate"].where(result.table["restatements"] != "share left", 0.996)
+    )
+    assert ", 100\N{NO-BREAK SPACE}% (" in finding(almost_all)
 
 
 def test_when_the_answer_is_no_longer_stated_by_hand() -> None:
