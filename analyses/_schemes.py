@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from reasoning_anatomy import categories
 from reasoning_anatomy.types import FloatArray, IntArray
@@ -57,6 +58,11 @@ class Scheme:
     def group_of_category(self) -> IntArray:
         """(categories,) number of the group of each of the `CATEGORIES`."""
         return np.array([self.groups.index(group) for group in categories.SCHEMES[self.name]])
+
+    @property
+    def is_in_group(self) -> npt.NDArray[np.bool_]:
+        """(categories, groups) whether each of the `CATEGORIES` belongs to a group."""
+        return np.asarray(self.group_of_category[:, None] == np.arange(len(self.groups)))
 
 
 SCHEMES: Final[Sequence[Scheme]] = [Scheme(name, tuple(dict.fromkeys(groups))) for name, groups in categories.SCHEMES.items()]

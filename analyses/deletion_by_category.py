@@ -97,7 +97,7 @@ class DeletionByCategory:
         }
         n_unmeasured = len(run.chains) - tokens["chain_id"].nunique()
         exclusions = most_left_out([{"not_measured": n_unmeasured}, *(found.exclusions for found in evidence.values())])
-        if not any(found.chains for found in evidence.values()):
+        if not any(found.chain_ids for found in evidence.values()):
             reasons = ", ".join(f"{count} {reason}" for reason, count in exclusions.items())
             raise AnalysisError(f"{run.folder}: none of {len(run.chains)} chains can be used ({reasons}); measure other chains")
         details = tables_by_labels(evidence, draws=self.draws, seed=self.seed, confidence=self.confidence)
@@ -109,7 +109,7 @@ class DeletionByCategory:
             exclusions=exclusions,
             warnings=(
                 *question_warnings(run),
-                *caveats_of_language(run, {chain.chain_id for found in evidence.values() for chain in found.chains}),
+                *caveats_of_language(run, {chain_id for found in evidence.values() for chain_id in found.chain_ids}),
                 *warnings(evidence, table, details["between_questions"], n_unmeasured=n_unmeasured),
             ),
             config=repr(dataclasses.replace(self, annotator=_only(annotators), strategy=_only(strategies))),

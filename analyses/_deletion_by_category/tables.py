@@ -12,7 +12,7 @@ from analyses._schemes import ENDINGS, SCHEMES, Scheme
 from analyses._statistics.families import adjust
 from analyses._statistics.questions import question_means
 from reasoning_anatomy.categories import CATEGORIES
-from reasoning_anatomy.types import RESULT_COLUMNS, FloatArray
+from reasoning_anatomy.types import RESULT_COLUMNS
 
 MAIN = "table"
 """Name of the main table among those of `tables_by_labels`."""
@@ -38,9 +38,9 @@ def tables_by_labels(
     `MAIN` and the detail tables by name, each with first columns ``annotator, strategy``.
     """
     parts = {
-        labels: _tables(found, QuestionSample(tuple(chain.question_id for chain in found.chains), draws, confidence, seed))
+        labels: _tables(found, QuestionSample(found.question_ids, draws, confidence, seed))
         for labels, found in evidence.items()
-        if found.chains
+        if found.chain_ids
     }
     first = next(iter(parts.values()))
     tables = {name: _stacked({labels: part[name] for labels, part in parts.items()}) for name in first}
@@ -68,8 +68,7 @@ def _tables(evidence: Evidence, sample: QuestionSample) -> dict[str, pd.DataFram
 def _rows(evidence: Evidence, sample: QuestionSample, scheme: Scheme) -> pd.DataFrame:
     """All terms of a scheme, as they are and then given position; the p-values of the differences are a family each."""
     labels = _labels(scheme)
-    values = _values(evidence, scheme)
-    n_tokens = np.stack([chain.n_tokens[scheme.name] for chain in evidence.chains])
+    values, n_tokens = evidence.by_scheme[scheme.name], evidence.n_tokens(scheme)
     parts = []
     for number, ending in enumerate(ENDINGS):
         for is_difference, lowest in ((False, 0), (True, -1)):
@@ -94,16 +93,11 @@ def _labels(scheme: Scheme) -> pd.DataFrame:
     )
 
 
-def _values(evidence: Evidence, scheme: Scheme) -> FloatArray:
-    """(chains, 2, terms)."""
-    return np.stack([chain.by_scheme[scheme.name] for chain in evidence.chains])
-
-
 def _between_questions(evidence: Evidence, sample: QuestionSample) -> pd.DataFrame:
     """How far the questions differ in each difference."""
     parts = []
     for scheme in SCHEMES:
-        values = _values(evidence, scheme)[..., len(scheme.groups) :]
+        values = evidence.by_scheme[scheme.name][..., len(scheme.groups) :]
         for number, ending in enumerate(ENDINGS):
             spread = sample.spread(values[:, number], [f"{name}{ending}" for name in scheme.differences])
             spread.insert(0, "scheme", scheme.name)
@@ -116,7 +110,7 @@ def _per_question(evidence: Evidence, sample: QuestionSample) -> pd.DataFrame:
     ids = list(dict.fromkeys(sample.question_ids))
     parts = []
     for scheme in SCHEMES:
-        values = _values(evidence, scheme)[..., : len(scheme.groups)]
+        values = evidence.by_scheme[scheme.name][..., : len(scheme.groups)]
         for number, ending in enumerate(ENDINGS):
             means = pd.DataFrame(question_means(values[:, number], sample.questions), columns=list(scheme.groups))
             table = means.add_suffix(ending).assign(scheme=scheme.name, question_id=ids)
@@ -126,13 +120,11 @@ def _per_question(evidence: Evidence, sample: QuestionSample) -> pd.DataFrame:
 
 def _censored(evidence: Evidence) -> pd.DataFrame:
     """How many tokens of every category there are, and how many of them were never deleted."""
-    n_of_category = np.stack([chain.n_of_category for chain in evidence.chains])
-    n_censored = np.sum([chain.n_censored for chain in evidence.chains], axis=0)
     return pd.DataFrame(
         {
             "category": CATEGORIES,
-            "n_chains": (n_of_category > 0).sum(axis=0),
-            "n_tokens": n_of_category.sum(axis=0),
-            "n_censored": n_censored,
+            "n_chains": (evidence.n_of_category > 0).sum(axis=0),
+            "n_tokens": evidence.n_of_category.sum(axis=0),
+            "n_censored": evidence.n_censored.sum(axis=0),
         }
     )

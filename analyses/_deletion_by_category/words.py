@@ -64,7 +64,7 @@ def warnings(
     said = [
         f"categories by {annotator}, {strategy}: no chain can be used"
         for (annotator, strategy), found in evidence.items()
-        if not found.chains
+        if not found.chain_ids
     ]
     is_difference = table["term"].isin(_DIFFERENCES)
     nothing = "no chain has tokens of these categories at comparable positions; there is nothing to estimate"
@@ -107,12 +107,12 @@ def _censored(evidence: Mapping[tuple[str, str], Evidence]) -> Sequence[str]:
     """One sentence per strategy that leaves tokens undeleted; the annotator with the most chains speaks for it."""
     largest: dict[str, Evidence] = {}
     for (_, strategy), found in evidence.items():
-        if strategy not in largest or len(found.chains) > len(largest[strategy].chains):
+        if strategy not in largest or len(found.chain_ids) > len(largest[strategy].chain_ids):
             largest[strategy] = found
     said = []
     for strategy, found in largest.items():
-        n_censored = sum(int(chain.n_censored.sum()) for chain in found.chains)
-        n_tokens = sum(int(chain.n_of_category.sum()) for chain in found.chains)
+        n_censored = int(found.n_censored.sum())
+        n_tokens = int(found.n_of_category.sum())
         if n_censored:
             said.append(
                 f"{strategy}: {n_censored} of {n_tokens} tokens were never deleted; in each chain they share the average of "

@@ -32,17 +32,17 @@ def contrasts_of_means(outcome: FloatArray, member: BoolArray, contrasts: FloatA
     Parameters
     ----------
     outcome
-        (n,) of every token.
+        (..., n) of every token of chains of n tokens.
     member
-        (n, groups) which group a token is in; a token may be in none.
+        (..., n, groups) which group a token is in; a token may be in none.
     contrasts
         (terms, groups) weights of the groups: a row with a single 1 is the mean of a group, 1 and -1 a difference.
 
     Returns
     -------
-    (terms,); NaN if a group with a weight has no tokens.
+    (..., terms); NaN if a group with a weight has no tokens.
     """
-    return raw_contrasts(outcome[:, None], member, contrasts)[:, 0]
+    return raw_contrasts(outcome[..., None], member, contrasts)[..., 0]
 
 
 def raw_contrasts(outcomes: FloatArray, member: BoolArray, contrasts: FloatArray) -> FloatArray:
@@ -69,17 +69,17 @@ def contrasts_given_position(outcome: FloatArray, member: BoolArray, contrasts: 
     Parameters
     ----------
     outcome
-        (n,) of every token, in the order of position.
+        (..., n) of every token, in the order of position.
     member, contrasts
         As in `contrasts_of_means`.
 
     Returns
     -------
-    (terms,); NaN also if position alone fixes the order of the outcome, if there are too few tokens for the regression, or if
-    the groups of a term hardly share positions with others, so that the variance of its value is more than `MOST_INFLATION`
+    (..., terms); NaN also if position alone fixes the order of the outcome, if there are too few tokens for the regression, or
+    if the groups of a term hardly share positions with others, so that the variance of its value is more than `MOST_INFLATION`
     times that of `contrasts_of_means`.
     """
-    return adjusted_contrasts(outcome[:, None], member, contrasts, position_terms(len(outcome)))[:, 0]
+    return adjusted_contrasts(outcome[..., None], member, contrasts, position_terms(outcome.shape[-1]))[..., 0]
 
 
 def adjusted_contrasts(

@@ -10,6 +10,8 @@ from reasoning_anatomy.types import FloatArray
 
 DRAWS: Final = 999
 """Bootstrap resamples of every sample."""
+FEW: Final = "With few questions the bootstrap errs on the careful side."
+"""A note for a `Rate`."""
 
 
 def combined(values: FloatArray) -> Means:

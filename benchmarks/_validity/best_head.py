@@ -11,6 +11,7 @@ from analyses._statistics.correlation import centred_ranks, given_position
 from analyses._statistics.halves import judge, random_halves
 from analyses._statistics.shifts import ShiftedMeans, shifted_correlations
 from benchmarks._validity import Rate
+from benchmarks._validity._rates import FEW
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
@@ -22,7 +23,6 @@ _SD: Final = 0.2
 """Between questions, half of whose variance all heads share."""
 
 _PLACES: Final = np.linspace(-np.sqrt(3), np.sqrt(3), TOKENS)
-_FEW: Final = "With few questions the bootstrap errs on the careful side."
 _AVERAGED_OUT: Final = (
     "Where no head is better than others, every half chooses another, and what they are judged at averages out."
 )
@@ -48,7 +48,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     rates = []
     for number, (world, means) in enumerate(MEANS.items()):
         found = judged(means, n_questions, samples, seed=seed + number)
-        note = (_FEW if n_questions < 20 else "") if world.startswith("all") else _AVERAGED_OUT
+        note = (FEW if n_questions < 20 else "") if world.startswith("all") else _AVERAGED_OUT
         if world == "no head":
             rates.append(Rate("other questions", "false positives", found["found"], samples, "no head", note))
         rates += [

@@ -9,13 +9,14 @@ from analyses._deletion_by_category.evidence import chain_values, relative_step
 from analyses._schemes import SCHEMES, Scheme
 from analyses._statistics.position import BoolArray
 from benchmarks._validity import Rate
-from benchmarks._validity._rates import any_found, combined, finding, holding
+from benchmarks._validity._rates import FEW, any_found, combined, finding, holding
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
 CLASSES: Final = next(scheme for scheme in SCHEMES if scheme.name == "classes")
 SIX: Final = next(scheme for scheme in SCHEMES if scheme.name == "categories")
 
+_SAMPLES_AT_ONCE: Final = 20
 _PLACES: Final = np.linspace(-1, 1, TOKENS)
 TRENDS: Final = {
     "none": 0 * _PLACES,
@@ -43,19 +44,20 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
             "any of 15 pairs of categories, Holm", "false positives", any_found(family), samples,
             note="Related differences: Holm is careful.",
         ),
-        Rate("difference of classes", "coverage", holding(raw, truth), samples),
-        Rate("difference of classes given position", "coverage", holding(given, truth), samples),
+        Rate("difference of classes", "coverage", holding(raw, truth), samples, note=FEW),
+        Rate("difference of classes given position", "coverage", holding(given, truth), samples, note=FEW),
         Rate("difference of classes given position", "power", finding(given), samples, f"{truth:.2f} of the chain"),
     ]  # fmt: skip
 
 
-def member_of(scheme: Scheme, rng: np.random.Generator) -> BoolArray:
-    """Draw the (tokens, 6) categories of a chain; every category has a place of its own where it is frequent."""
+def members_of(scheme: Scheme, chains: tuple[int, ...], rng: np.random.Generator) -> BoolArray:
+    """Draw the (chains, tokens, 6) categories of chains; every category has a place of its own where it is frequent."""
     centres = np.linspace(-0.9, 0.9, len(scheme.groups))
     odds = np.exp(-((_PLACES[:, None] - centres) ** 2) / (2 * 0.6**2))
-    group = (rng.random((TOKENS, 1)) > np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)[:, :-1]).sum(axis=1)
-    category = np.array([list(scheme.group_of_category).index(number) for number in range(len(scheme.groups))])[group]
-    return np.asarray(category[:, None] == np.arange(6))
+    edges = np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)[:, :-1]
+    group = (rng.random((*chains, TOKENS, 1)) > edges).sum(axis=-1)
+    first_of_group = np.array([list(scheme.group_of_category).index(number) for number in range(len(scheme.groups))])
+    return np.asarray(first_of_group[group][..., None] == np.arange(6))
 
 
 def differences(
@@ -93,20 +95,24 @@ def differences(
     (samples, 2, terms, questions).
     """
     rng = np.random.default_rng(seed)
-    n_groups = len(scheme.groups)
-    found = np.empty((samples, n_questions, CHAINS, 2, len(scheme.differences)))
-    for index in np.ndindex(samples, n_questions):
-        effect = rng.choice(effects)
-        for chain in range(CHAINS):
-            member = member_of(scheme, rng)
-            rest = autocorrelated(rng, (TOKENS,)) if noise else rng.standard_normal(TOKENS)
-            time = rest + TRENDS[trend] + effect * (scheme.group_of_category[member.argmax(axis=1)] == 0)
-            step = time.argsort().argsort() + 1.0
-            step[step > TOKENS - int(keep * TOKENS)] = np.nan
-            found[(*index, chain)] = chain_values(relative_step(step), member, scheme)[:, n_groups:]
-    n_chains = np.isfinite(found).sum(axis=2)
-    means = np.where(n_chains > 0, np.nansum(found, axis=2) / np.maximum(n_chains, 1), np.nan)
-    return np.asarray(means.transpose(0, 2, 3, 1))
+    found = []
+    for first in range(0, samples, _SAMPLES_AT_ONCE):
+        chains = (min(_SAMPLES_AT_ONCE, samples - first), n_questions, CHAINS)
+        member = members_of(scheme, chains, rng)
+        is_of_first = scheme.group_of_category[member.argmax(axis=-1)] == 0
+        rest = autocorrelated(rng, (*chains, TOKENS)) if noise else rng.standard_normal((*chains, TOKENS))
+        effect = rng.choice(effects, size=(*chains[:2], 1, 1))
+        step = (rest + TRENDS[trend] + effect * is_of_first).argsort(axis=-1).argsort(axis=-1) + 1.0
+        step[step > TOKENS - int(keep * TOKENS)] = np.nan
+        values = chain_values(relative_step(step), member, scheme)[..., len(scheme.groups) :]
+        found.append(_mean_of_chains(values))
+    return np.concatenate(found).transpose(0, 2, 3, 1)
+
+
+def _mean_of_chains(values: FloatArray) -> FloatArray:
+    """Average chains: (samples, questions, chains, 2, terms) -> (samples, questions, 2, terms); NaN if none has a value."""
+    n_chains = np.isfinite(values).sum(axis=2)
+    return np.where(n_chains > 0, np.nansum(values, axis=2) / np.maximum(n_chains, 1), np.nan)
 
 
 def true_difference(effects: tuple[float, ...]) -> float:

@@ -10,7 +10,7 @@ from analyses._statistics.correlation import given_position, pearson, spearman
 from analyses._statistics.families import adjust, max_t, random_signs
 from analyses._statistics.kendall import kendall
 from benchmarks._validity import Rate
-from benchmarks._validity._rates import DRAWS, combined, finding, holding
+from benchmarks._validity._rates import DRAWS, FEW, combined, finding, holding
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
 
@@ -23,7 +23,6 @@ _REFERENCE: Final = 3000
 _SAMPLES_AT_ONCE: Final = 50
 
 _RELATED: Final = "Related values: Holm is careful."
-_FEW: Final = "With few questions the bootstrap errs on the careful side."
 
 STRAIGHT: Final = 0.6 * np.linspace(-np.sqrt(3), np.sqrt(3), TOKENS)
 """What position adds to scores and order, in standard deviations of the rest."""
@@ -31,7 +30,7 @@ STRAIGHT: Final = 0.6 * np.linspace(-np.sqrt(3), np.sqrt(3), TOKENS)
 
 def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     """Correlate what is unrelated on average, what rises with position alone, and what is related."""
-    note = _FEW if n_questions < 20 else ""
+    note = FEW if n_questions < 20 else ""
     nothing = drawn(n_questions, samples, slopes=(-0.3, 0, 0.3), seed=seed)
     rates = [
         Rate(term, "false positives", finding(combined(nothing[..., number])), samples, "questions differ around zero", note)
@@ -142,7 +141,7 @@ def _families(n_questions: int, samples: int, *, seed: int) -> list[Rate]:
         Rate("any of 12 heads, max-T", "false positives", float(by_max_t), samples),
         Rate(
             "any of 12 heads, Benjamini-Hochberg", "false positives", _any_found(heads, "fdr_bh"), samples,
-            note=_FEW if n_questions < 50 else "",
+            note=FEW if n_questions < 50 else "",
         ),
     ]  # fmt: skip
 
