@@ -51,7 +51,7 @@ class PredictLikelihood:
     rows
         Candidates that take part at most, as far as 20 of every stage allow; drawn evenly if there are more.
     training_rows
-        Candidates that gradient boosting and perceptron are fitted on at most, at a time.
+        Candidates that gradient boosting and perceptron are fitted on, and their settings chosen by, at most, at a time.
     draws
         Bootstrap resamples of the questions.
     confidence

@@ -1,6 +1,6 @@
 """Predictions for questions by models that have not seen them; settings are chosen without those questions, too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -111,19 +111,23 @@ def cross_fit(
     most: int,
     seed: int,
 ) -> CrossFit:
-    """Fit a model of scikit-learn in the same way, to at most so many rows at a time, which are drawn at random."""
+    """Fit a model of scikit-learn in the same way; it is fitted to, and chosen by, at most so many rows drawn at random."""
     known: dict[tuple[frozenset[int], int], Predict] = {}
+
+    def some(folds: Iterable[int]) -> IntArray:
+        rows_of_folds = np.flatnonzero(np.isin(fold, sorted(folds)))
+        if len(rows_of_folds) <= most:
+            return rows_of_folds
+        return np.sort(np.random.default_rng(seed).choice(rows_of_folds, most, replace=False))
 
     def fitted(folds: frozenset[int], number: int) -> Predict:
         if (folds, number) not in known:
-            chosen = np.flatnonzero(np.isin(fold, sorted(folds)))
-            if len(chosen) > most:
-                chosen = np.sort(np.random.default_rng(seed).choice(chosen, most, replace=False))
+            chosen = some(folds)
             known[folds, number] = learner.fit(rows[chosen], outcome[chosen], learner.settings[number], seed)
         return known[folds, number]
 
     def error(folds: frozenset[int], number: int, inner: int) -> float:
-        judged = fold == inner
+        judged = some([inner])
         return float(((fitted(folds - {inner}, number)(rows[judged]) - outcome[judged]) ** 2).sum())
 
     models, means, settings = dict[int, Predict](), dict[int, float](), dict[int, Mapping[str, Any]]()
