@@ -29,3 +29,8 @@ def provenance(run: Run, *, packages: Sequence[str], **facts: Any) -> dict[str, 
         **facts,
         "versions": {package: version(package) for package in ("reasoning-anatomy", *packages)},
     }
+
+
+def only_one(names: Sequence[str]) -> str | None:
+    """Return the one that was read, as an option says it; None, as in the options, if it was all of several."""
+    return names[0] if len(names) == 1 else None

@@ -3,18 +3,26 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from analyses._best_head.evidence import Shifts, gather
-from analyses._best_head.tables import MAIN, Choosing, tables_by_scorer
+from analyses._best_head.tables import ENDINGS, MAIN, OTHER, SAME, Choosing, tables_by_scorer
 from analyses._best_head.words import finding, warnings
 from analyses._exclusions import most_left_out
+from analyses._printed import side_by_side
 from analyses._provenance import provenance
 from analyses._questions import question_warnings
 from analyses._statistics.bootstrap import check_options
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import AnalysisResult
+
+_SHOWN: Final = {
+    f"{term}{ending}": f"rho on {name}{', given position' if ending else ''}"
+    for ending in ENDINGS.values()
+    for term, name in ((OTHER, "other questions"), (SAME, "the same"))
+}
+_ADJUSTED: Final = {f"{OTHER}{ending}": f"p adjusted{', given position' if ending else ''}" for ending in ENDINGS.values()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +135,7 @@ class BestHead:
                 scorers={scorer: configuration.scorers[scorer] for scorer in scorers},
                 strategy=configuration.strategies[strategy],
             ),
+            printed=side_by_side(table, about=("scorer",), across="term", values=_SHOWN, adjusted=_ADJUSTED),
             finding=finding(table, details["heads"], strategy=strategy, confidence=self.confidence),
         )
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from analyses._category_survival.evidence import Evidence, evidence_of, without_value
+from analyses._category_survival.evidence import ALL_ENDINGS, Evidence, evidence_of, without_value
 from analyses._category_survival.hazards import hazard_ratios
 from analyses._category_survival.reading import Reading, read, whole_units
 from analyses._category_survival.robustness import confusion_of, label_noise
@@ -16,7 +16,8 @@ from analyses._category_survival.tables import MAIN, tables_of
 from analyses._category_survival.words import CLASSES, finding, warnings
 from analyses._exclusions import left_out_table, most_left_out
 from analyses._language import caveats_of_language
-from analyses._provenance import provenance
+from analyses._printed import by_categories
+from analyses._provenance import only_one, provenance
 from analyses._questions import question_warnings
 from analyses._sample import QuestionSample
 from analyses._statistics.bootstrap import check_options
@@ -167,7 +168,7 @@ class CategorySurvival:
             details={name: table for name, table in tables.items() if name != MAIN},
             exclusions=exclusions,
             warnings=(*question_warnings(run), *caveats_of_language(run, chain_ids), *said),
-            config=repr(dataclasses.replace(self, annotator=_only(annotators), strategy=_only(strategies))),
+            config=repr(dataclasses.replace(self, annotator=only_one(annotators), strategy=only_one(strategies))),
             provenance=provenance(
                 run,
                 packages=("numpy", "pandas", "scipy"),
@@ -175,7 +176,7 @@ class CategorySurvival:
                 strategies={name: run.manifest.configuration.strategies[name] for name in strategies},
                 horizons={" / ".join(labels): reading.horizon for labels, reading in used.items()},
             ),
-            printed=tables[MAIN][tables[MAIN]["n_questions"] > 0],
+            printed=by_categories(tables[MAIN], endings=ALL_ENDINGS),
             finding=finding(tables, horizon=first.horizon, confidence=self.confidence),
         )
 
@@ -213,11 +214,6 @@ def _stacked(parts: Mapping[tuple[str, str], Mapping[str, pd.DataFrame]]) -> dic
         .reset_index(drop=True)
         for name in first
     }
-
-
-def _only(names: list[str]) -> str | None:
-    """Return the one that was read; None, as in the options, if it was all of several."""
-    return names[0] if len(names) == 1 else None
 
 
 if __name__ == "__main__":

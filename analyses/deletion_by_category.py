@@ -10,7 +10,8 @@ from analyses._deletion_by_category.tables import MAIN, tables_by_labels
 from analyses._deletion_by_category.words import finding, warnings
 from analyses._exclusions import most_left_out
 from analyses._language import caveats_of_language
-from analyses._provenance import provenance
+from analyses._printed import by_categories
+from analyses._provenance import only_one, provenance
 from analyses._questions import question_warnings
 from analyses._statistics.bootstrap import check_options
 from reasoning_anatomy.errors import AnalysisError
@@ -112,13 +113,14 @@ class DeletionByCategory:
                 *caveats_of_language(run, {chain_id for found in evidence.values() for chain_id in found.chain_ids}),
                 *warnings(evidence, table, details["between_questions"], n_unmeasured=n_unmeasured),
             ),
-            config=repr(dataclasses.replace(self, annotator=_only(annotators), strategy=_only(strategies))),
+            config=repr(dataclasses.replace(self, annotator=only_one(annotators), strategy=only_one(strategies))),
             provenance=provenance(
                 run,
                 packages=("numpy", "pandas", "scipy"),
                 annotators={name: run.annotator(name) for name in annotators},
                 strategies={name: run.manifest.configuration.strategies[name] for name in strategies},
             ),
+            printed=by_categories(table),
             finding=finding(table, details["between_categories"], confidence=self.confidence),
         )
 
@@ -126,11 +128,6 @@ class DeletionByCategory:
 def _named(wanted: str | None, first: str, known: Iterable[str]) -> list[str]:
     """Return all that there are, or the wanted one."""
     return list(known) if wanted is None else [first]
-
-
-def _only(names: list[str]) -> str | None:
-    """Return the one that was read; None, as in the options, if it was all of several."""
-    return names[0] if len(names) == 1 else None
 
 
 if __name__ == "__main__":

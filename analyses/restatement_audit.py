@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import pandas as pd
 
 from analyses._exclusions import left_out_table, most_left_out
+from analyses._printed import side_by_side
 from analyses._provenance import provenance
 from analyses._questions import question_warnings
 from analyses._restatement_audit import accuracy, deletion_time, likelihood
 from analyses._restatement_audit.accuracy import accuracies
 from analyses._restatement_audit.deletion_time import deletion_times
-from analyses._restatement_audit.effects import Effects, Part, part_of
+from analyses._restatement_audit.effects import DIFFERENCE, KEPT, SHARE_LEFT, STRIPPED, Effects, Part, part_of
 from analyses._restatement_audit.likelihood import likelihoods
 from analyses._restatement_audit.words import finding, warnings
 from analyses._statistics.bootstrap import check_options
@@ -20,6 +21,8 @@ from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import AnalysisResult
+
+_SHOWN: Final = {name: name for name in (KEPT, STRIPPED, DIFFERENCE, SHARE_LEFT)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,7 @@ class RestatementAudit:
             warnings=(*question_warnings(run), *warnings(table, missing, remarks)),
             config=repr(self),
             provenance=provenance(run, packages=("numpy", "pandas", "scipy"), parts=list(parts)),
+            printed=side_by_side(table, about=("part", "term", "strategy", "annotator"), across="restatements", values=_SHOWN),
             finding=finding(table),
         )
 

@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import to_json
 
+from reasoning_anatomy import notebook
 from reasoning_anatomy.untrusted import HALF_A_PAIR
 
 IntArray = npt.NDArray[np.int64]
@@ -86,6 +87,11 @@ class ReasoningChain(BaseModel):
     system_prompt: str | None = None
     step_starts: tuple[int, ...] | None = None
     source: Mapping[str, Any] = Field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        names = ("chain_id", "question_id", "system_prompt", "question", "reasoning", "answer", "gold_answer", "is_correct")
+        known = {name: getattr(self, name) for name in names}
+        return notebook.facts({name: value for name, value in known.items() if value is not None})
 
     @field_validator("reasoning", "answer")
     @classmethod
@@ -182,6 +188,12 @@ class EncodedChain:
     def ids(self) -> IntArray:
         """(p + n + m,) the whole chain."""
         return np.concatenate([self.prompt_ids, self.reasoning_ids, self.answer_ids])
+
+    def _repr_html_(self) -> str:
+        counts = f"{len(self.prompt_ids):,} prompt, {self.n_reasoning:,} reasoning, {len(self.answer_ids):,} answer"
+        strip = notebook.token_strip(self.chain.reasoning, self.spans.tolist())
+        about = {"chain_id": self.chain_id, "tokens": counts, "question": self.chain.question, "reasoning": strip}
+        return notebook.facts({**about, "answer": self.chain.answer})
 
     def keep(self, positions: IntArray) -> "EncodedChain":
         """Keep only the reasoning tokens at ``positions`` (k,), closed up; ids stay as they are, never tokenised again."""
@@ -523,6 +535,16 @@ class AnalysisResult:
             raise ValueError(
                 f"{self.name}: table has columns {list(self.table.columns)}, expected {list(RESULT_COLUMNS)} at the end"
             )
+
+    def _repr_html_(self) -> str:
+        exclusions = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in self.exclusions.items())
+        parts = [
+            notebook.paragraph(self.finding or self.name, strong=True),
+            notebook.listed(self.warnings),
+            notebook.table(self.table if self.printed is None else self.printed),
+            notebook.paragraph(f"Left out: {exclusions or 'nothing'}. Details: {', '.join(self.details) or 'none'}."),
+        ]
+        return "".join(parts)
 
 
 def _frozen(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

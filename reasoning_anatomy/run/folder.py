@@ -10,6 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
+from reasoning_anatomy import notebook
 from reasoning_anatomy.chains import read_chain_file
 from reasoning_anatomy.errors import MissingError, RunError
 from reasoning_anatomy.run.encoded import read_encoded
@@ -105,6 +106,21 @@ class Run:
         file = read_chain_file(self.folder / CHAINS_NAME, may_hold_tags=True)
         file.expect_usable()
         return {chain.chain_id: chain for chain in file.chains}
+
+    def _repr_html_(self) -> str:
+        configuration, status = self.manifest.configuration, self.status()
+        about = {
+            "run": str(self.folder),
+            "model": configuration.encoding if configuration.model is None else configuration.model.id,
+            "chains": f"{status.n_done:,} measured of {status.n_chains:,}, {len(status.failed):,} failed",
+            "scorers": ", ".join(configuration.scorers) or "none",
+            "strategies": ", ".join(configuration.strategies) or "none",
+            "annotators": ", ".join(self.annotators) or "none",
+        }
+        findings = [f"{name}: {self.analysis(name).finding}" for name in self.analyses if self.is_current(name)]
+        rows = [(chain.chain_id, chain.question_id, chain.question, chain.is_correct) for chain in self.chains.values()]
+        chains = pd.DataFrame(rows, columns=["chain_id", "question_id", "question", "is_correct"])
+        return notebook.facts(about) + notebook.listed(findings) + notebook.table(chains)
 
     @property
     def unusable(self) -> list[Unusable]:
