@@ -38,14 +38,15 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     truth = true_difference(effects)
     raw, given = (combined(something[:, number, 0]) for number in range(2))
     family = np.stack([combined(pairs[:, 1, term]).p_value for term in range(len(SIX.differences))], axis=1)
+    few = FEW if n_questions < 20 else ""
     return [
         Rate("difference of classes given position", "false positives", finding(combined(nothing[:, 1, 0])), samples),
         Rate(
             "any of 15 pairs of categories, Holm", "false positives", any_found(family), samples,
             note="Related differences: Holm is careful.",
         ),
-        Rate("difference of classes", "coverage", holding(raw, truth), samples, note=FEW),
-        Rate("difference of classes given position", "coverage", holding(given, truth), samples, note=FEW),
+        Rate("difference of classes", "coverage", holding(raw, truth), samples, note=few),
+        Rate("difference of classes given position", "coverage", holding(given, truth), samples, note=few),
         Rate("difference of classes given position", "power", finding(given), samples, f"{truth:.2f} of the chain"),
     ]  # fmt: skip
 

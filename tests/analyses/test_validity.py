@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import validity
 from benchmarks._validity import Rate, simulated_analyses, simulation_of
+from benchmarks._validity.rank_correlation import RELATED_SLOPES, TRUTH, drawn
 from reasoning_anatomy.plugins import available
 
 pytestmark = pytest.mark.slow
@@ -21,6 +22,11 @@ def test_false_positives_are_3_to_7_per_cent_and_coverage_93_to_97(analysis: str
             low, high = validity.WANTED[rate.kind]
             chance = 3.3 * np.sqrt(0.07 * 0.93 / rate.samples)
             assert low - chance <= rate.share <= high + chance, (n_questions, rate)
+
+
+def test_the_truth_that_intervals_of_rank_correlation_must_hold_is_that_of_many_questions() -> None:
+    values = drawn(1000, 1, slopes=RELATED_SLOPES, seed=3)[0]
+    np.testing.assert_allclose((values.mean(axis=0) - TRUTH) / (values.std(axis=0) / len(values) ** 0.5), 0, atol=4)
 
 
 def test_every_analysis_is_simulated() -> None:
