@@ -25,7 +25,7 @@ from reasoning_anatomy.plugins import load
 
 _Format = Literal["pdf", "svg", "png"]
 _ALL: Final[tuple[_Format, ...]] = ("pdf", "svg", "png")
-_FormatOption = Annotated[tuple[_Format, ...], arg(name="format", help="pdf, svg, png: one file each.", metavar="FORMAT")]
+_FormatOption = Annotated[tuple[_Format, ...], arg(name="format", help="One file each.")]
 _OutOption = Annotated[
     Path | None,
     arg(

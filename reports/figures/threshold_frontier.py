@@ -114,7 +114,14 @@ def _draw_strategy(axis: "Axes", rows: pd.DataFrame, strategy: str, place: int) 
             rows.loc[kind, "tokens"], rows.loc[kind, "accuracy"], s=26, marker=symbol, color=face,
             edgecolor=colour if symbol == marker else None, zorder=3,
         )  # fmt: skip
-    for (tokens, accuracy), same in rows.groupby(["tokens", "accuracy"], sort=False):
-        name = ", ".join(f"{threshold:g}" for threshold in same["threshold"])
-        away = (4, 5 if place % 2 == 0 else -11)
+    _name_thresholds(axis, rows, colour)
+
+
+def _name_thresholds(axis: "Axes", rows: pd.DataFrame, colour: str) -> None:
+    """Write each threshold beside its point: below it if the line is higher at both sides, else above."""
+    points = rows.groupby(["tokens", "accuracy"])["threshold"].agg(lambda same: ", ".join(f"{each:g}" for each in same))
+    points = points.reset_index()
+    beside = pd.concat([points["accuracy"].shift(1), points["accuracy"].shift(-1)], axis=1).mean(axis=1)
+    for name, tokens, accuracy, around in zip(points["threshold"], points["tokens"], points["accuracy"], beside, strict=True):
+        away = (4, -10 if around > accuracy else 4)
         axis.annotate(name, (tokens, accuracy), xytext=away, textcoords="offset points", color=colour, fontsize=SMALL_TEXT)

@@ -176,7 +176,7 @@ class TokenStrip(Sized):
         if self.colour == "category":
             used = list(dict.fromkeys(category for category in data["category"] if isinstance(category, str)))
             return [(f" {shown(look_of(category).name)} ", _look_of_category(category)) for category in used]
-        shades = [("   ", _shade(number / (N_BINS - 1))) for number in range(N_BINS)]
+        shades = [(" " * (2 if self.is_narrow else 3), _shade(number / (N_BINS - 1))) for number in range(N_BINS)]
         if self.colour == "score":
             return [(f"{shown(run.scorer_named(self.scorer))}:  lowest ", plain), *shades, (" highest ", plain)]
         never = [(f" never {NOT_GIVEN} ", _shade(np.nan))] if data["deletion_step"].isna().any() else []
