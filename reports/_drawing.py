@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from reports._style import GRID, INK, SMALL_TEXT
+from reports._style import GRID, INK, PAPER, SMALL_TEXT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +126,7 @@ def label_lines(axis: "Axes", lines: "Mapping[str, pd.Series[float]]", colours: 
     for name, place in zip(values.columns, heights, strict=True):
         axis.text(
             float(inside.index[best]), place, shown(name), color=colours[name], fontsize=SMALL_TEXT, ha="center", va="center",
-            bbox={"facecolor": "#ffffff", "edgecolor": "none", "pad": 0.8, "alpha": 0.85}, zorder=4,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8, "alpha": 0.85}, zorder=4,
         )  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def draw_intervals(
         estimate,
         places,
         s=20,
-        color=["#ffffff"] * len(inks) if hollow else list(inks),
+        color=[PAPER] * len(inks) if hollow else list(inks),
         edgecolor=list(inks),
         linewidths=1,
         zorder=3,

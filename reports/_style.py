@@ -60,9 +60,13 @@ INK: Final = "#1b1c1f"
 MUTED: Final = "#62656b"
 GRID: Final = "#e3e4e6"
 ACCENT: Final = "#245fb0"
+PAPER: Final = "#fefefe"  # behind words and in hollow dots; white itself stays white on a dark page
 
-SERIES: Final = (ACCENT, *(LOOKS[place].line for place in (2, 3, 1, 4)))
-"""Colours of lines that are no categories; a marker, a dash or a name beside the line is the cue that needs no colour."""
+SERIES: Final = (ACCENT, *(LOOKS[place].line for place in (4, 1, 2, 3)))
+"""Colours of lines that are no categories; a marker, a dash or a name beside the line is the cue that needs no colour.
+
+The first four are at least 13 apart in CIELAB for readers who see no red, no green or no blue (Machado et al. 2009).
+"""
 DASHES: Final = ("solid", "dashed", "dashdot", "dotted", (0, (6, 1, 1, 1, 1, 1)))
 
 TEXT: Final = 8.0
@@ -74,7 +78,7 @@ N_BINS: Final = 9
 
 def page_variables() -> dict[str, str]:
     """CSS variable of the page by colour of the figures."""
-    inks = {INK: "--ink", MUTED: "--muted", GRID: "--grid", ACCENT: "--accent"}
+    inks = {INK: "--ink", MUTED: "--muted", GRID: "--grid", ACCENT: "--accent", PAPER: "--page"}
     return inks | {category.line: f"--line{index}" for index, category in enumerate(LOOKS)}
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail, main_table
 from reports._drawing import Sized, shown
-from reports._style import ACCENT, MUTED, SMALL_TEXT, figure_style, number
+from reports._style import MUTED, SMALL_TEXT, figure_style, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ COLUMNS = ("chain_id", "question_id", "kept", "place", "target", "measured", "pr
 _TERMS: Final = {"pearson": "r", "spearman_within_stage": "\N{GREEK SMALL LETTER RHO} within a stage"}
 _AXES: Final = {"nll": "nll of the answer (nats per token)", "within_stage": "nll less the mean of its stage (nats per token)"}
 _MANY_DOTS: Final = 300
+_DOTS: Final = "#4a86d8"  # a picture within the drawing cannot follow the theme of a page: seen on white and on black
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class PredictedLikelihood(Sized):
 
     title: ClassVar[str] = "Predicted against measured likelihood"
     caption: ClassVar[str] = (
-        "One dot per candidate deletion, one panel per predictor; ``position`` knows stage and place alone. On the line, the "
+        "One dot per candidate deletion, one panel per predictor; position knows stage and place alone. On the line, the "
         "prediction is right. Above the panel: r over all candidates, in which the levels of chains count, and the rank "
         "correlation within one stage of one chain, where only the choice of the token is left to predict (both of the "
         "table, over all candidates). Every candidate is predicted by models that have not seen its question."
@@ -79,7 +80,7 @@ def _ends(data: pd.DataFrame) -> tuple[float, float]:
 def _draw_panel(axis: "Axes", rows: pd.DataFrame, ends: tuple[float, float]) -> None:
     axis.plot(ends, ends, color=MUTED, linewidth=0.8, zorder=1)
     axis.scatter(
-        rows["measured"], rows["predicted"], s=4, color=ACCENT, alpha=0.35, linewidths=0, rasterized=len(rows) > _MANY_DOTS
+        rows["measured"], rows["predicted"], s=4, color=_DOTS, alpha=0.45, linewidths=0, rasterized=len(rows) > _MANY_DOTS
     )
     axis.set_xlim(ends)
     axis.set_ylim(ends)

@@ -119,9 +119,9 @@ def _draw_strategy(axis: "Axes", rows: pd.DataFrame, strategy: str, place: int) 
 
 def _name_thresholds(axis: "Axes", rows: pd.DataFrame, colour: str) -> None:
     """Write each threshold beside its point: below it if the line is higher at both sides, else above."""
-    points = rows.groupby(["tokens", "accuracy"])["threshold"].agg(lambda same: ", ".join(f"{each:g}" for each in same))
-    points = points.reset_index()
+    points = rows.groupby(["tokens", "accuracy"])["threshold"].apply(list).reset_index()
     beside = pd.concat([points["accuracy"].shift(1), points["accuracy"].shift(-1)], axis=1).mean(axis=1)
-    for name, tokens, accuracy, around in zip(points["threshold"], points["tokens"], points["accuracy"], beside, strict=True):
+    for (tokens, accuracy, same), around in zip(points.itertuples(index=False), beside, strict=True):
+        name = ", ".join(f"{threshold:g}" for threshold in same)
         away = (4, -10 if around > accuracy else 4)
         axis.annotate(name, (tokens, accuracy), xytext=away, textcoords="offset points", color=colour, fontsize=SMALL_TEXT)
