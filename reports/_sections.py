@@ -14,7 +14,7 @@ from reasoning_anatomy.run.manifest import Configuration
 from reports import Figure, HasSummary, HasTable, IsOfSomeRuns
 from reports._data import CATEGORY_PREFIX, STEP_PREFIX, has_answers, names
 from reports._export import inline_svg
-from reports._figures import figures_of, most_first
+from reports._figures import figures_of, most_first, source_of
 from reports._style import number, whole
 from reports._tables import TableView, stacked_view, table_view
 from reports._writing import Writings, eviction_table
@@ -229,8 +229,9 @@ def analysis_view(run: Run, name: str) -> AnalysisView:
 
 def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:
     try:
-        table = table_view(figure.table(run)) if isinstance(figure, HasTable) else None
-        return FigureView(key, figure.title, figure.caption, inline_svg(figure.draw(run), key), table)
+        source = source_of(figure, run)
+        table = table_view(figure.table(source)) if isinstance(figure, HasTable) else None
+        return FigureView(key, figure.title, figure.caption, inline_svg(figure.draw(source), key), table)
     except (RunError, AnalysisError) as error:
         return FigureView(key, figure.title, figure.caption, missing=plain(run, error))
 
@@ -240,7 +241,7 @@ def _summary_views(run: Run, figure: Figure) -> list[SummaryView]:
     if not isinstance(figure, HasSummary):
         return []
     try:
-        tables = figure.summary(run)
+        tables = figure.summary(source_of(figure, run))
     except (RunError, AnalysisError):
         return []
     views = {heading: [stacked_view(table) for table in under] for heading, under in tables.items()}

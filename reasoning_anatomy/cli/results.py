@@ -1,4 +1,4 @@
-"""The commands that read runs: ``analyse``, ``figure``, ``report``, ``list``, and ``python -m analyses[.NAME] RUN``."""
+"""The commands that read runs: ``analyse``, ``report``, ``list``, and ``python -m analyses[.NAME] RUN``."""
 
 import dataclasses
 import inspect
@@ -20,6 +20,7 @@ from reasoning_anatomy.cli._app import (
     errors_as_one_line,
     print_result,
     say,
+    unchecked,
     use_plugins,
 )
 from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
@@ -65,25 +66,6 @@ def _analyse_all(run: "Run") -> None:
     if len(skipped) == len(keys):
         raise AnalysisError(f"{run.folder}: no analysis can be run; {'; '.join(reasons)}")
     say("\n" + "\n".join(f"skipped {reason}" for reason in reasons) if skipped else "\nnothing was skipped")
-
-
-@app.command
-def figure(
-    spec: Annotated[Positional[str], arg(help="KEY or KEY:option=value; see `list figures`.", metavar="KEY")],
-    run: RunArgument,
-    out: Annotated[
-        Path | None, arg(help="FILE.pdf, .svg or .png; the data goes beside it as CSV. RUN/figures/KEY.pdf if left out.")
-    ] = None,
-    only: OnlyOption = (),
-    plugins: PluginsOption = None,
-) -> None:
-    """Draw one figure of a run, with options if needed."""
-    from reasoning_anatomy.run.folder import open_run
-    from reports import save_figure
-
-    use_plugins(plugins)
-    for written in save_figure(open_run(run, only=only), spec, out):
-        say(f"Wrote {written}")
 
 
 @app.command
@@ -179,8 +161,7 @@ def analysis_main(module: str) -> None:
 
 def _parse_analysis(module: str, plugin_class: type[Any]) -> Any:
     """Read ``run`` and ``options`` from the command line; the caller checks the options, to report a mistake in one line."""
-    unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}
-    options = type(plugin_class.__name__, (plugin_class,), unchecked)
+    options = unchecked(plugin_class)
     fields: list[Any] = [
         ("run", _RunFolder, None),
         ("only", OnlyOption, ()),

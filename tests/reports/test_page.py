@@ -20,6 +20,7 @@ from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, EncodedChain, ReasoningChain, TokenScores
 from reports import _viewer, needed_analyses, write_report
+from reports._figures import figures_of
 from reports._style import LOOKS, category_name, cividis, contrast, number, p_value, whole
 from reports._viewer import page_json, token_markup
 
@@ -120,10 +121,10 @@ def test_numbers_beside_a_figure_are_its_table_row_by_row(html, full_run):
             interval(row, "given_position_low", "given_position_high"),
             *(whole(row[name]) for name in ("n_questions", "n_chains", "n_tokens", "n_censored")),
         ]
-        for row in load("figure", "deletion_by_category").table(full_run).to_dict("records")
+        for row in load("figure", "deletion_by_category").table(full_run.analysis("deletion_by_category")).to_dict("records")
     ]  # fmt: skip
     assert rows in [[[re.sub("<.*?>", "", cell) for cell in row] for row in table[1:]] for table in tables_of(html)]
-    heads = load("figure", "layer_head_map").table(full_run)
+    heads = load("figure", "head_map").table(full_run.analysis("rank_correlation"))
     expected = [[whole(row["layer"]), whole(row["head"]), number(row["estimate"])] for row in heads.to_dict("records")]
     assert expected in [[row[:3] for row in table[1:]] for table in tables_of(html)]
 
@@ -176,7 +177,8 @@ def test_a_result_of_an_earlier_version_is_shown_and_its_figures_say_how_to_make
     run.write_analysis(dataclasses.replace(result, table=table))
     html = report(run, tmp_path / "r.html")
     assert "answer_attention: spearman" in html
-    assert html.count("make it again with: python -m analyses.rank_correlation RUN") == 2
+    drawn = [key for key, figure in figures_of(run).items() if figure.analysis == "rank_correlation"]
+    assert html.count("make it again with: python -m analyses.rank_correlation RUN") == len(drawn) > 1
 
 
 NEW_ANALYSIS = '''
@@ -217,13 +219,13 @@ class {name}:
     section: ClassVar[str] = "{section}"
     analysis: ClassVar[str | None] = {analysis!r}
 
-    def data(self, run):
+    def data(self, source):
         """Return what is drawn."""
-        return run.analysis({analysis!r}).table if {analysis!r} else run.tokens()
+        return source.table if {analysis!r} else source.tokens()
 
-    def draw(self, run):
+    def draw(self, source):
         """Draw it."""
-        self.data(run)
+        self.data(source)
         return Figure()
 '''
 
@@ -233,19 +235,19 @@ def more_files(tmp_path, monkeypatch):
     """Add an analysis and three figures: of the analysis, of a part of its own, and of a part that every page has."""
     (tmp_path / "analyses").mkdir()
     (tmp_path / "analyses" / "count_words.py").write_text(NEW_ANALYSIS)
-    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports.figures").mkdir()
     for key, name, section, analysis in (
         ("word_dots", "WordDots", "count_words", "count_words"),
         ("word_lines", "WordLines", "lines", None),
         ("word_chains", "WordChains", "chains", None),
     ):
         source = NEW_FIGURE.format(name=name, section=section, analysis=analysis)
-        (tmp_path / "reports" / f"{key}.py").write_text(source)
-    for package in ("analyses", "reports"):
+        (tmp_path / "reports.figures" / f"{key}.py").write_text(source)
+    for package in ("analyses", "reports.figures"):
         module = importlib.import_module(package)
         monkeypatch.setattr(module, "__path__", [*module.__path__, str(tmp_path / package)])
     yield
-    for name in ("analyses.count_words", "reports.word_dots", "reports.word_lines", "reports.word_chains"):
+    for name in ("analyses.count_words", *(f"reports.figures.word_{word}" for word in ("dots", "lines", "chains"))):
         sys.modules.pop(name, None)
 
 
