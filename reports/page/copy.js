@@ -71,10 +71,10 @@
     area.value = text;
     area.focus();
     area.select();
-    said("");
   };
   const copy = async (text, what) => {
     at("by-hand").hidden = true;
+    said("");
     try {
       await navigator.clipboard.writeText(text);
       said(`${what} is in the clipboard`);

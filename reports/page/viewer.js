@@ -120,10 +120,11 @@
 
   // Two panes: what differs is framed in both. Two orders differ in what they have deleted, two colours in label or rank.
   const isDeleted = (pane, i) => pane.steps[i] > 0 && pane.steps[i] <= pane.step;
+  const isOneOrder = () => new Set(chain.panes.map((pane) => pane.strategy)).size === 1;
   const difference = () => {
     const [one, two] = chain.panes;
     if (!two) return null;
-    if (one.strategy !== two.strategy) return (i) => isDeleted(one, i) !== isDeleted(two, i);
+    if (!isOneOrder()) return (i) => isDeleted(one, i) !== isDeleted(two, i);
     const [a, b] = [one.painting, two.painting];
     if (a.ranks && b.ranks) return (i) => a.ranks[i] !== null && b.ranks[i] !== null && Math.abs(a.ranks[i] - b.ranks[i]) >= 1 / 3;
     if (a.labels && b.labels && cut(chosen("colour"))[0] === cut(chosen("colour-2"))[0]) return (i) => a.labels[i] !== b.labels[i];
@@ -135,7 +136,7 @@
   };
   const compare = () => {
     if (chain.panes.some((pane) => !pane.painting)) return;
-    mark(chain.panes[0].tokens.keys());
+    mark(chain.panes[0].tokens.map((_, i) => i));
     sayDifference();
   };
   const sayDifference = () => {
@@ -143,7 +144,7 @@
     said.hidden = !two;
     if (!two) return;
     const places = [...one.tokens.keys()].filter((i) => differs && differs(i));
-    if (one.strategy !== two.strategy) {
+    if (!isOneOrder()) {
       const first = places.filter((i) => isDeleted(one, i)).length;
       said.textContent = `Framed: deleted by one of the two only: ${first} by ${one.strategy}, ${places.length - first} by ${two.strategy}.`;
     } else if (!differs) said.textContent = "Nothing is framed: choose two scores, two labels or two orders to see where they differ.";
@@ -165,7 +166,7 @@
     const slider = at("step");
     if (!slider) return;
     slider.value = wanted;
-    const lines = chain.panes.map(reading);
+    const lines = (isOneOrder() ? chain.panes.slice(0, 1) : chain.panes).map(reading);
     at("reading").replaceChildren(...lines);
     slider.setAttribute("aria-valuetext", lines.map((line) => line.textContent).join("; "));
     at("marker").setAttribute("d", `M${((600 * wanted) / Math.max(1, slider.max)).toFixed(1)} 0V44`);
@@ -175,7 +176,7 @@
     const { step, strategy, order } = pane, total = pane.tokens.length;
     const nll = own(chain.numbers.nll, strategy) || [], value = nll[step], change = value - nll[0];
     const known = value !== null && value !== undefined;
-    const line = element("span", chain.panes[1] ? `${strategy}: ` : "");
+    const line = element("span", isOneOrder() ? "" : `${strategy}: `);
     line.append(
       `step ${step} of ${order.length} · ${Math.round((100 * step) / total)} % of ${total} tokens deleted · nll of the answer `,
       element("b", known ? short(value) : value === null ? "not evaluated" : "not given"),
@@ -189,14 +190,14 @@
     const low = Math.min(...known), high = Math.max(...known);
     const point = (value, k) => (value === null ? null : `${((600 * k) / last).toFixed(1)} ${(40 - (36 * (value - low)) / (high - low || 1)).toFixed(1)}`);
     for (const [i, id] of [[0, "line"], [1, "line-2"]]) {
-      const points = (curves[i] || []).map(point).filter((text) => text !== null);
+      const points = (i && isOneOrder() ? [] : curves[i]).map(point).filter((text) => text !== null);
       at(id).setAttribute("d", points.length ? `M${points.join("L")}` : "");
     }
     at("curve-high").textContent = known.length ? short(high) : "";
     at("curve-low").textContent = known.length ? short(low) : "";
     at("curve-end").textContent = `${last}`;
-    const [one, two] = chain.panes;
-    at("curve-name").textContent = `nll of the answer after so many deletions, lower = better supported${two && two.strategy !== one.strategy ? `; line: ${one.strategy}, dashed: ${two.strategy}` : ""}`;
+    const [one, two] = chain.panes.map((pane) => pane.strategy);
+    at("curve-name").textContent = `nll of the answer after so many deletions, lower = better supported${isOneOrder() ? "" : `; line: ${one}, dashed: ${two}`}`;
   };
   const order = (pane) => {
     pane.strategy = chosen(`strategy${suffix(pane)}`);
@@ -215,28 +216,33 @@
     prune(Math.min(step, at("step").max));
   };
 
-  // A second view of the same chain; at first of the next strategy, or of the next colour if there is one strategy.
+  // A second view of the same chain.
   const second = (wanted) => {
     const [one, two] = chain.panes;
     if (two) two.element.remove();
     chain.panes = [one];
-    one.box.parentElement.parentElement.classList.toggle("two", wanted);
+    one.element.parentElement.classList.toggle("two", wanted);
     if (!wanted) return;
     const pane = one.element.cloneNode(true);
     one.element.after(pane);
     chain.panes.push(paneOf(pane.querySelector(".tokens")));
     pane.querySelector(".tokens").setAttribute("aria-label", "The same tokens, to compare");
   };
-  const turn = (id, from) => {
-    const [select, first] = [at(id), at(from)];
-    if (select && select.options) select.selectedIndex = (first.selectedIndex + 1) % first.options.length;
+  // What it shows at first: the next order; if there is one order, the next score or the next annotator, or else a score.
+  const next = (id, isFit) => {
+    const options = [...at(id).options], place = options.findIndex((option) => option.value === at(id).value);
+    const found = [...options.slice(place + 1), ...options.slice(0, place)].find((option) => isFit(cut(option.value)[0]));
+    if (found) at(id).value = found.value;
+    return Boolean(found);
   };
   const propose = () => {
-    const [way] = cut(chosen("colour")), many = at("strategy") && at("strategy").options;
+    const [way] = cut(chosen("colour"));
     at("colour-2").value = chosen("colour");
-    if (many) turn("strategy-2", "strategy");
-    if (many && way === "step") at("colour-2").value = `step:${chosen("strategy-2")}`;
-    if (!many) turn("colour-2", "colour");
+    if (at("strategy")?.options) {
+      at("strategy-2").value = chosen("strategy");
+      next("strategy-2", () => true);
+      if (way === "step") at("colour-2").value = `step:${chosen("strategy-2")}`;
+    } else if (!next("colour-2", (other) => other === way)) next("colour-2", (other) => other === "score");
   };
   const comparing = () => {
     const wanted = at("compare").checked;
@@ -272,9 +278,9 @@
     }
     const roles = Object.keys(numbers.roles).filter((role) => numbers.roles[role].includes(i));
     if (roles.length) given.push(["role", roles.join(", ").replaceAll("_", " ")]);
-    for (const pane of chain.panes[1] && chain.panes[0].strategy !== chain.panes[1].strategy ? chain.panes : chain.panes.slice(0, 1)) {
+    for (const pane of isOneOrder() ? chain.panes.slice(0, 1) : chain.panes) {
       if (!pane.steps.length) continue;
-      const name = chain.panes[1] ? `deletion_step of ${pane.strategy}` : "deletion_step";
+      const name = isOneOrder() ? "deletion_step" : `deletion_step of ${pane.strategy}`;
       given.push([name, pane.steps[i] ? `${pane.steps[i]} of ${pane.order.length}` : "never deleted"]);
     }
     if (numbers.sweep) given.push(["at this threshold", token.classList.contains("gone") ? "gone" : "kept"]);
@@ -284,7 +290,10 @@
   const describe = (token) => {
     const group = groupOf(token), ofChain = chain.panes.includes(group), list = document.createElement("dl");
     const given = ofChain ? rows(token) : group.rows(token);
-    list.append(...given.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+    list.append(...given.flatMap(([name, value]) => {
+      const width = value.length > 12 || name.length > 30 ? "words" : "";
+      return [element("dt", name, width), element("dd", value, width)];
+    }));
     const hidden = ofChain ? own(chain.numbers.hidden, token.position) : "";
     card.classList.toggle("long", given.length > 12);
     card.replaceChildren(titleOf(token.textContent || hidden, hidden ? " (part of a character)" : ""), list);

@@ -87,7 +87,7 @@ def html(swept_run, tmp_path_factory):
 
 def test_a_run_without_a_sweep_does_not_speak_of_one(full_run, tmp_path):
     html = page_of(full_run, tmp_path / "r.html")
-    for word in ("threshold_comparison", 'id="threshold"', 'id="answers"', "<h3>Sweep", 'plain-only">', '"sweep"'):
+    for word in ("threshold_comparison", 'id="threshold"', 'id="answers"', "<h3>Sweep", '<div class="plain-only">', '"sweep"'):
         assert word not in html, word
     assert html.count("<script>") == 5
     assert "threshold_comparison" not in needed_analyses(full_run)
