@@ -1,54 +1,23 @@
 """The page in a real browser, opened from disk."""
 
 import dataclasses
-import os
-import shutil
 from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
 
 from annotations.token_roles import write_token_roles
-from reasoning_anatomy.plugins import load
-from reasoning_anatomy.run import open_run
 from reasoning_anatomy.run.sweep import SweepFolder
-from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import PruningPath
 from reports import write_report
 from reports._page import _frame
 from reports._style import cividis
 from reports._writing import Writing
 
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-def missing(reason):
-    if os.environ.get("REASONING_ANATOMY_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        missing("there is no chromium, chromium-browser or google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture(scope="module")
 def run(make_full_run, chains, annotate, add_paths):
-    """Write a run with hostile text, two annotators, two strategies, a segmenter and roles."""
+    """Write a run with hostile text, two annotators, two strategies and roles."""
     attack = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{7*7}}\u2028"
     hostile = chains[0].model_copy(
         update={"chain_id": attack, "question": attack, "reasoning": f"one\n\n{attack} two\u202e three", "answer": attack}
@@ -63,11 +32,6 @@ def run(make_full_run, chains, annotate, add_paths):
         for chain_id, curve in curves.items()
     }
     run = add_paths(run, "forward", forward)
-    segmenters = {"sentences": repr(load("segmenter", "sentences"))}
-    more = run.manifest.configuration.model_copy(update={"scorers": {}, "strategies": {}, "segmenters": segmenters})
-    with begin_run(run.folder, more, list(run.chains.values())):
-        pass
-    run = open_run(run.folder)
     write_token_roles(run)
     return run
 
@@ -93,26 +57,9 @@ def written_address(written_run, tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, address):
-    """Open the page; afterwards nothing may have gone wrong and nothing may have been asked for."""
-    contexts, problems, requests, addresses = [], [], [], set()
-
-    def make(where=address, **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(where)
-        addresses.add(where.partition("#")[0])
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert problems == []
-    assert {url.partition("#")[0] for url in requests if not url.startswith("data:")} <= addresses
+def open_page(open_any_page, address):
+    """Open a page, this module's run if no other is named."""
+    return lambda where=address, **options: open_any_page(where, **options)
 
 
 def slide(page, step):
