@@ -153,12 +153,12 @@
 
   // Only the tokens between the old and the new step change.
   const prune = (wanted) => {
-    const changed = [];
+    const changed = new Set();
     for (const pane of chain.panes) {
       const step = Math.min(wanted, pane.order.length), [low, high] = [Math.min(step, pane.step), Math.max(step, pane.step)];
       for (let k = low; k < high; k++) {
         pane.tokens[pane.order[k]].classList.toggle("deleted", step > pane.step);
-        changed.push(pane.order[k]);
+        changed.add(pane.order[k]);
       }
       pane.step = step;
     }
