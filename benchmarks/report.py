@@ -33,7 +33,9 @@ STRATEGIES: Final = ("greedy", "random_tokens")
 SHORTEST: Final = 16
 """Milliseconds below which the browser does not report a response."""
 
-_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+"""Programs to measure in, the first that is there."""
+
 _FIRST_PAINT: Final = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 _OBSERVE: Final = """() => {
     window.responses = [];
@@ -120,9 +122,9 @@ def speed_of(page: Path, options: Options) -> Speed:
     """Open a page and use its slider: one step at a time, from one end to the other, and with a second view beside it."""
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        raise SystemExit(f"none of {', '.join(_BROWSERS)} is installed: install Chromium, which this measures in")
+        raise SystemExit(f"none of {', '.join(BROWSERS)} is installed: install Chromium, which this measures in")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         paints = []

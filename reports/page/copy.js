@@ -45,7 +45,7 @@
     if (!inner) return text;
     const written = escape(inner).replace(/\s+/g, " "), name = nameOf(token.colour);
     if (isDeleted({ token })) return `${before}\\textcolor{gray}{\\sout{${written}}}${after}`;
-    const ink = token.colour?.[0] === "s" || token.colour?.[0] === "d" ? words.bins[token.colour.slice(1)][1].slice(1) : "";
+    const ink = token.colour?.[0] === "s" || token.colour?.[0] === "d" ? words.bins[token.colour.slice(1)][1].slice(1).toUpperCase() : "";
     return before + (name ? `\\colorbox{${name}}{\\strut${ink ? `\\color[HTML]{${ink}}` : ""} ${written}}` : written) + after;
   };
   const definition = (colour) => {

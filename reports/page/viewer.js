@@ -35,8 +35,9 @@
 
   const short = (value) => {
     if (value === null || value === undefined) return "not given";
-    if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4)) return value.toExponential(2);
-    return Number.isInteger(value) && Math.abs(value) >= 1000 ? String(value) : value.toPrecision(3);
+    const size = Math.abs(value);
+    const text = size && (size < 1e-3 || size >= 1e4) ? value.toExponential(2) : Number.isInteger(value) && size >= 1000 ? String(value) : value.toPrecision(3);
+    return text.replaceAll("-", "−");
   };
 
   // A token has one colour at a time.
@@ -70,21 +71,21 @@
     made.append(...words.bins.map((_, i) => element("span", "", `bin${i}`)));
     return made;
   };
-  const chips = (annotator, names) => [element("b", annotator), ...names.map(([name, place]) => element("span", name, `c${place} chip`))];
+  const chips = (title, names) => [element("b", title), ...names.map(([name, place]) => element("span", name, `c${place} chip`))];
 
   // What a choice of colour means for the chain on show: by token the class and a rank or a label, and the words for it.
   const ways = {
     category: (annotator) => {
       const letters = own(chain.numbers.categories, annotator);
       const names = [...words.categories, "other or none"].map((name, place) => [name, place]);
-      return letters && { way: "category", classes: [...letters].map((letter) => `c${letter === "-" ? "n" : letter}`), labels: letters, legend: chips(annotator, names) };
+      return letters && { way: "category", classes: [...letters].map((letter) => `c${letter === "-" ? "n" : letter}`), labels: letters, legend: chips(`category by ${annotator}`, names) };
     },
     class: (annotator) => {
       const letters = own(chain.numbers.categories, annotator);
       if (!letters) return undefined;
       const labels = [...letters].map((letter) => words.class_of[letter] ?? "-");
       const classes = labels.map((label) => (label === "-" ? "cn" : `c${words.class_looks[label]}`));
-      return { way: "category", classes, labels, legend: chips(annotator, words.classes.map((name, i) => [name, words.class_looks[i]])) };
+      return { way: "category", classes, labels, legend: chips(`class by ${annotator}`, words.classes.map((name, i) => [name, words.class_looks[i]])) };
     },
     score: (scorer) => {
       const scores = own(chain.numbers.scores, scorer);
@@ -100,7 +101,7 @@
       const ranks = steps.map((step) => (step ? (step - 1) / last : 1));
       return {
         way: "deletion_step", classes: steps.map((step, i) => (step ? `d${bin(ranks[i])}` : "kept")), ranks,
-        legend: [element("b", strategy), scale(), element("span", "deleted first → deleted last; dotted frame = never deleted")],
+        legend: [element("b", `deletion_step of ${strategy}`), scale(), element("span", "deleted first → deleted last; dotted frame = never deleted")],
       };
     },
   };

@@ -1,5 +1,6 @@
 """The made-up runs of the benchmark of the report, and that it measures them."""
 
+import os
 import shutil
 
 import pytest
@@ -17,8 +18,11 @@ def test_chains_are_words_of_the_examples(n_chains, n_tokens, tmp_path):
     assert tokens["text"].nunique() > 10
 
 
+IS_NEEDED = os.environ.get("REASONING_ANATOMY_REQUIRE_BROWSER") == "1"
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
+@pytest.mark.skipif(not IS_NEEDED and not any(map(shutil.which, report.BROWSERS)), reason="there is no browser")
 def test_a_page_is_opened_and_its_slider_used(tmp_path):
     page = write_report(plant(tmp_path / "run", 2, 20))
     speed = speed_of(page, Options(repeats=2, presses=2))

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from annotations.token_roles import write_token_roles
+from reasoning_anatomy.run import open_run
+from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.sweep import SweepFolder
-from reasoning_anatomy.types import PruningPath
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.types import EncodedChain, PruningPath
 from reports import write_report
 from reports._page import _frame
 from reports._style import cividis
@@ -892,8 +895,24 @@ def test_a_narrow_screen_does_not_scroll_sideways(open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-def test_it_prints(open_page):
+def test_it_prints_what_the_slider_says(open_page):
     page = open_page()
+    slide(page, 3)
     page.emulate_media(media="print")
-    assert page.locator(".controls:visible").count() == 0
+    assert page.locator(".controls :is(input, select, button):visible").count() == 0
+    assert page.inner_text("#reading").startswith("step 3 of ")
+    assert len(struck(page)) == 3
     assert page.pdf().startswith(b"%PDF")
+
+
+def test_nothing_is_offered_that_a_run_does_not_have(open_page, chains, tmp_path):
+    with begin_run(tmp_path / "run", Configuration(model=None, encoding="words"), chains[:1]) as writer:
+        spans = np.array([[0, 5], [5, 6]])
+        writer.add_encoded(EncodedChain(chains[0], np.array([1]), np.arange(2), np.array([2]), spans))
+    page = open_page(write_report(open_run(tmp_path / "run")).as_uri())
+    for control in ("#colour", "#compare", "#only", "#step"):
+        assert page.is_hidden(control), control
+    assert "delete one token" not in page.inner_text("#keys")
+    page.keyboard.press("]")
+    page.fill("#find", "First")
+    assert found(page) == [0]
