@@ -17,8 +17,8 @@ from reports import _sections
 from reports._data import BLOCK_PREFIX, CATEGORY_PREFIX, ROLE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._sections import Tables
 from reports._style import LOOKS, OTHER, cividis
-from reports._sweeps import RESPONSE_LENGTH, choices_of
-from reports._viewer import CLASS_NAMES, chain_views, words
+from reports._sweeps import RESPONSE_LENGTH, SweepChoices, choices_of
+from reports._viewer import CLASS_NAMES, ChainView, chain_views, words
 from reports._writing import Writings, writings_of
 
 _FOLDER = Path(__file__).parent / "page"
@@ -129,8 +129,6 @@ def _viewer(
     wanted = available[: max(0, max_chains)] if chain_ids is None else list(dict.fromkeys(chain_ids))
     views = chain_views(run, tokens, tables.paths, writings, wanted) if wanted else []
     sweep = choices_of(run)
-    is_needed = {"sweep": bool(sweep.strategies), "written": any(view.is_written for view in views)}
-    parts = ("viewer", "tools", "sweep", "written", "copy", "link") if views else ()
     choices = {
         "strategies": names(tokens, STEP_PREFIX),
         "scorers": names(tokens, SCORE_PREFIX),
@@ -141,10 +139,19 @@ def _viewer(
     return {
         **choices,
         "sweep": sweep,
-        "parts": ["report", *(part for part in parts if is_needed.get(part, True))],
+        "parts": _parts(views, sweep),
         "views": views,
         "n_chains": len(available),
         "n_left_out": len(available) - len(views),
         "n_too_large": len(wanted) - len(views),
         "words": words(),
     }
+
+
+def _parts(views: Sequence[ChainView], sweep: SweepChoices) -> list[str]:
+    """Scripts that a page with these chains needs, in the order in which they run."""
+    if not views:
+        return ["report"]
+    is_needed = {"sweep": bool(sweep.strategies), "written": any(view.is_written for view in views)}
+    parts = ("report", "viewer", "tools", "sweep", "written", "copy", "link")
+    return [part for part in parts if is_needed.get(part, True)]

@@ -1,9 +1,7 @@
 "use strict";
 (() => {
-  const at = (id) => document.getElementById(id);
-  const viewer = at("viewer");
-  if (!viewer) return;
-  const { view, words } = viewer.tools;
+  const viewer = document.getElementById("viewer");
+  const { at, view, words } = viewer.tools;
   const partOf = (selector) => {
     const part = view().element.querySelector(selector).cloneNode(true);
     part.querySelector("b")?.remove();

@@ -1,9 +1,7 @@
 "use strict";
 (() => {
-  const at = (id) => document.getElementById(id);
-  const viewer = at("viewer");
-  if (!viewer) return;
-  const { tools } = viewer, { chains, comparing, prune, show, view } = tools;
+  const viewer = document.getElementById("viewer");
+  const { tools } = viewer, { at, chains, comparing, prune, show, view } = tools;
   const idOf = (article) => article.querySelector("h3").textContent;
   const names = { colour: "colour", order: "strategy", colour2: "colour-2", order2: "strategy-2" }; // in a link, and on the page
   const begun = Object.fromEntries(Object.values(names).map((id) => [id, at(id)?.value]));

@@ -1,9 +1,8 @@
 "use strict";
 (() => {
-  const at = (id) => document.getElementById(id);
-  const viewer = at("viewer"), slider = at("threshold");
-  if (!viewer || !slider) return;
-  const { element, own } = viewer.tools;
+  const viewer = document.getElementById("viewer");
+  const { at, element, own } = viewer.tools;
+  const slider = at("threshold");
   const chosen = (id) => at(id).value;
   let view = null; // the chain on show
   let gone = []; // of each of its tokens, whether it is greyed

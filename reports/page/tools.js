@@ -1,9 +1,7 @@
 "use strict";
 (() => {
-  const at = (id) => document.getElementById(id);
-  const viewer = at("viewer");
-  if (!viewer) return;
-  const { cut, own, view, words } = viewer.tools;
+  const viewer = document.getElementById("viewer");
+  const { at, cut, own, view, words } = viewer.tools;
   const panes = () => view().panes;
 
   // Only some tokens: the others lose their colour.

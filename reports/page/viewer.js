@@ -2,7 +2,6 @@
 (() => {
   const at = (id) => document.getElementById(id);
   const viewer = at("viewer");
-  if (!viewer) return;
   const words = JSON.parse(at("words").textContent);
   const BINS = words.bins.length;
   const UNKNOWN = words.categories.length; // place of a category that is none of these
@@ -397,6 +396,6 @@
   };
   at("previous").addEventListener("click", () => go(-1));
   at("next").addEventListener("click", () => go(1));
-  viewer.tools = { bin, chains, comparing, cut, element, own, prune, ranked, recolour, short, show, words, view: () => chain };
+  viewer.tools = { at, bin, chains, comparing, cut, element, own, prune, ranked, recolour, short, show, words, view: () => chain };
   show(0);
 })();

@@ -1,9 +1,8 @@
 "use strict";
 (() => {
-  const at = (id) => document.getElementById(id);
-  const viewer = at("viewer"), panel = at("written");
-  if (!viewer || !panel) return;
-  const { bin, element, ranked, recolour, short } = viewer.tools;
+  const viewer = document.getElementById("viewer");
+  const { at, bin, element, ranked, recolour, short } = viewer.tools;
+  const panel = at("written");
   const slider = at("time"), box = panel.querySelector("div.flow"), choice = at("writing");
   let all = []; // texts of the chain on show
   let writing = null; // the one on show
