@@ -38,7 +38,6 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 _FIRST_PAINT: Final = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 _OBSERVE: Final = """() => {
-    window.responses = [];
     new PerformanceObserver(list => window.responses.push(...list.getEntries().map(each => [each.name, each.duration])))
         .observe({type: 'event', durationThreshold: 16});
 }"""
@@ -133,6 +132,7 @@ def speed_of(page: Path, options: Options) -> Speed:
             opened.goto(page.as_uri())
             opened.wait_for_timeout(500)
             paints.append(float(opened.evaluate(_FIRST_PAINT)))
+        opened.evaluate(_OBSERVE)
         responses = {
             "slider, a step": _responses(opened, ["ArrowRight"] * options.presses),
             "slider, end to end": _responses(opened, ["End", "Home"] * 3),
@@ -147,7 +147,7 @@ def speed_of(page: Path, options: Options) -> Speed:
 def _responses(page: Any, keys: Sequence[str]) -> list[float]:
     """Press keys on the slider, and return how long each took to be answered."""
     page.focus("#step")
-    page.evaluate(_OBSERVE)
+    page.evaluate("window.responses = []")
     for key in keys:
         page.keyboard.press(key)
         page.wait_for_timeout(120)
