@@ -14,10 +14,12 @@ STEP_PREFIX: Final = "deletion_step_"
 SCORE_PREFIX: Final = "score_"
 CATEGORY_PREFIX: Final = "category_"
 CONFIDENCE_PREFIX: Final = "confidence_"
+ROLE_PREFIX: Final = "role_"
+BLOCK_PREFIX: Final = "step_"
 
 
 def names(tokens: pd.DataFrame, prefix: str) -> list[str]:
-    """Strategies, scorers or annotators that have a column, in the order of the table."""
+    """Strategies, scorers, annotators, roles or segmenters that have a column, in the order of the table."""
     return [str(column).removeprefix(prefix) for column in tokens.columns if str(column).startswith(prefix)]
 
 

@@ -14,11 +14,11 @@ from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.layout import REPORT_NAME
 from reports import _sections
-from reports._data import CATEGORY_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
+from reports._data import BLOCK_PREFIX, CATEGORY_PREFIX, ROLE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._sections import Tables
 from reports._style import LOOKS, OTHER, cividis
-from reports._sweeps import RESPONSE_LENGTH, choices_of
-from reports._viewer import chain_views, page_json
+from reports._sweeps import RESPONSE_LENGTH, SweepChoices, choices_of
+from reports._viewer import CLASS_NAMES, ChainView, chain_views, words
 from reports._writing import Writings, writings_of
 
 _FOLDER = Path(__file__).parent / "page"
@@ -75,16 +75,23 @@ def _template() -> jinja2.Template:
 
 def _frame() -> dict[str, Any]:
     """Look and behaviour, the same for every run."""
-    scripts = {name: (_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in ("report", "sweep", "written")}
+    scripts = {path.stem: _lean(path.read_text(encoding="utf-8")) for path in sorted(_FOLDER.glob("*.js"))}
     return {
-        "style": Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
+        "style": Markup("".join((_FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("report", "viewer"))),
         "scripts": {name: Markup(script) for name, script in scripts.items()},
         "digests": {name: _digest(script) for name, script in scripts.items()},
         "response_length": RESPONSE_LENGTH,
         "looks": [*LOOKS, OTHER],
         "n_categories": len(LOOKS),
+        "classes": CLASS_NAMES,
         "bins": cividis(),
     }
+
+
+def _lean(script: str) -> str:
+    """Leave out what only those who read the source need: indentation, and lines that are comments."""
+    lines = (line.strip() for line in script.splitlines())
+    return "\n".join(line for line in lines if not line.startswith("//"))
 
 
 def _digest(script: str) -> str:
@@ -122,19 +129,29 @@ def _viewer(
     wanted = available[: max(0, max_chains)] if chain_ids is None else list(dict.fromkeys(chain_ids))
     views = chain_views(run, tokens, tables.paths, writings, wanted) if wanted else []
     sweep = choices_of(run)
-    optional = {"sweep": sweep.strategies, "written": any(view.is_written for view in views)}
     choices = {
         "strategies": names(tokens, STEP_PREFIX),
         "scorers": names(tokens, SCORE_PREFIX),
         "annotators": names(tokens, CATEGORY_PREFIX),
+        "roles": names(tokens, ROLE_PREFIX),
+        "segmenters": names(tokens, BLOCK_PREFIX),
     }
     return {
         **choices,
         "sweep": sweep,
-        "parts": ["report", *(part for part, is_needed in optional.items() if is_needed)],
+        "parts": _parts(views, sweep),
         "views": views,
         "n_chains": len(available),
         "n_left_out": len(available) - len(views),
         "n_too_large": len(wanted) - len(views),
-        "names": page_json([look.name for look in LOOKS]),
+        "words": words(),
     }
+
+
+def _parts(views: Sequence[ChainView], sweep: SweepChoices) -> list[str]:
+    """Scripts that a page with these chains needs, in the order in which they run."""
+    if not views:
+        return ["report"]
+    is_needed = {"sweep": bool(sweep.strategies), "written": any(view.is_written for view in views)}
+    parts = ("report", "viewer", "tools", "sweep", "written", "copy", "link")
+    return [part for part in parts if is_needed.get(part, True)]

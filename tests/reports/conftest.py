@@ -1,7 +1,9 @@
 """Runs for the reports: planted numbers, a crude annotation, and what the analyses find in them."""
 
 import dataclasses
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -18,6 +20,58 @@ from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript
 from reasoning_anatomy.types import Annotation, AttentionProfile, PathStages, ReasoningChain, TokenScores
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def _missing(reason):
+    if os.environ.get("REASONING_ANATOMY_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("playwright is not installed")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        _missing("there is no chromium, chromium-browser or google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_any_page(browser):
+    """Open a page; afterwards nothing may have gone wrong and nothing may have been asked for."""
+    contexts, problems, requests, addresses = [], [], [], set()
+
+    def make(where, **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("popup", lambda popup: problems.append(f"popup: {popup.url}"))
+        context.on("request", lambda request: requests.append(request.url))
+        page.goto(where)
+        addresses.add(where.partition("#")[0])
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert {url.partition("#")[0] for url in requests if not url.startswith("data:")} <= addresses
+
 
 KEYS = ("SYMBOLIC_MATH", "ENTITY_NAME", "META_DISCOURSE", "FUNCTION")
 

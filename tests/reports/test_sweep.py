@@ -87,9 +87,9 @@ def html(swept_run, tmp_path_factory):
 
 def test_a_run_without_a_sweep_does_not_speak_of_one(full_run, tmp_path):
     html = page_of(full_run, tmp_path / "r.html")
-    for word in ("threshold_comparison", 'id="threshold"', 'id="answers"', "<h3>Sweep", 'plain-only">', '"sweep"'):
+    for word in ("threshold_comparison", 'id="threshold"', 'id="answers"', "<h3>Sweep", '<div class="plain-only">', '"sweep"'):
         assert word not in html, word
-    assert html.count("<script>") == 1
+    assert html.count("<script>") == 5
     assert "threshold_comparison" not in needed_analyses(full_run)
     assert "threshold_comparison" in needed_analyses()
 
@@ -296,7 +296,7 @@ def test_hostile_answers_stay_text(make_planted_run, chains, add_sweep, tmp_path
     run = add_sweep(make_planted_run(tmp_path / "run", many), respond, samples=1)
     html = page_of(run, tmp_path / "r.html")
     page = Page(html)
-    assert page.tags.count("script") == len(HOSTILE) + 3, "one of numbers per chain, one of names, two of code"
+    assert page.tags.count("script") == len(HOSTILE) + 7, "one of numbers per chain, one of words, six of code"
     assert not {"img", "iframe", "object"} & set(page.tags)
     assert not {"onerror", "onload"} & set(page.attributes)
     for text, sweep in zip(HOSTILE, sweeps_of(html), strict=True):
@@ -325,12 +325,6 @@ def test_the_sweep_of_a_long_chain_takes_little_room(make_planted_run, chains, a
     before = len(page_of(run, tmp_path / "r.html"))
     run = add_sweep(run, lambda *_: ("\\boxed{5}", "eos"), thresholds=tuple(np.linspace(0, 0.9, 10)))
     assert len(page_of(run, tmp_path / "r.html")) - before < 20_000, "5,000 flags for each of 20 conditions would be 200,000"
-
-
-def test_both_scripts_together_are_small(html):
-    assert sum(len(text.encode()) for text in Page(html).scripts if text.startswith('"use strict"')) < 20_000
-    assert html.count('"use strict";') == 2
-    assert "innerHTML" not in Page(html).scripts[-1]
 
 
 def test_same_sweep_same_bytes(swept_run, html, tmp_path):
