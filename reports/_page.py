@@ -2,8 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -13,7 +14,7 @@ from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.layout import REPORT_NAME
-from reports import _sections
+from reports import _sections, _summary
 from reports._data import CATEGORY_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
 from reports._sections import Tables
 from reports._style import LOOKS, OTHER, cividis
@@ -24,7 +25,14 @@ from reports._writing import Writings, writings_of
 _FOLDER = Path(__file__).parent / "page"
 
 
-def write_report(run: Run, path: Path | None = None, *, max_chains: int = 50, chain_ids: Sequence[str] | None = None) -> Path:
+def write_report(
+    run: Run,
+    path: Path | None = None,
+    *,
+    max_chains: int = 50,
+    chain_ids: Sequence[str] | None = None,
+    skipped: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Write the report of a run as one self-contained HTML file.
 
     The same run gives the same bytes. What the run does not hold yet becomes a sentence with the command that
@@ -41,6 +49,8 @@ def write_report(run: Run, path: Path | None = None, *, max_chains: int = 50, ch
         The page says how many are left out.
     chain_ids
         Chains for the viewer instead of the first ones.
+    skipped
+        Why analyses could not be run, by name: what the page says in place of the command that runs them.
 
     Returns
     -------
@@ -55,7 +65,7 @@ def write_report(run: Run, path: Path | None = None, *, max_chains: int = 50, ch
     tables, writings = _sections.read_tables(run), writings_of(run)
     context = {
         **_frame(),
-        **_results(run, tables),
+        **_results(run, tables, skipped),
         "evictions": _sections.evictions(writings),
         **_viewer(run, tables, writings, max_chains=max_chains, chain_ids=chain_ids),
     }
@@ -92,10 +102,11 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _results(run: Run, tables: Tables) -> dict[str, Any]:
+def _results(run: Run, tables: Tables, skipped: Mapping[str, str]) -> dict[str, Any]:
     """Everything that is known about the run as a whole."""
     failed, n_more_failed = _sections.failures(run)
     sections = _sections.sections(run)
+    own_figures = {part: _sections.figure_views(run, part) for part in _sections.OWN_PARTS}
     return {
         "title": _sections.title(run),
         "overview": _sections.overview(run, tables),
@@ -104,10 +115,11 @@ def _results(run: Run, tables: Tables) -> dict[str, Any]:
         "swept": _sections.swept(run),
         "failed": failed,
         "n_more_failed": n_more_failed,
-        "missing": tables.missing,
-        "sections": sections,
-        "findings": [section for section in sections if section.analysis and section.analysis.finding],
-        "own_figures": {part: _sections.figure_views(run, part) for part in _sections.OWN_PARTS},
+        "ran": _summary.run_in_two_lines(run, tables),
+        "findings": _summary.findings(sections),
+        "missing": _summary.missing(run, sections, own_figures, tables, skipped),
+        "sections": [section for section in sections if section.has_something],
+        "own_figures": own_figures,
     }
 
 

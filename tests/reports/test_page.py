@@ -128,13 +128,19 @@ def test_numbers_beside_a_figure_are_its_table_row_by_row(html, full_run):
     assert expected in [[row[:3] for row in table[1:]] for table in tables_of(html)]
 
 
-def test_findings_come_first_and_again_before_their_table(html, full_run):
-    text = "".join(Page(html).text)
-    places = [text.index("What was run")]
+def words_of(html):
+    """Text of a page with single spaces."""
+    return " ".join("".join(Page(html).text).split())
+
+
+def test_findings_come_first_and_again_before_their_figures_and_tables(html, full_run):
+    text = words_of(html)
+    first_figure = text.index("One row per scorer")
     for name in ("rank_correlation", "deletion_by_category"):
-        finding = full_run.analysis(name).finding
+        finding = " ".join(full_run.analysis(name).finding.split())
         first, second = (match.start() for match in re.finditer(re.escape(finding), text))
-        assert first < places[0] < second < text.index(f"Table of {name.replace('_', ' ')}")
+        assert first < first_figure
+        assert second < text.index("Intervals stand below", second) < text.index(f"Whole table of {name.replace('_', ' ')}")
 
 
 def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer_does(make_planted_run, chains, tmp_path):
@@ -147,8 +153,9 @@ def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer
     run = open_run(run.folder)
     run.write_analysis(load("analysis", "rank_correlation:draws=99").analyse(run))
     alone = load("analysis", "rank_correlation:draws=99,scorer=answer_attention,competitors=false").analyse(run).finding
-    text = "".join(Page(write_report(run).read_text(encoding="utf-8")).text)
-    assert text.index(alone) < text.index("Of 2 signals, another has the largest rank correlation") < text.index("What was run")
+    alone = " ".join(alone.split())
+    text = words_of(write_report(run).read_text(encoding="utf-8"))
+    assert text.index(alone) < text.index("Of 2 signals, another has the largest rank correlation") < text.index("How to read")
 
 
 def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
@@ -165,8 +172,8 @@ def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
 def test_a_long_table_is_closed_when_the_page_opens(html, full_run):
     n_rows = len(full_run.analysis("deletion_by_category").table)
     assert n_rows == 30
-    assert "<details><summary>Table of deletion by category, 30 rows" in html
-    assert "<details open><summary>Table of rank correlation, 7 rows" in html
+    assert "<details><summary>Whole table of deletion by category, 30 rows" in html
+    assert "<details><summary>3 more rows" in html, "of 15 in the order of what was found, 12 are seen at once"
 
 
 def test_a_result_of_an_earlier_version_is_shown_and_its_figures_say_how_to_make_it_again(make_full_run, chains, tmp_path):
@@ -253,11 +260,12 @@ def test_one_file_more_is_one_part_of_the_page_more(more_files, make_full_run, c
     run = make_full_run(chains[:2])
     assert "count_words" in needed_analyses()
     before = report(run, tmp_path / "r.html")
-    assert '<section id="count_words">\n<h2>How many words?</h2>' in before
-    assert before.count("make it with: python -m analyses.count_words RUN") == 2, "the analysis and its figure"
+    assert "<b>How many words?</b> <code>python -m analyses.count_words RUN</code>" in before
+    assert 'id="count_words"' not in before, "there is nothing to show yet"
     run.write_analysis(load("analysis", "count_words").analyse(run))
     html = report(run, tmp_path / "r.html")
-    assert html.count("There are twelve words.") == 2
+    assert '<section id="count_words">\n<h2>How many words?</h2>' in html
+    assert html.count("There are twelve words") == 2
     assert "n<small>number of words</small>" in html
     for section, heading in (("count_words", "h3"), ("lines", "h2"), ("chains", "h3")):
         part = html[html.index(f'<section id="{section}">') :]
