@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -401,21 +402,72 @@ def test_failed_chains_are_named_with_their_reason(make_full_run, chains, add_fa
 
 
 def test_chains_left_out_are_counted(full_run, tmp_path):
-    html = report(full_run, tmp_path / "r.html", max_chains=2)
+    html = report(full_run, tmp_path / "r.html", max_chains=2, single_file=True)
     assert html.count('<article class="chain') == 2
     assert "2 of 6 measured chains are shown; 4 are left out" in html
     chosen = report(full_run, tmp_path / "r.html", chain_ids=["chain-4"])
     assert chosen.count('<article class="chain') == 1
     assert ">chain-4</h3>" in chosen
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
     with pytest.raises(RunError, match="no-such"):
         write_report(full_run, tmp_path / "r.html", chain_ids=["no-such"])
 
 
+def test_further_chains_have_pages_of_their_own_that_an_index_leads_to(full_run, tmp_path):
+    html = report(full_run, tmp_path / "r.html", max_chains=2)
+    assert html.count('<article class="chain') == 2
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "r").iterdir()}
+    links = dict(re.findall(r'<a href="([^"]+)">(chain-\d)</a>', html))
+    assert list(links.values()) == [f"chain-{number}" for number in range(6)]
+    assert list(links)[:2] == ["#chain=chain-0", "#chain=chain-1"]
+    assert sorted(pages) == sorted(link.removeprefix("r/") for link in list(links)[2:])
+    index = next(table for table in tables_of(html) if table[0][:2] == ["chain", "question"])
+    tokens, paths = full_run.tokens(), full_run.paths()
+    assert [row[2:] for row in index[1:]] == [
+        [
+            whole((tokens["chain_id"] == chain_id).sum()),
+            "yes",
+            number(paths.query("chain_id == @chain_id and deletion_step == 0")["nll_answer"].iloc[0]),
+        ]
+        for chain_id in full_run.chains
+    ]
+    for link, chain_id in list(links.items())[2:]:
+        page = Page(pages[link.removeprefix("r/")])
+        assert f"Chain {chain_id}" in page.text
+        assert page.tags.count("article") == 1
+        assert page.addresses[0] == "../r.html#index"
+        numbers = next(json.loads(text) for text in page.data if text.startswith('{"ids"'))
+        assert numbers["ids"] == tokens.loc[tokens["chain_id"] == chain_id, "token_id"].tolist()
+
+
+def test_no_id_of_a_chain_leads_out_of_the_folder(make_planted_run, tmp_path):
+    hostile = ("../../up", "/etc/passwd", "a/b", "..", "a?b#c", "\u202e", "con", 'x" onclick="alert(1)', *HOSTILE)
+    chains = [
+        ReasoningChain(chain_id=text, question_id="q", question="?", reasoning="so 1", answer="1")
+        for text in dict.fromkeys(hostile)
+    ]
+    path = tmp_path / "out" / "all chains & more.html"
+    html = report(make_planted_run(tmp_path / "run", chains), path, max_chains=0)
+    written = [each for each in tmp_path.glob("out/**/*") if each.is_file() and each != path]
+    assert len(written) == len(chains)
+    assert {each.parent for each in written} == {tmp_path / "out" / "all chains & more"}
+    addresses = [unquote(address) for address in Page(html).addresses if not address.startswith("#")]
+    assert {path.parent / address for address in addresses} == set(written)
+    assert "onclick" not in Page(html).attributes
+
+
+def test_a_page_without_a_suffix_is_refused(full_run, tmp_path):
+    with pytest.raises(RunError, match=r"page: .* call it .*page\.html"):
+        write_report(full_run, tmp_path / "page")
+
+
 def test_the_page_stays_below_its_size(full_run, tmp_path, monkeypatch):
     monkeypatch.setattr(_viewer, "SIZE_LIMIT", 10_000)
-    html = report(full_run, tmp_path / "r.html")
+    html = report(full_run, tmp_path / "r.html", single_file=True)
     assert 0 < html.count('<article class="chain') < 6
     assert "because the page would exceed 5 MB" in html
+    divided = report(full_run, tmp_path / "r.html")
+    assert divided.count('<article class="chain') + len(list((tmp_path / "r").iterdir())) == 6
 
 
 def test_many_long_chains_stay_below_five_megabytes(make_planted_run, tmp_path):
@@ -424,9 +476,25 @@ def test_many_long_chains_stay_below_five_megabytes(make_planted_run, tmp_path):
         ReasoningChain(chain_id=f"c{number}", question_id=f"q{number}", question="?", reasoning=text, answer="1")
         for number in range(24)
     ]
-    path = write_report(make_planted_run(tmp_path / "run", chains), tmp_path / "r.html")
+    path = write_report(make_planted_run(tmp_path / "run", chains), tmp_path / "r.html", single_file=True)
     assert 3_000_000 < path.stat().st_size < 5_000_000
     assert "because the page would exceed 5 MB" in path.read_text(encoding="utf-8")
+
+
+def test_a_hundred_chains_of_200_tokens_take_less_than_five_megabytes(make_planted_run, tmp_path):
+    text = "so we have 12 + 3 = 15 " * 25
+    chains = [
+        ReasoningChain(chain_id=f"c{number}", question_id=f"q{number}", question="?", reasoning=text, answer="1")
+        for number in range(100)
+    ]
+    run = make_planted_run(tmp_path / "run", chains)
+    assert len(run.tokens()) == 100 * 200
+    assert write_report(run, tmp_path / "one.html", max_chains=100).stat().st_size < 2_000_000
+    assert not (tmp_path / "one").exists()
+    write_report(run, tmp_path / "many" / "r.html")
+    files = [path for path in (tmp_path / "many").glob("**/*") if path.is_file()]
+    assert len(files) == 51
+    assert sum(path.stat().st_size for path in files) < 5_000_000
 
 
 def test_text_on_every_colour_can_be_read():
