@@ -87,11 +87,13 @@ class _Row:
     names: tuple[Cell, ...]
     place: tuple[bool, str]
     estimates: Sequence[Mapping[str, Any] | None]
+    is_pair: bool
 
     @property
     def deciding(self) -> Mapping[str, Any]:
         """Return the value that it is sorted by: that with the first control held constant, if there is one."""
-        of_pair = [value for value in self.estimates[:2] if value is not None and pd.notna(value["estimate"])]
+        first = self.estimates[: 2 if self.is_pair else 1]
+        of_pair = [value for value in first if value is not None and pd.notna(value["estimate"])]
         return of_pair[-1] if of_pair else dict.fromkeys(RESULT_COLUMNS, float("nan"))
 
     @property
@@ -119,7 +121,13 @@ def without_control(term: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (term, "")
 
 
-def ordered_view(table: pd.DataFrame, terms: Mapping[str, str]) -> OrderedView:
+def varying_keys(table: pd.DataFrame) -> list[str]:
+    """Columns of a result that say what its rows are about and are not the same in all of them."""
+    keys = [str(name) for name in table.columns if name not in (*RESULT_COLUMNS, *_ROLES)]
+    return [name for name in keys if len(set(map(_text, table[name]))) > 1]
+
+
+def ordered_view(table: pd.DataFrame, terms: Mapping[str, str], *, keys: Sequence[str] | None = None) -> OrderedView:
     """Order the table of a result.
 
     Parameters
@@ -128,19 +136,20 @@ def ordered_view(table: pd.DataFrame, terms: Mapping[str, str]) -> OrderedView:
         Of a result.
     terms
         What its terms mean, by term, as the analysis explains them.
+    keys
+        Columns that tell its rows apart; None = its `varying_keys`.
     """
     if table.empty:
         return OrderedView()
-    keys = [str(name) for name in table.columns[: -len(RESULT_COLUMNS)] if name not in _ROLES]
-    varying = [name for name in keys if len(set(map(_text, table[name]))) > 1]
+    varying = varying_keys(table) if keys is None else [name for name in keys if name in table]
     split = [without_control(term) for term in table["term"]]
-    controls = list(dict.fromkeys(held for base, held in split if base == split[0][0]))
     if table["term"].iloc[0] in terms and varying:
         layout = _Layout(varying, [], True)
     elif varying and all(len(set(map(_text, rows))) > 1 for _, rows in table.groupby("term")[varying[-1]]):
         layout = _Layout(varying[-1:], [*varying[:-1], "term"], False)
     else:
         layout = _Layout(["term"], varying, False)
+    controls = list(dict.fromkeys(held for base, held in split if base == split[0][0] or not layout.has_measures))
     bases = list(dict.fromkeys(base for base, held in split if held in controls)) if layout.has_measures else [split[0][0]]
     bases = bases[: 1 if len(controls) > 1 else _MOST_COLUMNS]
     columns = [(base, held) for base in bases for held in controls]
@@ -149,7 +158,7 @@ def ordered_view(table: pd.DataFrame, terms: Mapping[str, str]) -> OrderedView:
     if layout.has_measures or layout.names == ["term"]:
         found = _sorted(found, keep_order=layout.has_measures)
     questions = {int(row.deciding["n_questions"]) for row in found if pd.notna(row.deciding["n_questions"])}
-    is_tested = any(pd.notna(row.deciding["p_adjusted"]) for row in found)
+    is_tested = len(bases) == 1 and any(pd.notna(row.deciding["p_adjusted"]) for row in found)
     headers = [
         *(Cell(name, is_name=True) for name in layout.names),
         *(_header(base, held, terms, is_measure=layout.has_measures) for base, held in columns),
@@ -164,8 +173,9 @@ def ordered_view(table: pd.DataFrame, terms: Mapping[str, str]) -> OrderedView:
         )
         for place in sorted(places, key=lambda each: each[0])
     ]
-    shown, more = _divided(groups)
-    about = [(name, str(table[name].iloc[0])) for name in keys if name not in varying and pd.notna(table[name].iloc[0])]
+    shown, more = divided(groups)
+    shared = [str(name) for name in table.columns[: -len(RESULT_COLUMNS)] if name not in (*varying, *_ROLES)]
+    about = [(name, str(table[name].iloc[0])) for name in shared if pd.notna(table[name].iloc[0])]
     if len(questions) == 1:
         about.append(("questions", whole(questions.pop())))
     return OrderedView(headers, shown, more, about, _notes(found, controls, is_tested=is_tested))
@@ -191,7 +201,7 @@ def _rows(
         is_apart = bool(of_role) and of_role not in _MAIN_ROLES and not everything_apart
         heading = _HEADINGS.get(of_role, f"For comparison: {of_role}") if is_apart else ", ".join(filter(None, above))
         cells = tuple(category_cell(name) if name in CATEGORIES else Cell(name, is_name=True) for name in names)
-        yield _Row(cells, (is_apart, heading), [values.get(column) for column in columns])
+        yield _Row(cells, (is_apart, heading), [values.get(column) for column in columns], columns[0][0] == columns[-1][0])
 
 
 def _sorted(rows: list[_Row], *, keep_order: bool) -> list[_Row]:
@@ -215,7 +225,7 @@ def _cells(row: _Row, *, is_tested: bool, with_questions: bool) -> list[Cell]:
     ]
 
 
-def _divided(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+def divided(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
     """Divide the groups into the rows that are seen at once and the others; two rows are not worth a click."""
     if sum(len(group.rows) for group in groups) <= _MOST_ROWS + 2:
         return list(groups), []
@@ -238,7 +248,9 @@ def _notes(rows: Sequence[_Row], controls: Sequence[str], *, is_tested: bool) ->
     if any(row.is_tested for row in rows):
         notes.append(f"Rows that were tested come first, the largest value{held} first, whatever its sign.")
     if is_tested:
-        notes.append(f"The adjusted p is of the value{held}, if there is one. Bold: adjusted p below {LEVEL:g}.")
+        notes.append(f"The adjusted p is of the value{held}, if there is one.")
+    if any(value is not None and pd.notna(value["p_adjusted"]) for row in rows for value in row.estimates):
+        notes.append(f"Bold: adjusted p below {LEVEL:g}.")
     return notes
 
 

@@ -79,7 +79,7 @@ def write_report(
         [] if single_file or chain_ids is not None else [each for each in measured_chains(run, tables) if each not in shown]
     )
     page = {
-        **_frame(),
+        **frame(),
         **_results(run, tables, skipped),
         "evictions": _sections.evictions(writings),
         **viewer,
@@ -87,15 +87,16 @@ def write_report(
         "index": index_of(run, tables, others, folder=target.stem) if others else None,
         "back": "",
     }
-    _write(target, "report.html.j2", page)
+    write_page(target, "report.html.j2", page)
     for view in chain_views(run, tables.tokens, tables.paths, writings, others, room=math.inf) if others else ():
         of_chain = {"title": f"Chain {view.chain.chain_id}", "views": [view], "back": f"../{quote(target.name)}#index"}
         own_figures = {part: () for part in _sections.OWN_PARTS}
-        _write(chain_page(target, view.chain.chain_id), "chain.html.j2", page | of_chain | {"own_figures": own_figures})
+        write_page(chain_page(target, view.chain.chain_id), "chain.html.j2", page | of_chain | {"own_figures": own_figures})
     return target
 
 
-def _write(path: Path, template: str, context: Mapping[str, Any]) -> None:
+def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
+    """Write a page of one of the templates."""
     # half of a surrogate pair can come in through a file name or an id, and has no UTF-8
     write_atomic(path, _environment().get_template(template).render(context).encode("utf-8", errors="replace"))
 
@@ -108,7 +109,7 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _frame() -> dict[str, Any]:
+def frame() -> dict[str, Any]:
     """Look and behaviour, the same for every run."""
     scripts = {name: (_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in ("report", "sweep", "written")}
     return {

@@ -26,6 +26,7 @@ OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
 
 _FAILED_SHOWN: Final = 50
+_LONGEST_CLAIM: Final = 180
 _BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.]) +(?=[A-Z\d])|\n")
 
 
@@ -76,8 +77,9 @@ class AnalysisView:
 
     @property
     def claim(self) -> str:
-        """Beginning of the finding: what it says, before the numbers."""
-        return re.split("[:;] ", self.sentences[0])[0]
+        """Beginning of the finding, for bold type: its first sentence or, of a long one, what stands before its numbers."""
+        first = self.sentences[0]
+        return first if len(first) <= _LONGEST_CLAIM else re.split("[:;] ", first)[0]
 
 
 @dataclass(frozen=True)

@@ -89,17 +89,18 @@ def run_in_two_lines(run: Run, tables: Tables) -> tuple[str, str]:
         measured = _count(status.n_done, "chain")
     if status.failed or status.n_left:
         measured += f" ({len(status.failed):,} failed, {status.n_left:,} not finished)"
-    plugins = [
-        _count(len(configuration.scorers), "scorer"),
-        _count(len(configuration.strategies), "strategy", "strategies"),
-        _count(len(names(tokens, CATEGORY_PREFIX)), "annotator"),
-    ]
+    kinds = (
+        (len(configuration.scorers), "scorer", "scorers"),
+        (len(configuration.strategies), "strategy", "strategies"),
+        (len(names(tokens, CATEGORY_PREFIX)), "annotator", "annotators"),
+    )
+    plugins = [_count(*kind) for kind in kinds if kind[0]]
     if has_answers(run) and configuration.conditions:
         swept = {condition.strategy for condition in configuration.conditions.values()}
         thresholds = {condition.threshold for condition in configuration.conditions.values()}
         of_sweep = _count(len(swept), "strategy and baseline", "strategies and baselines")
         plugins.append(f"answers at {_count(len(thresholds), 'threshold')} of {of_sweep}")
-    return first, f"{measured}; {', '.join(plugins)}"
+    return first, "; ".join(filter(None, [measured, ", ".join(plugins)]))
 
 
 def missing(

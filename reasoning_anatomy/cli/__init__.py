@@ -5,9 +5,9 @@ Everything heavy is imported by the command that needs it, so that ``--help`` is
 
 from reasoning_anatomy.cli import demo, sampling, conversion, measuring, sweeping, labels, results  # noqa: F401, I001 (each registers its commands, in this order)
 from reasoning_anatomy.cli._app import EXIT_BAD_INPUT, app, errors_as_one_line
-from reasoning_anatomy.cli.results import analyses_main, analysis_main
+from reasoning_anatomy.cli.results import analyses_main, analysis_main, comparison_main
 
-__all__ = ["EXIT_BAD_INPUT", "analyses_main", "analysis_main", "errors_as_one_line", "main"]
+__all__ = ["EXIT_BAD_INPUT", "analyses_main", "analysis_main", "comparison_main", "errors_as_one_line", "main"]
 
 
 def main() -> None:
