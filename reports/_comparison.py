@@ -30,7 +30,7 @@ class Compared:
     ordered: OrderedView
 
 
-def write_comparison(runs: Sequence[Run], path: Path, differences: AnalysisResult) -> Path:
+def write_comparison(runs: Sequence[Run], path: Path, differences: AnalysisResult | str) -> Path:
     """Write one self-contained HTML file that sets runs side by side.
 
     Parameters
@@ -40,7 +40,7 @@ def write_comparison(runs: Sequence[Run], path: Path, differences: AnalysisResul
     path
         Target.
     differences
-        Of the runs on the chains that they share, from ``analyses.compare``: a page estimates nothing.
+        Of the runs on the chains that they share, from ``analyses.compare``: a page estimates nothing. Or why there are none.
 
     Returns
     -------
@@ -53,21 +53,25 @@ def write_comparison(runs: Sequence[Run], path: Path, differences: AnalysisResul
         "names": names,
         "ran": [run_in_two_lines(run, read_tables(run)) for run in runs],
         "configuration": _configurations(runs, names),
-        "differences": AnalysisView(
-            name=differences.name,
-            finding=differences.finding,
-            ordered=ordered_view(differences.table, {}),
-            table=table_view(differences.table),
-            config=differences.config,
-            warnings=differences.warnings,
-            exclusions=differences.exclusions,
-        ),
-        "levels": table_view(differences.details["levels"]),
+        "differences": _differences(differences),
+        "levels": TableView() if isinstance(differences, str) else table_view(differences.details["levels"]),
         "compared": list(_compared(runs, names)),
         "parts": ["report"],
     }
     write_page(path, "compare.html.j2", context)
     return path
+
+
+def _differences(found: AnalysisResult | str) -> AnalysisView:
+    if isinstance(found, str):
+        return AnalysisView("compare", missing=found)
+    return AnalysisView(
+        name=found.name,
+        finding=found.finding,
+        ordered=ordered_view(found.table, {}),
+        config=found.config,
+        warnings=found.warnings,
+    )
 
 
 def _configurations(runs: Sequence[Run], names: Sequence[str]) -> TableView:

@@ -26,6 +26,7 @@ OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
 
 _FAILED_SHOWN: Final = 50
+_CONCLUSION: Final = re.compile(r"(?<=, )(which [^\d.,;:()]+)")
 _LONGEST_CLAIM: Final = 180
 _BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.]) +(?=[A-Z\d])|\n")
 
@@ -76,10 +77,12 @@ class AnalysisView:
         return _BETWEEN_SENTENCES.split(self.finding)
 
     @property
-    def claim(self) -> str:
-        """Beginning of the finding, for bold type: its first sentence or, of a long one, what stands before its numbers."""
+    def lead(self) -> list[tuple[str, bool]]:
+        """The first sentence in pieces: what it says, before its numbers or after them (True), and the numbers (False)."""
         first = self.sentences[0]
-        return first if len(first) <= _LONGEST_CLAIM else re.split("[:;] ", first)[0]
+        claim = first if len(first) <= _LONGEST_CLAIM else re.split("[:;] ", first)[0]
+        rest = _CONCLUSION.split(first[len(claim) :])
+        return [(claim, True), *((piece, place % 2 == 1) for place, piece in enumerate(rest) if piece)]
 
 
 @dataclass(frozen=True)

@@ -143,8 +143,12 @@ def _compare(runs: "Sequence[Run]", page: Path) -> None:
 
     if not page.suffix:
         raise RunError(f"{page}: the folder of the result gets this name; call the page {page}.html")
-    result = _compare_and_write(runs, RunComparison(), page.with_suffix(""))
-    say(f"Open the comparison: {write_comparison(runs, page, result)}")
+    try:
+        differences: AnalysisResult | str = _compare_and_write(runs, RunComparison(), page.with_suffix(""))
+    except AnalysisError as error:
+        differences = str(error)
+        say(f"note: no difference is estimated: {error}")
+    say(f"Open the comparison: {write_comparison(runs, page, differences)}")
 
 
 def _compare_and_write(runs: "Sequence[Run]", comparison: "RunComparison", folder: Path) -> "AnalysisResult":

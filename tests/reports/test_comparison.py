@@ -45,7 +45,7 @@ def words_of(page):
 
 def rows_of(page, section):
     part = page[page.index(f'<section id="{section}">') :]
-    part = part[: part.index("</section>")]
+    part = part[: part.index("</section>")].replace("<wbr>", "")
     return [[re.sub("<.*?>", " ", cell).split() for cell in re.findall(r"<td.*?</td>", row)] for row in part.split("<tr>")]
 
 
@@ -130,3 +130,20 @@ def test_a_page_that_would_have_the_name_of_its_folder_is_refused(pair, tmp_path
         main()
     assert "call the page" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_that_share_no_chain_are_shown_side_by_side_and_nothing_is_estimated(
+    pair, make_planted_run, chains, tmp_path, monkeypatch, capsys
+):
+    other = make_planted_run(
+        tmp_path / "other", [chain.model_copy(update={"chain_id": f"x{chain.chain_id}"}) for chain in chains]
+    )
+    other.write_analysis(RankCorrelation(draws=99).analyse(other))
+    folders = [str(run.folder) for run in (pair[0], other)]
+    monkeypatch.setattr("sys.argv", ["reasoning-anatomy", "report", *folders, "--out", str(tmp_path / "c.html")])
+    main()
+    assert "note: no difference is estimated: first and other share no chain" in capsys.readouterr().out
+    page = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "This is not known: first and other share no chain" in page
+    assert len(rows_of(page, "rank_correlation")) > 1
+    assert not (tmp_path / "c").exists()

@@ -21,6 +21,7 @@ from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, EncodedChain, ReasoningChain, TokenScores
 from reports import _viewer, needed_analyses, write_report
+from reports._sections import AnalysisView
 from reports._style import LOOKS, category_name, cividis, contrast, number, p_value, whole
 from reports._viewer import page_json, token_markup
 
@@ -142,6 +143,19 @@ def test_findings_come_first_and_again_before_their_figures_and_tables(html, ful
         first, second = (match.start() for match in re.finditer(re.escape(finding), text))
         assert first < first_figure
         assert second < text.index("Intervals stand below", second) < text.index(f"Whole table of {name.replace('_', ' ')}")
+
+
+def test_what_a_finding_says_is_bold_before_its_numbers_and_after_them():
+    finding = (
+        "Tokens go late: rho 0.29 (95 % interval 0.21 to 0.37, only 5 questions), 0.19 (-0.13 to 0.52) with position held "
+    )
+    finding += (
+        "constant, which leaves no clear relation; and that is all that there is to say about tokens of these five questions."
+    )
+    lead = AnalysisView("a", finding=f"{finding}\nMore. And more.").lead
+    assert "".join(piece for piece, _ in lead) == finding
+    assert [piece for piece, is_claim in lead if is_claim] == ["Tokens go late", "which leaves no clear relation"]
+    assert AnalysisView("a", finding="No 1 differs: 0.1.").lead == [("No 1 differs: 0.1.", True)]
 
 
 def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer_does(make_planted_run, chains, tmp_path):
