@@ -187,7 +187,7 @@ def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
 def test_a_long_table_is_closed_when_the_page_opens(html, full_run):
     n_rows = len(full_run.analysis("deletion_by_category").table)
     assert n_rows == 30
-    assert "<details><summary>Whole table of deletion by category, 30 rows" in html
+    assert '<details class="closed"><summary>Whole table of deletion by category, 30 rows' in html
     assert "<details><summary>3 more rows" in html, "of 15 in the order of what was found, 12 are seen at once"
 
 

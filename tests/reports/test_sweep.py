@@ -102,7 +102,7 @@ def test_a_run_with_a_sweep_begins_with_what_it_found(html, swept_run):
     part = section_of(html)
     places = ["</strong>", "<h3>Accuracy against tokens</h3>", "<svg", "Compared with threshold 0", "Whole table of threshold"]
     assert sorted(places, key=part.index) == places
-    assert "<details><summary>Whole table of threshold comparison" in part, "the long form is closed"
+    assert '<details class="closed"><summary>Whole table of threshold comparison' in part, "the long form is closed"
 
 
 def test_a_sweep_that_is_not_analysed_yet_says_how(make_planted_run, chains, add_sweep, tmp_path):
