@@ -120,7 +120,10 @@ def _compared(runs: Sequence[Run], names: Sequence[str]) -> Iterator[Compared]:
         if sum(not view.missing for view in views) > 1:
             tables = [None if view.missing else run.analysis(key).table for run, view in zip(runs, views, strict=True)]
             keys = varying_keys(pd.concat([table for table in tables if table is not None], ignore_index=True))
-            ordered = [OrderedView() if table is None else ordered_view(table, infos[key].terms, keys=keys) for table in tables]
+            ordered = [
+                OrderedView() if table is None else ordered_view(table, infos[key].terms, keys=keys, most_measures=1)
+                for table in tables
+            ]
             yield Compared(key, infos[key].title or key.replace("_", " "), views, _beside(ordered, names))
 
 

@@ -34,7 +34,6 @@ _HEADINGS: Final = {
     "own first step": "For comparison: what the strategy itself looked at before its first deletion",
     "baseline": "For comparison: baselines",
 }
-_MOST_COLUMNS: Final = 6
 _MOST_ROWS: Final = 12
 _MOST_BESIDE: Final = 8
 """Rows if others stand apart."""
@@ -127,7 +126,9 @@ def varying_keys(table: pd.DataFrame) -> list[str]:
     return [name for name in keys if len(set(map(_text, table[name]))) > 1]
 
 
-def ordered_view(table: pd.DataFrame, terms: Mapping[str, str], *, keys: Sequence[str] | None = None) -> OrderedView:
+def ordered_view(
+    table: pd.DataFrame, terms: Mapping[str, str], *, keys: Sequence[str] | None = None, most_measures: int = 6
+) -> OrderedView:
     """Order the table of a result.
 
     Parameters
@@ -138,6 +139,8 @@ def ordered_view(table: pd.DataFrame, terms: Mapping[str, str], *, keys: Sequenc
         What its terms mean, by term, as the analysis explains them.
     keys
         Columns that tell its rows apart; None = its `varying_keys`.
+    most_measures
+        Terms that become columns, if none of them has a control beside it.
     """
     if table.empty:
         return OrderedView()
@@ -151,7 +154,7 @@ def ordered_view(table: pd.DataFrame, terms: Mapping[str, str], *, keys: Sequenc
         layout = _Layout(["term"], varying, False)
     controls = list(dict.fromkeys(held for base, held in split if base == split[0][0] or not layout.has_measures))
     bases = list(dict.fromkeys(base for base, held in split if held in controls)) if layout.has_measures else [split[0][0]]
-    bases = bases[: 1 if len(controls) > 1 else _MOST_COLUMNS]
+    bases = bases[: 1 if len(controls) > 1 else most_measures]
     columns = [(base, held) for base in bases for held in controls]
     found = list(_rows(table, split, columns, layout))
     places = list(dict.fromkeys(row.place for row in found))
