@@ -70,6 +70,7 @@ class PredictLikelihood:
     """
 
     title: ClassVar[str] = "Can the likelihood after a deletion be learned from attention?"
+    subject: ClassVar[str] = "prediction"
     terms: ClassVar[Mapping[str, str]] = {
         "pearson": "Pearson's r over all candidates of all chains, as published; level counts",
         "pearson_within_stage": "Pearson's r without the mean of each stage of each chain",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from reasoning_anatomy.run.folder import Run
+    from reports._comparison import write_comparison
     from reports._export import save_figure, save_figures
     from reports._figures import figure, needed_analyses
     from reports._page import write_report
@@ -25,12 +26,14 @@ __all__ = [
     "needed_analyses",
     "save_figure",
     "save_figures",
+    "write_comparison",
     "write_report",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "_comparison": ["write_comparison"],
         "_export": ["save_figure", "save_figures"],
         "_figures": ["figure", "needed_analyses"],
         "_page": ["write_report"],

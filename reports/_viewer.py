@@ -69,11 +69,17 @@ class ChainView:
 
 
 def chain_views(
-    run: Run, tokens: pd.DataFrame, paths: pd.DataFrame, writings: Writings, chain_ids: Sequence[str]
+    run: Run,
+    tokens: pd.DataFrame,
+    paths: pd.DataFrame,
+    writings: Writings,
+    chain_ids: Sequence[str],
+    *,
+    room: float | None = None,
 ) -> list[ChainView]:
-    """Make the views of these chains, leaving out those that no longer fit the size limit."""
+    """Make the views of these chains, leaving out those that no longer fit into ``room`` bytes; None = `SIZE_LIMIT`."""
     views: list[ChainView] = []
-    room = SIZE_LIMIT
+    room = SIZE_LIMIT if room is None else room
     wanted = set(chain_ids)
     of_chain = dict(iter(tokens[tokens["chain_id"].isin(wanted)].groupby("chain_id", sort=False)))
     curves = _curves(paths, wanted)

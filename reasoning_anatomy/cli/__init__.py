@@ -8,9 +8,17 @@ import sys  # noqa: I001 (below, each registers its commands, in this order)
 from reasoning_anatomy.cli import demo, sampling, conversion, measuring, sweeping, labels, results, figures  # noqa: F401
 from reasoning_anatomy.cli._app import EXIT_BAD_INPUT, app, errors_as_one_line
 from reasoning_anatomy.cli.figures import figure_main, figures_main, names_a_figure
-from reasoning_anatomy.cli.results import analyses_main, analysis_main
+from reasoning_anatomy.cli.results import analyses_main, analysis_main, comparison_main
 
-__all__ = ["EXIT_BAD_INPUT", "analyses_main", "analysis_main", "errors_as_one_line", "figures_main", "main"]
+__all__ = [
+    "EXIT_BAD_INPUT",
+    "analyses_main",
+    "analysis_main",
+    "comparison_main",
+    "errors_as_one_line",
+    "figures_main",
+    "main",
+]
 
 
 def main() -> None:

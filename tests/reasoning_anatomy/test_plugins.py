@@ -19,7 +19,7 @@ KEYS = [(kind, key) for kind in KINDS for key in available(kind)]
 
 def modules(kind: str) -> list[str]:
     package = importlib.import_module(KINDS[kind].package)
-    return [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    return [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]
 
 
 def is_public(value: Any) -> bool:

@@ -96,21 +96,20 @@ def test_a_run_without_a_sweep_does_not_speak_of_one(full_run, tmp_path):
 
 def test_a_run_with_a_sweep_begins_with_what_it_found(html, swept_run):
     sections = re.findall(r'<section id="(\w+)"', html)
-    assert sections[:3] == ["findings", "run", "threshold_comparison"]
-    finding = swept_run.analysis("threshold_comparison").finding
-    assert html.count(finding) == 2
+    assert sections[:2] == ["findings", "threshold_comparison"]
+    claim = swept_run.analysis("threshold_comparison").finding.partition(":")[0]
+    assert html.count(f"<strong>{claim}</strong>") == 2
     part = section_of(html)
-    assert part.index(finding) < part.index("Compared with threshold 0") < part.index("Table of threshold comparison")
-    assert "<details><summary>Table of threshold comparison" in part, "the long form is closed"
-    assert part.index("Table of threshold comparison") < part.index("<svg")
-    assert "<h3>Accuracy against tokens</h3>" in part
+    places = ["</strong>", "<svg", "<h3>Accuracy against tokens</h3>", "Compared with threshold 0", "Whole table of threshold"]
+    assert sorted(places, key=part.index) == places
+    assert '<details class="closed"><summary>Whole table of threshold comparison' in part, "the long form is closed"
 
 
 def test_a_sweep_that_is_not_analysed_yet_says_how(make_planted_run, chains, add_sweep, tmp_path):
     run = add_sweep(make_planted_run(tmp_path / "run", chains[:2]), lambda *_: ("5", "eos"))
     assert needed_analyses(run)[-1] == "threshold_comparison"
-    part = section_of(page_of(run, tmp_path / "r.html"))
-    assert part.count("make it with: python -m analyses.threshold_comparison RUN") == 2, "the analysis and its figure"
+    part = section_of(page_of(run, tmp_path / "r.html"), "findings")
+    assert part.count("<code>python -m analyses.threshold_comparison RUN</code>") == 1
 
 
 def test_every_threshold_has_its_row_and_every_baseline_its_column(html, swept_run):
@@ -207,7 +206,7 @@ def test_texts_that_were_written_anew_have_their_peak_and_their_length(make_full
 
 
 def test_the_page_says_what_was_swept(html):
-    part = section_of(html, "run")
+    part = section_of(html, "provenance")
     assert "<b>step_percentile</b> <code>step_percentile()</code>" in part
     assert "<b>baselines of the same length</b> <code>random_steps, truncation</code>" in part
     assert "<b>thresholds</b> <code>0, 0.3, 0.6</code>" in part
