@@ -26,11 +26,11 @@ shown = result.table.sort_values("p_value").head(12)
 print(shown.round(3).to_string(index=False))
 
 # %% A figure of your own: a line for each.
-drawing, axes = plt.subplots(figsize=(7, 1 + 0.3 * len(shown)), layout="constrained")
+drawing, axes = plt.subplots(figsize=(9, 1 + 0.3 * len(shown)), layout="constrained")
 below, above = shown["estimate"] - shown["ci_low"], shown["ci_high"] - shown["estimate"]
 axes.errorbar(shown["estimate"], range(len(shown)), xerr=[below, above], fmt="o")
 axes.axvline(0, color="grey", linewidth=0.8)
 axes.set_yticks(range(len(shown)), shown["term"])
 axes.invert_yaxis()
-axes.set_xlabel("second run less first run, with its interval")
+axes.set_xlabel("second run less first run")
 drawing.savefig(picture)

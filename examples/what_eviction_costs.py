@@ -41,7 +41,6 @@ texts["saved"] = 1 - texts["peak_tokens"] / texts["tokens_without_eviction"]
 
 # %% Means by policy. Compare accuracies only on the same problems, and beside random eviction at the same budget:
 # `reasoning-anatomy sweep RUN --evict think_clearly` and `python -m analyses.threshold_comparison RUN` do that, with intervals.
-print(
-    f"At its peak, the cache holds {texts['saved'].mean():.0%} fewer tokens than without evictions (mean of {len(texts)} texts)."
-)
+saved = texts["saved"].mean()
+print(f"At its peak, the cache holds {saved:.0%} fewer tokens than without evictions (mean of {len(texts)} texts).")
 print(texts.groupby("policy").mean(numeric_only=True).round(2).to_string())
