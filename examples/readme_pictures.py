@@ -35,8 +35,10 @@ def main(run_folder: Path, folder: Path) -> None:
         page.screenshot(path=folder / "report.png")
         slider = page.locator("#step")
         slider.fill(str(int(slider.get_attribute("max") or 0) // 2))  # half of the deletions are made
-        page.locator("#chains").scroll_into_view_if_needed()
-        page.locator("#chains").screenshot(path=folder / "viewer.png")
+        page.locator("#step").blur()
+        viewer = page.locator("#chains")
+        viewer.evaluate("viewer => { viewer.style.padding = '16px 24px' }")
+        viewer.screenshot(path=folder / "viewer.png")
         browser.close()
 
 

@@ -1,4 +1,4 @@
-"""Results to figures and one HTML file: one figure per file in ``reports/figures/``."""
+"""Results to figures and pages: one figure per file in ``reports/figures/``."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reports._export import save_figure, save_figures
     from reports._figures import figure, needed_analyses
     from reports._page import write_report
+    from reports._server import serve
 
 __all__ = [
     "Figure",
@@ -26,6 +27,7 @@ __all__ = [
     "needed_analyses",
     "save_figure",
     "save_figures",
+    "serve",
     "write_comparison",
     "write_report",
 ]
@@ -37,6 +39,7 @@ __getattr__ = lazy_names(
         "_export": ["save_figure", "save_figures"],
         "_figures": ["figure", "needed_analyses"],
         "_page": ["write_report"],
+        "_server": ["serve"],
     },
 )
 

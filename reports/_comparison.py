@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.plugin_files import SUBJECTS, PluginInfo
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.naming import names_of
 from reasoning_anatomy.types import AnalysisResult
 from reports._ordering import Group, OrderedView, divided, ordered_view, varying_keys
-from reports._page import frame, write_page
+from reports._page import frame, rendered
 from reports._sections import AnalysisView, analysis_view, read_tables
 from reports._style import NOT_GIVEN
 from reports._summary import run_in_two_lines
@@ -58,7 +59,7 @@ def write_comparison(runs: Sequence[Run], path: Path, differences: AnalysisResul
         "compared": list(_compared(runs, names)),
         "parts": ["report"],
     }
-    write_page(path, "compare.html.j2", context)
+    write_atomic(path, rendered("compare.html.j2", context))
     return path
 
 

@@ -1,7 +1,6 @@
 """Chains that have a page of their own, and the table of all chains that links to them."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -22,9 +21,9 @@ def measured_chains(run: Run, tables: Tables) -> list[str]:
     return [chain_id for chain_id in run.chains if chain_id in of_tokens]
 
 
-def chain_page(report: Path, chain_id: str) -> Path:
-    """Find the page of a chain; ids are not trusted, so its name is made of letters of the id that cannot lead elsewhere."""
-    return report.parent / report.stem / f"{file_stem(chain_id)}.html"
+def page_name(chain_id: str) -> str:
+    """Name the page of a chain; ids are not trusted, so it is made of letters of the id that cannot lead elsewhere."""
+    return f"{file_stem(chain_id)}.html"
 
 
 def index_of(run: Run, tables: Tables, elsewhere: Collection[str], *, folder: str) -> TableView:
@@ -48,7 +47,7 @@ def index_of(run: Run, tables: Tables, elsewhere: Collection[str], *, folder: st
     rows = []
     for chain_id in measured_chains(run, tables):
         chain = run.chains[chain_id]
-        page = f"{quote(folder)}/{quote(file_stem(chain_id))}.html"
+        page = f"{quote(folder)}/{page_name(chain_id)}"
         rows.append(
             [
                 Cell(_short(chain_id), is_name=True, href=page if chain_id in apart else f"#chain={quote(chain_id, safe='')}"),

@@ -1,9 +1,9 @@
-"""One HTML file that shows a run: no server, no network, nothing beside it."""
+"""The pages that show a run: each opens from disk, without a server and without a network."""
 
 import base64
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.layout import REPORT_NAME
 from reports import _sections, _summary
 from reports._data import BLOCK_PREFIX, CATEGORY_PREFIX, ROLE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
-from reports._index import chain_page, index_of, measured_chains
+from reports._index import index_of, measured_chains, page_name
 from reports._sections import Tables
 from reports._style import LOOKS, OTHER, cividis
 from reports._sweeps import RESPONSE_LENGTH, SweepChoices, choices_of
@@ -72,34 +72,88 @@ def write_report(
     target = path or run.folder / REPORT_NAME
     if not target.suffix:
         raise RunError(f"{target}: a folder of this name may be needed for further chains; call it {target}.html")
-    tables, writings = _sections.read_tables(run), writings_of(run)
-    viewer = _viewer(run, tables, writings, max_chains=max_chains, chain_ids=chain_ids)
-    shown = {view.chain.chain_id for view in viewer["views"]}
-    others = (
-        [] if single_file or chain_ids is not None else [each for each in measured_chains(run, tables) if each not in shown]
+    report = Report(
+        run,
+        front=target.name,
+        folder=target.stem,
+        max_chains=max_chains,
+        chain_ids=chain_ids,
+        single_file=single_file,
+        skipped=skipped,
     )
-    page = {
-        **frame(),
-        **_results(run, tables, skipped),
-        "evictions": _sections.evictions(writings),
-        **viewer,
-        "n_elsewhere": len(others),
-        "index": index_of(run, tables, others, folder=target.stem) if others else None,
-        "back": "",
-    }
-    write_page(target, "report.html.j2", page)
-    for view in chain_views(run, tables.tokens, tables.paths, writings, others, room=math.inf) if others else ():
-        of_chain = {"title": f"Chain {view.chain.chain_id}", "views": [view], "back": f"../{quote(target.name)}#index"}
-        of_chain["parts"] = _parts([view], viewer["sweep"])
-        own_figures = {part: () for part in _sections.OWN_PARTS}
-        write_page(chain_page(target, view.chain.chain_id), "chain.html.j2", page | of_chain | {"own_figures": own_figures})
+    write_atomic(target, report.front())
+    for chain_id, page in report.chain_pages(report.others):
+        write_atomic(target.parent / target.stem / page_name(chain_id), page)
     return target
 
 
-def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
-    """Write a page of one of the templates."""
+class Report:
+    """The pages of a run, made when they are asked for: the results, and one for each chain that has no room there.
+
+    Parameters
+    ----------
+    run, max_chains, chain_ids, single_file, skipped
+        As for `write_report`.
+    front
+        Address of the results, seen from the folder that holds them.
+    folder
+        Name of the folder of the other pages, which is beside the results.
+
+    Attributes
+    ----------
+    others
+        Chains that have a page of their own.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        front: str,
+        folder: str,
+        max_chains: int,
+        chain_ids: Sequence[str] | None = None,
+        single_file: bool = False,
+        skipped: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._run, self._tables, self._writings = run, _sections.read_tables(run), writings_of(run)
+        viewer = _viewer(run, self._tables, self._writings, max_chains=max_chains, chain_ids=chain_ids)
+        shown = {view.chain.chain_id for view in viewer["views"]}
+        is_whole = not single_file and chain_ids is None
+        self.others = [each for each in measured_chains(run, self._tables) if is_whole and each not in shown]
+        self._back = f"../{quote(front)}#index"
+        self._context = {
+            **frame(),
+            **_results(run, self._tables, skipped),
+            "evictions": _sections.evictions(self._writings),
+            **viewer,
+            "n_elsewhere": len(self.others),
+            "index": index_of(run, self._tables, self.others, folder=folder) if self.others else None,
+            "back": "",
+        }
+
+    def front(self) -> bytes:
+        """Make the page of the results."""
+        return rendered("report.html.j2", self._context)
+
+    def chain_pages(self, chain_ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Make the page of each of these chains, which are among `others`."""
+        views = chain_views(self._run, self._tables.tokens, self._tables.paths, self._writings, chain_ids, room=math.inf)
+        for view in views:
+            of_chain = {
+                "title": f"Chain {view.chain.chain_id}",
+                "views": [view],
+                "back": self._back,
+                "parts": _parts([view], self._context["sweep"]),
+                "own_figures": {part: () for part in _sections.OWN_PARTS},
+            }
+            yield view.chain.chain_id, rendered("chain.html.j2", self._context | of_chain)
+
+
+def rendered(template: str, context: Mapping[str, Any]) -> bytes:
+    """Make a page of one of the templates."""
     # half of a surrogate pair can come in through a file name or an id, and has no UTF-8
-    write_atomic(path, _environment().get_template(template).render(context).encode("utf-8", errors="replace"))
+    return _environment().get_template(template).render(context).encode("utf-8", errors="replace")
 
 
 @cache
@@ -166,7 +220,7 @@ def _viewer(
     if chain_ids is not None and (unknown := [chain_id for chain_id in chain_ids if chain_id not in available]):
         raise RunError(f"{run.folder}: has no measured chain {unknown[0]!r}; the chains are named in chains.jsonl")
     wanted = available[: max(0, max_chains)] if chain_ids is None else list(dict.fromkeys(chain_ids))
-    views = chain_views(run, tokens, tables.paths, writings, wanted) if wanted else []
+    views = chain_views(run, tokens, tables.paths, writings, wanted)
     sweep = choices_of(run)
     choices = {
         "strategies": names(tokens, STEP_PREFIX),

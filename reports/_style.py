@@ -41,16 +41,20 @@ class Look:
 _LOOKS: Final = {
     look.key: look
     for look in (
-        Look(categories.SYMBOLIC_MATH, "symbolic mathematics", "solid", "#d3e4f8", "#1f5fa8", "#173a60", "#7fb5f0"),
-        Look(categories.VERBAL_MATH, "verbal mathematics", "double", "#cdeee6", "#0f7a66", "#0f4439", "#5fd0b6"),
-        Look(categories.ENTITY_NAME, "names and story", "dashed", "#fde5c8", "#a85600", "#543107", "#f4ae5b"),
-        Look(categories.META_DISCOURSE, "managing the reasoning", "wavy", "#eddcf6", "#7d3aa3", "#442458", "#cf9cea"),
-        Look(categories.COREFERENCE, "pointing back", "dotted", "#fbd9e0", "#b3284b", "#561c2b", "#f291a7"),
-        Look(categories.FUNCTION, "function words", "none", "#e9e9e5", "#66665f", "#35363a", "#a5a6ab"),
+        Look(categories.SYMBOLIC_MATH, "symbolic mathematics", "solid", "#c1dafc", "#1f5fa8", "#172746", "#7fb5f0"),
+        Look(categories.VERBAL_MATH, "verbal mathematics", "double", "#bef8d6", "#0f7a66", "#174832", "#5fd0b6"),
+        Look(categories.ENTITY_NAME, "names and story", "dashed", "#fae9ba", "#a85600", "#553009", "#f4ae5b"),
+        Look(categories.META_DISCOURSE, "managing the reasoning", "wavy", "#ccbcd6", "#7d3aa3", "#4f3466", "#cf9cea"),
+        Look(categories.COREFERENCE, "pointing back", "dotted", "#e3b7bd", "#b3284b", "#54181a", "#f291a7"),
+        Look(categories.FUNCTION, "function words", "none", "#d9dfe2", "#66665f", "#2f3034", "#a5a6ab"),
     )
 }
 LOOKS: Final = tuple(_LOOKS[category] for category in categories.CATEGORIES)
-"""Of the six categories, in their order."""
+"""Of the six categories, in their order.
+
+Fills are at least 11 apart in CIELAB, and from the page, for readers who see no red, no green or no blue (Machado et al. 2009);
+lines are not.
+"""
 
 OTHER: Final = Look("OTHER", "other", "none", "#ffffff", "#4a4a4a", "#1a1b1e", "#c8c8c8")
 """Of a category that is none of the six; its place is after them."""

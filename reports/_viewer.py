@@ -79,6 +79,8 @@ def chain_views(
 ) -> list[ChainView]:
     """Make the views of these chains, leaving out those that no longer fit into ``room`` bytes; None = `SIZE_LIMIT`."""
     views: list[ChainView] = []
+    if not chain_ids:  # a run that is not finished has no tables to look them up in
+        return views
     room = SIZE_LIMIT if room is None else room
     wanted = set(chain_ids)
     of_chain = dict(iter(tokens[tokens["chain_id"].isin(wanted)].groupby("chain_id", sort=False)))

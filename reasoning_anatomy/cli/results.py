@@ -1,9 +1,11 @@
-"""The commands that read runs: ``analyse``, ``report``, ``list``, and ``python -m analyses[.NAME] RUN``."""
+"""The commands that read runs: ``analyse``, ``report``, ``view``, ``list``, and ``python -m analyses[.NAME] RUN``."""
 
 import dataclasses
 import inspect
 import re
+import sys
 import textwrap
+import webbrowser
 from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -101,6 +103,28 @@ def report(
     skipped = _run_what_is_needed(opened[0])
     written = write_report(opened[0], out, max_chains=max_chains, single_file=single_file, skipped=skipped)
     say(f"Open the report: {written}")
+
+
+@app.command
+def view(
+    run: RunArgument,
+    port: Annotated[int, arg(help="Of 127.0.0.1; 0 = one that is free.")] = 8765,
+    no_browser: Annotated[bool, arg(help="Print the address alone.")] = False,
+    only: OnlyOption = (),
+    plugins: PluginsOption = None,
+) -> None:
+    """Show a run of any size in the browser of this machine; every chain is a page that is made when it is opened."""
+    from reasoning_anatomy.run.folder import open_run
+    from reports import serve
+
+    def ready(address: str) -> None:
+        say(f"Open the report: {address}\nIt is there until you press Ctrl-C.")
+        sys.stdout.flush()
+        if not no_browser:
+            webbrowser.open(address)
+
+    use_plugins(plugins)
+    serve(open_run(run, only=only), port=port, ready=ready)
 
 
 def _run_what_is_needed(run: "Run") -> dict[str, str]:

@@ -50,10 +50,10 @@ def browser():
 
 @pytest.fixture
 def open_any_page(browser):
-    """Open a page; afterwards nothing may have gone wrong and nothing may have been asked for."""
+    """Open a page; afterwards nothing may have gone wrong and nothing may have been asked for but where its links lead."""
     contexts, problems, requests, addresses = [], [], [], set()
 
-    def make(where, **options):
+    def make(where, *, leads_to=(), **options):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
@@ -63,7 +63,7 @@ def open_any_page(browser):
         page.on("popup", lambda popup: problems.append(f"popup: {popup.url}"))
         context.on("request", lambda request: requests.append(request.url))
         page.goto(where)
-        addresses.add(where.partition("#")[0])
+        addresses.update(each.partition("#")[0] for each in (where, *leads_to))
         return page
 
     yield make

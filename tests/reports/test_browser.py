@@ -14,7 +14,7 @@ from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import EncodedChain, PruningPath
 from reports import write_report
 from reports._page import frame
-from reports._style import cividis
+from reports._style import LOOKS, cividis
 from reports._writing import Writing
 
 
@@ -711,7 +711,7 @@ def test_a_chain_is_copied_as_text_as_latex_and_as_a_link(open_page, run, addres
     assert page.inner_text("#copied") == "The chain as text, 2 tokens left out, is in the clipboard"
     latex = copied(page, "#copy-latex").splitlines()
     assert latex[0] == "% Chain chain-1; category by crude; 2 of 20 tokens deleted"
-    assert r"\definecolor{tokenc0}{HTML}{D3E4F8} % symbolic mathematics" in latex
+    assert rf"\definecolor{{tokenc0}}{{HTML}}{{{LOOKS[0].fill[1:].upper()}}} % symbolic mathematics" in latex
     assert any(
         line.startswith(r"\textcolor{gray}{\sout{First}}\textcolor{gray}{\sout{,}} \colorbox{tokenc3}{\strut 1} ")
         for line in latex
