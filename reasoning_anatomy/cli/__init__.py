@@ -3,7 +3,7 @@
 Everything heavy is imported by the command that needs it, so that ``--help`` is there at once.
 """
 
-from reasoning_anatomy.cli import demo, sampling, conversion, measuring, sweeping, labels, results  # noqa: F401, I001 (each registers its commands, in this order)
+from reasoning_anatomy.cli import demo, sampling, conversion, measuring, sweeping, distilling, labels, results  # noqa: F401, I001 (each registers its commands, in this order)
 from reasoning_anatomy.cli._app import EXIT_BAD_INPUT, app, errors_as_one_line
 from reasoning_anatomy.cli.results import analyses_main, analysis_main
 
