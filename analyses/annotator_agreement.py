@@ -59,6 +59,7 @@ class AnnotatorAgreement:
     """
 
     title: ClassVar[str] = "Do annotators agree?"
+    subject: ClassVar[str] = "labels"
     terms: ClassVar[Mapping[str, str]] = {
         "alpha_categories": "Krippendorff's alpha, six categories",
         "alpha_classes": "Krippendorff's alpha, two classes",

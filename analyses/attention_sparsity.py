@@ -48,6 +48,7 @@ class AttentionSparsity:
     """
 
     title: ClassVar[str] = "Do wrong chains attend more sparsely?"
+    subject: ClassVar[str] = "correctness"
     terms: ClassVar[Mapping[str, str]] = {
         "wrong - correct": "Sparsity of wrong chains less that of correct ones on the same question",
         "wrong - correct given length": "The same, log length held constant",

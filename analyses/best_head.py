@@ -65,6 +65,7 @@ class BestHead:
     """
 
     title: ClassVar[str] = "How well does the best head predict, on other questions?"
+    subject: ClassVar[str] = "heads"
     terms: ClassVar[Mapping[str, str]] = {
         "other_questions": "Spearman's rho of the head that one half of the questions chose, on the other half",
         "same_questions": "Spearman's rho of the best head, chosen and judged on all questions; p: that any head has one",

@@ -77,6 +77,7 @@ class CategorySurvival:
     """
 
     title: ClassVar[str] = "How long is each kind of token left?"
+    subject: ClassVar[str] = "categories"
 
     annotator: str | None = None
     strategy: str | None = None

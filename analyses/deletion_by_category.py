@@ -54,6 +54,7 @@ class DeletionByCategory:
     """
 
     title: ClassVar[str] = "Which kinds of token go first?"
+    subject: ClassVar[str] = "categories"
 
     annotator: str | None = None
     strategy: str | None = None

@@ -70,6 +70,7 @@ class PredictLikelihood:
     """
 
     title: ClassVar[str] = "Can the likelihood after a deletion be learned from attention?"
+    subject: ClassVar[str] = "prediction"
     terms: ClassVar[Mapping[str, str]] = {
         "pearson": "Pearson's r over all candidates of all chains, as published; level counts",
         "pearson_within_stage": "Pearson's r without the mean of each stage of each chain",
@@ -108,8 +109,8 @@ class PredictLikelihood:
         Table: one row per term and predictor, with a first column ``predictor``: the baselines ``stage`` (share kept),
         ``position`` (share kept and place) and ``level, told`` (the mean of the stage itself, which no model can know), then
         the models; ``p_adjusted`` by Holm over the models of a term. Details: ``per_layer`` (how much the rank correlation
-        within a stage drops if a layer's attention is shuffled there, Holm over the layers of a model), ``settings``,
-        ``between_questions``, ``per_chain``, ``left_out``.
+        within a stage drops if a layer's attention is shuffled there, Holm over the layers of a model), ``predictions`` (of up
+        to 5,000 candidates), ``settings``, ``between_questions``, ``per_chain``, ``left_out``.
 
         Raises
         ------
@@ -132,7 +133,7 @@ class PredictLikelihood:
         )
         predictions = predict(split, training_rows=self.training_rows, seed=self.seed)
         options = Resamples(draws=self.draws, confidence=self.confidence, seed=self.seed)
-        tables = all_tables(split, predictions, evidence, options)
+        tables = all_tables(split, predictions, evidence, options, target=self.target)
         table = tables.pop(MAIN)
         return AnalysisResult(
             name=key_of(self),

@@ -60,6 +60,7 @@ class RankCorrelation:
     """
 
     title: ClassVar[str] = "Does attention know which tokens matter?"
+    subject: ClassVar[str] = "scores"
     terms: ClassVar[Mapping[str, str]] = {
         "spearman": "Spearman's rho",
         "spearman_given_position": "Spearman's rho, position held constant",

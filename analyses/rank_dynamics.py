@@ -52,6 +52,7 @@ class RankDynamics:
     """
 
     title: ClassVar[str] = "Does a ranking stay true while tokens go?"
+    subject: ClassVar[str] = "prediction"
     terms: ClassVar[Mapping[str, str]] = {
         "kendall": "Kendall's tau-b with the order of the later deletions",
         "kendall_given_position": "Kendall's tau, position held constant",

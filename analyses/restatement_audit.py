@@ -59,6 +59,7 @@ class RestatementAudit:
     """
 
     title: ClassVar[str] = "How much is the answer standing there already?"
+    subject: ClassVar[str] = "robustness"
 
     annotator: str | None = None
     strategy: str | None = None

@@ -58,6 +58,7 @@ class StrategyComparison:
     """
 
     title: ClassVar[str] = "Which strategy keeps the answer longest?"
+    subject: ClassVar[str] = "strategies"
     terms: ClassVar[Mapping[str, str]] = {
         "area": "Mean rise of the nll over the common range of keep ratios, nats per token",
     }

@@ -51,6 +51,7 @@ class ThresholdComparison:
     """
 
     title: ClassVar[str] = "How much can go before answers get worse?"
+    subject: ClassVar[str] = "answers"
     terms: ClassVar[Mapping[str, str]] = {
         "accuracy": "Accuracy, undecided answers counted as not correct",
         "difference from threshold 0": "Accuracy less that at threshold 0, by question",

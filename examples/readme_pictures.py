@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 from reasoning_anatomy import open_run
 from reports import save_figures, write_report
 
-FIGURES = ("deletion_by_category", "layer_head_map")
+FIGURES = ("deletion_by_category", "head_map")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 

@@ -18,7 +18,14 @@ KINDS_OF_SCORE: Final = ("independent signal", "trivial competitor", "own first 
 ``own first step``: what the strategy itself looked at before its first deletion. All others are signals of their own.
 """
 
-_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called", "kind_of_score", "title", "terms")
+SUBJECTS: Final = (
+    "answers", "strategies", "scores", "categories", "robustness", "heads", "correctness", "prediction", "labels",
+)  # fmt: skip
+"""What an analysis is about, in the order in which a hurried reader wants to know: whether answers survive, under which
+strategy, whether attention foretells it, which kinds of token go, whether restatements explain it, and the rest."""
+
+_ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {"kind_of_score": KINDS_OF_SCORE, "subject": SUBJECTS}
+_SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called", "title", "terms", *_ONE_OF)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class PluginInfo:
         One of the `KINDS_OF_SCORE`, of a scorer, from its class variable of this name.
     title, terms
         Heading of an analysis, and its terms in words, from its class variables of these names.
+    subject
+        One of the `SUBJECTS`, what an analysis is about, from its class variable of this name; empty if it does not say.
     methods
         Names of its public methods; one of them is the verb of its kind.
     """
@@ -57,6 +66,7 @@ class PluginInfo:
     kind_of_score: str = KINDS_OF_SCORE[0]
     title: str = ""
     terms: Mapping[str, str] = field(default_factory=dict)
+    subject: str = ""
     methods: frozenset[str] = frozenset()
 
     @property
@@ -110,9 +120,9 @@ def _class_variables(file: Path, node: ast.ClassDef) -> dict[str, Any]:
             is_option = isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation)
             if name in _SHOWN_VARIABLES and not is_option:
                 values[name] = _literal(file, name, item.value)
-                if name == "kind_of_score" and values[name] not in KINDS_OF_SCORE:
-                    known = ", ".join(KINDS_OF_SCORE)
-                    raise PluginError(f"{file}, line {item.lineno}: kind_of_score is {values[name]!r}; write one of {known}")
+                if name in _ONE_OF and values[name] not in _ONE_OF[name]:
+                    known = ", ".join(_ONE_OF[name])
+                    raise PluginError(f"{file}, line {item.lineno}: {name} is {values[name]!r}; write one of {known}")
     return values
 
 

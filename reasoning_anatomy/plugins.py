@@ -68,7 +68,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "strategy": Kind("reasoning_anatomy.pruning", "prune", "strategies"),
     "annotator": Kind("annotations", "annotate", "annotators"),
     "analysis": Kind("analyses", "analyse", "analyses"),
-    "figure": Kind("reports", "draw", "figures"),
+    "figure": Kind("reports.figures", "draw", "figures"),
     "format": Kind("reasoning_anatomy.interchange", "read", "formats"),
     "segmenter": Kind("reasoning_anatomy.steps", "segment", "segmenters"),
     "converter": Kind("reasoning_anatomy.conversion", "convert", "converters"),
@@ -143,20 +143,20 @@ def add_folder(folder: str | Path) -> None:
 
 
 @overload
-def load(kind: Literal["scorer"], spec: str) -> "Scorer": ...
+def load(kind: Literal["scorer"], spec: str, **options: Any) -> "Scorer": ...
 @overload
-def load(kind: Literal["strategy"], spec: str) -> "Strategy": ...
+def load(kind: Literal["strategy"], spec: str, **options: Any) -> "Strategy": ...
 @overload
-def load(kind: Literal["format"], spec: str) -> "Format": ...
+def load(kind: Literal["format"], spec: str, **options: Any) -> "Format": ...
 @overload
-def load(kind: Literal["segmenter"], spec: str) -> "Segmenter": ...
+def load(kind: Literal["segmenter"], spec: str, **options: Any) -> "Segmenter": ...
 @overload
-def load(kind: Literal["converter"], spec: str) -> "Converter": ...
+def load(kind: Literal["converter"], spec: str, **options: Any) -> "Converter": ...
 @overload
-def load(kind: Literal["policy"], spec: str) -> "EvictionPolicy": ...
+def load(kind: Literal["policy"], spec: str, **options: Any) -> "EvictionPolicy": ...
 @overload
-def load(kind: str, spec: str) -> Any: ...
-def load(kind: str, spec: str) -> Any:
+def load(kind: str, spec: str, **options: Any) -> Any: ...
+def load(kind: str, spec: str, **options: Any) -> Any:
     r"""Make the plugin that ``spec`` names.
 
     Parameters
@@ -166,24 +166,26 @@ def load(kind: str, spec: str) -> Any:
     spec
         ``"greedy"`` or, with options, ``"greedy:objective=joint,keep_ratio=0.5"``. A comma inside a value is
         written ``\,``; an option that takes several values has spaces between them.
+    **options
+        Further options as values of Python; they override those of ``spec``.
 
     Raises
     ------
     PluginError
         The key is unknown (the message lists those that exist), an option is wrong, or the file cannot be imported.
     """
-    key, _, options = spec.partition(":")
+    key, _, written = spec.partition(":")
     plugin_class = load_class(kind, key)
-    values: dict[str, str | tuple[str, ...]] = {}
-    for option in filter(None, _BETWEEN_OPTIONS.split(options)):
+    values: dict[str, Any] = {}
+    for option in filter(None, _BETWEEN_OPTIONS.split(written)):
         name, equals, value = option.partition("=")
         if not equals:
             raise PluginError(f"{kind} {spec!r}: {option!r} is not an option; write {key}:name=value,name=value")
         values[name.strip()] = value.strip().replace(r"\,", ",")
     defaults = {field.name: field.default for field in dataclasses.fields(plugin_class)}
-    if unknown := sorted(values.keys() - defaults):
+    if unknown := sorted((values.keys() | options.keys()) - defaults.keys()):
         raise PluginError(f"{kind} {spec!r}: {key} has no option {', '.join(unknown)}; it has {_listing(defaults)}")
-    values |= {name: tuple(str(value).split()) for name, value in values.items() if isinstance(defaults[name], tuple)}
+    values |= {name: tuple(value.split()) for name, value in values.items() if isinstance(defaults[name], tuple)} | options
     try:
         return TypeAdapter(plugin_class).validate_python(values)
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""Results to figures and one HTML file: one figure per file."""
+"""Results to figures and one HTML file: one figure per file in ``reports/figures/``."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from reasoning_anatomy.lazy import lazy_names
 from reasoning_anatomy.plugins import Plugin
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from reasoning_anatomy.run.folder import Run
+    from reports._comparison import write_comparison
     from reports._export import save_figure, save_figures
-    from reports._figures import needed_analyses
+    from reports._figures import figure, needed_analyses
     from reports._page import write_report
 
 __all__ = [
@@ -20,14 +21,23 @@ __all__ = [
     "HasSummary",
     "HasTable",
     "IsOfSomeRuns",
+    "IsOnDemand",
+    "figure",
     "needed_analyses",
     "save_figure",
     "save_figures",
+    "write_comparison",
     "write_report",
 ]
 
 __getattr__ = lazy_names(
-    __name__, {"_export": ["save_figure", "save_figures"], "_figures": ["needed_analyses"], "_page": ["write_report"]}
+    __name__,
+    {
+        "_comparison": ["write_comparison"],
+        "_export": ["save_figure", "save_figures"],
+        "_figures": ["figure", "needed_analyses"],
+        "_page": ["write_report"],
+    },
 )
 
 
@@ -35,7 +45,8 @@ __getattr__ = lazy_names(
 class Figure(Plugin, Protocol):
     """What a plugin of the kind ``figure`` is: a frozen dataclass with these class variables and methods.
 
-    `HasTable`, `HasSummary` and `IsOfSomeRuns` are optional parts.
+    Its ``source`` is the `AnalysisResult` of the analysis that it names, or the `Run` if it names none. `HasTable`,
+    `HasSummary`, `IsOfSomeRuns` and `IsOnDemand` are optional parts.
 
     Attributes
     ----------
@@ -55,16 +66,18 @@ class Figure(Plugin, Protocol):
     section: ClassVar[str]
     analysis: ClassVar[str | None]
 
-    def data(self, run: "Run") -> "pd.DataFrame":
+    def data(self, source: Any) -> "pd.DataFrame":
         """Return what is drawn.
 
         Raises
         ------
+        AnalysisError
+            The result lacks what is drawn; the message says how to make it.
         RunError
-            The run lacks the input; the message says how to make it.
+            The run does.
         """
 
-    def draw(self, run: "Run") -> "matplotlib.figure.Figure":
+    def draw(self, source: Any) -> "matplotlib.figure.Figure":
         """Draw `data`, inside ``reports._style.figure_style``; raises as `data` does."""
 
 
@@ -72,7 +85,7 @@ class Figure(Plugin, Protocol):
 class HasTable(Protocol):
     """A figure beside which a page shows numbers."""
 
-    def table(self, run: "Run") -> "pd.DataFrame":
+    def table(self, source: Any) -> "pd.DataFrame":
         """Return the rows to show; columns of a result are rounded and named as everywhere on the page."""
 
 
@@ -88,7 +101,7 @@ class HasSummary(Protocol):
 
     summary_note: ClassVar[str]
 
-    def summary(self, run: "Run") -> "Mapping[str, Sequence[pd.DataFrame]]":
+    def summary(self, source: Any) -> "Mapping[str, Sequence[pd.DataFrame]]":
         """Return tables by heading, in the order of a hurried reader; raises as `Figure.data` does.
 
         Columns ``<name>_low, <name>_high`` (an interval) and ``<name>_note`` (words) stand below the value of ``<name>``. The
@@ -102,3 +115,16 @@ class IsOfSomeRuns(Protocol):
 
     def is_of(self, run: "Run") -> bool:
         """Whether the run has what the figure is about, be it analysed or not."""
+
+
+@runtime_checkable
+class IsOnDemand(Protocol):
+    """A figure for which the report runs no analysis: a page shows it if the run has the result, or never if it needs none.
+
+    Attributes
+    ----------
+    on_demand
+        True; its presence says it.
+    """
+
+    on_demand: ClassVar[bool]

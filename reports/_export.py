@@ -2,6 +2,8 @@
 
 import io
 import re
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,92 +11,144 @@ from markupsafe import Markup
 
 from reasoning_anatomy.errors import AnalysisError, RunError
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.plugins import key_of, load
+from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
-from reports._figures import all_figures
+from reasoning_anatomy.types import AnalysisResult
+from reports import Figure
+from reports._drawing import Width
+from reports._figures import all_figures, loaded, source_of
 from reports._style import figure_style, page_variables
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
-_METADATA: Final[dict[str, dict[str, Any]]] = {
+FORMATS: Final = ("pdf", "svg", "png")
+
+_UNDATED: Final[dict[str, dict[str, Any]]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
 }
+_CAPTION: Final = {"svg": "Description", "pdf": "Subject", "png": "Description"}
 _DPI: Final = 200
 _WIDE: Final = 400.0  # points; wider figures scroll on a narrow screen instead of shrinking
 
 
-def save_figure(run: Run, figure: str, path: Path | None = None) -> list[Path]:
+def save_figure(
+    source: Run | AnalysisResult,
+    figure: str,
+    path: Path | None = None,
+    *,
+    formats: Sequence[str] = ("pdf",),
+    **options: Any,
+) -> list[Path]:
     """Write one figure, and its data beside it as CSV.
+
+    Title and caption are in the properties of the file. The PDF embeds its fonts as TrueType, the SVG has its text as outlines:
+    both look the same everywhere.
 
     Parameters
     ----------
-    run
-        The run.
+    source
+        A run, or the result of the analysis that the figure draws.
     figure
-        Key and options of a figure: ``"layer_head_map"``, ``"layer_head_map:alpha=0.01"``.
+        Key and options of a figure: ``"head_map"``, ``"head_map:alpha=0.01"``.
     path
-        The file; its suffix says whether it is SVG, PDF or PNG. ``RUN/figures/<figure>.pdf`` if None.
+        The file; its suffix says whether it is SVG, PDF or PNG. ``RUN/figures/<figure>.<format>`` if None.
+    formats
+        ``pdf``, ``svg``, ``png``, of which one file each is written if no path is given.
+    **options
+        Of the figure, as values of Python: ``width="column"``.
 
     Returns
     -------
-    The two files.
+    The files, the CSV last.
 
     Raises
     ------
     PluginError
         There is no such figure, or an option is wrong.
     RunError, AnalysisError
-        The run does not hold what is drawn, or the file has another suffix; nothing is written then.
+        The source does not hold what is drawn, or there is no such format; nothing is written then.
     """
-    plugin = load("figure", figure)
-    path = path or run.folder / "figures" / f"{key_of(plugin)}.pdf"
-    extension = path.suffix.removeprefix(".").lower()
-    if extension not in _METADATA:
-        raise RunError(f"{path}: a figure is written as {', '.join(_METADATA)}; end the name of the file with one of them")
-    data, drawn = plugin.data(run), plugin.draw(run)
-    write_atomic(path, _rendered(drawn, extension))
-    write_atomic(path.with_suffix(".csv"), data.to_csv(index=False))
-    return [path, path.with_suffix(".csv")]
+    plugin = loaded(figure, **options)
+    if path is None:
+        if not isinstance(source, Run):
+            raise AnalysisError(f"a result has no folder for the figure {key_of(plugin)!r}; name the file: path=...")
+        folder, stem, wanted = source.folder / "figures", key_of(plugin), _expected(formats)
+        paths = [folder / f"{stem}.{extension}" for extension in wanted]
+    else:
+        paths, wanted = [path], [path.suffix.removeprefix(".").lower()]
+        if wanted[0] not in FORMATS:
+            raise RunError(f"{path}: a figure is written as {', '.join(FORMATS)}; end the name of the file with one of them")
+    return _write(plugin, source, dict(zip(paths, wanted, strict=True)))
 
 
-def save_figures(run: Run, folder: Path) -> list[Path]:
-    """Write every figure that the run has the input for as SVG, PDF and PNG, and its data as CSV.
+def save_figures(run: Run, folder: Path, *, formats: Sequence[str] = FORMATS, width: Width | None = None) -> list[Path]:
+    """Write every figure that the run has the input for, and its data as CSV.
 
     Parameters
     ----------
     run
         The run.
     folder
-        Gets ``<figure>.svg``, ``.pdf``, ``.png`` and ``.csv``.
+        Gets ``<figure>.<format>`` and ``<figure>.csv``.
+    formats
+        ``pdf``, ``svg``, ``png``.
+    width
+        ``column`` or ``double``; None leaves each figure as wide as it is by default.
 
     Returns
     -------
     The files, in alphabetical order of the figures. A figure without input is left out.
     """
-    written = []
+    return export_figures(run, folder, formats=formats, width=width)[0]
+
+
+def export_figures(run: Run, folder: Path, *, formats: Sequence[str], width: Width | None) -> tuple[list[Path], dict[str, str]]:
+    """Do what `save_figures` does, and return also why each of the other figures was left out, by key."""
+    written, skipped, wanted = [], {}, _expected(formats)
     for key, figure in all_figures().items():
+        if width is not None and "width" in {field.name for field in fields(figure)}:
+            figure = replace(figure, width=width)
         try:
-            data, drawing = figure.data(run), figure.draw(run)
-        except (RunError, AnalysisError):
-            continue
-        write_atomic(folder / f"{key}.csv", data.to_csv(index=False))
-        written.append(folder / f"{key}.csv")
-        for extension in _METADATA:
-            write_atomic(folder / f"{key}.{extension}", _rendered(drawing, extension))
-            written.append(folder / f"{key}.{extension}")
-    return written
+            written += _write(figure, run, {folder / f"{key}.{extension}": extension for extension in wanted})
+        except (RunError, AnalysisError) as error:
+            skipped[key] = str(error)
+    return written, skipped
 
 
-def inline_svg(figure: "Figure", name: str) -> Markup:
+def _write(figure: Figure, source: Run | AnalysisResult, paths: dict[Path, str]) -> list[Path]:
+    """Write a figure into files of these formats, and its data beside the first."""
+    found = source_of(figure, source)
+    data, drawn = figure.data(found), figure.draw(found)
+    for path, extension in paths.items():
+        write_atomic(path, _rendered(drawn, extension, _about(figure, extension)))
+    table = next(iter(paths)).with_suffix(".csv")
+    write_atomic(table, data.to_csv(index=False))
+    return [*paths, table]
+
+
+def _expected(formats: Sequence[str]) -> list[str]:
+    """Return each format once; `RunError` if one is unknown, or there is none."""
+    if unknown := [extension for extension in formats if extension not in FORMATS]:
+        raise RunError(f"{unknown[0]!r} is no format of a figure; there are {', '.join(FORMATS)}")
+    if not formats:
+        raise RunError(f"no format was named; there are {', '.join(FORMATS)}")
+    return list(dict.fromkeys(formats))
+
+
+def _about(figure: Figure, extension: str) -> dict[str, str]:
+    return {"Title": figure.title, _CAPTION[extension]: figure.caption}
+
+
+def inline_svg(figure: "matplotlib.figure.Figure", name: str) -> Markup:
     """Draw a figure as an ``<svg>`` for a page.
 
     Its ids carry ``name``, so that figures do not collide; its inks become variables of the page, so that it
-    follows the page's theme.
+    follows the page's theme; its text is text.
     """
-    text = _rendered(figure, "svg", transparent=True).decode()
+    text = _rendered(figure, "svg", for_page=True).decode()
     text = text[text.index("<svg") :]
     for pattern in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
         text = re.sub(pattern, "", text, flags=re.DOTALL)
@@ -114,8 +168,24 @@ def _width(tag: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-def _rendered(figure: "Figure", extension: str, *, transparent: bool = False) -> bytes:
+def _lay_out(figure: "matplotlib.figure.Figure") -> None:
+    """Place everything once: a layout that is made again starts from the last one, and ends a little elsewhere."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _rendered(
+    figure: "matplotlib.figure.Figure", extension: str, about: dict[str, str] | None = None, *, for_page: bool = False
+) -> bytes:
+    import matplotlib
+
     buffer = io.BytesIO()
     with figure_style():
-        figure.savefig(buffer, format=extension, dpi=_DPI, metadata=_METADATA[extension], transparent=transparent)
+        _lay_out(figure)
+        matplotlib.rcParams["svg.fonttype"] = "none" if for_page else "path"
+        metadata = _UNDATED[extension] | (about or {})
+        figure.savefig(buffer, format=extension, dpi=_DPI, metadata=metadata, transparent=for_page)
     return buffer.getvalue()

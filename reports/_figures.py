@@ -1,22 +1,90 @@
-"""The figures of this package, and what they need."""
+"""The figures of this package, what they need, and drawing one from a run or a result."""
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from reasoning_anatomy.errors import PluginError
-from reasoning_anatomy.plugins import available, load
+from reasoning_anatomy.errors import AnalysisError, PluginError
+from reasoning_anatomy.plugins import available, key_of, load
 from reasoning_anatomy.run.folder import Run
-from reports import Figure, IsOfSomeRuns
+from reasoning_anatomy.types import AnalysisResult
+from reports import Figure, IsOfSomeRuns, IsOnDemand
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+
+def figure(spec: str, source: Run | AnalysisResult, **options: Any) -> "matplotlib.figure.Figure":
+    """Draw a figure.
+
+    Parameters
+    ----------
+    spec
+        Key of a figure, with options if needed: ``"head_map"``, ``"head_map:width=column"``.
+    source
+        A run, whose written result is drawn, or the result of the analysis that the figure is about.
+    **options
+        Of the figure, as values of Python: ``width="column"``.
+
+    Returns
+    -------
+    It belongs to no window: ``.savefig("head_map.pdf")`` writes it, and a notebook shows it. `save_figure` writes the same
+    bytes every time.
+
+    Raises
+    ------
+    PluginError
+        There is no such figure, or an option is wrong.
+    RunError, AnalysisError
+        The run does not hold what is drawn, or the result is of another analysis or an earlier version.
+
+    Examples
+    --------
+    ``figure("head_map", RankCorrelation().analyse(run))``
+    """
+    plugin = loaded(spec, **options)
+    return plugin.draw(source_of(plugin, source))
+
+
+def loaded(spec: str, **options: Any) -> Figure:
+    """Make a figure; `PluginError` if there is none, an option is wrong, or it lacks a part that figures have."""
+    plugin = load("figure", spec, **options)
+    if not isinstance(plugin, Figure):
+        raise PluginError(
+            f"figure {key_of(plugin)!r}: needs the class variables title, caption, section and analysis and the methods data "
+            "and draw; docs/plugins.md has an example"
+        )
+    return plugin
+
+
+def source_of(figure: Figure, source: Run | AnalysisResult) -> Run | AnalysisResult:
+    """Return what a figure draws: its analysis' result, which is read if it is that of a run, or the run."""
+    key, name = key_of(figure), figure.analysis
+    if name is None:
+        if not isinstance(source, Run):
+            raise AnalysisError(f"figure {key!r} draws the tables of a run, not a result; give it open_run(FOLDER)")
+        return source
+    if isinstance(source, Run):
+        return source.analysis(name)
+    if source.name != name:
+        raise AnalysisError(f"figure {key!r} draws the result of {name}, not of {source.name}; give it that result, or a run")
+    return source
 
 
 def all_figures() -> dict[str, Figure]:
     """Every figure with its default options, by key; `PluginError` if one lacks a part that figures have."""
-    return {key: _expect_figure(key, load("figure", key)) for key in available("figure")}
+    return {key: loaded(key) for key in available("figure")}
 
 
 def figures_of(run: Run) -> dict[str, Figure]:
-    """Every figure by key, without those that have nothing to do with the run."""
-    return {key: figure for key, figure in all_figures().items() if not isinstance(figure, IsOfSomeRuns) or figure.is_of(run)}
+    """Every figure by key of which the page of a run speaks."""
+    return {key: figure for key, figure in all_figures().items() if _is_on_page(figure, run)}
+
+
+def _is_on_page(figure: Figure, run: Run) -> bool:
+    if isinstance(figure, IsOnDemand) and figure.analysis not in run.analyses:
+        return False
+    return not isinstance(figure, IsOfSomeRuns) or figure.is_of(run)
 
 
 def needed_analyses(run: Run | None = None) -> list[str]:
@@ -25,21 +93,16 @@ def needed_analyses(run: Run | None = None) -> list[str]:
     Parameters
     ----------
     run
-        Leaves out the analyses that have nothing to do with it; None = all that there are.
+        Leaves out the analyses that have nothing to do with it; None = all that there are. Analyses that nobody asked for
+        are never among them (`reports.IsOnDemand`), unless the run has their result.
     """
-    figures = all_figures() if run is None else figures_of(run)
-    return most_first(figure.analysis for figure in figures.values() if figure.analysis is not None)
+    if run is None:
+        figures = [figure for figure in all_figures().values() if not isinstance(figure, IsOnDemand)]
+    else:
+        figures = list(figures_of(run).values())
+    return most_first(figure.analysis for figure in figures if figure.analysis is not None)
 
 
 def most_first(names: Iterable[str]) -> list[str]:
     """Return each name once, the most frequent first, equally frequent ones in the order of their appearance."""
     return [name for name, _ in Counter(names).most_common()]
-
-
-def _expect_figure(key: str, plugin: object) -> Figure:
-    if not isinstance(plugin, Figure):
-        raise PluginError(
-            f"figure {key!r}: needs the class variables title, caption, section and analysis and the methods data and draw; "
-            "docs/plugins.md has an example"
-        )
-    return plugin

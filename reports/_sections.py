@@ -1,5 +1,6 @@
 """The parts of the page as plain values, ready for the template."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -8,13 +9,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from reasoning_anatomy.errors import AnalysisError, RunError
+from reasoning_anatomy.plugin_files import SUBJECTS, PluginInfo
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration
-from reports import Figure, HasSummary, HasTable, IsOfSomeRuns
+from reports import Figure, HasSummary, HasTable
 from reports._data import CATEGORY_PREFIX, STEP_PREFIX, has_answers, names
 from reports._export import inline_svg
-from reports._figures import figures_of, most_first
+from reports._figures import figures_of, source_of
+from reports._ordering import OrderedView, ordered_view
 from reports._style import number, whole
 from reports._tables import TableView, stacked_view, table_view
 from reports._writing import Writings, eviction_table
@@ -23,7 +26,9 @@ OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
 
 _FAILED_SHOWN: Final = 50
-_AGAIN: Final = "compute it again with: python -m analyses.{name} RUN"
+_CONCLUSION: Final = re.compile(r"(?<=, )(which [^\d.,;:()]+)")
+_LONGEST_CLAIM: Final = 180
+_BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.]) +(?=[A-Z\d])|\n")
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,35 @@ class FigureView:
 
 @dataclass(frozen=True)
 class AnalysisView:
-    """An analysis, rounded for the page, or the sentence that says how to make it."""
+    """An analysis, rounded for the page, or the sentence that says how to make it.
+
+    ``has_interval``: its table says something about other questions. ``is_older``: the run has changed since.
+    """
 
     name: str
     finding: str = ""
+    subject: str = ""
+    ordered: OrderedView = field(default_factory=OrderedView)
     table: TableView = field(default_factory=TableView)
+    has_interval: bool = False
+    is_older: bool = False
     config: str = ""
     warnings: tuple[str, ...] = ()
     exclusions: Mapping[str, int] = field(default_factory=dict)
     missing: str = ""
+
+    @property
+    def sentences(self) -> list[str]:
+        """The finding, sentence by sentence."""
+        return _BETWEEN_SENTENCES.split(self.finding)
+
+    @property
+    def lead(self) -> list[tuple[str, bool]]:
+        """The first sentence in pieces: what it says, before its numbers or after them (True), and the numbers (False)."""
+        first = self.sentences[0]
+        claim = first if len(first) <= _LONGEST_CLAIM else re.split("[:;] ", first)[0]
+        rest = _CONCLUSION.split(first[len(claim) :])
+        return [(claim, True), *((piece, place % 2 == 1) for place, piece in enumerate(rest) if piece)]
 
 
 @dataclass(frozen=True)
@@ -79,6 +104,12 @@ class Section:
     summaries: Sequence[SummaryView] = ()
 
     @property
+    def has_something(self) -> bool:
+        """Whether there is a result or a figure."""
+        has_result = self.analysis is not None and not self.analysis.missing
+        return has_result or any(view.svg for view in self.figures)
+
+    @property
     def name(self) -> str:
         """What the table of contents calls it."""
         return self.key.replace("_", " ")
@@ -89,12 +120,12 @@ def read_tables(run: Run) -> Tables:
     try:
         return Tables(run.tokens(), run.paths())
     except RunError as error:
-        return Tables(pd.DataFrame(), pd.DataFrame(), plain(run, error))
+        return Tables(pd.DataFrame(), pd.DataFrame(), plain(run, str(error)))
 
 
-def plain(run: Run, error: Exception) -> str:
+def plain(run: Run, message: str) -> str:
     """Message for the page, which travels without the folder: its path becomes ``RUN``."""
-    return str(error).removeprefix(f"{run.folder}: ").replace(str(run.folder), "RUN")
+    return message.replace(f"{run.folder}: ", "").replace(str(run.folder), "RUN")
 
 
 def title(run: Run) -> str:
@@ -187,18 +218,15 @@ def failures(run: Run) -> tuple[list[tuple[str, str]], int]:
 
 
 def sections(run: Run) -> list[Section]:
-    """Make the parts of the analyses that the run has or a figure needs, and those that figures open.
+    """Make the parts of the page, those of analyses and those that figures open, in the order of what they are about.
 
-    Those that only some runs have come first, then those with most figures.
+    Those that have nothing to show are among them: they say how to make it.
     """
     figures = figures_of(run)
     needed = {figure.analysis for figure in figures.values()}
-    rare = [figure.section for figure in figures.values() if isinstance(figure, IsOfSomeRuns)]
     titles = available("analysis")
     found = []
-    for key in dict.fromkeys([*rare, *most_first([*(figure.section for figure in figures.values()), *run.analyses])]):
-        if key in OWN_PARTS:
-            continue
+    for key in sorted({*run.analyses, *(figure.section for figure in figures.values())} - {*OWN_PARTS}):
         views = figure_views(run, key)
         if key in needed or key in run.analyses:
             heading = titles[key].title if key in titles else ""
@@ -206,7 +234,16 @@ def sections(run: Run) -> list[Section]:
             found.append(Section(key, heading or key.replace("_", " "), views, analysis_view(run, key), summaries))
         else:
             found.append(Section(key, views[0].title, views))
-    return found
+    return sorted(found, key=_place)
+
+
+def _place(section: Section) -> tuple[bool, bool, int]:
+    """Sort what says something about other questions first, then by subject; figures without an analysis come last."""
+    analysis = section.analysis
+    if analysis is None:
+        return True, True, len(SUBJECTS)
+    place = SUBJECTS.index(analysis.subject) if analysis.subject else len(SUBJECTS)
+    return False, not analysis.has_interval, place
 
 
 def figure_views(run: Run, section: str) -> list[FigureView]:
@@ -217,22 +254,32 @@ def figure_views(run: Run, section: str) -> list[FigureView]:
 
 def analysis_view(run: Run, name: str) -> AnalysisView:
     """Read one analysis for the page."""
+    info = available("analysis").get(name, PluginInfo(name, "", "", ""))
     try:
         result = run.analysis(name)
     except RunError as error:
-        return AnalysisView(name, missing=plain(run, error))
-    known = available("analysis")
-    table = table_view(result.table, known[name].terms if name in known else {})
-    older = () if run.is_current(name) else (f"the run has changed since; {_AGAIN.format(name=name)}",)
-    return AnalysisView(name, result.finding, table, result.config, (*older, *result.warnings), result.exclusions)
+        return AnalysisView(name, subject=info.subject, missing=plain(run, str(error)))
+    return AnalysisView(
+        name=name,
+        finding=result.finding,
+        subject=info.subject,
+        ordered=ordered_view(result.table, info.terms),
+        table=table_view(result.table, info.terms),
+        has_interval=bool(result.table["ci_low"].notna().any()),
+        is_older=not run.is_current(name),
+        config=result.config,
+        warnings=tuple(plain(run, warning) for warning in result.warnings),
+        exclusions=result.exclusions,
+    )
 
 
 def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:
     try:
-        table = table_view(figure.table(run)) if isinstance(figure, HasTable) else None
-        return FigureView(key, figure.title, figure.caption, inline_svg(figure.draw(run), key), table)
+        source = source_of(figure, run)
+        table = table_view(figure.table(source)) if isinstance(figure, HasTable) else None
+        return FigureView(key, figure.title, figure.caption, inline_svg(figure.draw(source), key), table)
     except (RunError, AnalysisError) as error:
-        return FigureView(key, figure.title, figure.caption, missing=plain(run, error))
+        return FigureView(key, figure.title, figure.caption, missing=plain(run, str(error)))
 
 
 def _summary_views(run: Run, figure: Figure) -> list[SummaryView]:
@@ -240,7 +287,7 @@ def _summary_views(run: Run, figure: Figure) -> list[SummaryView]:
     if not isinstance(figure, HasSummary):
         return []
     try:
-        tables = figure.summary(run)
+        tables = figure.summary(source_of(figure, run))
     except (RunError, AnalysisError):
         return []
     views = {heading: [stacked_view(table) for table in under] for heading, under in tables.items()}

@@ -4,13 +4,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from reasoning_anatomy import categories
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 NOT_GIVEN: Final = "\N{EN DASH}"
 
@@ -64,13 +60,25 @@ INK: Final = "#1b1c1f"
 MUTED: Final = "#62656b"
 GRID: Final = "#e3e4e6"
 ACCENT: Final = "#245fb0"
+PAPER: Final = "#fefefe"  # behind words and in hollow dots; white itself stays white on a dark page
+
+SERIES: Final = (ACCENT, *(LOOKS[place].line for place in (4, 1, 2, 3)))
+"""Colours of lines that are no categories; a marker, a dash or a name beside the line is the cue that needs no colour.
+
+The first four are at least 13 apart in CIELAB for readers who see no red, no green or no blue (Machado et al. 2009).
+"""
+DASHES: Final = ("solid", "dashed", "dashdot", "dotted", (0, (6, 1, 1, 1, 1, 1)))
+
+TEXT: Final = 8.0
+SMALL_TEXT: Final = 7.0
+"""Points, at the size in which a figure is printed."""
 
 N_BINS: Final = 9
 
 
 def page_variables() -> dict[str, str]:
     """CSS variable of the page by colour of the figures."""
-    inks = {INK: "--ink", MUTED: "--muted", GRID: "--grid", ACCENT: "--accent"}
+    inks = {INK: "--ink", MUTED: "--muted", GRID: "--grid", ACCENT: "--accent", PAPER: "--page"}
     return inks | {category.line: f"--line{index}" for index, category in enumerate(LOOKS)}
 
 
@@ -135,10 +143,11 @@ def figure_style() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(
             {
-                "font.size": 9,
+                "font.size": TEXT,
                 "axes.edgecolor": MUTED,
                 "axes.labelcolor": INK,
-                "axes.titlesize": 9,
+                "axes.labelsize": TEXT,
+                "axes.titlesize": TEXT,
                 "axes.titlecolor": INK,
                 "axes.titlelocation": "left",
                 "axes.spines.top": False,
@@ -149,31 +158,21 @@ def figure_style() -> Iterator[None]:
                 "grid.linewidth": 0.8,
                 "text.color": INK,
                 "text.parse_math": False,
+                "figure.labelsize": TEXT,
+                "legend.fontsize": TEXT,
+                "xtick.labelsize": SMALL_TEXT,
+                "ytick.labelsize": SMALL_TEXT,
                 "xtick.color": MUTED,
                 "ytick.color": MUTED,
                 "xtick.labelcolor": INK,
                 "ytick.labelcolor": INK,
                 "legend.frameon": False,
-                "svg.fonttype": "none",
                 "svg.hashsalt": "reasoning_anatomy",
                 "pdf.fonttype": 42,
                 "axes.unicode_minus": True,
             }
         )
         yield
-
-
-def panels(count: int, *, width: float = 7.2, height: float = 3.4, columns: int = 2) -> "tuple[Figure, list[Axes]]":
-    """Make a figure with ``count`` panels that share their axes; use inside `figure_style`."""
-    from matplotlib.figure import Figure
-
-    across = min(count, columns)
-    down = math.ceil(count / across)
-    figure = Figure(figsize=(width, height * down), layout="constrained")
-    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
-    for unused in grid[count:]:
-        unused.remove()
-    return figure, list(grid[:count])
 
 
 def _luminance(colour: str) -> float:

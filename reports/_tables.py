@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports._style import NOT_GIVEN, category_index, category_name, number, p_value, whole
 
-SHORT: Final = 24
+SHORT: Final = 12
 """Rows up to which a table is open when the page opens."""
 
 _HEADERS: Final = {
@@ -21,12 +21,17 @@ _SHARED: Final = ("annotator", "strategy", "scorer", "kind", "term")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, words that stand below it, the place of a category that it names; a name, or else a number."""
+    """One cell: its text, words that stand below it, the place of a category that it names; a name, or else a number.
+
+    ``href`` makes it a link, ``is_strong`` bold.
+    """
 
     text: str
     words: str = ""
     chip: int | None = None
     is_name: bool = False
+    is_strong: bool = False
+    href: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,14 @@ def stacked_view(table: pd.DataFrame) -> TableView:
     )
 
 
+def value_cell(row: Mapping[str, Any] | None, *, is_strong: bool = False) -> Cell:
+    """Cell with the estimate of a row of a result, and its interval below; a dash if there is no row."""
+    if row is None or pd.isna(row["estimate"]):
+        return Cell(NOT_GIVEN)
+    interval = "" if pd.isna(row["ci_low"]) else _interval(row["ci_low"], row["ci_high"]).text
+    return Cell(number(row["estimate"]), interval, is_strong=is_strong)
+
+
 def _below(row: Mapping[Hashable, Any], name: str) -> str:
     """Interval and note of one value."""
     words = [] if pd.isna(row.get(f"{name}_low")) else [_interval(row[f"{name}_low"], row[f"{name}_high"]).text]
@@ -119,7 +132,7 @@ def _columns(table: pd.DataFrame, words: Mapping[str, str]) -> list[tuple[Cell, 
             shown = _rounding(name, table[name])
             columns.append((Cell(_header(name)), [Cell(shown(value)) for value in table[name]]))
         else:
-            cells = [_category(value) if name.startswith("category") else _name(value, words) for value in table[name]]
+            cells = [category_cell(value) if name.startswith("category") else _name(value, words) for value in table[name]]
             columns.append((Cell(_header(name), is_name=True), cells))
     return columns
 
@@ -140,7 +153,8 @@ def _name(value: Any, words: Mapping[str, str]) -> Cell:
     return Cell(value, words.get(value, ""), is_name=True) if isinstance(value, str) else Cell(NOT_GIVEN, is_name=True)
 
 
-def _category(value: str) -> Cell:
+def category_cell(value: str) -> Cell:
+    """Cell with the name of a category, in its colour."""
     return Cell(category_name(value), chip=category_index(value), is_name=True)
 
 

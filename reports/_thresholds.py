@@ -5,8 +5,8 @@ from typing import Final
 
 import pandas as pd
 
-from reasoning_anatomy.run.folder import Run
-from reports._data import detail, result_of
+from reasoning_anatomy.types import AnalysisResult
+from reports._data import detail
 from reports._style import number, p_value
 
 ANALYSIS: Final = "threshold_comparison"
@@ -31,7 +31,7 @@ _COSTS: Final = ("peak_cache_tokens", "tokens_generated")
 """Further ones, of texts that were written anew."""
 
 
-def points(run: Run) -> pd.DataFrame:
+def points(result: AnalysisResult) -> pd.DataFrame:
     """Accuracy and tokens of every cell of the sweep.
 
     Returns
@@ -42,20 +42,20 @@ def points(run: Run) -> pd.DataFrame:
 
     Raises
     ------
-    RunError
-        There is no result, or one of an earlier version.
+    AnalysisError
+        The result is of an earlier version.
     """
-    return detail(run, result_of(run, ANALYSIS, about="threshold"), "frontier")[list(POINTS)]
+    return detail(result, "frontier", POINTS)[list(POINTS)]
 
 
-def summary(run: Run) -> dict[str, list[pd.DataFrame]]:
+def summary(result: AnalysisResult) -> dict[str, list[pd.DataFrame]]:
     """Tables by strategy, reading and form of restatements; first those that the finding speaks of.
 
     The first compares every threshold with threshold 0, the second with baselines of the same length or budget. Raises as
     `points`.
     """
-    result = result_of(run, ANALYSIS, about="threshold")
-    thresholds, baselines, truncation = (detail(run, result, name) for name in ("thresholds", "baselines", "truncation"))
+    thresholds = detail(result, "thresholds", list(_COMPARED))
+    baselines, truncation = (detail(result, name, ["strategy", *WORLD]) for name in ("baselines", "truncation"))
     tables = {}
     for world, rows in thresholds[thresholds["reference"].isna()].groupby(WORLD, sort=False):
         for strategy, own in rows.groupby("strategy", sort=False):

@@ -9,16 +9,23 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from reasoning_anatomy.categories import CLASSES, META_DISCOURSE, SYMBOLIC_MATH, class_of
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import ReasoningChain
-from reports._data import CATEGORY_PREFIX, CONFIDENCE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
-from reports._style import LOOKS, category_index
+from reports._data import BLOCK_PREFIX, CATEGORY_PREFIX, CONFIDENCE_PREFIX, ROLE_PREFIX, SCORE_PREFIX, STEP_PREFIX, names
+from reports._style import LOOKS, OTHER, category_index, cividis
 from reports._sweeps import ChainSweep, chain_sweeps
 from reports._tables import TableView, table_view
 from reports._writing import Writing, Writings, writing_numbers
 
 SIZE_LIMIT: Final = 4_000_000
 """Bytes that the chains of one page may take, so that the page stays below 5 MB."""
+
+CLASS_NAMES: Final = tuple(name.replace("_", " ") for name in CLASSES)
+"""Of the classes, as a reader sees them."""
+
+_CLASS_LOOKS: Final = [category_index(category) for category in (SYMBOLIC_MATH, META_DISCOURSE)]
+"""Places in `LOOKS` of those that the classes look like."""
 
 _CONTROL: Final = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\n\t"} | {127: "\u2421"}
 _LINE_BREAK: Final = Markup("<i></i>\n")
@@ -62,11 +69,17 @@ class ChainView:
 
 
 def chain_views(
-    run: Run, tokens: pd.DataFrame, paths: pd.DataFrame, writings: Writings, chain_ids: Sequence[str]
+    run: Run,
+    tokens: pd.DataFrame,
+    paths: pd.DataFrame,
+    writings: Writings,
+    chain_ids: Sequence[str],
+    *,
+    room: float | None = None,
 ) -> list[ChainView]:
-    """Make the views of these chains, leaving out those that no longer fit the size limit."""
+    """Make the views of these chains, leaving out those that no longer fit into ``room`` bytes; None = `SIZE_LIMIT`."""
     views: list[ChainView] = []
-    room = SIZE_LIMIT
+    room = SIZE_LIMIT if room is None else room
     wanted = set(chain_ids)
     of_chain = dict(iter(tokens[tokens["chain_id"].isin(wanted)].groupby("chain_id", sort=False)))
     curves = _curves(paths, wanted)
@@ -78,6 +91,20 @@ def chain_views(
             views.append(view)
             room -= view.size
     return views
+
+
+def words() -> Markup:
+    """JSON of what the script must know of categories, classes and colours; those of categories are for paper."""
+    return page_json(
+        {
+            "categories": [look.name for look in LOOKS],
+            "classes": CLASS_NAMES,
+            "class_of": [CLASSES.index(class_of(look.key)) for look in LOOKS],
+            "class_looks": _CLASS_LOOKS,
+            "fills": [look.fill for look in (*LOOKS, OTHER)],
+            "bins": cividis(),
+        }
+    )
 
 
 def page_json(value: Any) -> Markup:
@@ -151,6 +178,8 @@ def _view(
         "confidence": {name: _confidence(tokens, name) for name in annotators},
         "scores": {name: _rounded(tokens[SCORE_PREFIX + name], 4) for name in names(tokens, SCORE_PREFIX)},
         "steps": {name: tokens[STEP_PREFIX + name].fillna(0).astype(int).tolist() for name in names(tokens, STEP_PREFIX)},
+        "roles": {name: _true(tokens[ROLE_PREFIX + name]) for name in names(tokens, ROLE_PREFIX)},
+        "blocks": {name: _starts(tokens[BLOCK_PREFIX + name]) for name in names(tokens, BLOCK_PREFIX)},
         "nll": {strategy: _rounded(curve, 4) for strategy, curve in curves.items()},
     }
     if sweep is not None:
@@ -197,6 +226,17 @@ def _others(categories: "pd.Series[str]") -> dict[int, str]:
 def _confidence(tokens: pd.DataFrame, annotator: str) -> list[float | None] | None:
     column = CONFIDENCE_PREFIX + annotator
     return _rounded(tokens[column], 2) if column in tokens and tokens[column].notna().any() else None
+
+
+def _true(column: "pd.Series[bool]") -> list[int]:
+    """Positions of the tokens that are known to have a role."""
+    return [position for position, value in enumerate(column.fillna(False)) if value]
+
+
+def _starts(column: "pd.Series[int]") -> list[int]:
+    """Position of the first token of every step."""
+    steps = column.fillna(-1).tolist()
+    return [position for position, step in enumerate(steps) if position == 0 or step != steps[position - 1]]
 
 
 def _rounded(values: Iterable[Any], digits: int) -> list[float | None]:

@@ -25,6 +25,7 @@ SPEARMAN_WITHIN: Final = "spearman_within_stage"
 GIVEN_POSITION: Final = "spearman_within_stage_given_position"
 GAIN: Final = "spearman_within_stage - position"
 
+_SHOWN: Final = 5_000
 _NAMES: Final = (*BASELINES, *MODELS)
 _PLACE: Final = len(_NAMES) - len(MODELS)
 
@@ -42,8 +43,10 @@ class Resamples:
         return QuestionSample(question_ids, self.draws, self.confidence, self.seed)
 
 
-def all_tables(split: Split, predictions: Predictions, evidence: Evidence, options: Resamples) -> dict[str, pd.DataFrame]:
-    """Make `MAIN` and the detail tables by name."""
+def all_tables(
+    split: Split, predictions: Predictions, evidence: Evidence, options: Resamples, *, target: str
+) -> dict[str, pd.DataFrame]:
+    """Make `MAIN` and the detail tables by name; ``target`` is what the models learnt."""
     test = split.test
     found = outcomes(np.column_stack([predictions.of[name] for name in _NAMES]), test)
     by_question, by_chain = options.sample(tuple(dict.fromkeys(test.question_ids))), options.sample(test.question_ids)
@@ -67,6 +70,7 @@ def all_tables(split: Split, predictions: Predictions, evidence: Evidence, optio
             np.column_stack([found.spearman, gains]), [*_NAMES, *(f"{name} - position" for name in MODELS)]
         ),
         "settings": _settings(predictions),
+        "predictions": _some_predictions(split.test, predictions, target=target, seed=options.seed),
         "per_chain": _per_chain(test, found.spearman),
         "left_out": left_out_table({(evidence.label,): evidence.exclusions}, ["scorer"]),
     }
@@ -116,6 +120,24 @@ def _per_chain(candidates: Candidates, spearman: FloatArray) -> pd.DataFrame:
         "n_tokens": np.bincount(candidates.chain),
     }
     return pd.DataFrame(about | {name: spearman[:, number] for number, name in enumerate(_NAMES)})
+
+
+def _some_predictions(test: Candidates, predictions: Predictions, *, target: str, seed: int) -> pd.DataFrame:
+    """Up to 5,000 candidates, drawn by chance, with what was measured and what every predictor but the told level says."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(test.nll))[:_SHOWN])
+    measured = (test.within_stages() if target == "within_stage" else test).nll
+    about = pd.DataFrame(
+        {
+            "chain_id": np.array(test.chain_ids, dtype=object)[test.chain[rows]],
+            "question_id": np.array(test.question_ids, dtype=object)[test.chain[rows]],
+            "kept": test.kept[rows],
+            "place": test.place[rows],
+            "target": target,
+            "measured": measured[rows],
+        }
+    )
+    names = (POSITION, *MODELS)
+    return pd.concat([about.assign(predictor=name, predicted=predictions.of[name][rows]) for name in names], ignore_index=True)
 
 
 def _per_layer(split: Split, predictions: Predictions, options: Resamples) -> pd.DataFrame:

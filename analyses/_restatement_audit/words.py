@@ -30,8 +30,7 @@ def finding(table: pd.DataFrame) -> str:
         first = rows[rows["restatements"] == KEPT].iloc[0]
         of_effect = rows[(rows[["annotator", "strategy", "term"]] == first[["annotator", "strategy", "term"]]).all(axis=1)]
         said.append(_left(str(part), {row["restatements"]: row for row in of_effect.to_dict("records")}))
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}."
+    return "\n".join(f"{text[0].upper()}{text[1:]}." for text in said)
 
 
 def warnings(table: pd.DataFrame, missing: Mapping[str, str], said: Sequence[str]) -> list[str]:
@@ -71,9 +70,9 @@ def _left(part: str, rows: Mapping[str, Row]) -> str:
         return f"nothing can be said {effect}, since no chain has a value both with and without what restates the answer"
     values = f"{briefly(kept)} with restatements, {briefly(stripped)} without, difference {_difference(difference)}"
     if not np.isfinite(share["estimate"]):
-        return f"{effect}, which is not clear with restatements kept, no share can be said to be left ({values})"
+        return f"no share can be said to be left {effect}, which is not clear with restatements kept: {values}"
     interval = f" ({_percent(share['ci_low'])} to {_percent(share['ci_high'])})" if has_interval(share) else ""
-    return f"{effect}, {_percent(share['estimate'])}{interval} are left {without}: {values}"
+    return f"{_percent(share['estimate'])}{interval} {effect} are left {without}: {values}"
 
 
 def _texts(row: Row) -> dict[str, Any]:

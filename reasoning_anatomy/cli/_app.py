@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from rich.console import Console
 from tyro.conf import Positional, arg
@@ -126,6 +126,11 @@ def named_scorers(scorers: tuple[str, ...]) -> list[str]:
             say(f"Left out of all: {info.key} needs {info.needs}")
     everything = [key for key, info in infos.items() if not info.needs and key not in scorers]
     return [each for spec in scorers for each in (everything if spec == "all" else [spec])]
+
+
+def unchecked(plugin_class: type[Any]) -> type[Any]:
+    """Extend a plugin to one whose options are not checked, so that a mistake is reported in one line by who makes it."""
+    return type(plugin_class.__name__, (plugin_class,), {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__})
 
 
 @contextmanager

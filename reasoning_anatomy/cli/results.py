@@ -1,4 +1,4 @@
-"""The commands that read runs: ``analyse``, ``figure``, ``report``, ``list``, and ``python -m analyses[.NAME] RUN``."""
+"""The commands that read runs: ``analyse``, ``report``, ``list``, and ``python -m analyses[.NAME] RUN``."""
 
 import dataclasses
 import inspect
@@ -20,14 +20,19 @@ from reasoning_anatomy.cli._app import (
     errors_as_one_line,
     print_result,
     say,
+    unchecked,
     use_plugins,
 )
-from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError
+from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError, RunError
 from reasoning_anatomy.plugins import KINDS, available, load_class, options_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from analyses import Analysis
+    from analyses.compare import RunComparison
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.types import AnalysisResult
 
 _SECTION: Final = re.compile(r"\n\n\w+\n-+\n")
 _RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
@@ -68,44 +73,88 @@ def _analyse_all(run: "Run") -> None:
 
 
 @app.command
-def figure(
-    spec: Annotated[Positional[str], arg(help="KEY or KEY:option=value; see `list figures`.", metavar="KEY")],
-    run: RunArgument,
-    out: Annotated[
-        Path | None, arg(help="FILE.pdf, .svg or .png; the data goes beside it as CSV. RUN/figures/KEY.pdf if left out.")
-    ] = None,
-    only: OnlyOption = (),
-    plugins: PluginsOption = None,
-) -> None:
-    """Draw one figure of a run, with options if needed."""
-    from reasoning_anatomy.run.folder import open_run
-    from reports import save_figure
-
-    use_plugins(plugins)
-    for written in save_figure(open_run(run, only=only), spec, out):
-        say(f"Wrote {written}")
-
-
-@app.command
 def report(
     run: RunArgument,
-    max_chains: Annotated[int, arg(help="Chains in the token viewer.")] = 50,
+    others: Annotated[
+        Positional[tuple[Path, ...]], arg(help="Folders of further runs, to be set beside the first.", metavar="[RUN ...]")
+    ] = (),
+    out: Annotated[
+        Path | None,
+        arg(help="The page. RUN/report.html if left out, or compare.html of several runs; what goes with it stands beside it."),
+    ] = None,
+    max_chains: Annotated[
+        int, arg(help="Chains in the token viewer of the page; each of the others gets a page of its own.")
+    ] = 50,
+    single_file: Annotated[bool, arg(help="Leave out the other chains: one file to send.")] = False,
     only: OnlyOption = (),
     plugins: PluginsOption = None,
 ) -> None:
-    """Write RUN/report.html, one file to send; analyses that are missing, or older than the run, are run first."""
+    """Write RUN/report.html; analyses that are missing, or older than the run, are run first. Several runs are compared."""
     from reasoning_anatomy.run.folder import open_run
-    from reports import needed_analyses, write_report
+    from reports import write_report
 
     use_plugins(plugins)
-    opened = open_run(run, only=only)
-    for name in needed_analyses(opened):
-        if not opened.is_current(name):
+    opened = [open_run(each, only=only) for each in (run, *others)]
+    if len(opened) > 1:
+        _compare(opened, out or Path("compare.html"))
+        return
+    skipped = _run_what_is_needed(opened[0])
+    written = write_report(opened[0], out, max_chains=max_chains, single_file=single_file, skipped=skipped)
+    say(f"Open the report: {written}")
+
+
+def _run_what_is_needed(run: "Run") -> dict[str, str]:
+    """Run the analyses that figures draw and that are not current; return why some could not be run, by name."""
+    from reports import needed_analyses
+
+    skipped = {}
+    for name in needed_analyses(run):
+        if not run.is_current(name):
             try:
-                print_result(analyse_and_write(opened, name))
+                print_result(analyse_and_write(run, name))
             except (AnalysisError, MissingError) as error:
+                skipped[name] = str(error)
                 say(f"note: {name} is not in the report: {error}")
-    say(f"Open the report: {write_report(opened, max_chains=max_chains)}")
+    return skipped
+
+
+def _compare(runs: "Sequence[Run]", page: Path) -> None:
+    """Write what differs between runs, and the page that shows it."""
+    from analyses.compare import RunComparison
+    from reports import write_comparison
+
+    if not page.suffix:
+        raise RunError(f"{page}: the folder of the result gets this name; call the page {page}.html")
+    try:
+        differences: AnalysisResult | str = _compare_and_write(runs, RunComparison(), page.with_suffix(""))
+    except AnalysisError as error:
+        differences = str(error)
+        say(f"note: no difference is estimated: {error}")
+    say(f"Open the comparison: {write_comparison(runs, page, differences)}")
+
+
+def _compare_and_write(runs: "Sequence[Run]", comparison: "RunComparison", folder: Path) -> "AnalysisResult":
+    from reasoning_anatomy.run.results import write_result
+
+    result = comparison.compare(runs)
+    write_result(folder, result, data="")
+    print_result(result)
+    say(f"Wrote {folder}")
+    return result
+
+
+def comparison_main() -> None:
+    """Entry point of ``python -m analyses.compare RUN RUN``: the fields of the comparison are its options."""
+    from reasoning_anatomy.run.folder import open_run
+
+    with errors_as_one_line():
+        from analyses.compare import KEY, RunComparison
+
+        of_runs = ("runs", Annotated[Positional[tuple[Path, ...]], arg(help="Folders.", metavar="RUN RUN [RUN ...]")])
+        of_folder = ("out", Annotated[Path, arg(help="Folder of the result.")], Path("compare"))
+        chosen = _parse("analyses.compare", RunComparison, [of_runs, ("only", OnlyOption, ()), of_folder])
+        comparison = _checked(KEY, RunComparison, chosen.options)
+        _compare_and_write([open_run(run, only=chosen.only) for run in chosen.runs], comparison, chosen.out)
 
 
 @app.command(name="list")
@@ -165,11 +214,8 @@ def analysis_main(module: str) -> None:
     key = module.rpartition(".")[2]
     with errors_as_one_line():
         plugin_class = load_class("analysis", key)
-        chosen = _parse_analysis(module, plugin_class)
-        try:
-            analysis: Analysis = plugin_class(**dataclasses.asdict(chosen.options))
-        except ValueError as error:
-            raise PluginError(f"{key}: {error}") from None
+        chosen = _parse(module, plugin_class, [("run", _RunFolder, None), ("only", OnlyOption, ())])
+        analysis: Analysis = _checked(key, plugin_class, chosen.options)
         opened = _open_or_newest(chosen.run, chosen.only)
         result = analysis.analyse(opened)
         written = opened.write_analysis(result)
@@ -177,17 +223,18 @@ def analysis_main(module: str) -> None:
         say(f"Wrote {written}")
 
 
-def _parse_analysis(module: str, plugin_class: type[Any]) -> Any:
-    """Read ``run`` and ``options`` from the command line; the caller checks the options, to report a mistake in one line."""
-    unchecked = {"__post_init__": lambda self: None, "__doc__": plugin_class.__doc__}
-    options = type(plugin_class.__name__, (plugin_class,), unchecked)
-    fields: list[Any] = [
-        ("run", _RunFolder, None),
-        ("only", OnlyOption, ()),
-        ("options", options, field(default_factory=options)),
-    ]
-    arguments = make_dataclass("Arguments", fields)
+def _parse(module: str, plugin_class: type[Any], fields: "Sequence[Any]") -> Any:
+    """Read ``fields`` and ``options`` from the command line; `_checked` checks the options, to report a mistake in one line."""
+    options = unchecked(plugin_class)
+    arguments = make_dataclass("Arguments", [*fields, ("options", options, field(default_factory=options))])
     return tyro.cli(arguments, prog=f"python -m {module}", description=plugin_class.__doc__, config=(OmitArgPrefixes,))
+
+
+def _checked(key: str, plugin_class: type[Any], options: Any) -> Any:
+    try:
+        return plugin_class(**dataclasses.asdict(options))
+    except ValueError as error:
+        raise PluginError(f"{key}: {error}") from None
 
 
 def _open_or_newest(folder: Path | None, only: tuple[str, ...]) -> "Run":

@@ -1,19 +1,14 @@
 "use strict";
 (() => {
-  const at = (id) => document.getElementById(id);
-  const viewer = at("viewer"), slider = at("threshold");
-  if (!viewer || !slider) return;
+  const viewer = document.getElementById("viewer");
+  const { at, element, own } = viewer.tools;
+  const slider = at("threshold");
   const chosen = (id) => at(id).value;
   let view = null; // the chain on show
   let gone = []; // of each of its tokens, whether it is greyed
   let threshold = 0;
 
-  const rows = () => view.numbers.sweep?.rows[chosen("swept")]?.[chosen("read-as")]?.[chosen("restated")] || [];
-  const element = (name, text) => {
-    const made = document.createElement(name);
-    made.textContent = text;
-    return made;
-  };
+  const rows = () => own(own(own(view.numbers.sweep?.rows, chosen("swept")), chosen("read-as")), chosen("restated")) || [];
 
   const goneIn = (place) => {
     const flags = [];
@@ -22,7 +17,9 @@
   };
   // Only the tokens that change are touched.
   const grey = (flags) => {
-    view.tokens.forEach((token, i) => { if (Boolean(flags[i]) !== Boolean(gone[i])) token.classList.toggle("gone", Boolean(flags[i])); });
+    for (const { tokens } of view.panes) {
+      tokens.forEach((token, i) => { if (Boolean(flags[i]) !== Boolean(gone[i])) token.classList.toggle("gone", Boolean(flags[i])); });
+    }
     gone = flags;
   };
 
@@ -73,11 +70,12 @@
     }
     grey(goneIn(row[1]));
     threshold = row[0];
-    const total = view.tokens.length, kept = total - gone.filter(Boolean).length;
+    const total = view.panes[0].tokens.length, kept = total - gone.filter(Boolean).length;
     const said = `${threshold} · ${kept} of ${total} tokens and ${row[2]} of ${view.numbers.sweep.steps} steps kept`;
     at("kept").textContent = said;
     slider.setAttribute("aria-valuetext", said);
     const first = rows()[0];
+    viewer.dispatchEvent(new Event("moved"));
     pair.replaceChildren(answer(first), row === first ? hint("Move the threshold to see the answer from what is left.") : answer(row));
   };
   // A chain and a strategy may lack the threshold that was chosen before: then the next lower one is taken.
@@ -88,8 +86,8 @@
   };
   const show = () => {
     if (view) grey([]);
-    view = viewer.querySelector(".chain.active").view;
-    view.box.after(at("answers"));
+    view = viewer.tools.view();
+    view.element.querySelector(".panes").after(at("answers"));
     again();
   };
 
@@ -97,4 +95,11 @@
   for (const id of ["swept", "read-as", "restated", "sample"]) at(id).addEventListener("change", again);
   viewer.addEventListener("chain", show);
   show();
+  viewer.tools.threshold = {
+    read: () => (rows().length ? threshold : 0),
+    write: (wanted) => {
+      threshold = Number.isFinite(wanted) ? wanted : 0;
+      again();
+    },
+  };
 })();

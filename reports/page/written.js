@@ -1,9 +1,8 @@
 "use strict";
 (() => {
-  const at = (id) => document.getElementById(id);
-  const viewer = at("viewer"), panel = at("written");
-  if (!viewer || !panel) return;
-  const { bins, short, swap } = viewer.tools;
+  const viewer = document.getElementById("viewer");
+  const { at, bin, element, ranked, recolour, short } = viewer.tools;
+  const panel = at("written");
   const slider = at("time"), box = panel.querySelector("div.flow"), choice = at("writing");
   let all = []; // texts of the chain on show
   let writing = null; // the one on show
@@ -12,11 +11,6 @@
   let stepOf = [], goneAt = []; // by token, its step at this stop, and the stop at which it went
   let now = 0; // the stop; behind the last event all is written
 
-  const element = (name, text) => {
-    const made = document.createElement(name);
-    made.textContent = text;
-    return made;
-  };
   const count = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
   const read = (total) => writing.prompt + total - 1; // the newest token is not in the cache yet
 
@@ -82,7 +76,7 @@
   const go = (stop) => {
     now = stop;
     const n = now < writing.stops.length ? writing.stops[now][0] : tokens.length;
-    const scores = writing.steps[now]?.[2] || [], { result, low, high } = bins(scores);
+    const scores = writing.steps[now]?.[2] || [], { ranks, low, high } = ranked(scores);
     stepOf = [];
     (scores.length ? starts[now] : []).forEach((first, step, those) => {
       for (let i = first; i < (those[step + 1] ?? n); i++) stepOf[i] = step;
@@ -91,7 +85,8 @@
       token.classList.toggle("later", i >= n);
       token.classList.toggle("gone", goneAt[i] <= now);
       token.classList.toggle("now", goneAt[i] === now);
-      swap(token, "s", result[stepOf[i]] ?? null);
+      const rank = ranks[stepOf[i]] ?? null;
+      recolour(token, rank === null ? "" : `s${bin(rank)}`);
     });
     box.group.end = n;
     if (box.group.focus >= n) {
@@ -126,7 +121,7 @@
     go(writing.stops.length);
   };
   const show = () => {
-    const { element: article, numbers } = viewer.querySelector(".chain.active").view;
+    const { element: article, numbers } = viewer.tools.view();
     all = numbers.written || [];
     panel.hidden = !all.length;
     if (!all.length) return;

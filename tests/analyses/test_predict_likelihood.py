@@ -170,12 +170,26 @@ def test_only_the_layer_that_tells_something_is_missed_when_shuffled(result):
 
 
 def test_details_and_provenance(result):
-    assert {"per_layer", "settings", "between_questions", "per_chain", "left_out"} == set(result.details)
+    assert {"per_layer", "predictions", "settings", "between_questions", "per_chain", "left_out"} == set(result.details)
     assert len(result.details["settings"]) == 3 * 5
     assert len(result.details["per_chain"]) == 24
     assert f"scorer={LABEL!r}" in result.config
     assert "scikit-learn" in result.provenance["versions"]
     assert any("12 questions are few" in warning for warning in result.warnings)
+
+
+def test_predictions_are_of_all_candidates_if_these_are_few_and_correlate_as_the_table_says(result, run):
+    predictions = result.details["predictions"]
+    candidates = gather(run, LABEL, features="heads", rows=100_000, seed=0).candidates
+    for name, rows in predictions.groupby("predictor", sort=False):
+        np.testing.assert_array_equal(rows["measured"], candidates.nll)
+        np.testing.assert_array_equal(rows["place"], candidates.place)
+        stage = rows.groupby(["chain_id", "kept"], sort=False)
+        within = [spearmanr(of["measured"], of["predicted"]).statistic for _, of in stage if np.ptp(of["predicted"]) > 0]
+        of_chains = pd.Series(within).groupby(np.arange(len(within)) // 2).mean()  # 2 stages a chain, 2 chains a question
+        assert of_chains.mean() == pytest.approx(estimates(result.table, "spearman_within_stage")[name], abs=1e-9)
+    assert list(dict.fromkeys(predictions["predictor"])) == ["position", "ridge", "gradient_boosting", "mlp"]
+    assert set(predictions["target"]) == {"nll"}
 
 
 def test_attention_that_tells_nothing_beyond_position_is_not_said_to(write_stages, tmp_path):

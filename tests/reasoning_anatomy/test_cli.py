@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_anatomy.cli import conversion, demo, labels, measuring, results
+from reasoning_anatomy.cli import conversion, demo, figures, labels, measuring, results
 from reasoning_anatomy.cli._app import named_scorers
 from reasoning_anatomy.plugins import KINDS, available, options_of
 from reasoning_anatomy.run.folder import Run, open_run
@@ -100,7 +100,7 @@ MODEL_FLAGS = [
         ("export", measuring.export_run, ["RUN", "--format", "--out", "--strategy", "--annotator", "--plugins"]),
         ("annotate", labels.annotate, ["RUN", "--annotator", "--as", "--plugins"]),
         ("analyse", results.analyse, ["RUN", "--analyses", "--plugins"]),
-        ("figure", results.figure, ["KEY", "RUN", "--out", "--plugins"]),
+        ("figure", figures.figure, ["KEY", "RUN", "--out", "--format", "--plugins"]),
         ("report", results.report, ["RUN", "--max-chains", "--plugins"]),
         ("list", results.list_plugins, ["KEY", "--plugins", *(room.plural for room in KINDS.values())]),
     ],

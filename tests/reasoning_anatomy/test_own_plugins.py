@@ -182,12 +182,12 @@ def test_a_figure_is_drawn_with_options_in_the_format_of_its_file(
         curve = pd.read_csv((tmp_path / name).with_suffix(".csv"))
         assert sorted(curve["fraction_deleted"].unique()) == [0, 0.5, 1]
     done = call("figure", "likelihood_curve", planted.folder, "--out", "d.jpg")
-    message = "error: d.jpg: a figure is written as svg, pdf, png; end the name of the file with one of them\n"
+    message = "error: d.jpg: a figure is written as pdf, svg, png; end the name of the file with one of them\n"
     assert (done.code, done.err) == (2, message)
     done = call("figure", "nope", planted.folder)
     assert done.code == 2
     assert done.err.startswith("error: unknown figure 'nope'; available: ")
-    done = call("figure", "layer_head_map", planted.folder)
+    done = call("figure", "head_map", planted.folder)
     assert (done.code, done.err.count("\n")) == (2, 1)  # its analysis has not been run
     assert "rank_correlation" in done.err
     assert not (planted.folder / "figures").exists()

@@ -19,7 +19,7 @@ KEYS = [(kind, key) for kind in KINDS for key in available(kind)]
 
 def modules(kind: str) -> list[str]:
     package = importlib.import_module(KINDS[kind].package)
-    return [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    return [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]
 
 
 def is_public(value: Any) -> bool:
@@ -84,7 +84,7 @@ def test_an_option_is_explained_where_it_is_declared_or_nearer() -> None:
         ("annotator", "rules:model=blank"),
         ("analysis", "rank_correlation:strategy=greedy:objective=joint"),
         ("analysis", "rank_correlation:draws=999,seed=7"),
-        ("figure", "layer_head_map:alpha=0.1"),
+        ("figure", "head_map:alpha=0.1"),
     ],
 )
 def test_a_label_names_what_differs_and_is_read_back(kind: str, spec: str) -> None:

@@ -1,7 +1,9 @@
 """Runs for the reports: planted numbers, a crude annotation, and what the analyses find in them."""
 
 import dataclasses
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -17,7 +19,59 @@ from reasoning_anatomy.run.selection import Kept
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript
-from reasoning_anatomy.types import Annotation, ReasoningChain
+from reasoning_anatomy.types import Annotation, AttentionProfile, PathStages, ReasoningChain, TokenScores
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def _missing(reason):
+    if os.environ.get("REASONING_ANATOMY_REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _missing("playwright is not installed")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        _missing("there is no chromium, chromium-browser or google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_any_page(browser):
+    """Open a page; afterwards nothing may have gone wrong and nothing may have been asked for."""
+    contexts, problems, requests, addresses = [], [], [], set()
+
+    def make(where, **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: (problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("popup", lambda popup: problems.append(f"popup: {popup.url}"))
+        context.on("request", lambda request: requests.append(request.url))
+        page.goto(where)
+        addresses.add(where.partition("#")[0])
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert {url.partition("#")[0] for url in requests if not url.startswith("data:")} <= addresses
+
 
 KEYS = ("SYMBOLIC_MATH", "ENTITY_NAME", "META_DISCOURSE", "FUNCTION")
 
@@ -77,10 +131,13 @@ def _evaluated_seldom(path):
     return dataclasses.replace(path, strategy="sparse()", nll_answer=bent, nll_joint=bent, nll_reasoning=bent)
 
 
-def add_annotation(run, name="crude", shift=0):
+def add_annotation(run, name="crude", shift=0, swaps=0):
+    """Label tokens in turn; ``swaps``: every so many tokens get the label of the next."""
     labels = {
         chain_id: Annotation(
-            "Crude()", tuple(KEYS[(position + shift) % 4] for position in range(len(rows))), np.full(len(rows), 0.75)
+            "Crude()",
+            tuple(KEYS[(position + shift + (swaps > 0 and position % swaps == 0)) % 4] for position in range(len(rows))),
+            np.full(len(rows), 0.75),
         )
         for chain_id, rows in run.tokens().groupby("chain_id", sort=False)
     }
@@ -196,3 +253,74 @@ def written_run(make_full_run, chains, add_transcripts, transcript_of):
     transcripts = {chain.chain_id: transcript_of(chain) for chain in chains if chain.chain_id != "chain-1"}
     transcripts["chain-2"] = transcript_of(chains[2], policy="Other()", reason="loop")
     return add_transcripts(make_full_run(chains), transcripts)
+
+
+ANALYSES = (
+    "annotator_agreement", "attention_sparsity", "category_survival", "deletion_by_category", "predict_likelihood",
+    "rank_correlation", "strategy_comparison",
+)  # fmt: skip
+STAGES, SPARSITY = "candidate_nll", "attention_sparsity"
+
+
+@pytest.fixture(scope="session")
+def analysed_run(make_planted_run, add_paths, tmp_path_factory):
+    """Write a run that every analysis of chains finds something in, with their results: 8 questions, 16 chains.
+
+    Every question has a right and a wrong chain. Wrong chains attend more sparsely; the likelihood after a deletion follows the
+    attention of one head; ``random_tokens`` and ``truncation`` lose more than ``greedy``; a second annotator
+    calls some tokens something else.
+    """
+    run = make_planted_run(tmp_path_factory.mktemp("analysed"), _pairs(8), strength=0.5, keep=0.2)
+    rng = np.random.default_rng(0)
+    _add_scores(run, rng)
+    add_annotation(run)
+    add_annotation(run, "other", swaps=3)
+    for worse, strategy in enumerate(("random_tokens", "truncation"), start=1):
+        paths = {chain_id: run.path(chain_id, "greedy") for chain_id in run.measured}
+        run = add_paths(run, strategy, {chain_id: _losing_more(path, worse, rng) for chain_id, path in paths.items()})
+    for name in ANALYSES:
+        run.write_analysis(load("analysis", f"{name}:draws=99").analyse(run))
+    return run
+
+
+def _pairs(n_questions):
+    words = "so 3 apples are more than 2 and we add them all up to see what is left of it now"
+    return [
+        ReasoningChain(
+            chain_id=f"q{question}-{kind}", question_id=f"q{question}", question=f"How many in {question}?",
+            reasoning=f"{words} " + "again " * (question + 3 * (kind == "wrong")), answer="5", is_correct=kind == "right",
+        )
+        for question in range(n_questions)
+        for kind in ("right", "wrong")
+    ]  # fmt: skip
+
+
+def _add_scores(run, rng):
+    scorers = {SPARSITY: "AttentionSparsity()", STAGES: "CandidateNll()", "recency": "Recency()"}
+    more = run.manifest.configuration.model_copy(update={"scorers": scorers, "strategies": {}})
+    with begin_run(run.folder, more, list(run.chains.values())) as writer:
+        for chain_id, chain in run.chains.items():
+            n = run.encoded(chain_id).n_reasoning
+            received = rng.normal(0.4 if chain.is_correct else 0.45, 0.02, (2, 3, n)).astype(np.float32)
+            profile = AttentionProfile(SPARSITY, received, "itself", "none", full_precision=True)
+            writer.add_scores(chain_id, SPARSITY, TokenScores(received.mean(axis=(0, 1), dtype=np.float64), profile))
+            stages = _stages(n, rng)
+            writer.add_scores(chain_id, STAGES, TokenScores(np.nan_to_num(stages.nll[0]), stages=stages))
+            writer.add_scores(chain_id, "recency", TokenScores(np.arange(n, dtype=np.float64)))
+
+
+def _stages(n, rng):
+    """Two stages of a chain: before the first deletion, and when seven tenths are left."""
+    is_left = np.ones((2, n), dtype=bool)
+    is_left[1, rng.permutation(n)[: n - int(0.7 * n)]] = False
+    attention = rng.normal(-5, 1, (2, 3, 2, n))
+    nll = rng.normal(1, 0.5) + 0.2 * attention[:, 1, 0] + 0.1 * rng.normal(size=(2, n))
+    received = np.where(is_left[:, None, None], np.exp(attention), np.nan).astype(np.float32)
+    return PathStages(np.array([1.0, 0.7]), is_left.mean(axis=1), np.where(is_left, nll, np.nan), received)
+
+
+def _losing_more(path, worse, rng):
+    """The same number of deletions in another order, after each of which more is lost."""
+    nll = path.nll_answer + worse * np.linspace(0, 1, len(path.nll_answer)) * rng.uniform(0.5, 1.5)
+    order = rng.permutation(path.deleted)
+    return dataclasses.replace(path, strategy="S()", deleted=order, nll_answer=nll, nll_joint=nll, nll_reasoning=nll)

@@ -1,47 +1,26 @@
 """The page in a real browser, opened from disk."""
 
 import dataclasses
-import os
-import shutil
+from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
 
+from annotations.token_roles import write_token_roles
+from reasoning_anatomy.run import open_run
+from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.sweep import SweepFolder
-from reasoning_anatomy.types import PruningPath
+from reasoning_anatomy.run.writer import begin_run
+from reasoning_anatomy.types import EncodedChain, PruningPath
 from reports import write_report
+from reports._page import frame
+from reports._style import cividis
 from reports._writing import Writing
-
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-def missing(reason):
-    if os.environ.get("REASONING_ANATOMY_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright is not installed")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        missing("there is no chromium, chromium-browser or google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def run(make_full_run, chains, annotate, add_paths):
-    """Write a run with hostile text, two annotators and two strategies."""
+    """Write a run with hostile text, two annotators, two strategies and roles."""
     attack = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>{{7*7}}\u2028"
     hostile = chains[0].model_copy(
         update={"chain_id": attack, "question": attack, "reasoning": f"one\n\n{attack} two\u202e three", "answer": attack}
@@ -55,7 +34,9 @@ def run(make_full_run, chains, annotate, add_paths):
         )
         for chain_id, curve in curves.items()
     }
-    return add_paths(run, "forward", forward)
+    run = add_paths(run, "forward", forward)
+    write_token_roles(run)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -79,26 +60,9 @@ def written_address(written_run, tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, address):
-    """Open the page; afterwards nothing may have gone wrong and nothing may have been asked for."""
-    contexts, problems, requests, addresses = [], [], [], set()
-
-    def make(where=address, **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text) if message.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(where)
-        addresses.add(where)
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
-    assert problems == []
-    assert {url for url in requests if not url.startswith("data:")} <= addresses
+def open_page(open_any_page, address):
+    """Open a page, this module's run if no other is named."""
+    return lambda where=address, **options: open_any_page(where, **options)
 
 
 def slide(page, step):
@@ -177,7 +141,7 @@ def choose_threshold(page, place):
 def greyed(page):
     return page.evaluate(
         """() => [...document.querySelectorAll('.chain.active .tokens > span')].map((t, i) => [t, i])
-        .filter(([t]) => Number(getComputedStyle(t).opacity) < 0.6).map(([, i]) => i)"""
+        .filter(([t]) => getComputedStyle(t).backgroundImage.includes('repeating-linear-gradient')).map(([, i]) => i)"""
     )
 
 
@@ -279,11 +243,11 @@ def test_a_chain_without_answers_says_so(open_page, make_planted_run, chains, ad
 
 def test_answers_can_be_read_without_scripts(open_page, swept_address):
     page = open_page(swept_address, java_script_enabled=False)
-    assert page.locator(".plain-only:visible").count() == 6
+    assert page.locator("div.plain-only:visible").count() == 6
     assert page.locator("#threshold").is_hidden()
     assert page.locator("#answers").is_hidden()
     with_scripts = open_page(swept_address)
-    assert with_scripts.locator(".plain-only:visible").count() == 0
+    assert with_scripts.locator("div.plain-only:visible").count() == 0
 
 
 def test_the_verdict_is_in_view_on_a_narrow_screen(open_page, swept_address):
@@ -438,24 +402,422 @@ def test_the_time_slider_stays_in_view_on_a_narrow_screen(open_page, written_add
     assert 0 < box["y"] < 800
 
 
+def fills(page, pane=0):
+    """Background of every token of a pane."""
+    return page.evaluate(
+        """pane => [...document.querySelectorAll('.chain.active .pane')[pane].querySelectorAll('.tokens span')]
+        .map(t => getComputedStyle(t).backgroundColor)""",
+        pane,
+    )
+
+
 def test_colours_can_be_switched(open_page):
     page = open_page()
     colours = {}
-    for mode in ("category", "score", "deletion_step"):
-        page.check(f"input[name=colour][value={mode}]")
-        colours[mode] = page.evaluate(
-            "() => [...document.querySelectorAll('.chain.active .tokens > span')].map(t => getComputedStyle(t).backgroundColor)"
-        )
-    assert colours["category"] != colours["score"] != colours["deletion_step"]
-    assert len(set(colours["category"])) == 4
-    assert len(set(colours["score"])) == 9
-    before = colours["category"]
-    page.check("input[name=colour][value=category]")
-    page.select_option("#annotator", "second")
-    after = page.evaluate(
-        "() => [...document.querySelectorAll('.chain.active .tokens > span')].map(t => getComputedStyle(t).backgroundColor)"
+    for choice in ("category:crude", "class:crude", "score:answer_attention", "step:greedy", "step:forward", "none:"):
+        page.select_option("#colour", choice)
+        colours[choice] = fills(page)
+    assert len({tuple(each) for each in colours.values()}) == len(colours)
+    assert len(set(colours["category:crude"])) == 4
+    assert len(set(colours["class:crude"])) == 2
+    assert len(set(colours["score:answer_attention"])) == 9
+    assert len(set(colours["none:"])) == 1
+    page.select_option("#colour", "category:second")
+    assert fills(page)[:-1] == colours["category:crude"][1:]
+
+
+def tokens_of(run, chain_id):
+    return run.tokens().query("chain_id == @chain_id").sort_values("position")
+
+
+def test_tokens_stand_in_their_order(open_page, run):
+    page = open_page()
+    for chain_id in list(run.chains)[:2]:
+        rows = tokens_of(run, chain_id)
+        assert page.locator(".chain.active .tokens span").all_text_contents() == rows["text"].tolist()
+        assert page.text_content(".chain.active .tokens") == run.chains[chain_id].reasoning
+        page.click("#next")
+
+
+def test_colours_follow_the_numbers(open_page, run):
+    page = open_page()
+    rows = tokens_of(run, "chain-1")
+    shades = [tuple(int(colour[k : k + 2], 16) for k in (1, 3, 5)) for colour, _ in cividis()]
+    for choice, column in (("score:answer_attention", "score_answer_attention"), ("step:forward", "deletion_step_forward")):
+        page.select_option("#colour", choice)
+        values = rows[column].astype("float").to_numpy()
+        n = np.isfinite(values).sum()
+        places = [min(8, int(9 * (values < value).sum() / n)) if np.isfinite(value) else None for value in values]
+        wanted = ["rgba(0, 0, 0, 0)" if place is None else f"rgb{shades[place]}" for place in places]
+        assert fills(page) == wanted, choice
+    frames = page.evaluate(
+        "[...document.querySelectorAll('.chain.active .tokens span')].map(t => getComputedStyle(t).outlineStyle)"
     )
-    assert after[:-1] == before[1:]
+    assert [style == "dotted" for style in frames] == rows["deletion_step_forward"].isna().tolist()
+
+
+def framed(page, pane):
+    return page.evaluate(
+        """pane => [...document.querySelectorAll('.chain.active .pane')[pane].querySelectorAll('.tokens span')]
+        .map((t, i) => [t, i]).filter(([t]) => getComputedStyle(t).boxShadow !== 'none').map(([, i]) => i)""",
+        pane,
+    )
+
+
+def test_two_orders_side_by_side_frame_what_only_one_of_them_has_deleted(open_page, run):
+    page = open_page()
+    page.check("#compare")
+    assert page.locator(".chain.active .pane").count() == 2
+    steps = [tokens_of(run, "chain-1")[f"deletion_step_{name}"].astype("float").to_numpy() for name in ("greedy", "forward")]
+    for step in (5, 9, 4, 0):
+        slide(page, step)
+        one, two = (each <= step for each in steps)
+        assert framed(page, 0) == framed(page, 1) == np.flatnonzero(one != two).tolist()
+        only = [int((a & ~b).sum()) for a, b in ((one, two), (two, one))]
+        said = f"Framed: deleted by one of the two only: {only[0]} by greedy, {only[1]} by forward."
+        assert page.inner_text("#difference") == said
+        assert page.inner_text("#reading").count(f"step {step} of") == 2
+    assert page.get_attribute("#line", "d") != page.get_attribute("#line-2", "d")
+    assert "line: greedy, dashed: forward" in page.text_content("#curve-name")
+    page.click("#next")
+    assert page.locator(".pane").count() == 7, "of six chains, one has two"
+    page.uncheck("#compare")
+    assert page.locator(".pane").count() == 6
+    assert page.is_hidden("#difference")
+    assert page.get_attribute("#line-2", "d") == ""
+
+
+def test_two_colours_side_by_side_frame_where_they_differ(open_page, run):
+    page = open_page()
+    page.check("#compare")
+    page.select_option("#strategy-2", "greedy")
+    rows = tokens_of(run, "chain-1")
+    page.select_option("#colour", "category:crude")
+    page.select_option("#colour-2", "category:second")
+    differ = np.flatnonzero((rows["category_crude"] != rows["category_second"]).to_numpy()).tolist()
+    assert framed(page, 0) == framed(page, 1) == differ
+    page.select_option("#colour", "score:answer_attention")
+    page.select_option("#colour-2", "step:greedy")
+    ranks = (rows["score_answer_attention"].rank().to_numpy() - 1) / len(rows)
+    steps = rows["deletion_step_greedy"].astype("float").to_numpy()
+    steps = np.where(np.isnan(steps), 1, (steps - 1) / np.nanmax(steps))
+    assert framed(page, 1) == np.flatnonzero(np.abs(ranks - steps) >= 1 / 3).tolist() != []
+    assert fills(page, 0) != fills(page, 1)
+    page.select_option("#colour-2", "category:crude")
+    assert framed(page, 0) == []
+    assert "Nothing is framed" in page.inner_text("#difference")
+
+
+@pytest.mark.parametrize(("width", "is_beside"), [(1200, True), (700, False)])
+def test_what_is_pointed_at_is_shown_in_both_views(open_page, width, is_beside):
+    page = open_page(viewport={"width": width, "height": 900}, reduced_motion="reduce")
+    page.check("#compare")
+    boxes = [page.locator(".chain.active .pane").nth(place).bounding_box() for place in (0, 1)]
+    assert (boxes[0]["y"] == boxes[1]["y"]) == is_beside
+    page.locator(".chain.active .pane").nth(1).locator(".tokens span").nth(2).hover()
+    assert page.evaluate("[...document.querySelectorAll('.here')].map(t => t.position)") == [2, 2]
+    assert "deletion_step of forward\n3 of" in page.inner_text("#card")
+    assert "deletion_step of greedy" in page.inner_text("#card")
+
+
+def dimmed(page):
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.chain.active .tokens span')].map((t, i) => [t, i])
+        .filter(([t]) => t.classList.contains('dim')).map(([, i]) => i)"""
+    )
+
+
+def test_all_but_a_category_a_class_or_a_role_is_dimmed(open_page, run):
+    page = open_page()
+    rows = tokens_of(run, "chain-1")
+    of_class = rows["category_second"].isin(["SYMBOLIC_MATH", "VERBAL_MATH"])
+    for choice, wanted in (
+        ("category:4:crude", rows["category_crude"] == "ENTITY_NAME"),
+        ("class:0:second", of_class),
+        ("role:0:numeric", rows["role_numeric"]),
+    ):
+        page.select_option("#only", choice)
+        assert dimmed(page) == np.flatnonzero(~wanted.to_numpy(dtype=bool)).tolist(), choice
+        assert page.inner_text("#n-only") == f"{wanted.sum()} of {len(rows)} tokens"
+    lost = page.evaluate(
+        "new Set([...document.querySelectorAll('.chain.active .dim')].map(t => getComputedStyle(t).backgroundColor)).size"
+    )
+    assert lost == 1
+    page.click("#next")
+    assert dimmed(page) == np.flatnonzero(~tokens_of(run, "chain-2")["role_numeric"].to_numpy(dtype=bool)).tolist(), "it stays"
+    page.select_option("#only", "")
+    assert dimmed(page) == []
+
+
+def found(page, which="found"):
+    return page.evaluate(
+        """which => [...document.querySelectorAll('.chain.active .tokens span')]
+        .flatMap((t, i) => t.classList.contains(which) ? [i] : [])""",
+        which,
+    )
+
+
+def test_text_is_found_in_and_across_tokens(open_page, run):
+    page = open_page()
+    texts = tokens_of(run, "chain-1")["text"].tolist()
+    assert texts[:7] == ["First", ",", "1", "+", "3", "=", "4"]
+    page.fill("#find", "3")
+    places = [i for i, text in enumerate(texts) if "3" in text]
+    assert found(page) == places
+    assert page.inner_text("#found") == f"1 of {len(places)}"
+    for key, now in (("Enter", 1), ("Enter", 0), ("Shift+Enter", 1)):
+        page.press("#find", key)
+        assert found(page, "now") == [places[now]]
+    page.click("#find-next")
+    assert found(page, "now") == [places[0]]
+    page.fill("#find", "FIRST, 1 +")
+    assert found(page) == found(page, "now") == [0, 1, 2, 3]
+    page.fill("#find", "nowhere")
+    assert page.inner_text("#found") == "not there"
+    assert found(page) == []
+    page.fill("#find", "")
+    assert page.inner_text("#found") == ""
+
+
+def test_whitespace_and_steps_are_shown_on_demand_and_the_text_stays(open_page, run):
+    page = open_page()
+    box = page.locator(".chain.active .tokens")
+    before, text = box.inner_html(), run.chains["chain-1"].reasoning
+    page.check("#whitespace")
+    assert box.locator("u").count() == text.count(" ")
+    page.select_option("#blocks", "sentences")
+    n_steps = tokens_of(run, "chain-1")["step_sentences"].nunique()
+    assert box.locator(".step").count() == n_steps > 1
+    steps = tokens_of(run, "chain-1").groupby("step_sentences")["text"].agg(list).tolist()
+    shown = [box.locator(".step").nth(k).locator("span").all_text_contents() for k in range(n_steps)]
+    assert shown == steps
+    assert box.text_content() == text
+    page.select_option("#blocks", "")
+    page.uncheck("#whitespace")
+    assert box.inner_html() == before
+
+
+@pytest.mark.parametrize("character", ["\t", "\u00a0"])
+def test_other_whitespace_has_other_signs(open_page, make_planted_run, chains, tmp_path, character):
+    chain = chains[0].model_copy(update={"reasoning": f"one{character}two three"})
+    page = open_page(write_report(make_planted_run(tmp_path / "run", [chain])).as_uri())
+    page.check("#whitespace")
+    assert page.evaluate("[...document.querySelectorAll('.tokens u')].map(u => [u.className, u.textContent])") == [
+        ["tab" if character == "\t" else "odd", character],
+        ["", " "],
+    ]
+
+
+def address_of(page):
+    page.wait_for_timeout(250)
+    return page.evaluate("decodeURIComponent(location.hash)")
+
+
+def test_the_address_says_which_chain_and_step_is_shown(open_page, address):
+    page = open_page()
+    assert address_of(page) == "", "nothing is written before anything is chosen"
+    length = page.evaluate("history.length")
+    page.click("#next")
+    slide(page, 4)
+    page.select_option("#colour", "score:answer_attention")
+    assert address_of(page) == "#chain=chain-2&step=4&colour=score:answer_attention"
+    page.check("#compare")
+    page.select_option("#strategy", "forward")
+    page.wait_for_timeout(250)
+    link = page.evaluate("location.href")
+    assert page.evaluate("history.length") == length, "the way back does not lead through every step"
+    other = open_page(link, reduced_motion="reduce")
+    assert other.locator(".chain.active h3").inner_text() == "chain-2"
+    for at in ("#colour", "#strategy", "#colour-2", "#strategy-2", "#step"):
+        assert other.input_value(at) == page.input_value(at), at
+    for pane in (0, 1):
+        assert fills(other, pane) == fills(page, pane)
+        assert framed(other, pane) == framed(page, pane)
+    assert other.evaluate("document.getElementById('viewer').getBoundingClientRect().top < innerHeight")
+
+
+def test_the_address_has_the_threshold(open_page, swept_run, swept_address):
+    page = open_page(f"{swept_address}#chain=chain-2&threshold=0.6")
+    assert greyed(page) == kept_of(swept_run, "chain-2", "step_percentile", 0.6).deleted.tolist()
+    page.click("#previous")
+    assert address_of(page) == "#chain=chain-1&threshold=0.6"
+
+
+def test_a_link_changes_what_is_shown_without_loading_the_page_again(open_page, address):
+    page = open_page(reduced_motion="reduce")
+    page.evaluate("location.hash = '#chain=chain-4&step=2'")
+    page.locator(".chain.active h3", has_text="chain-4").wait_for()
+    assert len(struck(page)) == 2
+    page.click("nav a[href='#rank_correlation']")
+    assert page.evaluate("location.hash") == "#rank_correlation"
+    assert page.evaluate("Math.abs(document.getElementById('rank_correlation').getBoundingClientRect().top) < 400")
+    assert page.locator(".chain.active h3").inner_text() == "chain-4"
+
+
+NONSENSE = {
+    "step=99999999999999999999": 0, "step=9999": -1, "step=-3": 0, "step=NaN": 0, "step=1e1": 0, "step=0x3": 0,
+    "step=3&step=4": 3, "step=%00%ff": 0, "colour=none%3A%3Cimg%20src=x%20onerror=alert(1)%3E&step=1": 1,
+    "%E0%A4%A&step=2": 2, "&&==&step=2&%": 2, "step=2#step=3": 0,
+    "order=__proto__&colour=step:constructor&order2=toString&colour2=__proto__&threshold=Infinity&step=2": 2,
+}  # fmt: skip
+"""Steps that fragments lead to; -1 = the last."""
+
+
+def test_nonsense_in_the_address_is_passed_over(open_page, address):
+    page = open_page()
+    for fragment, step in NONSENSE.items():
+        page.evaluate("history.replaceState(null, '', '#')")
+        page.goto(f"{address}#chain=chain-3&{fragment}")
+        page.locator(".chain.active h3", has_text="chain-3").wait_for()
+        assert len(struck(page)) == (step if step >= 0 else int(page.get_attribute("#step", "max"))), fragment
+        assert page.locator(".chain.active .pane").count() == 1
+        assert page.input_value("#colour") == "category:crude"
+        page.select_option("#chain", "0")
+
+
+def test_a_chain_that_is_not_there_is_not_shown(open_page, address):
+    page = open_page()
+    for wanted in ("nobody", "<img src=x onerror='window.hacked=1'>", "__proto__", "\u202e", ""):
+        page.goto(f"{address}#chain={quote(wanted)}&step=3")
+        said = page.locator("#matches", has_text="The chain of this link is not on this page." if wanted else "")
+        said.wait_for(state="attached")
+        assert page.locator(".chain.active h3").inner_text() == "chain-1"
+        assert struck(page) == []
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_hostile_chain_can_be_linked_to(open_page, run, address):
+    attack = list(run.chains)[-1]
+    page = open_page(f"{address}#{urlencode({'chain': attack, 'step': 1})}")
+    assert page.text_content(".chain.active h3") == attack
+    page.keyboard.press("]")
+    assert address_of(page) == f"#chain={attack.replace(' ', '+')}&step=2"
+
+
+def copied(page, button):
+    page.click(button)
+    page.locator("#copied:not(:empty)").wait_for(state="attached")
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_chain_is_copied_as_text_as_latex_and_as_a_link(open_page, run, address):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    chain = run.chains["chain-1"]
+    assert copied(page, "#copy-text") == f"{chain.question}\n\n{chain.reasoning}\n\n{chain.answer}"
+    slide(page, 2)
+    page.select_option("#strategy", "forward")
+    left = chain.reasoning.replace("First", "", 1).replace(",", "", 1)
+    assert copied(page, "#copy-text") == f"{chain.question}\n\n{left}\n\n{chain.answer}"
+    assert page.inner_text("#copied") == "The chain as text, 2 tokens left out, is in the clipboard"
+    latex = copied(page, "#copy-latex").splitlines()
+    assert latex[0] == "% Chain chain-1; category by crude; 2 of 20 tokens deleted"
+    assert r"\definecolor{tokenc0}{HTML}{D3E4F8} % symbolic mathematics" in latex
+    assert any(
+        line.startswith(r"\textcolor{gray}{\sout{First}}\textcolor{gray}{\sout{,}} \colorbox{tokenc3}{\strut 1} ")
+        for line in latex
+    )
+    link = copied(page, "#copy-link")
+    assert link.startswith(f"{address}#chain=chain-1&step=2&order=forward")
+
+
+def test_latex_has_no_sign_that_means_something_else(open_page, make_planted_run, chains, tmp_path):
+    text = '\\frac{1}{2} 50% & $x_1^2$ #3 ~ <a|b> "q" `c` it\'s a -- b\u202e \U0001f9ee'
+    chain = chains[0].model_copy(update={"reasoning": text, "chain_id": "a\n\\input{/etc/passwd}\u2028%"})
+    page = open_page(
+        write_report(make_planted_run(tmp_path / "run", [chain])).as_uri(), permissions=["clipboard-read", "clipboard-write"]
+    )
+    page.select_option("#colour", "none:")
+    latex = copied(page, "#copy-latex")
+    first, *rest = latex.splitlines()
+    assert first.startswith("% Chain a \\input{/etc/passwd} %; no colour; 0 of "), "one line, and a comment"
+    body = "".join(line for line in rest if not line.startswith(("%", "{\\setlength", "\\definecolor", "\\par}")))
+    wanted = (
+        r"\textbackslash{}frac\{1\}\{2\} 50\% \& \$x\_1\textasciicircum{}2\$ \#3 \textasciitilde{} "
+        r"\textless{}a\textbar{}b\textgreater{} \textquotedbl{}q\textquotedbl{} \textasciigrave{}c\textasciigrave{} "
+        "it\\textquotesingle{}s a {-}{-} b \U0001f9ee"
+    )
+    assert body == wanted
+
+
+def test_without_a_clipboard_there_is_something_to_copy_from(open_page, run):
+    page = open_page()
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.click("#copy-text")
+    page.wait_for_selector("#copy:visible")
+    assert run.chains["chain-1"].reasoning in page.input_value("#copy")
+    assert page.evaluate("document.activeElement.id") == "copy"
+    assert page.evaluate("getSelection().toString()").startswith(run.chains["chain-1"].question)
+
+
+def test_everything_can_be_done_from_the_keyboard(open_page):
+    page = open_page()
+    page.keyboard.press("]")
+    page.keyboard.press("}")
+    page.keyboard.press("[")
+    assert len(struck(page)) == 10
+    page.keyboard.press("{")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "find"
+    page.keyboard.type("[/]")
+    assert page.input_value("#find") == "[/]", "where one types, signs are signs"
+    assert struck(page) == []
+    page.focus("#search")
+    seen = []
+    while not seen or (seen[-1] != "token" and len(seen) < 30):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.closest('.tokens') ? 'token' : document.activeElement.id"))
+    assert {
+        "chain",
+        "previous",
+        "next",
+        "only",
+        "find",
+        "whitespace",
+        "blocks",
+        "copy-text",
+        "copy-latex",
+        "copy-link",
+        "colour",
+        "strategy",
+        "compare",
+        "step",
+        "token",
+    } <= set(seen)
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_the_ends_of_the_curve_have_their_values(open_page, run):
+    page = open_page()
+    nll = run.paths().query("chain_id == 'chain-1' and strategy == 'greedy'")["nll_answer"]
+    assert page.text_content("#curve-high") == f"{nll.max():.3g}" + ".00" * float(nll.max()).is_integer()
+    assert page.text_content("#curve-low") == f"{nll.min():.3g}" + ".00" * float(nll.min()).is_integer()
+    assert page.text_content("#curve-end") == page.get_attribute("#step", "max")
+
+
+def test_the_scripts_are_small():
+    assert sum(len(script.encode()) for script in frame()["scripts"].values()) < 40_000
+    assert not any("innerHTML" in script or "eval(" in script for script in frame()["scripts"].values())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 400])
+def test_there_is_no_serious_obstacle_for_anyone(open_page, address, scheme, width):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page(bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.check("#compare")
+    slide(page, 4)
+    page.select_option("#only", "role:0:numeric")
+    page.fill("#find", "3")
+    page.check("#whitespace")
+    page.select_option("#blocks", "sentences")
+    page.select_option("#colour-2", "score:answer_attention")
+    violations = Axe().run(page).response["violations"]
+    assert [
+        (each["id"], [node["html"][:90] for node in each["nodes"][:3]])
+        for each in violations
+        if each["impact"] in {"serious", "critical"}
+    ] == []
 
 
 def test_hover_and_focus_show_the_numbers_of_a_token(open_page, run):
@@ -533,8 +895,24 @@ def test_a_narrow_screen_does_not_scroll_sideways(open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-def test_it_prints(open_page):
+def test_it_prints_what_the_slider_says(open_page):
     page = open_page()
+    slide(page, 3)
     page.emulate_media(media="print")
-    assert page.locator(".controls").is_hidden()
+    assert page.locator(".controls :is(input, select, button):visible").count() == 0
+    assert page.inner_text("#reading").startswith("step 3 of ")
+    assert len(struck(page)) == 3
     assert page.pdf().startswith(b"%PDF")
+
+
+def test_nothing_is_offered_that_a_run_does_not_have(open_page, chains, tmp_path):
+    with begin_run(tmp_path / "run", Configuration(model=None, encoding="words"), chains[:1]) as writer:
+        spans = np.array([[0, 5], [5, 6]])
+        writer.add_encoded(EncodedChain(chains[0], np.array([1]), np.arange(2), np.array([2]), spans))
+    page = open_page(write_report(open_run(tmp_path / "run")).as_uri())
+    for control in ("#colour", "#compare", "#only", "#step"):
+        assert page.is_hidden(control), control
+    assert "delete one token" not in page.inner_text("#keys")
+    page.keyboard.press("]")
+    page.fill("#find", "First")
+    assert found(page) == [0]

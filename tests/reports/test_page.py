@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, EncodedChain, ReasoningChain, TokenScores
 from reports import _viewer, needed_analyses, write_report
+from reports._figures import figures_of
+from reports._sections import AnalysisView
 from reports._style import LOOKS, category_name, cividis, contrast, number, p_value, whole
 from reports._viewer import page_json, token_markup
 
@@ -120,21 +123,40 @@ def test_numbers_beside_a_figure_are_its_table_row_by_row(html, full_run):
             interval(row, "given_position_low", "given_position_high"),
             *(whole(row[name]) for name in ("n_questions", "n_chains", "n_tokens", "n_censored")),
         ]
-        for row in load("figure", "deletion_by_category").table(full_run).to_dict("records")
+        for row in load("figure", "deletion_by_category").table(full_run.analysis("deletion_by_category")).to_dict("records")
     ]  # fmt: skip
     assert rows in [[[re.sub("<.*?>", "", cell) for cell in row] for row in table[1:]] for table in tables_of(html)]
-    heads = load("figure", "layer_head_map").table(full_run)
+    heads = load("figure", "head_map").table(full_run.analysis("rank_correlation"))
     expected = [[whole(row["layer"]), whole(row["head"]), number(row["estimate"])] for row in heads.to_dict("records")]
     assert expected in [[row[:3] for row in table[1:]] for table in tables_of(html)]
 
 
-def test_findings_come_first_and_again_before_their_table(html, full_run):
-    text = "".join(Page(html).text)
-    places = [text.index("What was run")]
+def words_of(html):
+    """Text of a page with single spaces."""
+    return " ".join("".join(Page(html).text).split())
+
+
+def test_findings_come_first_and_again_before_their_figures_and_tables(html, full_run):
+    text = words_of(html)
+    first_figure = text.index("One row per scorer")
     for name in ("rank_correlation", "deletion_by_category"):
-        finding = full_run.analysis(name).finding
+        finding = " ".join(full_run.analysis(name).finding.split())
         first, second = (match.start() for match in re.finditer(re.escape(finding), text))
-        assert first < places[0] < second < text.index(f"Table of {name.replace('_', ' ')}")
+        assert first < first_figure
+        assert second < text.index("Intervals stand below", second) < text.index(f"Whole table of {name.replace('_', ' ')}")
+
+
+def test_what_a_finding_says_is_bold_before_its_numbers_and_after_them():
+    finding = (
+        "Tokens go late: rho 0.29 (95 % interval 0.21 to 0.37, only 5 questions), 0.19 (-0.13 to 0.52) with position held "
+    )
+    finding += (
+        "constant, which leaves no clear relation; and that is all that there is to say about tokens of these five questions."
+    )
+    lead = AnalysisView("a", finding=f"{finding}\nMore. And more.").lead
+    assert "".join(piece for piece, _ in lead) == finding
+    assert [piece for piece, is_claim in lead if is_claim] == ["Tokens go late", "which leaves no clear relation"]
+    assert AnalysisView("a", finding="No 1 differs: 0.1.").lead == [("No 1 differs: 0.1.", True)]
 
 
 def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer_does(make_planted_run, chains, tmp_path):
@@ -147,8 +169,9 @@ def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer
     run = open_run(run.folder)
     run.write_analysis(load("analysis", "rank_correlation:draws=99").analyse(run))
     alone = load("analysis", "rank_correlation:draws=99,scorer=answer_attention,competitors=false").analyse(run).finding
-    text = "".join(Page(write_report(run).read_text(encoding="utf-8")).text)
-    assert text.index(alone) < text.index("Of 2 signals, another has the largest rank correlation") < text.index("What was run")
+    alone = " ".join(alone.split())
+    text = words_of(write_report(run).read_text(encoding="utf-8"))
+    assert text.index(alone) < text.index("Of 2 signals, another has the largest rank correlation") < text.index("How to read")
 
 
 def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
@@ -165,8 +188,8 @@ def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):
 def test_a_long_table_is_closed_when_the_page_opens(html, full_run):
     n_rows = len(full_run.analysis("deletion_by_category").table)
     assert n_rows == 30
-    assert "<details><summary>Table of deletion by category, 30 rows" in html
-    assert "<details open><summary>Table of rank correlation, 7 rows" in html
+    assert '<details class="closed"><summary>Whole table of deletion by category, 30 rows' in html
+    assert "<details><summary>3 more rows" in html, "of 15 in the order of what was found, 12 are seen at once"
 
 
 def test_a_result_of_an_earlier_version_is_shown_and_its_figures_say_how_to_make_it_again(make_full_run, chains, tmp_path):
@@ -176,7 +199,8 @@ def test_a_result_of_an_earlier_version_is_shown_and_its_figures_say_how_to_make
     run.write_analysis(dataclasses.replace(result, table=table))
     html = report(run, tmp_path / "r.html")
     assert "answer_attention: spearman" in html
-    assert html.count("make it again with: python -m analyses.rank_correlation RUN") == 2
+    drawn = [key for key, figure in figures_of(run).items() if figure.analysis == "rank_correlation"]
+    assert html.count("make it again with: python -m analyses.rank_correlation RUN") == len(drawn) > 1
 
 
 NEW_ANALYSIS = '''
@@ -217,13 +241,13 @@ class {name}:
     section: ClassVar[str] = "{section}"
     analysis: ClassVar[str | None] = {analysis!r}
 
-    def data(self, run):
+    def data(self, source):
         """Return what is drawn."""
-        return run.analysis({analysis!r}).table if {analysis!r} else run.tokens()
+        return source.table if {analysis!r} else source.tokens()
 
-    def draw(self, run):
+    def draw(self, source):
         """Draw it."""
-        self.data(run)
+        self.data(source)
         return Figure()
 '''
 
@@ -233,19 +257,19 @@ def more_files(tmp_path, monkeypatch):
     """Add an analysis and three figures: of the analysis, of a part of its own, and of a part that every page has."""
     (tmp_path / "analyses").mkdir()
     (tmp_path / "analyses" / "count_words.py").write_text(NEW_ANALYSIS)
-    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports.figures").mkdir()
     for key, name, section, analysis in (
         ("word_dots", "WordDots", "count_words", "count_words"),
         ("word_lines", "WordLines", "lines", None),
         ("word_chains", "WordChains", "chains", None),
     ):
         source = NEW_FIGURE.format(name=name, section=section, analysis=analysis)
-        (tmp_path / "reports" / f"{key}.py").write_text(source)
-    for package in ("analyses", "reports"):
+        (tmp_path / "reports.figures" / f"{key}.py").write_text(source)
+    for package in ("analyses", "reports.figures"):
         module = importlib.import_module(package)
         monkeypatch.setattr(module, "__path__", [*module.__path__, str(tmp_path / package)])
     yield
-    for name in ("analyses.count_words", "reports.word_dots", "reports.word_lines", "reports.word_chains"):
+    for name in ("analyses.count_words", *(f"reports.figures.word_{word}" for word in ("dots", "lines", "chains"))):
         sys.modules.pop(name, None)
 
 
@@ -253,11 +277,12 @@ def test_one_file_more_is_one_part_of_the_page_more(more_files, make_full_run, c
     run = make_full_run(chains[:2])
     assert "count_words" in needed_analyses()
     before = report(run, tmp_path / "r.html")
-    assert '<section id="count_words">\n<h2>How many words?</h2>' in before
-    assert before.count("make it with: python -m analyses.count_words RUN") == 2, "the analysis and its figure"
+    assert "<b>How many words?</b> <code>python -m analyses.count_words RUN</code>" in before
+    assert 'id="count_words"' not in before, "there is nothing to show yet"
     run.write_analysis(load("analysis", "count_words").analyse(run))
     html = report(run, tmp_path / "r.html")
-    assert html.count("There are twelve words.") == 2
+    assert '<section id="count_words">\n<h2>How many words?</h2>' in html
+    assert html.count("There are twelve words") == 2
     assert "n<small>number of words</small>" in html
     for section, heading in (("count_words", "h3"), ("lines", "h2"), ("chains", "h3")):
         part = html[html.index(f'<section id="{section}">') :]
@@ -324,7 +349,7 @@ def test_hostile_text_stays_text(make_full_run, tmp_path, add_failure):
     page = Page(report(run, tmp_path / "r.html"))
     assert not {"img", "iframe", "object"} & set(page.tags)
     assert not {"onerror", "onload"} & set(page.attributes)
-    assert page.tags.count("script") == len(HOSTILE) + 2, "one of numbers per chain, one of names, one of code"
+    assert page.tags.count("script") == len(HOSTILE) + 6, "one of numbers per chain, one of words, five of code"
     shown = "".join(page.text).replace("\u240d", "\n").replace("\r", "\n")
     for text in HOSTILE:
         assert shown.count(text.replace("\r", "\n")) >= 6, text
@@ -393,21 +418,72 @@ def test_failed_chains_are_named_with_their_reason(make_full_run, chains, add_fa
 
 
 def test_chains_left_out_are_counted(full_run, tmp_path):
-    html = report(full_run, tmp_path / "r.html", max_chains=2)
+    html = report(full_run, tmp_path / "r.html", max_chains=2, single_file=True)
     assert html.count('<article class="chain') == 2
     assert "2 of 6 measured chains are shown; 4 are left out" in html
     chosen = report(full_run, tmp_path / "r.html", chain_ids=["chain-4"])
     assert chosen.count('<article class="chain') == 1
     assert ">chain-4</h3>" in chosen
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
     with pytest.raises(RunError, match="no-such"):
         write_report(full_run, tmp_path / "r.html", chain_ids=["no-such"])
 
 
+def test_further_chains_have_pages_of_their_own_that_an_index_leads_to(full_run, tmp_path):
+    html = report(full_run, tmp_path / "r.html", max_chains=2)
+    assert html.count('<article class="chain') == 2
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "r").iterdir()}
+    links = dict(re.findall(r'<a href="([^"]+)">(chain-\d)</a>', html))
+    assert list(links.values()) == [f"chain-{number}" for number in range(6)]
+    assert list(links)[:2] == ["#chain=chain-0", "#chain=chain-1"]
+    assert sorted(pages) == sorted(link.removeprefix("r/") for link in list(links)[2:])
+    index = next(table for table in tables_of(html) if table[0][:2] == ["chain", "question"])
+    tokens, paths = full_run.tokens(), full_run.paths()
+    assert [row[2:] for row in index[1:]] == [
+        [
+            whole((tokens["chain_id"] == chain_id).sum()),
+            "yes",
+            number(paths.query("chain_id == @chain_id and deletion_step == 0")["nll_answer"].iloc[0]),
+        ]
+        for chain_id in full_run.chains
+    ]
+    for link, chain_id in list(links.items())[2:]:
+        page = Page(pages[link.removeprefix("r/")])
+        assert f"Chain {chain_id}" in page.text
+        assert page.tags.count("article") == 1
+        assert page.addresses[0] == "../r.html#index"
+        numbers = next(json.loads(text) for text in page.data if text.startswith('{"ids"'))
+        assert numbers["ids"] == tokens.loc[tokens["chain_id"] == chain_id, "token_id"].tolist()
+
+
+def test_no_id_of_a_chain_leads_out_of_the_folder(make_planted_run, tmp_path):
+    hostile = ("../../up", "/etc/passwd", "a/b", "..", "a?b#c", "\u202e", "con", 'x" onclick="alert(1)', *HOSTILE)
+    chains = [
+        ReasoningChain(chain_id=text, question_id="q", question="?", reasoning="so 1", answer="1")
+        for text in dict.fromkeys(hostile)
+    ]
+    path = tmp_path / "out" / "all chains & more.html"
+    html = report(make_planted_run(tmp_path / "run", chains), path, max_chains=0)
+    written = [each for each in tmp_path.glob("out/**/*") if each.is_file() and each != path]
+    assert len(written) == len(chains)
+    assert {each.parent for each in written} == {tmp_path / "out" / "all chains & more"}
+    addresses = [unquote(address) for address in Page(html).addresses if not address.startswith("#")]
+    assert {path.parent / address for address in addresses} == set(written)
+    assert "onclick" not in Page(html).attributes
+
+
+def test_a_page_without_a_suffix_is_refused(full_run, tmp_path):
+    with pytest.raises(RunError, match=r"page: .* call it .*page\.html"):
+        write_report(full_run, tmp_path / "page")
+
+
 def test_the_page_stays_below_its_size(full_run, tmp_path, monkeypatch):
     monkeypatch.setattr(_viewer, "SIZE_LIMIT", 10_000)
-    html = report(full_run, tmp_path / "r.html")
+    html = report(full_run, tmp_path / "r.html", single_file=True)
     assert 0 < html.count('<article class="chain') < 6
     assert "because the page would exceed 5 MB" in html
+    divided = report(full_run, tmp_path / "r.html")
+    assert divided.count('<article class="chain') + len(list((tmp_path / "r").iterdir())) == 6
 
 
 def test_many_long_chains_stay_below_five_megabytes(make_planted_run, tmp_path):
@@ -416,9 +492,25 @@ def test_many_long_chains_stay_below_five_megabytes(make_planted_run, tmp_path):
         ReasoningChain(chain_id=f"c{number}", question_id=f"q{number}", question="?", reasoning=text, answer="1")
         for number in range(24)
     ]
-    path = write_report(make_planted_run(tmp_path / "run", chains), tmp_path / "r.html")
+    path = write_report(make_planted_run(tmp_path / "run", chains), tmp_path / "r.html", single_file=True)
     assert 3_000_000 < path.stat().st_size < 5_000_000
     assert "because the page would exceed 5 MB" in path.read_text(encoding="utf-8")
+
+
+def test_a_hundred_chains_of_200_tokens_take_less_than_five_megabytes(make_planted_run, tmp_path):
+    text = "so we have 12 + 3 = 15 " * 25
+    chains = [
+        ReasoningChain(chain_id=f"c{number}", question_id=f"q{number}", question="?", reasoning=text, answer="1")
+        for number in range(100)
+    ]
+    run = make_planted_run(tmp_path / "run", chains)
+    assert len(run.tokens()) == 100 * 200
+    assert write_report(run, tmp_path / "one.html", max_chains=100).stat().st_size < 2_000_000
+    assert not (tmp_path / "one").exists()
+    write_report(run, tmp_path / "many" / "r.html")
+    files = [path for path in (tmp_path / "many").glob("**/*") if path.is_file()]
+    assert len(files) == 51
+    assert sum(path.stat().st_size for path in files) < 5_000_000
 
 
 def test_text_on_every_colour_can_be_read():

@@ -87,29 +87,29 @@ def html(swept_run, tmp_path_factory):
 
 def test_a_run_without_a_sweep_does_not_speak_of_one(full_run, tmp_path):
     html = page_of(full_run, tmp_path / "r.html")
-    for word in ("threshold_comparison", 'id="threshold"', 'id="answers"', "<h3>Sweep", 'plain-only">', '"sweep"'):
+    for word in ("threshold_comparison", 'id="threshold"', 'id="answers"', "<h3>Sweep", '<div class="plain-only">', '"sweep"'):
         assert word not in html, word
-    assert html.count("<script>") == 1
+    assert html.count("<script>") == 5
     assert "threshold_comparison" not in needed_analyses(full_run)
     assert "threshold_comparison" in needed_analyses()
 
 
 def test_a_run_with_a_sweep_begins_with_what_it_found(html, swept_run):
     sections = re.findall(r'<section id="(\w+)"', html)
-    assert sections[:3] == ["findings", "run", "threshold_comparison"]
-    finding = swept_run.analysis("threshold_comparison").finding
-    assert html.count(finding) == 2
+    assert sections[:2] == ["findings", "threshold_comparison"]
+    claim = swept_run.analysis("threshold_comparison").finding.partition(":")[0]
+    assert html.count(f"<strong>{claim}</strong>") == 2
     part = section_of(html)
-    assert part.index(finding) < part.index("Compared with threshold 0") < part.index("Table of threshold comparison")
-    assert "<details><summary>Table of threshold comparison" in part, "the long form is closed"
-    assert part.index("Table of threshold comparison") < part.index("<h3>Accuracy against tokens</h3>") < part.index("<svg")
+    places = ["</strong>", "<svg", "<h3>Accuracy against tokens</h3>", "Compared with threshold 0", "Whole table of threshold"]
+    assert sorted(places, key=part.index) == places
+    assert '<details class="closed"><summary>Whole table of threshold comparison' in part, "the long form is closed"
 
 
 def test_a_sweep_that_is_not_analysed_yet_says_how(make_planted_run, chains, add_sweep, tmp_path):
     run = add_sweep(make_planted_run(tmp_path / "run", chains[:2]), lambda *_: ("5", "eos"))
     assert needed_analyses(run)[-1] == "threshold_comparison"
-    part = section_of(page_of(run, tmp_path / "r.html"))
-    assert part.count("make it with: python -m analyses.threshold_comparison RUN") == 2, "the analysis and its figure"
+    part = section_of(page_of(run, tmp_path / "r.html"), "findings")
+    assert part.count("<code>python -m analyses.threshold_comparison RUN</code>") == 1
 
 
 def test_every_threshold_has_its_row_and_every_baseline_its_column(html, swept_run):
@@ -206,7 +206,7 @@ def test_texts_that_were_written_anew_have_their_peak_and_their_length(make_full
 
 
 def test_the_page_says_what_was_swept(html):
-    part = section_of(html, "run")
+    part = section_of(html, "provenance")
     assert "<b>step_percentile</b> <code>step_percentile()</code>" in part
     assert "<b>baselines of the same length</b> <code>random_steps, truncation</code>" in part
     assert "<b>thresholds</b> <code>0, 0.3, 0.6</code>" in part
@@ -295,7 +295,7 @@ def test_hostile_answers_stay_text(make_planted_run, chains, add_sweep, tmp_path
     run = add_sweep(make_planted_run(tmp_path / "run", many), respond, samples=1)
     html = page_of(run, tmp_path / "r.html")
     page = Page(html)
-    assert page.tags.count("script") == len(HOSTILE) + 3, "one of numbers per chain, one of names, two of code"
+    assert page.tags.count("script") == len(HOSTILE) + 7, "one of numbers per chain, one of words, six of code"
     assert not {"img", "iframe", "object"} & set(page.tags)
     assert not {"onerror", "onload"} & set(page.attributes)
     for text, sweep in zip(HOSTILE, sweeps_of(html), strict=True):
@@ -324,12 +324,6 @@ def test_the_sweep_of_a_long_chain_takes_little_room(make_planted_run, chains, a
     before = len(page_of(run, tmp_path / "r.html"))
     run = add_sweep(run, lambda *_: ("\\boxed{5}", "eos"), thresholds=tuple(np.linspace(0, 0.9, 10)))
     assert len(page_of(run, tmp_path / "r.html")) - before < 20_000, "5,000 flags for each of 20 conditions would be 200,000"
-
-
-def test_both_scripts_together_are_small(html):
-    assert sum(len(text.encode()) for text in Page(html).scripts if text.startswith('"use strict"')) < 20_000
-    assert html.count('"use strict";') == 2
-    assert "innerHTML" not in Page(html).scripts[-1]
 
 
 def test_same_sweep_same_bytes(swept_run, html, tmp_path):
@@ -373,4 +367,4 @@ def test_report_and_analyse_compare_the_thresholds_of_a_sweep(make_planted_run, 
     assert "threshold_comparison:" not in capsys.readouterr().out, "the result is current"
     analyse(run.folder)
     assert "\nthreshold_comparison: " in capsys.readouterr().out
-    assert load("figure", "threshold_frontier").data(run)["strategy"].nunique() == 4
+    assert load("figure", "threshold_frontier").data(run.analysis("threshold_comparison"))["strategy"].nunique() == 4

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.run.folder import Run
-from reports._data import detail, result_of
+from reasoning_anatomy.types import AnalysisResult
+from reports._data import detail, main_table, of
+from reports._drawing import Sized, shown
 from reports._style import INK, figure_style
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ COLUMNS = ("scorer", "term", "layer", "head", "estimate", "ci_low", "ci_high", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerHeadMap:
+class HeadMap(Sized):
     """Rank correlation of attention and deletion_step for every attention head.
 
     Attributes
@@ -41,6 +41,7 @@ class LayerHeadMap:
         "0.05. The map is exploratory: the best of many heads, judged on the questions it was picked on, looks better than "
         "it is."
     )
+    also_called: ClassVar[tuple[str, ...]] = ("layer_head_map",)
     section: ClassVar[str] = "rank_correlation"
     analysis: ClassVar[str | None] = "rank_correlation"
 
@@ -48,7 +49,7 @@ class LayerHeadMap:
     term: str = "spearman"
     alpha: float = 0.05
 
-    def data(self, run: Run) -> pd.DataFrame:
+    def data(self, source: AnalysisResult) -> pd.DataFrame:
         """Return what is drawn.
 
         Returns
@@ -56,38 +57,23 @@ class LayerHeadMap:
         Columns ``scorer, term, layer, head, estimate, ci_low, ci_high, p_value, p_adjusted, p_max_t`` of ``rank_correlation``'s
         detail table ``per_head``; layers and heads count from 0.
         """
-        table = self._of_scorer(run, detail(run, result_of(run, "rank_correlation", about="scorer"), "per_head"))
-        rows = table[table["term"] == self.term]
-        if rows.empty:
-            known = ", ".join(sorted(table["term"].unique()))
-            raise RunError(f"{run.folder}: rank_correlation has no term {self.term!r} per head; it has {known}")
+        main_table(source, ["scorer"])
+        table = detail(source, "per_head", COLUMNS, why_missing="its scorers have no value per head")
+        rows = of(of(table, source, "scorer", self.scorer), source, "term", self.term)
         return rows.sort_values(["layer", "head"], kind="stable")[list(COLUMNS)].reset_index(drop=True)
 
-    def table(self, run: Run) -> pd.DataFrame:
+    def table(self, source: AnalysisResult) -> pd.DataFrame:
         """Return the five heads with the highest and the five with the lowest estimate, or all if they are no more."""
-        rows = self.data(run).dropna(subset="estimate").sort_values("estimate", ascending=False, kind="stable")
+        rows = self.data(source).dropna(subset="estimate").sort_values("estimate", ascending=False, kind="stable")
         return rows if len(rows) <= 2 * _ENDS else pd.concat([rows.head(_ENDS), rows.tail(_ENDS)])
 
-    def _of_scorer(self, run: Run, table: pd.DataFrame) -> pd.DataFrame:
-        known = list(dict.fromkeys(table["scorer"]))
-        if self.scorer is not None and self.scorer not in known:
-            raise RunError(
-                f"{run.folder}: rank_correlation has no heads of scorer {self.scorer!r}; it has those of {', '.join(known)}"
-            )
-        return table[table["scorer"] == (self.scorer or known[0])]
-
-    def draw(self, run: Run) -> "Figure":
+    def draw(self, source: AnalysisResult) -> "Figure":
         """Draw the map, layers from bottom to top."""
-        from matplotlib.figure import Figure
-
-        data = self.data(run)
+        data = self.data(source)
         grid = data.pivot_table(index="layer", columns="head", values="estimate", dropna=False)
         n_layers, n_heads = grid.shape
         with figure_style():
-            figure = Figure(
-                figsize=(min(7.2, max(3.6, 2.4 + 0.24 * n_heads)), min(8.0, max(2.4, 1.5 + 0.2 * n_layers))),
-                layout="constrained",
-            )
+            figure = self.canvas(min(8.0, max(2.2, 1.1 + (0.13 if self.is_narrow else 0.16) * n_layers)))
             axis = figure.subplots()
             limit = float(np.nanmax(np.abs(grid.to_numpy()), initial=0.0)) or 1.0
             mesh = axis.pcolormesh(
@@ -96,8 +82,9 @@ class LayerHeadMap:
             )  # fmt: skip
             self._mark(axis, data, grid)
             _number(axis, grid)
+            axis.set_title(shown(data["scorer"].iloc[0]))
             bar = figure.colorbar(mesh, ax=axis, pad=0.03, fraction=0.06)
-            bar.set_label(f"{self.term.replace('_', ' ')} of {data['scorer'].iloc[0]}", color=INK)
+            bar.set_label(f"{self.term.replace('_', ' ')}\n(+ = attended, deleted later)", color=INK)
             bar.outline.set_visible(False)
         return figure
 

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import pandas as pd
 
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.types import AnalysisResult
 from reports import _thresholds
 from reports._data import has_answers
-from reports._style import ACCENT, GRID, LOOKS, MUTED, figure_style, panels
+from reports._drawing import Sized, shown
+from reports._style import DASHES, GRID, MUTED, SERIES, SMALL_TEXT, figure_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = _thresholds.POINTS
-_COLOURS: Final = (ACCENT, *(LOOKS[place].line for place in (2, 3, 1, 4)))
 _MARKERS: Final = "os^Dv"
-_DASHES: Final = ("dashed", "dotted", "dashdot", (0, (6, 1, 1, 1, 1, 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThresholdFrontier:
+class ThresholdFrontier(Sized):
     """Accuracy against tokens kept and generated, one line per strategy through its thresholds, baselines in grey.
 
     It draws the result of the analysis ``threshold_comparison``.
@@ -49,7 +49,7 @@ class ThresholdFrontier:
         """Whether the run has answers at thresholds."""
         return has_answers(run)
 
-    def data(self, run: Run) -> pd.DataFrame:
+    def data(self, source: AnalysisResult) -> pd.DataFrame:
         """Return what is drawn.
 
         Returns
@@ -58,28 +58,30 @@ class ThresholdFrontier:
         accuracy_low, accuracy_high, is_compared, on_frontier``; ``reference`` is missing for strategies with thresholds of
         their own.
         """
-        return _thresholds.points(run)
+        return _thresholds.points(source)
 
-    def summary(self, run: Run) -> Mapping[str, Sequence[pd.DataFrame]]:
+    def summary(self, source: AnalysisResult) -> Mapping[str, Sequence[pd.DataFrame]]:
         """Tables of verdicts by strategy, reading and form of restatements."""
-        return _thresholds.summary(run)
+        return _thresholds.summary(source)
 
-    def draw(self, run: Run) -> "Figure":
+    def draw(self, source: AnalysisResult) -> "Figure":
         """Draw one panel per reading and form of restatements."""
-        data = self.data(run)
+        data = self.data(source)
         worlds = list(data.groupby(_thresholds.WORLD, sort=False))
         strategies = list(dict.fromkeys(data.loc[data["reference"].isna(), "strategy"]))
         baselines = list(dict.fromkeys(data.loc[data["reference"].notna(), "strategy"]))
         with figure_style():
-            figure, axes = panels(len(worlds), height=3.6 if len(worlds) == 1 else 3.0)
+            figure, axes = self.panels(len(worlds), height=3.0 if len(worlds) == 1 else 2.4)
             for axis, (world, rows) in zip(axes, worlds, strict=True):
                 _draw_panel(axis, rows, strategies, baselines)
                 if len(worlds) > 1:
                     axis.set_title("{}, restatements {}".format(*world))
             lines = {str(line.get_label()): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
-            figure.legend(list(lines.values()), list(lines), loc="outside upper left", ncols=3, handlelength=3)
-            figure.supxlabel("tokens kept and generated per answer (fewer = cheaper)", fontsize=9)
-            figure.supylabel("accuracy (higher = better)", fontsize=9)
+            names = [shown(name) for name in lines]
+            columns = 1 if self.is_narrow else 3
+            figure.legend(list(lines.values()), names, loc="outside upper left", ncols=columns, handlelength=3)
+            figure.supxlabel("tokens kept and generated per answer (fewer = cheaper)")
+            figure.supylabel("accuracy (higher = better)")
         return figure
 
 
@@ -92,7 +94,7 @@ def _draw_panel(axis: "Axes", data: pd.DataFrame, strategies: Sequence[str], bas
         for number, (_, rows) in enumerate(lines):
             rows = rows[rows["is_compared"]]
             axis.plot(
-                rows["tokens"], rows["accuracy"], color=MUTED, alpha=0.8, linewidth=1, linestyle=_DASHES[place % len(_DASHES)],
+                rows["tokens"], rows["accuracy"], color=MUTED, alpha=0.8, linewidth=1, linestyle=DASHES[1:][place % 4],
                 marker=".", markersize=3, label=baseline if number == 0 else None, zorder=1,
             )  # fmt: skip
     axis.margins(x=0.08)
@@ -100,7 +102,7 @@ def _draw_panel(axis: "Axes", data: pd.DataFrame, strategies: Sequence[str], bas
 
 
 def _draw_strategy(axis: "Axes", rows: pd.DataFrame, strategy: str, place: int) -> None:
-    colour, marker = _COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)]
+    colour, marker = SERIES[place % len(SERIES)], _MARKERS[place % len(_MARKERS)]
     shown = rows[rows["is_compared"]]
     axis.plot(shown["tokens"], shown["accuracy"], color=colour, linewidth=1.6, marker=marker, markersize=5, label=strategy)
     axis.vlines(rows["tokens"], rows["accuracy_low"], rows["accuracy_high"], color=colour, linewidth=0.9, alpha=0.7)
@@ -112,7 +114,14 @@ def _draw_strategy(axis: "Axes", rows: pd.DataFrame, strategy: str, place: int) 
             rows.loc[kind, "tokens"], rows.loc[kind, "accuracy"], s=26, marker=symbol, color=face,
             edgecolor=colour if symbol == marker else None, zorder=3,
         )  # fmt: skip
-    for (tokens, accuracy), same in rows.groupby(["tokens", "accuracy"], sort=False):
-        name = ", ".join(f"{threshold:g}" for threshold in same["threshold"])
-        away = (4, 5 if place % 2 == 0 else -11)
-        axis.annotate(name, (tokens, accuracy), xytext=away, textcoords="offset points", color=colour, fontsize=8)
+    _name_thresholds(axis, rows, colour)
+
+
+def _name_thresholds(axis: "Axes", rows: pd.DataFrame, colour: str) -> None:
+    """Write each threshold beside its point: below it if the line is higher at both sides, else above."""
+    points = rows.groupby(["tokens", "accuracy"])["threshold"].apply(list).reset_index()
+    beside = pd.concat([points["accuracy"].shift(1), points["accuracy"].shift(-1)], axis=1).mean(axis=1)
+    for (tokens, accuracy, same), around in zip(points.itertuples(index=False), beside, strict=True):
+        name = ", ".join(f"{threshold:g}" for threshold in same)
+        away = (4, -10 if around > accuracy else 4)
+        axis.annotate(name, (tokens, accuracy), xytext=away, textcoords="offset points", color=colour, fontsize=SMALL_TEXT)

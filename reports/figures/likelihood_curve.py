@@ -8,7 +8,8 @@ import pandas as pd
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.run.folder import Run
-from reports._style import ACCENT, MUTED, figure_style, panels
+from reports._drawing import Sized, shown
+from reports._style import ACCENT, MUTED, figure_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ _MANY_LINES = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class LikelihoodCurve:
+class LikelihoodCurve(Sized):
     """Nll of the answer against the fraction of reasoning tokens deleted: mean and one thin line per chain.
 
     Every chain is read at the same fractions (linearly between the deletions after which its likelihood was evaluated).
@@ -42,7 +43,7 @@ class LikelihoodCurve:
 
     points: int = 101
 
-    def data(self, run: Run) -> pd.DataFrame:
+    def data(self, source: Run) -> pd.DataFrame:
         """Return what is drawn.
 
         Returns
@@ -50,10 +51,10 @@ class LikelihoodCurve:
         Columns ``strategy, curve, chain_id, question_id, fraction_deleted, nll_answer, n_chains, n_questions``.
         ``curve`` is ``mean`` or ``chain``; ``nll_answer`` in nats per token, lower = better answer.
         """
-        paths, length = run.paths(), run.tokens().groupby("chain_id").size()
+        paths, length = source.paths(), source.tokens().groupby("chain_id").size()
         if "strategy" not in paths or paths["nll_answer"].isna().all():
             raise RunError(
-                f"{run.folder}: has no pruning path; measure the chains with a pruning strategy: "
+                f"{source.folder}: has no pruning path; measure the chains with a pruning strategy: "
                 "reasoning-anatomy run CHAINS.jsonl --out ANOTHER_RUN"
             )
         frames = []
@@ -62,13 +63,13 @@ class LikelihoodCurve:
             frames.append(pd.concat([_mean(chains), chains]).assign(strategy=strategy))
         return pd.concat(frames, ignore_index=True)[list(COLUMNS)]
 
-    def draw(self, run: Run) -> "Figure":
+    def draw(self, source: Run) -> "Figure":
         """Draw one panel per strategy."""
-        data = self.data(run)
-        shown = list(dict.fromkeys(data["strategy"]))
+        data = self.data(source)
+        strategies = list(dict.fromkeys(data["strategy"]))
         with figure_style():
-            figure, axes = panels(len(shown), height=3.2 if len(shown) == 1 else 2.6)
-            for axis, strategy in zip(axes, shown, strict=True):
+            figure, axes = self.panels(len(strategies), height=2.7 if len(strategies) == 1 else 1.9)
+            for axis, strategy in zip(axes, strategies, strict=True):
                 rows = data[data["strategy"] == strategy]
                 chains = rows[rows["curve"] == "chain"].groupby("chain_id", sort=False)
                 for _, chain in chains:
@@ -77,13 +78,13 @@ class LikelihoodCurve:
                         color=MUTED, alpha=0.35, linewidth=0.7, rasterized=len(chains) > _MANY_LINES,
                     )  # fmt: skip
                 mean = rows[rows["curve"] == "mean"]
-                axis.plot(mean["fraction_deleted"], mean["nll_answer"], color=ACCENT, linewidth=2.2)
-                if len(shown) > 1:
-                    axis.set_title(strategy)
+                axis.plot(mean["fraction_deleted"], mean["nll_answer"], color=ACCENT, linewidth=1.8)
+                if len(strategies) > 1:
+                    axis.set_title(shown(strategy))
                 axis.set_xlim(0, 1)
                 axis.grid(axis="y")
-            figure.supxlabel("fraction of reasoning tokens deleted", fontsize=9)
-            figure.supylabel("nll of the answer (nats per token)", fontsize=9)
+            figure.supxlabel("fraction of reasoning tokens deleted")
+            figure.supylabel("nll of the answer\n(nats per token; lower = better supported)")
         return figure
 
     def _chain(self, rows: pd.DataFrame, length: "pd.Series[int]") -> pd.DataFrame:

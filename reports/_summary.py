@@ -1,0 +1,165 @@
+"""What stands before everything else: what was run, what was found, and what is missing.
+
+Findings are the analyses' own sentences. Which stand first is a rule: one of each subject, in the order of
+`reasoning_anatomy.plugin_files.SUBJECTS`, those that have an interval before those that have none, five at most. The others
+follow when asked for.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from reasoning_anatomy.plugins import available
+from reasoning_anatomy.run.folder import Run
+from reports._data import CATEGORY_PREFIX, has_answers, names
+from reports._sections import FigureView, Section, Tables, plain
+
+MOST_FINDINGS: Final = 5
+_SHARED_BY: Final = 3
+"""Findings whose common caveat stands once above all of them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an analysis found, with the warnings that it does not share with the others."""
+
+    section: Section
+    caveats: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All findings: those that stand first, the others, and the caveats that several of them share."""
+
+    first: Sequence[Finding]
+    others: Sequence[Finding]
+    shared: Sequence[str]
+
+    @property
+    def older(self) -> list[str]:
+        """Names of the analyses that are older than the run."""
+        analyses = [each.section.analysis for each in (*self.first, *self.others)]
+        return [analysis.name for analysis in analyses if analysis is not None and analysis.is_older]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that the page could show: why it does not, or the command that makes it."""
+
+    what: str
+    reason: str = ""
+    command: str = ""
+
+
+def findings(sections: Sequence[Section]) -> Findings:
+    """Choose and order the findings.
+
+    Parameters
+    ----------
+    sections
+        In the order of the page.
+    """
+    found = [section for section in sections if section.analysis and section.analysis.finding]
+    warned = {section.key: list(_sentences(section)) for section in found}
+    counts = Counter(sentence for sentences in warned.values() for sentence in dict.fromkeys(sentences))
+    shared = [sentence for sentence, count in counts.items() if count >= min(_SHARED_BY, max(2, len(found)))]
+    every = [Finding(section, [sentence for sentence in warned[section.key] if sentence not in shared]) for section in found]
+    first: dict[str, Finding] = {}
+    for each in every:
+        first.setdefault(_subject(each.section), each)
+    chosen = list(first.values())[:MOST_FINDINGS]
+    return Findings(chosen, [each for each in every if each not in chosen], shared)
+
+
+def run_in_two_lines(run: Run, tables: Tables) -> tuple[str, str]:
+    """Say what was run on what."""
+    configuration, status, tokens = run.manifest.configuration, run.status(), tables.tokens
+    model = configuration.model
+    if model is None:
+        first = f"No model was loaded: {configuration.encoding}"
+    else:
+        shape = f"{_count(model.n_layers, 'layer')} with {_count(model.n_heads, 'head')} each"
+        first = f"{model.architecture}, {shape}, {model.quantization or model.dtype}"
+    if len(tokens):
+        of_tokens = {name: int(tokens[name].nunique()) for name in ("chain_id", "question_id")}
+        measured = f"{_count(of_tokens['chain_id'], 'chain')} on {_count(of_tokens['question_id'], 'question')}"
+        measured += f", {_count(len(tokens), 'reasoning token')}"
+    else:
+        measured = _count(status.n_done, "chain")
+    if status.failed or status.n_left:
+        measured += f" ({len(status.failed):,} failed, {status.n_left:,} not finished)"
+    kinds = (
+        (len(configuration.scorers), "scorer", "scorers"),
+        (len(configuration.strategies), "strategy", "strategies"),
+        (len(names(tokens, CATEGORY_PREFIX)), "annotator", "annotators"),
+    )
+    plugins = [_count(*kind) for kind in kinds if kind[0]]
+    if has_answers(run) and configuration.conditions:
+        swept = {condition.strategy for condition in configuration.conditions.values()}
+        thresholds = {condition.threshold for condition in configuration.conditions.values()}
+        of_sweep = _count(len(swept), "strategy and baseline", "strategies and baselines")
+        plugins.append(f"answers at {_count(len(thresholds), 'threshold')} of {of_sweep}")
+    return first, "; ".join(filter(None, [measured, ", ".join(plugins)]))
+
+
+def missing(
+    run: Run,
+    sections: Sequence[Section],
+    own_figures: Mapping[str, Sequence[FigureView]],
+    tables: Tables,
+    skipped: Mapping[str, str],
+) -> list[Missing]:
+    """List what the page could show and does not.
+
+    Parameters
+    ----------
+    run
+        The run.
+    sections
+        Of the page, with those that have nothing to show.
+    own_figures
+        Of the parts that every page has.
+    tables
+        Of the run.
+    skipped
+        Why analyses could not be run, by name.
+    """
+    found = [Missing("The tables of the run", tables.missing)] if tables.missing else []
+    if not tables.missing and not names(tables.tokens, CATEGORY_PREFIX):
+        found.append(Missing("Categories of the tokens", command="reasoning-anatomy annotate RUN"))
+    for section in sections:
+        analysis = section.analysis
+        if analysis is not None and analysis.missing:
+            found.append(_missing_analysis(run, section.title, section.key, analysis.missing, skipped))
+        else:
+            found += [Missing(view.title, view.missing) for view in section.figures if view.missing]
+    found += [Missing(view.title, view.missing) for views in own_figures.values() for view in views if view.missing]
+    known = {section.key for section in sections}
+    others = {name: info for name, info in available("analysis").items() if name not in known}
+    found += [Missing(info.title or name, plain(run, skipped[name])) for name, info in others.items() if name in skipped]
+    if never := [info.title or name for name, info in others.items() if name not in skipped]:
+        found.append(Missing("Other analyses", " ".join(never), "python -m analyses RUN"))
+    return found
+
+
+def _missing_analysis(run: Run, title: str, name: str, reason: str, skipped: Mapping[str, str]) -> Missing:
+    if name in skipped:
+        return Missing(title, plain(run, skipped[name]))
+    command = f"python -m analyses.{name} RUN"
+    return Missing(title, "" if reason.endswith(f"make it with: {command}") else reason, command)
+
+
+def _subject(section: Section) -> str:
+    """Subject of an analysis; one that does not say is a subject of its own."""
+    return (section.analysis.subject if section.analysis else "") or section.key
+
+
+def _sentences(section: Section) -> Iterator[str]:
+    """Sentences of the warnings of an analysis."""
+    for warning in section.analysis.warnings if section.analysis else ():
+        yield from (sentence.rstrip(".") for sentence in warning.split(". "))
+
+
+def _count(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
