@@ -48,6 +48,8 @@ _WITH_A_PROFILE: Final = "attention_sparsity"
 _KEEP_RATIOS: Final = (1.0, 0.9, 0.7, 0.5)
 _LAYERS_WITHOUT_HEADS: Final = 28
 """Of the stages of the run without heads: one head each, as if they were averages."""
+_REPRS: Final = {_WITH_STAGES: f"CandidateNll(strategy='greedy', keep_ratios={_KEEP_RATIOS})"}
+"""Provenance of scorers whose options an analysis reads."""
 _ANNOTATORS: Final = ("first", "second")
 _STRATEGIES: Final = ("greedy", "random")
 _WORDS: Final = ("First", "we", "add", "3", "and", "4", ",", "so", "she", "has", "7", "apples", ".")
@@ -176,7 +178,7 @@ def _configuration(scorers: Sequence[str], heads: tuple[int, int] | None) -> Con
     return Configuration(
         model=model,
         encoding="words",
-        scorers={label: f"{label}()" for label in scorers},
+        scorers={label: _REPRS.get(label, f"{label}()") for label in scorers},
         strategies={label: f"{label}()" for label in _STRATEGIES},
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ ALL_ENDINGS: Final = (*ENDINGS, f"{GIVEN_POSITION} and surprisal")
 
 TIMES: Final = np.arange(1, 21) / 20
 """Of the curves, as a share of the tokens of a chain that are deleted."""
+
+_TOKENS_AT_ONCE: Final = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,8 @@ def evidence_of(reading: Reading, *, keep_ratios: Sequence[float]) -> Mapping[st
     """Compute the values of every chain; by scheme."""
     ratios = np.array(keep_ratios, dtype=np.float64)
     times = np.append(TIMES[reading.horizon - TIMES > 1e-9], reading.horizon)
-    chains = [_values(chain, reading.horizon, times, ratios) for chain in reading.chains]
-    return {scheme.name: _stacked(scheme, [values[scheme.name] for values in chains], times) for scheme in SCHEMES}
+    outcomes = [_outcomes(chain, reading.horizon, ratios) for chain in reading.chains]
+    return {scheme.name: _evidence(reading, scheme, outcomes, times, ratios) for scheme in SCHEMES}
 
 
 def without_value(evidence: Mapping[str, Evidence], *, has_surprisal: bool) -> dict[str, int]:
@@ -128,42 +130,51 @@ def deletions_by_question(reading: Reading, scheme: Scheme) -> tuple[Deletions, 
     return deletions, question[deletions.token], is_early[deletions.token]
 
 
-class _Values(NamedTuple):
-    """Those of one chain: what `Evidence` has of all, and the (groups,) sizes."""
-
-    restricted: FloatArray
-    sizes: IntArray
-    curves: FloatArray
-    excess: FloatArray
-    achieved: FloatArray
-
-
-def _values(chain: ChainTokens, horizon: float, times: FloatArray, ratios: FloatArray) -> dict[str, _Values]:
+def _outcomes(chain: ChainTokens, horizon: float, ratios: FloatArray) -> FloatArray:
+    """(n, 1 + ratios) restricted time of every token, and whether it is kept at each ratio, less the share of all that is."""
     time, is_deleted = relative_times(chain.step)
     is_kept, achieved = kept_at_ratios(chain.step, ratios)
-    outcomes = np.column_stack([restricted_times(time, is_deleted, horizon), is_kept - achieved])
-    values = {}
-    for scheme in SCHEMES:
-        member, n_groups = in_groups(chain.member, scheme), len(scheme.groups)
-        found = contrasts_in_chain(outcomes, member, scheme.contrasts, chain.surprisal)
-        values[scheme.name] = _Values(
-            restricted=found[:, :, 0],
-            sizes=member.sum(axis=0),
-            curves=shares_left(time, is_deleted, member, times),
-            excess=found[:2, :n_groups, 1:].transpose(0, 2, 1),
-            achieved=achieved,
-        )
-    return values
+    return np.column_stack([restricted_times(time, is_deleted, horizon), is_kept - achieved])
 
 
-def _stacked(scheme: Scheme, chains: Sequence[_Values], times: FloatArray) -> Evidence:
-    sizes = np.stack([values.sizes for values in chains])
+def _evidence(
+    reading: Reading, scheme: Scheme, outcomes: Sequence[FloatArray], times: FloatArray, ratios: FloatArray
+) -> Evidence:
+    members = [in_groups(chain.member, scheme) for chain in reading.chains]
+    found, n_groups = _contrasted(reading.chains, outcomes, members, scheme), len(scheme.groups)
+    sizes = np.stack([member.sum(axis=0) for member in members])
     return Evidence(
         scheme,
-        restricted=np.stack([values.restricted for values in chains]),
+        restricted=found[..., 0],
         n_tokens=np.asarray(sizes @ (scheme.contrasts != 0).T.astype(np.int64)),
-        curves=np.stack([values.curves for values in chains]),
+        curves=np.stack(
+            [
+                shares_left(*relative_times(chain.step), member, times)
+                for chain, member in zip(reading.chains, members, strict=True)
+            ]
+        ),
         times=times,
-        excess=np.stack([values.excess for values in chains]),
-        achieved=np.stack([values.achieved for values in chains]),
+        excess=found[:, :2, :n_groups, 1:].swapaxes(-1, -2),
+        achieved=np.stack([kept_at_ratios(chain.step, ratios)[1] for chain in reading.chains]),
     )
+
+
+def _contrasted(
+    chains: Sequence[ChainTokens], outcomes: Sequence[FloatArray], members: Sequence[BoolArray], scheme: Scheme
+) -> FloatArray:
+    """(chains, 3, terms, columns) contrasts of `contrasts_in_chain`; chains of one length are taken together."""
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for number, chain in enumerate(chains):
+        alike.setdefault((len(chain.step), chain.surprisal is None), []).append(number)
+    found = np.empty((len(chains), len(ALL_ENDINGS), len(scheme.terms), outcomes[0].shape[1]))
+    for (n, _), numbers in alike.items():
+        at_once = max(1, _TOKENS_AT_ONCE // n)
+        for some in (numbers[first : first + at_once] for first in range(0, len(numbers), at_once)):
+            surprisals = [values for number in some if (values := chains[number].surprisal) is not None]
+            found[some] = contrasts_in_chain(
+                np.stack([outcomes[number] for number in some]),
+                np.stack([members[number] for number in some]),
+                scheme.contrasts,
+                np.stack(surprisals) if surprisals else None,
+            )
+    return found

@@ -10,7 +10,7 @@ from analyses._statistics.bootstrap import bootstrap_means, resample_counts
 from analyses._statistics.correlation import centred_ranks, given_position
 from analyses._statistics.halves import judge, random_halves
 from analyses._statistics.shifts import ShiftedMeans, shifted_correlations
-from benchmarks._validity import Rate
+from benchmarks._validity import Kind, Rate
 from benchmarks._validity._rates import FEW
 from benchmarks._validity._series import CHAINS, TOKENS, autocorrelated
 from reasoning_anatomy.types import FloatArray
@@ -23,6 +23,9 @@ _SD: Final = 0.2
 """Between questions, half of whose variance all heads share."""
 
 _PLACES: Final = np.linspace(-np.sqrt(3), np.sqrt(3), TOKENS)
+_LEFT_BY_SHIFTS: Final = (
+    "A shift by a few tokens leaves some of the relation that a question has, so that chance seems to give more than it does."
+)
 _AVERAGED_OUT: Final = (
     "Where no head is better than others, every half chooses another, and what they are judged at averages out."
 )
@@ -60,7 +63,8 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     for number, (setting, given, options) in enumerate(_SERIES):
         share = any_head_found(n_questions, samples, given=given, seed=seed + 10 + number, **options)
         quantity = f"any head{' given position' if given else ''}, shifts"
-        rates.append(Rate(quantity, "power" if "effect" in options else "false positives", share, samples, setting))
+        kind: Kind = "power" if "effect" in options else "false positives"
+        rates.append(Rate(quantity, kind, share, samples, setting, _LEFT_BY_SHIFTS if "slope" in options else ""))
     return rates
 
 

@@ -80,7 +80,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     trends, _ = found(TRENDS, n_questions, samples, seed=seed + 1)
     related, truth = found(RELATED, n_questions, samples, seed=seed + 2)
     said = (trends[:, GAIN, 3] <= 0.05) & (trends[:, GAIN, 0] > 0)
-    note = _FEW if n_questions < 20 else ""
+    note, careful = (_FEW if n_questions < few else "" for few in (20, 50))
     rates = [
         Rate(f"{RIDGE} {term}", "false positives", _share(nothing[:, number, 3] <= 0.05), samples, "nothing is related", note)
         for number, term in enumerate(TERMS)
@@ -93,7 +93,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     name = f"{RIDGE} {TERMS[GAIN]}, each fold from all others"
     rates.append(Rate(name, "false positives", _share(usual <= 0.05), samples, "nothing is related", _USUAL))
     for number, term in enumerate(TERMS):
-        rates.append(Rate(f"{RIDGE} {term}", "coverage", _share(holds(related, truth)[:, number]), samples, note=note))
+        rates.append(Rate(f"{RIDGE} {term}", "coverage", _share(holds(related, truth)[:, number]), samples, note=careful))
     gain = f"{truth[:, GAIN, 0].mean():.2f} of rank correlation"
     return [*rates, Rate(f"{RIDGE} {TERMS[GAIN]}", "power", _share(related[:, GAIN, 3] <= 0.05), samples, gain)]
 

@@ -42,6 +42,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
                 "coverage",
                 holding(combined(stripped - kept), *(truth[1] - truth[0])[[number]]),
                 samples,
+                note=few,
             ),
             Rate(f"{name}: share left", "coverage", _holds_share(kept, stripped, truth[1, number] / truth[0, number]), samples),
         ]
