@@ -131,6 +131,8 @@ def trainable(loaded: LoadedModel, spec: ModelSpec, recipe: Recipe) -> Any:
         All weights are to be trained, but they are held in 4 or 8 bits.
     """
     model: Any = loaded.model
+    if loaded.quantization is None:
+        _forget_file_format(model)
     if recipe.method == "full":
         if loaded.quantization is not None:
             raise ModelError(f"{spec.id}: weights held in {loaded.quantization} cannot all be trained; train --method lora")
@@ -145,6 +147,13 @@ def trainable(loaded: LoadedModel, spec: ModelSpec, recipe: Recipe) -> Any:
     adapted.peft_config["default"].base_model_name_or_path = spec.id  # what was asked for, not where its file lies
     adapted.peft_config["default"].revision = spec.revision
     return adapted.train()
+
+
+def _forget_file_format(model: Any) -> None:
+    """Let a trainer take weights that were read from a GGUF file for what they are: floating point numbers."""
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
 
 
 def order_of_rows(n_rows: int, n: int, *, seed: int) -> IntArray:
