@@ -10,8 +10,7 @@ from tyro.conf import OmitArgPrefixes, arg
 from reasoning_anatomy.cli._app import PluginsOption, RunArgument, SamplingOption, app, say, use_plugins
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.run.students import Equal, Matching
-from reasoning_anatomy.specs import ModelSpec
+from reasoning_anatomy.specs import Equal, Matching, ModelSpec
 
 if TYPE_CHECKING:
     from reasoning_anatomy.distillation.distilling import Distilled

@@ -27,14 +27,12 @@ from reasoning_anatomy.run.students import (
     FULL,
     UNTRAINED,
     Arm,
-    Equal,
-    Matching,
     Student,
     Students,
     StudentsManifest,
     begin_students,
 )
-from reasoning_anatomy.specs import EncodingOptions, ModelSpec
+from reasoning_anatomy.specs import EncodingOptions, Equal, Matching, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.run.layout import file_stem
 from reasoning_anatomy.run.manifest import ModelIdentity
 from reasoning_anatomy.run.results import data_of_result, read_result, write_result
-from reasoning_anatomy.specs import CUTS_OFF
+from reasoning_anatomy.specs import CUTS_OFF, Equal, Matching
 from reasoning_anatomy.types import AnalysisResult
 
 STUDENTS_NAME: Final = "students.json"
@@ -27,11 +27,6 @@ ANSWER_ONLY: Final = "answer_only"
 UNTRAINED: Final = "untrained"
 """Names, in place of a strategy's, of students taught the whole chain, the answer without a chain, and nothing."""
 CONTROLS: Final = (FULL, ANSWER_ONLY, UNTRAINED)
-
-Matching = Literal["chain", "mean"]
-"""``chain``: every chain is as long under all strategies. ``mean``: whole steps are kept, and the set is as long."""
-Equal = Literal["steps", "tokens"]
-"""What students are given in equal measure: steps of the optimiser, or tokens to predict."""
 
 ANSWER_COLUMNS: Final = (
     "student", "strategy", "keep_ratio", "achieved", "matching", "equal", "seed", "question_id", "verdict", "is_correct",
