@@ -13,7 +13,7 @@ Reading = Literal["closed_up", "evicted", "live"]
 """``live``: nothing was written before, and tokens leave the cache while the model writes."""
 Restatements = Literal["kept", "stripped"]
 Matching = Literal["chain", "mean"]
-"""Of what students are taught. ``chain``: every chain is as long in all arms; ``mean``: steps stay whole, the set is as long."""
+"""Of sets for students. ``chain``: every chain is as long in all arms; ``mean``: steps stay whole, the set is as long."""
 Equal = Literal["steps", "tokens"]
 """What students are given in equal measure: steps of the optimiser, or tokens to predict."""
 
