@@ -12,6 +12,10 @@ ReadingOfPruned = Literal["closed_up", "evicted"]
 Reading = Literal["closed_up", "evicted", "live"]
 """``live``: nothing was written before, and tokens leave the cache while the model writes."""
 Restatements = Literal["kept", "stripped"]
+Matching = Literal["chain", "mean"]
+"""Of sets for students. ``chain``: every chain is as long in all arms; ``mean``: steps stay whole, the set is as long."""
+Equal = Literal["steps", "tokens"]
+"""What students are given in equal measure: steps of the optimiser, or tokens to predict."""
 
 THRESHOLDS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Of a sweep, unless others are named."""

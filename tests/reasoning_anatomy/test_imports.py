@@ -20,6 +20,7 @@ MODEL_SIDE = ("torch", "transformers", "tokenizers", "accelerate", "bitsandbytes
 ROOMS_WITHOUT_TORCH = ("hallway", "steps", "run", "conversion", "interchange", "cli")
 MODEL_ROOMS = (
     "models", "attention", "likelihood", "eviction", "generation", "importance", "pruning", "pipeline", "evaluation",
+    "distillation",
 )  # fmt: skip
 EDGES = {
     "hallway": (),
@@ -32,8 +33,9 @@ EDGES = {
     "generation": ("eviction", "models", "steps"),
     "importance": ("attention", "likelihood", "models", "steps"),
     "pruning": ("likelihood", "models", "steps"),
-    "pipeline": (*MODEL_ROOMS[:-2], "run", "steps"),
+    "pipeline": (*MODEL_ROOMS[:-3], "run", "steps"),
     "evaluation": ("eviction", "generation", "models", "pipeline", "pruning", "run", "steps"),
+    "distillation": ("evaluation", "generation", "models", "pipeline", "pruning", "run", "steps"),
     "conversion": (),
     "interchange": ("run", "pipeline", "models", "importance"),
     "cli": (*MODEL_ROOMS, "run", "steps", "conversion", "interchange"),

@@ -1,0 +1,304 @@
+"""Teach students pruned chains, and let them answer: training sets, trainings and answers that are not there yet are made."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from reasoning_anatomy.distillation.examining import examine
+from reasoning_anatomy.distillation.forecast import measure_step
+from reasoning_anatomy.distillation.questions import Taught, questions_of
+from reasoning_anatomy.distillation.recipe import Examination, Recipe
+from reasoning_anatomy.distillation.training import expect_peft, n_supervised, train
+from reasoning_anatomy.distillation.training_sets import Form, Row, read_rows, taught_chains, training_set, write_rows
+from reasoning_anatomy.errors import MissingError, PluginError
+from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import load_model
+from reasoning_anatomy.options import expect_at_least
+from reasoning_anatomy.pipeline.identity import identity
+from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.students import (
+    ANSWER_ONLY,
+    FULL,
+    UNTRAINED,
+    Arm,
+    Student,
+    Students,
+    StudentsManifest,
+    begin_students,
+)
+from reasoning_anatomy.specs import EncodingOptions, Equal, Matching, ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationPlan:
+    """Which students are trained.
+
+    Attributes
+    ----------
+    strategies
+        Labels of strategies of the run, such as ``greedy`` and its controls ``random_tokens``, ``random_block``,
+        ``ascending_score:scorer=surprisal``.
+    keep_ratios
+        Shares of the reasoning tokens that are kept; 1 is the whole chain, which is taught once.
+    seeds
+        Students of every arm.
+    matching
+        How lengths are made alike; both can be named.
+    equal
+        What students are given in equal measure: steps, or tokens to predict; both can be named.
+    answer_only
+        Whether students are taught the answer without a chain.
+    untrained
+        Whether the model answers as it is, too.
+    """
+
+    strategies: tuple[str, ...] = ()
+    keep_ratios: tuple[float, ...] = (0.7, 0.8, 0.9, 1.0)
+    seeds: int = 3
+    matching: tuple[Matching, ...] = ("chain",)
+    equal: tuple[Equal, ...] = ("steps",)
+    answer_only: bool = True
+    untrained: bool = True
+
+    def __post_init__(self) -> None:
+        expect_at_least(self, seeds=1)
+        if not self.strategies:
+            raise PluginError(
+                "no strategy is named; name those whose chains are to be taught: --strategies greedy random_tokens"
+            )
+        if wrong := [ratio for ratio in self.keep_ratios if not 0 < ratio <= 1]:
+            raise PluginError(f"keep_ratio {wrong[0]}: is a share above 0 and at most 1")
+
+    @property
+    def arms(self) -> list[Arm]:
+        """Training sets, the controls first."""
+        controls = [Arm(strategy=FULL, keep_ratio=1.0)]
+        if self.answer_only:
+            controls.append(Arm(strategy=ANSWER_ONLY, keep_ratio=0.0))
+        return controls + [
+            Arm(strategy=strategy, keep_ratio=ratio, matching=matching)
+            for ratio in self.keep_ratios
+            if ratio < 1
+            for matching in self.matching
+            for strategy in self.strategies
+        ]
+
+    @property
+    def students(self) -> list[Student]:
+        """Students, those of the first seed first. Whoever is taught whole chains is the measure of both readings."""
+        untrained = [Student(arm=Arm(strategy=UNTRAINED, keep_ratio=0.0))] if self.untrained else []
+        return untrained + [
+            Student(arm=arm, equal=equal, seed=seed)
+            for seed in range(self.seeds)
+            for arm in self.arms
+            for equal in (self.equal if arm.strategy != FULL else ("steps",))
+        ]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """How far the students are.
+
+    Attributes
+    ----------
+    students
+        The folder.
+    left_out
+        Chains of the run that are not taught, by reason.
+    left
+        Students that other processes are working on.
+    failed
+        Answers that could not be made, by student and question_id.
+    """
+
+    students: Students
+    left_out: Mapping[str, int]
+    left: tuple[str, ...] = ()
+    failed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def distill(
+    run: Run,
+    plan: DistillationPlan,
+    *,
+    out: Path,
+    student: ModelSpec,
+    recipe: Recipe | None = None,
+    examination: Examination | None = None,
+    taught: Taught | None = None,
+    form: Form = "ids",
+    encoding: EncodingOptions | None = None,
+    n_rows: int | None = None,
+    stages: Stages | None = None,
+) -> Distilled:
+    """Teach and examine students; what is in the folder already is not made again.
+
+    Parameters
+    ----------
+    run
+        With the strategies measured, and chains that are known to be correct.
+    plan
+        Which students.
+    out
+        Their folder.
+    student
+        The model that is taught.
+    recipe, examination
+        How.
+    taught
+        Which questions are taught, and which are asked.
+    form
+        ``ids`` as the run has them; or ``text``, tokenised again by the student's tokenizer, for a student that has another.
+    encoding
+        What stands around a chain; that of the run if None.
+    n_rows
+        Answers that are written at the same time; as many as fit if None.
+    stages
+        Shows progress; silent if None.
+
+    Raises
+    ------
+    MissingError
+        A strategy has not been measured, or no chain is known to be correct.
+    RunError
+        The folder holds students that were made otherwise.
+    ModelError
+        The student cannot be loaded or trained.
+    """
+    recipe, examination, stages = recipe or Recipe(), examination or Examination(), stages or Stages()
+    expect_peft(recipe)
+    known = run.manifest.configuration.strategies
+    if missing := [label for label in plan.strategies if label not in known]:
+        raise MissingError(
+            f"{run.folder}: has no strategy {missing[0]!r} (it has {', '.join(known) or 'none'}); add it: "
+            f"reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {' '.join(missing)}"
+        )
+    loaded = load_model(student)
+    encoder = ChainEncoder(
+        loaded.tokenizer, encoding or run.manifest.configuration.encoding_options, context_length=loaded.context_length
+    )
+    questions = questions_of(run, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    students = begin_students(
+        out,
+        StudentsManifest(
+            run=run.folder.resolve().name,
+            student=identity(loaded, encoder),
+            recipe=repr(recipe),
+            examination=repr(examination),
+            form=form,
+            chains=tuple(questions.chain_ids),
+            questions=questions.digest,
+            strategies={label: known[label] for label in plan.strategies},
+            students=tuple(plan.students),
+        ),
+    )
+    write_atomic(students.test_file, "".join(problem.model_dump_json() + "\n" for problem in questions.problems))
+    sets = _training_sets(students, run, plan, encoder, questions.chain_ids, form, stages)
+    full = sets[Arm(strategy=FULL, keep_ratio=1.0)]
+    waiting = [each for each in plan.students if not students.trained_file(each).exists() and each.arm.strategy != UNTRAINED]
+    n_steps = {each: _n_steps(sets, each, recipe) for each in waiting}
+    if waiting:
+        cost = measure_step(loaded, student, full, recipe)
+        tokens = sum(_n_tokens(sets[each.arm], n_steps[each] * recipe.batch_size) for each in waiting)
+        stages.say(f"Memory of a training: {cost.in_words()}")
+        stages.say(
+            f"To train: {len(waiting)} students, {sum(n_steps.values()):,} steps, {tokens:,.0f} tokens; about "
+            f"{_duration(tokens * cost.seconds_per_token)} at the speed of the longest batch"
+        )
+    del loaded
+    left: list[str] = []
+    failed: dict[tuple[str, str], str] = {}
+    training = stages.add("train", sum(n_steps.values()))
+    for each in plan.students:
+        with _claimed(students, each) as is_ours:
+            if not is_ours:
+                left.append(each.label)
+                continue
+            if each in n_steps and not students.trained_file(each).exists():
+                with training:
+                    train(
+                        student, sets[each.arm], recipe, n_steps=n_steps[each], seed=each.seed,
+                        folder=students.student_folder(each), stage=training,
+                    )  # fmt: skip
+            if _n_answers(students, each) < len(questions.problems) or not students.likelihoods_file(each).exists():
+                answering = load_model(_spec_of(students, each, student))
+                found = examine(
+                    students, each, answering, questions.problems, examination, encoder=encoder, n_rows=n_rows, stages=stages
+                )
+                failed |= {(each.label, question_id): reason for question_id, reason in found.items()}
+    return Distilled(students, questions.left_out, tuple(left), failed)
+
+
+def _training_sets(
+    students: Students,
+    run: Run,
+    plan: DistillationPlan,
+    encoder: ChainEncoder,
+    chain_ids: Sequence[str],
+    form: Form,
+    stages: Stages,
+) -> dict[Arm, list[dict[str, list[int]]]]:
+    """Write the training sets that are missing, and read all."""
+    missing = [arm for arm in plan.arms if not students.training_file(arm).exists()]
+    if missing:
+        taught = taught_chains(run, encoder, chain_ids, form=form)
+        with stages.add("sets", len(missing)) as stage:
+            for arm in missing:
+                rows: list[Row] = list(training_set(run, taught, arm, encoder, form=form))
+                write_rows(rows, students.training_file(arm))
+                stage.advance()
+    return {arm: read_rows(students.training_file(arm)) for arm in plan.arms}
+
+
+def _n_steps(sets: Mapping[Arm, Sequence[Mapping[str, list[int]]]], student: Student, recipe: Recipe) -> int:
+    """Count the steps of a student: as many as all have, or as many as give it as many tokens as whole chains give."""
+    full = sets[Arm(strategy=FULL, keep_ratio=1.0)]
+    n_steps = recipe.epochs * -(-len(full) // recipe.batch_size)
+    if student.equal == "steps":
+        return n_steps
+    ratio = sum(map(n_supervised, full)) / sum(map(n_supervised, sets[student.arm]))
+    return max(1, round(n_steps * ratio))
+
+
+def _n_tokens(rows: Sequence[Mapping[str, list[int]]], n: int) -> float:
+    return n * float(np.mean([len(row["input_ids"]) for row in rows]))
+
+
+def _n_answers(students: Students, student: Student) -> int:
+    path = students.answers_file(student)
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+
+def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec:
+    """Say what to load for a student's answers; an adapter is merged into weights that are not quantised."""
+    if student.arm.strategy == UNTRAINED:
+        return base
+    return ModelSpec(str(students.student_folder(student)), base.dtype, base.device, None, None, base.trust_remote_code)
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+
+
+@contextmanager
+def _claimed(students: Students, student: Student) -> Iterator[bool]:
+    """Hold a student, so that processes that share a folder share the work."""
+    path = students.folder / ".claims" / f"{students.student_folder(student).name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

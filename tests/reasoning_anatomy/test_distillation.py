@@ -1,0 +1,261 @@
+"""Students: what they are taught, that a killed training goes on, and what the folder holds."""
+
+import json
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reasoning_anatomy.distillation.arithmetic import chain_of, problem_of, stories
+from reasoning_anatomy.distillation.distilling import DistillationPlan, distill
+from reasoning_anatomy.distillation.questions import Taught, questions_of
+from reasoning_anatomy.distillation.recipe import Examination, Recipe
+from reasoning_anatomy.distillation.training import order_of_rows, padded, train
+from reasoning_anatomy.distillation.training_sets import NOT_PREDICTED, kept_of_arm, taught_chains, training_set
+from reasoning_anatomy.errors import MissingError, PluginError, RunError
+from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.models.encoding import ChainEncoder
+from reasoning_anatomy.models.loading import ModelSpec, load_tokenizer
+from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.students import ANSWER_COLUMNS, ANSWER_ONLY, FULL, Arm, open_students
+from reasoning_anatomy.types import ReasoningChain
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated"),
+    pytest.mark.filterwarnings("ignore:.*pin_memory.*"),
+]
+
+STEPS = "step_percentile:scorer=random"
+PRUNED = ("random_tokens", STEPS)
+RECIPE = Recipe(rank=2, alpha=4, learning_rate=1e-2, epochs=2, batch_size=4, rows_at_once=2, checkpoint_every=2)
+EXAMINATION = Examination(sampling=Sampling(temperature=0, max_tokens=4), gold_form="The answer is GOLD.")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    chains = [ReasoningChain.model_validate(chain_of(story, number)) for number, story in enumerate(stories(12, seed=0))]
+    wrong = chains[0].model_copy(update={"chain_id": "wrong", "question_id": "wrong", "question": "Why?", "is_correct": False})
+    folder = tmp_path_factory.mktemp("taught") / "run"
+    return measure(
+        [*chains, wrong], model=ModelSpec(str(tiny_model_folder)), out=folder, scorers=("random",), strategies=PRUNED
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_model_folder: Path, run: Run) -> ChainEncoder:
+    return ChainEncoder(load_tokenizer(str(tiny_model_folder)), run.manifest.configuration.encoding_options)
+
+
+@pytest.fixture(scope="module")
+def chain_ids(run: Run) -> list[str]:
+    return [chain_id for chain_id in run.chains if chain_id != "wrong"]
+
+
+@pytest.fixture(scope="module")
+def asked_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("asked") / "test.jsonl"
+    asked = stories(15, seed=0)[12:]
+    path.write_text("".join(json.dumps(problem_of(story, number)) + "\n" for number, story in enumerate(asked)))
+    return path
+
+
+@pytest.mark.parametrize("strategy", PRUNED)
+@pytest.mark.parametrize("keep_ratio", [0.5, 0.9])
+def test_rows_hold_the_ids_of_the_run_and_all_behind_the_prompt_is_to_be_predicted(
+    run, encoder, chain_ids, strategy, keep_ratio
+):
+    taught = taught_chains(run, encoder, chain_ids, form="ids")
+    for row in training_set(run, taught, Arm(strategy=strategy, keep_ratio=keep_ratio), encoder, form="ids"):
+        of_run, deleted = run.encoded(row.chain_id), run.path(row.chain_id, strategy).deleted
+        left = [
+            position for position in range(of_run.n_reasoning) if position not in deleted[: of_run.n_reasoning - row.n_kept]
+        ]
+        assert row.input_ids.tolist() == [*of_run.prompt_ids, *of_run.reasoning_ids[left], *of_run.answer_ids]
+        chain = run.chains[row.chain_id]
+        n_prompt = len(encoder.prompt(chain.question, chain.system_prompt, owner=""))
+        assert row.labels.tolist() == [NOT_PREDICTED] * n_prompt + row.input_ids[n_prompt:].tolist()
+
+
+def test_the_answer_alone_has_no_reasoning_and_the_whole_chain_all_of_it(run, encoder, chain_ids):
+    taught = taught_chains(run, encoder, chain_ids[:2], form="ids")
+    for strategy, share in ((ANSWER_ONLY, 0), (FULL, 1)):
+        for row in training_set(run, taught, Arm(strategy=strategy, keep_ratio=share), encoder, form="ids"):
+            of_run = run.encoded(row.chain_id)
+            reasoning = of_run.reasoning_ids[: share * of_run.n_reasoning]
+            assert row.input_ids.tolist() == [*of_run.prompt_ids, *reasoning, *of_run.answer_ids]
+
+
+@pytest.mark.parametrize("keep_ratio", [0.3, 0.5, 0.7, 0.9])
+def test_matched_by_chain_every_arm_keeps_as_many_tokens_of_each_chain(run, chain_ids, keep_ratio):
+    lengths = {chain_id: run.encoded(chain_id).n_reasoning for chain_id in chain_ids}
+    for strategy in PRUNED:
+        kept = kept_of_arm(run, lengths, Arm(strategy=strategy, keep_ratio=keep_ratio))
+        assert {chain_id: len(each) for chain_id, each in kept.items()} == {
+            chain_id: max(1, int(keep_ratio * n + 0.5)) for chain_id, n in lengths.items()
+        }
+
+
+@pytest.mark.parametrize("keep_ratio", [0.3, 0.5, 0.7, 0.9])
+def test_matched_by_the_mean_steps_stay_whole_and_the_set_is_as_long_up_to_one_step(run, chain_ids, keep_ratio):
+    lengths = {chain_id: run.encoded(chain_id).n_reasoning for chain_id in chain_ids}
+    kept = kept_of_arm(run, lengths, Arm(strategy=STEPS, keep_ratio=keep_ratio, matching="mean"))
+    longest = 0
+    for chain_id, positions in kept.items():
+        path = run.path(chain_id, STEPS)
+        sizes = np.bincount(path.unit)
+        longest = max(longest, sizes.max())
+        assert lengths[chain_id] - len(positions) in {0, *np.cumsum(sizes)}
+    wanted, found = keep_ratio * sum(lengths.values()), sum(map(len, kept.values()))
+    assert abs(found - wanted) <= longest
+
+
+def test_a_set_of_text_is_tokenised_again_and_the_share_that_changes_is_counted(run, encoder, chain_ids):
+    taught, arm = taught_chains(run, encoder, chain_ids, form="text"), Arm(strategy="random_tokens", keep_ratio=0.5)
+    as_ids, as_text = (list(training_set(run, taught, arm, encoder, form=form)) for form in ("ids", "text"))
+    for ids, text in zip(as_ids, as_text, strict=True):
+        assert ids.is_changed_by_text == text.is_changed_by_text == (ids.input_ids.tolist() != text.input_ids.tolist())
+
+
+def test_padding_is_neither_read_nor_predicted():
+    batch = padded([{"input_ids": [5, 6, 7], "labels": [NOT_PREDICTED, 6, 7]}, {"input_ids": [8], "labels": [8]}])
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[NOT_PREDICTED, 6, 7], [8, NOT_PREDICTED, NOT_PREDICTED]]
+
+
+def test_rows_of_one_seed_are_read_in_one_order_whatever_is_in_them():
+    assert (
+        order_of_rows(5, 12, seed=3).tolist() == order_of_rows(5, 12, seed=3).tolist() != order_of_rows(5, 12, seed=4).tolist()
+    )
+    assert sorted(order_of_rows(5, 10, seed=3).tolist()) == sorted([*range(5)] * 2)
+
+
+def rows_of(run: Run, encoder: ChainEncoder, chain_ids: list[str]) -> list[dict[str, list[int]]]:
+    taught = taught_chains(run, encoder, chain_ids, form="ids")
+    rows = training_set(run, taught, Arm(strategy=FULL, keep_ratio=1.0), encoder, form="ids")
+    return [{"input_ids": row.input_ids.tolist(), "labels": row.labels.tolist()} for row in rows]
+
+
+class _KillsItself:
+    """A stage that ends the process in the middle of a training, as a batch system does."""
+
+    steps = 0
+
+    def advance(self, steps: int = 1) -> None:
+        self.steps += steps
+        if self.steps >= 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _train_and_die(spec, rows, folder):
+    train(spec, rows, RECIPE, n_steps=6, seed=1, folder=folder, stage=_KillsItself())
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_to_the_same_weights(run, encoder, chain_ids, tiny_model_folder, tmp_path):
+    spec, rows = ModelSpec(str(tiny_model_folder)), rows_of(run, encoder, chain_ids)
+    whole = train(spec, rows, RECIPE, n_steps=6, seed=1, folder=tmp_path / "whole")
+    process = multiprocessing.get_context("fork").Process(target=_train_and_die, args=(spec, rows, tmp_path / "killed"))
+    torch.set_num_threads(1)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()] == ["checkpoint-2"]
+    resumed = train(spec, rows, RECIPE, n_steps=6, seed=1, folder=tmp_path / "killed")
+    assert (resumed.steps, resumed.supervised_tokens) == (whole.steps, whole.supervised_tokens) == (6, whole.supervised_tokens)
+    weights, expected = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("killed", "whole"))
+    assert max(float((weights[name] - expected[name]).abs().max()) for name in expected) < 1e-6
+    assert not (tmp_path / "killed" / "checkpoints").exists()
+
+
+@pytest.fixture(scope="module")
+def plan() -> DistillationPlan:
+    return DistillationPlan(strategies=PRUNED, keep_ratios=(0.5, 1.0), seeds=1, equal=("steps", "tokens"))
+
+
+@pytest.fixture(scope="module")
+def distilled(run, plan, tiny_model_folder, asked_file, tmp_path_factory):
+    return distill(
+        run, plan, out=tmp_path_factory.mktemp("students") / "all", student=ModelSpec(str(tiny_model_folder)), recipe=RECIPE,
+        examination=EXAMINATION, taught=Taught(test=asked_file),
+    )  # fmt: skip
+
+
+def test_students_of_all_arms_are_taught_the_same_chains_and_answer_the_same_questions(distilled, plan):
+    students = open_students(distilled.students.folder)
+    assert distilled.left_out == {"wrong": 1}
+    training = students.training().set_index(["strategy", "keep_ratio"])
+    assert set(training["n_rows"]) == {12}
+    assert training.loc[(FULL, 1.0), "achieved"] == 1
+    assert training.loc[("random_tokens", 0.5), "tokens_kept"] == training.loc[(STEPS, 0.5), "tokens_kept"]
+    answers = students.answers()
+    assert tuple(answers.columns) == ANSWER_COLUMNS
+    assert len(answers) == len(plan.students) * 3
+    assert answers["nll_gold"].notna().all()
+    assert set(answers["student"]) == {student.label for student in plan.students}
+
+
+def test_students_are_equal_in_steps_or_in_tokens_and_both_are_stored(distilled):
+    trained = distilled.students.trained().set_index("student")
+    full = trained.loc["full, seed 0"]
+    assert full["steps"] == 2 * 3
+    for strategy in PRUNED:
+        assert trained.loc[f"{strategy} at 0.5, seed 0", "steps"] == full["steps"]
+        tokens = trained.loc[f"{strategy} at 0.5, as many tokens, seed 0", "supervised_tokens"]
+        assert tokens == pytest.approx(full["supervised_tokens"], rel=0.15)
+
+
+def test_a_student_that_was_taught_answers_otherwise_than_an_untrained_one(distilled):
+    nll = distilled.students.answers().groupby("student")["nll_gold"].mean()
+    assert nll["full, seed 0"] < nll["untrained"]
+
+
+def test_what_is_there_is_not_made_again_and_another_recipe_is_refused(distilled, run, plan, tiny_model_folder, asked_file):
+    folder = distilled.students.folder
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in {".safetensors", ".parquet"}}
+    options = {"out": folder, "student": ModelSpec(str(tiny_model_folder)), "taught": Taught(test=asked_file)}
+    distill(run, plan, recipe=RECIPE, examination=EXAMINATION, **options)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    with pytest.raises(RunError, match=r"another value of the recipe .*learning_rate=0.01"):
+        distill(run, plan, recipe=replace(RECIPE, learning_rate=1e-3), examination=EXAMINATION, **options)
+
+
+def test_a_strategy_that_is_not_measured_and_a_plan_without_one_are_refused(run, tiny_model_folder, tmp_path):
+    with pytest.raises(MissingError, match=r"no strategy 'greedy' .*--strategies greedy"):
+        distill(run, DistillationPlan(strategies=("greedy",)), out=tmp_path, student=ModelSpec(str(tiny_model_folder)))
+    with pytest.raises(PluginError, match="no strategy is named"):
+        DistillationPlan()
+    with pytest.raises(PluginError, match=r"keep_ratio 1\.5"):
+        DistillationPlan(strategies=("greedy",), keep_ratios=(1.5,))
+
+
+def test_questions_that_are_asked_are_not_taught(run, encoder):
+    held_back = questions_of(run, Taught(held_out=0.4), PRUNED, encoder, longest_row=2048)
+    asked = {problem.question for problem in held_back.problems}
+    taught = {run.chains[chain_id].question for chain_id in held_back.chain_ids}
+    assert asked
+    assert taught
+    assert asked.isdisjoint(taught)
+    assert asked | taught | {"Why?"} == {chain.question for chain in run.chains.values()}
+    with pytest.raises(MissingError, match="is held back to be asked"):
+        questions_of(run, Taught(held_out=0.0), PRUNED, encoder, longest_row=2048)
+
+
+def test_a_row_that_is_too_long_is_left_out_of_every_set_and_counted(run, encoder, asked_file):
+    lengths = sorted(len(run.encoded(chain_id).ids) for chain_id in run.chains if chain_id != "wrong")
+    found = questions_of(run, Taught(test=asked_file), PRUNED, encoder, longest_row=lengths[-1] - 1)
+    assert found.left_out["row_too_long"] == lengths.count(lengths[-1])
+
+
+def test_exported_rows_are_what_other_trainers_read(distilled):
+    arm = Arm(strategy="random_tokens", keep_ratio=0.5)
+    table = pd.read_parquet(distilled.students.training_file(arm))
+    assert {"input_ids", "labels"} <= set(table.columns)
+    assert all(len(ids) == len(labels) for ids, labels in zip(table["input_ids"], table["labels"], strict=True))
