@@ -26,10 +26,8 @@ _LENGTHS: Final = 5
 _GRID: Final = 101
 _SAME: Final = 1e-9
 
-_COLUMNS: Final = [
-    "strategy", "control", "matching", "equal", "what", "tokens", "tokens_low", "tokens_high", "estimate", "ci_low", "ci_high",
-    "p_value", "n_questions", "n_seeds",
-]  # fmt: skip
+_NUMBERS: Final = ("tokens", "tokens_low", "tokens_high", "estimate", "ci_low", "ci_high", "p_value")
+_COLUMNS: Final = ["strategy", "control", "matching", "equal", "what", *_NUMBERS, "n_questions", "n_seeds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +98,7 @@ def same_length(evidence: Evidence, found: Sequence[Curve], *, confidence: float
     for first, second in combinations(found, 2):
         if (first.matching, first.equal) == (second.matching, second.equal):
             rows += _of_pair(evidence, first, second, confidence)
-    table = pd.DataFrame(rows, columns=_COLUMNS)
+    table = pd.DataFrame(rows, columns=_COLUMNS).astype(dict.fromkeys(_NUMBERS, float))
     is_mean = table["what"] == MEAN
     adjusted = table[is_mean].groupby(["matching", "equal"], sort=False)["p_value"]
     table["p_adjusted"] = adjusted.transform(lambda p: adjust(p.to_numpy(dtype=float), "holm")).astype(float)
@@ -119,7 +117,7 @@ def _of_pair(evidence: Evidence, first: Curve, second: Curve, confidence: float)
         "strategy": first.strategy, "control": second.strategy, "matching": first.matching, "equal": first.equal,
         "n_questions": n_questions, "n_seeds": n_seeds,
     }  # fmt: skip
-    nothing = dict.fromkeys(("tokens", "tokens_low", "tokens_high", "estimate", "ci_low", "ci_high", "p_value"), np.nan)
+    nothing = dict.fromkeys(_NUMBERS, np.nan)
     if min(len(first.arms), len(second.arms)) < 2:
         return [{**same, **nothing, "what": MEAN}]
     low, high = max(first.tokens[0], second.tokens[0]), min(first.tokens[-1], second.tokens[-1])

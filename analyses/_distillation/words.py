@@ -93,7 +93,7 @@ def warnings(evidence: Evidence, tables: Mapping[str, pd.DataFrame], *, margin: 
     elif evidence.variation is not None:
         if evidence.variation.freedom < 2:
             said.append(
-                "two arms with two trainings have one degree of freedom for how far trainings differ: where they differ "
+                "one trained arm with two trainings has one degree of freedom for how far trainings differ: where they differ "
                 "much, up to 13 % of comparisons without a difference have p 0.05 or less; add seeds or arms"
             )
         said.append(
