@@ -17,7 +17,7 @@ from reasoning_anatomy.types import FloatArray
 
 _MOST_QUESTIONS: Final = 1 << 20
 _NO_SPREAD: Final = 1e-12
-_LEAST_FREEDOM: Final = 2
+_LEAST_FREEDOM: Final = 3
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def seed_variation(values: FloatArray) -> SeedVariation | None:
     Notes
     -----
     What a seed does to all arms alike is taken away, since it is in no difference of two arms: twice the result is the mean,
-    over all pairs of arms, of the mean squares of their differences. Two arms with two seeds would have one degree of freedom
-    left, with which p is 0.05 or less in up to 13 % of samples without a difference. There it stays in, as if the trainings of
-    two arms had nothing in common; if they have, the error is too large, never too small.
+    over all pairs of arms, of the mean squares of their differences. Where less than three degrees of freedom were left (two
+    arms with two seeds have one, with which p is 0.05 or less in up to 13 % of samples without a difference), it stays in, as
+    if the trainings of two arms had nothing in common; if they have, the error is too large, never too small.
     """
     n_arms, n_questions, n_seeds = values.shape
     if n_seeds < 2 or n_questions < 2:

@@ -179,7 +179,7 @@ def test_pooled_variation_is_the_mean_over_all_pairs_of_arms() -> None:
 
 def test_two_arms_that_are_trained_have_the_variation_of_their_difference(tmp_path: Path, make_students: Make) -> None:
     arms = {arm: ARMS[arm] for arm in (("full", 1.0), ("greedy", 0.7))}
-    students = make_students(tmp_path / "s", drawn(40, 3, arms))
+    students = make_students(tmp_path / "s", drawn(40, 4, arms))
     row = only(Distillation().analyse(students).details["comparisons"], strategy="greedy", control="full")
     table = students.answers().set_index(["question_id", "strategy", "seed"])["is_correct"].astype(float).unstack([1, 2])  # noqa: PD010
     gaps = (table["greedy"] - table["full"]).to_numpy()
