@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from scipy.stats import f
 
 from analyses._statistics.seeds import SeedVariation, seed_variation
 from reasoning_anatomy.errors import AnalysisError
@@ -48,6 +49,20 @@ class Evidence:
     def variation(self) -> SeedVariation | None:
         """How far trainings of an arm differ in accuracy, pooled over all that were trained; None with one of each."""
         return seed_variation(self.outcomes["correct"][self.arms["is_trained"].to_numpy(dtype=bool)])
+
+
+def unlike_arms(evidence: Evidence, *, level: float) -> list[str]:
+    """Name the arms whose trainings differ more than those of all others together, by F with Bonferroni over the arms."""
+    places = np.flatnonzero(evidence.arms["is_trained"].to_numpy(dtype=bool))
+    correct = evidence.outcomes["correct"]
+    found = []
+    for place in places:
+        own, others = seed_variation(correct[[place]]), seed_variation(correct[places[places != place]])
+        if own is not None and others is not None and others.between > 0:
+            p_value = f.sf(own.between / others.between, own.freedom, others.freedom)
+            if p_value * len(places) <= level:
+                found.append(str(evidence.arms["arm"][place]))
+    return found
 
 
 def gather(students: Students) -> Evidence:

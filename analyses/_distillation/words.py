@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses._distillation.comparisons import is_baseline
 from analyses._distillation.curves import MEAN
-from analyses._distillation.evidence import Evidence
+from analyses._distillation.evidence import Evidence, unlike_arms
 from analyses._sentences import FEW_QUESTIONS, briefly, few_questions, number, with_interval
 from analyses._threshold_comparison.verdicts import NOT_COMPARED, NOT_WORSE, VERDICTS
 from analyses._threshold_comparison.words import MOST_NAMED, listing, percent
@@ -16,6 +16,9 @@ from reasoning_anatomy.run.students import CONTROLS, FULL
 
 FEW_SEEDS: Final = 5
 """Trainings of an arm below which a finding says that they are few."""
+
+_UNLIKE: Final = 0.05
+"""p-value at which trainings of an arm differ more than those of the others."""
 
 _DEMONSTRATION: Final = 100
 """Questions below which a finding is called a demonstration."""
@@ -99,6 +102,11 @@ def warnings(evidence: Evidence, tables: Mapping[str, pd.DataFrame], *, margin: 
         said.append(
             f"how far trainings differ is pooled over arms ({evidence.variation.freedom} degrees of freedom), as if all "
             "differed alike; sd_of_seeds in the table arms says how far those of each do"
+        )
+    if unlike := unlike_arms(evidence, level=_UNLIKE):
+        said.append(
+            f"trainings of {listing(unlike)} differ more than those of the other arms beyond chance, so that what is pooled is too "
+            "little for them: their intervals are too short; add seeds"
         )
     if margin is None and len(versus):
         said.append(

@@ -213,6 +213,10 @@ def test_verdicts_are_what_was_planted(result: AnalysisResult) -> None:
     }  # fmt: skip
 
 
+def test_arms_that_are_alike_are_not_called_unlike(result: AnalysisResult) -> None:
+    assert not any("differ more than those" in text for text in result.warnings)
+
+
 def test_the_finding_says_what_was_found_first_and_that_it_is_small(result: AnalysisResult) -> None:
     first, *_ = plain(result.finding).split(". ")
     assert first.startswith("Against other strategies at the same keep ratio, better: greedy at 0.7 against random_tokens (0.")
@@ -418,6 +422,14 @@ def test_questions_needed_are_those_of_a_t_test_if_trainings_do_not_differ() -> 
 
 def test_no_number_of_questions_makes_up_for_trainings_that_differ() -> None:
     assert questions_needed_with(Components(0.2, 0.01, 0.3, 4.0), 0.02, n_seeds=3, confidence=0.95) == np.inf
+
+
+def test_an_arm_whose_trainings_differ_more_than_others_is_named(tmp_path: Path, make_students: Make) -> None:
+    answers = drawn(80, 3)
+    for place in range(80):
+        answers[student("greedy", 0.7, 0)][f"q{place}"] = ("w", 44)
+    said = Distillation().analyse(make_students(tmp_path / "s", answers)).warnings
+    assert any(text.startswith("trainings of greedy at 0.7 differ more than those of the other arms") for text in said)
 
 
 def test_undecided_answers_are_counted(tmp_path: Path, make_students: Make) -> None:
