@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from reasoning_anatomy.run.folder import Run
     from reasoning_anatomy.types import AnalysisResult
 
-__all__ = ["Analysis", "HasSubject", "HasTerms", "HasTitle"]
+__all__ = ["Analysis", "HasSubject", "HasTerms", "HasTitle", "OpensAFolder"]
 
 
 @runtime_checkable
@@ -17,8 +17,8 @@ class Analysis(Plugin, Protocol):
     """What a plugin of the kind ``analysis`` is: a frozen dataclass with this method.
 
     Its file is ``analyses/<name>.py`` and ends with the four lines that make it a program; see ``rank_correlation.py``.
-    `HasTitle`, `HasTerms` and `HasSubject` are optional parts, for the report. They are literals: the report reads them without
-    importing the analysis.
+    `HasTitle`, `HasTerms` and `HasSubject` are optional parts, for the report, and `OpensAFolder` one for what reads no run.
+    They are literals: they are read without importing the analysis.
     """
 
     def analyse(self, run: "Run") -> "AnalysisResult":
@@ -57,3 +57,13 @@ class HasSubject(Protocol):
     """An analysis whose finding has a place in the report: ``subject`` is one of `reasoning_anatomy.plugin_files.SUBJECTS`."""
 
     subject: ClassVar[str]
+
+
+@runtime_checkable
+class OpensAFolder(Protocol):
+    """An analysis of something else than a run: ``opens`` is one of `reasoning_anatomy.plugin_files.FOLDERS`.
+
+    ``students``: its argument is a `reasoning_anatomy.run.students.Students`, which has `write_analysis` as a run has.
+    """
+
+    opens: ClassVar[str]

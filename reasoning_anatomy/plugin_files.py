@@ -24,7 +24,10 @@ SUBJECTS: Final = (
 """What an analysis is about, in the order in which a hurried reader wants to know: whether answers survive, under which
 strategy, whether attention foretells it, which kinds of token go, whether restatements explain it, and the rest."""
 
-_ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {"kind_of_score": KINDS_OF_SCORE, "subject": SUBJECTS}
+FOLDERS: Final = ("run", "students")
+"""What an analysis reads: the folder of a run, or that of students that were taught its chains."""
+
+_ONE_OF: Final[Mapping[str, tuple[str, ...]]] = {"kind_of_score": KINDS_OF_SCORE, "subject": SUBJECTS, "opens": FOLDERS}
 _SHOWN_VARIABLES: Final = ("needs", "needs_no_model", "also_called", "title", "terms", *_ONE_OF)
 
 
@@ -52,6 +55,8 @@ class PluginInfo:
         Heading of an analysis, and its terms in words, from its class variables of these names.
     subject
         One of the `SUBJECTS`, what an analysis is about, from its class variable of this name; empty if it does not say.
+    opens
+        One of the `FOLDERS`, what an analysis reads, from its class variable of this name.
     methods
         Names of its public methods; one of them is the verb of its kind.
     """
@@ -67,6 +72,7 @@ class PluginInfo:
     title: str = ""
     terms: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
+    opens: str = FOLDERS[0]
     methods: frozenset[str] = frozenset()
 
     @property

@@ -13,6 +13,7 @@ from reasoning_anatomy.errors import AnalysisError, RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.students import Students
 from reasoning_anatomy.types import AnalysisResult
 from reports import Figure
 from reports._drawing import Width
@@ -35,7 +36,7 @@ _WIDE: Final = 400.0  # points; wider figures scroll on a narrow screen instead 
 
 
 def save_figure(
-    source: Run | AnalysisResult,
+    source: Run | Students | AnalysisResult,
     figure: str,
     path: Path | None = None,
     *,
@@ -50,7 +51,7 @@ def save_figure(
     Parameters
     ----------
     source
-        A run, or the result of the analysis that the figure draws.
+        A run or students, or the result of the analysis that the figure draws.
     figure
         Key and options of a figure: ``"head_map"``, ``"head_map:alpha=0.01"``.
     path
@@ -73,7 +74,7 @@ def save_figure(
     """
     plugin = loaded(figure, **options)
     if path is None:
-        if not isinstance(source, Run):
+        if not isinstance(source, Run | Students):
             raise AnalysisError(f"a result has no folder for the figure {key_of(plugin)!r}; name the file: path=...")
         folder, stem, wanted = source.folder / "figures", key_of(plugin), _expected(formats)
         paths = [folder / f"{stem}.{extension}" for extension in wanted]
@@ -84,13 +85,15 @@ def save_figure(
     return _write(plugin, source, dict(zip(paths, wanted, strict=True)))
 
 
-def save_figures(run: Run, folder: Path, *, formats: Sequence[str] = FORMATS, width: Width | None = None) -> list[Path]:
+def save_figures(
+    run: Run | Students, folder: Path, *, formats: Sequence[str] = FORMATS, width: Width | None = None
+) -> list[Path]:
     """Write every figure that the run has the input for, and its data as CSV.
 
     Parameters
     ----------
     run
-        The run.
+        The run, or the students.
     folder
         Gets ``<figure>.<format>`` and ``<figure>.csv``.
     formats
@@ -105,7 +108,9 @@ def save_figures(run: Run, folder: Path, *, formats: Sequence[str] = FORMATS, wi
     return export_figures(run, folder, formats=formats, width=width)[0]
 
 
-def export_figures(run: Run, folder: Path, *, formats: Sequence[str], width: Width | None) -> tuple[list[Path], dict[str, str]]:
+def export_figures(
+    run: Run | Students, folder: Path, *, formats: Sequence[str], width: Width | None
+) -> tuple[list[Path], dict[str, str]]:
     """Do what `save_figures` does, and return also why each of the other figures was left out, by key."""
     written, skipped, wanted = [], {}, _expected(formats)
     for key, figure in all_figures().items():
@@ -118,7 +123,7 @@ def export_figures(run: Run, folder: Path, *, formats: Sequence[str], width: Wid
     return written, skipped
 
 
-def _write(figure: Figure, source: Run | AnalysisResult, paths: dict[Path, str]) -> list[Path]:
+def _write(figure: Figure, source: Run | Students | AnalysisResult, paths: dict[Path, str]) -> list[Path]:
     """Write a figure into files of these formats, and its data beside the first."""
     found = source_of(figure, source)
     data, drawn = figure.data(found), figure.draw(found)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reasoning_anatomy.errors import AnalysisError, PluginError
 from reasoning_anatomy.plugins import available, key_of, load
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.students import Students
 from reasoning_anatomy.types import AnalysisResult
 from reports import Figure, IsOfSomeRuns, IsOnDemand
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 
-def figure(spec: str, source: Run | AnalysisResult, **options: Any) -> "matplotlib.figure.Figure":
+def figure(spec: str, source: Run | Students | AnalysisResult, **options: Any) -> "matplotlib.figure.Figure":
     """Draw a figure.
 
     Parameters
@@ -22,7 +23,7 @@ def figure(spec: str, source: Run | AnalysisResult, **options: Any) -> "matplotl
     spec
         Key of a figure, with options if needed: ``"head_map"``, ``"head_map:width=column"``.
     source
-        A run, whose written result is drawn, or the result of the analysis that the figure is about.
+        A run or students, whose written result is drawn, or the result of the analysis that the figure is about.
     **options
         Of the figure, as values of Python: ``width="column"``.
 
@@ -57,14 +58,21 @@ def loaded(spec: str, **options: Any) -> Figure:
     return plugin
 
 
-def source_of(figure: Figure, source: Run | AnalysisResult) -> Run | AnalysisResult:
+def source_of(figure: Figure, source: Run | Students | AnalysisResult) -> Run | AnalysisResult:
     """Return what a figure draws: its analysis' result, which is read if it is that of a run, or the run."""
     key, name = key_of(figure), figure.analysis
     if name is None:
         if not isinstance(source, Run):
             raise AnalysisError(f"figure {key!r} draws the tables of a run, not a result; give it open_run(FOLDER)")
         return source
-    if isinstance(source, Run):
+    if isinstance(source, Run | Students):
+        info = available("analysis").get(name)
+        wanted = Students if info is not None and info.opens == "students" else Run
+        if not isinstance(source, wanted):
+            raise AnalysisError(
+                f"{source.folder}: figure {key!r} draws what {name} found, which is not about a folder of this kind; give it "
+                f"{'students' if wanted is Students else 'a run'}"
+            )
         return source.analysis(name)
     if source.name != name:
         raise AnalysisError(f"figure {key!r} draws the result of {name}, not of {source.name}; give it that result, or a run")

@@ -136,7 +136,7 @@ def missing(
             found += [Missing(view.title, view.missing) for view in section.figures if view.missing]
     found += [Missing(view.title, view.missing) for views in own_figures.values() for view in views if view.missing]
     known = {section.key for section in sections}
-    others = {name: info for name, info in available("analysis").items() if name not in known}
+    others = {name: info for name, info in available("analysis").items() if name not in known and info.opens == "run"}
     found += [Missing(info.title or name, plain(run, skipped[name])) for name, info in others.items() if name in skipped]
     if never := [info.title or name for name, info in others.items() if name not in skipped]:
         found.append(Missing("Other analyses", " ".join(never), "python -m analyses RUN"))

@@ -4,17 +4,28 @@ import importlib.util
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
+from reasoning_anatomy.run.students import (
+    CONTROLS,
+    UNTRAINED,
+    Arm,
+    Student,
+    Students,
+    StudentsManifest,
+    begin_students,
+    open_students,
+)
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import AttentionProfile, EncodedChain, PruningPath, ReasoningChain, TokenScores
 
@@ -70,6 +81,63 @@ def make_planted_run() -> Callable[..., Run]:
         return open_run(folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_students() -> Callable[..., Students]:
+    """Write a folder of students from ``{student: {question_id: (letter, n_tokens)}}``, in the files that distilling writes.
+
+    Letters: c correct, w wrong, u undecided, l cut off and wrong.
+    """
+
+    def make(folder: Path, answers: Mapping[Student, Mapping[str, tuple[str, int]]], *, n_taught: int = 4) -> Students:
+        model = ModelIdentity(
+            id="planted", revision="abc", architecture="none", n_layers=1, n_heads=1, weights="none", template="none",
+            dtype="float32", device="cpu", quantization=None,
+        )  # fmt: skip
+        labels = dict.fromkeys(each.arm.strategy for each in answers if each.arm.strategy not in CONTROLS)
+        manifest = StudentsManifest(
+            run="planted", student=model, recipe="Recipe()", examination="Examination()", form="ids",
+            chains=tuple(f"c{number}" for number in range(n_taught)), questions="none",
+            strategies={label: f"{label.title()}()" for label in labels}, students=tuple(answers),
+        )  # fmt: skip
+        students = begin_students(folder, manifest)
+        questions = list(dict.fromkeys(name for of_one in answers.values() for name in of_one))
+        problems = [{"question_id": name, "question": f"Q {name}", "gold_answer": "5"} for name in questions]
+        students.test_file.write_text("".join(f"{json.dumps(row)}\n" for row in problems), encoding="utf-8")
+        for student, of_one in answers.items():
+            if student.arm.strategy != UNTRAINED:
+                _plant_training(students, student.arm, manifest.chains)
+            path = students.answers_file(student)
+            path.parent.mkdir(exist_ok=True)
+            rows = [_answer(name, student.label, *given) for name, given in of_one.items()]
+            path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+            nll = {name: 0.5 if letter == "c" else 2.0 for name, (letter, _) in of_one.items()}
+            students.likelihoods_file(student).write_text(json.dumps(nll), encoding="utf-8")
+        return open_students(folder)
+
+    return make
+
+
+def _plant_training(students: Students, arm: Arm, chain_ids: Sequence[str], n_reasoning: int = 40) -> None:
+    n_kept = round(n_reasoning * arm.keep_ratio)
+    row = {
+        "input_ids": np.arange(n_kept + 5), "labels": np.arange(n_kept + 5), "n_reasoning": n_reasoning, "n_kept": n_kept,
+        "is_changed_by_text": False, "n_supervised": n_kept + 2,
+    }  # fmt: skip
+    path = students.training_file(arm)
+    path.parent.mkdir(exist_ok=True)
+    pd.DataFrame([{"chain_id": chain_id, **row} for chain_id in chain_ids]).to_parquet(path, index=False)
+
+
+def _answer(question_id: str, student: str, letter: str, n_tokens: int) -> dict[str, Any]:
+    verdict = {"c": "correct", "u": "undecided"}.get(letter, "wrong")
+    return {
+        "chain_id": f"{question_id}-{student}", "question_id": question_id, "question": f"Q {question_id}",
+        "reasoning": f"think {letter}", "answer": "5" if letter == "c" else "7", "gold_answer": "5",
+        "is_correct": None if letter == "u" else letter == "c",
+        "source": {"verdict": verdict, "n_tokens": n_tokens, "finish_reason": "length" if letter == "l" else "eos"},
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

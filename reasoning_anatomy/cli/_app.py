@@ -13,13 +13,14 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
+from reasoning_anatomy.errors import MissingError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 
 if TYPE_CHECKING:
-    from analyses import Analysis
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.run.students import Students
     from reasoning_anatomy.types import AnalysisResult
 
 EXIT_BAD_INPUT: Final = 2
@@ -107,12 +108,36 @@ def print_result(result: "AnalysisResult") -> None:
         say(f"note: {warning}")
 
 
-def analyse_and_write(run: "Run", spec: str) -> "AnalysisResult":
+def open_folder(folder: Path, only: tuple[str, ...]) -> "Run | Students":
+    """Open a run, or students if the folder holds these."""
+    from reasoning_anatomy.run.folder import open_run
+    from reasoning_anatomy.run.students import STUDENTS_NAME, open_students
+
+    if not (folder / STUDENTS_NAME).exists():
+        return open_run(folder, only=only)
+    if only:
+        raise RunError(f"{folder}: holds students, and --only chooses what is shown of a run; leave it out")
+    return open_students(folder)
+
+
+def analyse_and_write(opened: "Run | Students", spec: str) -> "AnalysisResult":
     """Run an analysis and write its result."""
-    analysis: Analysis = plugins.load("analysis", spec)
-    result = analysis.analyse(run)
-    run.write_analysis(result)
+    analysis = plugins.load("analysis", spec)
+    expect_to_read(opened, key_of(analysis))
+    result: AnalysisResult = analysis.analyse(opened)
+    opened.write_analysis(result)
     return result
+
+
+def expect_to_read(opened: "Run | Students", key: str) -> None:
+    """Refuse students for an analysis of runs; an analysis of students refuses runs itself, and says how to make them."""
+    from reasoning_anatomy.run.students import Students
+
+    if isinstance(opened, Students) and plugins.available("analysis")[key].opens == "run":
+        raise MissingError(
+            f"{opened.folder}: holds students, and this reads a run, such as theirs, {opened.manifest.run}: "
+            f"python -m analyses.{key} RUN"
+        )
 
 
 def named_scorers(scorers: tuple[str, ...]) -> list[str]:

@@ -16,6 +16,7 @@ from reasoning_anatomy.cli._app import (
     RunArgument,
     app,
     errors_as_one_line,
+    open_folder,
     say,
     unchecked,
     use_plugins,
@@ -101,12 +102,11 @@ def _folder_of_plugins(arguments: Sequence[str]) -> Path | None:
 def _draw(
     key: str, options: dict[str, Any], run: Path, *, out: Path | None, formats: Sequence[str], only: tuple[str, ...]
 ) -> None:
-    from reasoning_anatomy.run.folder import open_run
     from reports import save_figure
 
     if out is not None and formats:
         raise RunError(f"--out {out} is one file and its ending says the format; leave out --format, or --out")
-    for written in save_figure(open_run(run, only=only), key, out, formats=formats or ("pdf",), **options):
+    for written in save_figure(open_folder(run, only), key, out, formats=formats or ("pdf",), **options):
         say(f"Wrote {written}")
 
 
@@ -127,11 +127,10 @@ def all_figures(
     plugins: PluginsOption = None,
 ) -> None:
     """Write every figure that a run allows, each with its data as CSV; say which are skipped, and why."""
-    from reasoning_anatomy.run.folder import open_run
     from reports._export import export_figures
 
     use_plugins(plugins)
-    opened = open_run(run, only=only)
+    opened = open_folder(run, only)
     folder = opened.folder / "figures" if out is None else out
     written, skipped = export_figures(opened, folder, formats=format, width=width)
     reasons = [f"{key}: {reason}" for key, reason in skipped.items()]

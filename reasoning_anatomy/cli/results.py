@@ -20,6 +20,8 @@ from reasoning_anatomy.cli._app import (
     analyse_and_write,
     app,
     errors_as_one_line,
+    expect_to_read,
+    open_folder,
     print_result,
     say,
     unchecked,
@@ -34,43 +36,44 @@ if TYPE_CHECKING:
     from analyses import Analysis
     from analyses.compare import RunComparison
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.run.students import Students
     from reasoning_anatomy.types import AnalysisResult
 
 _SECTION: Final = re.compile(r"\n\n\w+\n-+\n")
-_RunFolder = Annotated[Positional[Path | None], arg(help="Folder of the run; the newest below runs/.", metavar="RUN")]
+_RunFolder = Annotated[
+    Positional[Path | None], arg(help="Folder of the run, or of students; the newest run below runs/.", metavar="RUN")
+]
 
 
 @app.command
 def analyse(
-    run: RunArgument,
+    run: Annotated[Positional[Path], arg(help="Folder of the run, or of students.", metavar="RUN")],
     analyses: Annotated[
-        tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`. By default all that the run allows.")
+        tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`. By default all that the folder allows.")
     ] = (),
     only: OnlyOption = (),
     plugins: PluginsOption = None,
 ) -> None:
     """Run analyses on a run, by default all that it allows; those that ship are also programs: python -m analyses.KEY RUN."""
-    from reasoning_anatomy.run.folder import open_run
-
     use_plugins(plugins)
-    opened = open_run(run, only=only)
+    opened = open_folder(run, only)
     for spec in analyses:
         print_result(analyse_and_write(opened, spec))
     if not analyses:
         _analyse_all(opened)
 
 
-def _analyse_all(run: "Run") -> None:
-    """Run every analysis; what the run does not allow is skipped, with the reason."""
+def _analyse_all(opened: "Run | Students") -> None:
+    """Run every analysis; what the folder does not allow is skipped, with the reason."""
     keys, skipped = list(available("analysis")), {}
     for key in keys:
         try:
-            print_result(analyse_and_write(run, key))
+            print_result(analyse_and_write(opened, key))
         except (AnalysisError, MissingError) as error:
             skipped[key] = str(error)
     reasons = [f"{key}: {reason}" for key, reason in skipped.items()]
     if len(skipped) == len(keys):
-        raise AnalysisError(f"{run.folder}: no analysis can be run; {'; '.join(reasons)}")
+        raise AnalysisError(f"{opened.folder}: no analysis can be run; {'; '.join(reasons)}")
     say("\n" + "\n".join(f"skipped {reason}" for reason in reasons) if skipped else "\nnothing was skipped")
 
 
@@ -240,7 +243,8 @@ def analysis_main(module: str) -> None:
         plugin_class = load_class("analysis", key)
         chosen = _parse(module, plugin_class, [("run", _RunFolder, None), ("only", OnlyOption, ())])
         analysis: Analysis = _checked(key, plugin_class, chosen.options)
-        opened = _open_or_newest(chosen.run, chosen.only)
+        opened: Any = _open_or_newest(chosen.run, chosen.only)
+        expect_to_read(opened, key)
         result = analysis.analyse(opened)
         written = opened.write_analysis(result)
         print_result(result)
@@ -261,11 +265,11 @@ def _checked(key: str, plugin_class: type[Any], options: Any) -> Any:
         raise PluginError(f"{key}: {error}") from None
 
 
-def _open_or_newest(folder: Path | None, only: tuple[str, ...]) -> "Run":
+def _open_or_newest(folder: Path | None, only: tuple[str, ...]) -> "Run | Students":
     from reasoning_anatomy.run.folder import newest_run, open_run
 
     if folder is not None:
-        return open_run(folder, only=only)
+        return open_folder(folder, only)
     newest = newest_run().folder
     say(f"No run was named; this is the newest below runs/: {newest}")
     return open_run(newest, only=only)

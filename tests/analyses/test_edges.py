@@ -15,7 +15,7 @@ from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run import Run, open_run
 from reasoning_anatomy.types import AnalysisResult, AttentionProfile, PathStages, PruningPath, TokenScores
 
-WITHOUT_DRAWS = ("threshold_comparison", "annotator_agreement")
+WITHOUT_DRAWS = ("threshold_comparison", "annotator_agreement", "distillation")
 SCORES, PATH = statistics._scores, statistics._path
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from analyses.deletion_by_category import DeletionByCategory
+from analyses.distillation import Distillation
 from analyses.rank_correlation import RankCorrelation
 from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run import open_run
@@ -16,6 +17,7 @@ from reasoning_anatomy.run.evaluation_table import write_evaluations
 from reasoning_anatomy.run.evaluations import Answer
 from reasoning_anatomy.run.manifest import Condition
 from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.run.students import Arm, Student
 from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.transcripts import EvictionEvent, EvictionTranscript
@@ -324,3 +326,22 @@ def _losing_more(path, worse, rng):
     nll = path.nll_answer + worse * np.linspace(0, 1, len(path.nll_answer)) * rng.uniform(0.5, 1.5)
     order = rng.permutation(path.deleted)
     return dataclasses.replace(path, strategy="S()", deleted=order, nll_answer=nll, nll_joint=nll, nll_reasoning=nll)
+
+
+@pytest.fixture(scope="session")
+def taught_students(make_students, tmp_path_factory):
+    """Students of two strategies at two keep ratios, of whole chains and of answers, two of each, and what was found."""
+    rng = np.random.default_rng(0)
+    arms = {
+        ("full", 1.0): (0.7, 60), ("answer_only", 0.0): (0.3, 6), ("greedy", 0.7): (0.65, 44), ("greedy", 0.9): (0.7, 54),
+        ("random_tokens", 0.7): (0.4, 48), ("random_tokens", 0.9): (0.6, 56),
+    }  # fmt: skip
+    answers = {Student(arm=Arm(strategy="untrained", keep_ratio=0.0)): {f"q{place}": ("w", 70) for place in range(30)}}
+    for seed in range(2):
+        for (strategy, ratio), (share, length) in arms.items():
+            answers[Student(arm=Arm(strategy=strategy, keep_ratio=ratio), seed=seed)] = {
+                f"q{place}": ("c" if value < share else "w", length + place % 5) for place, value in enumerate(rng.random(30))
+            }
+    students = make_students(tmp_path_factory.mktemp("students"), answers)
+    students.write_analysis(Distillation().analyse(students))
+    return students

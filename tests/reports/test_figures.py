@@ -26,11 +26,14 @@ from reports._style import MUTED
 
 SHIPPED = {
     "annotator_confusion", "cache_size", "deletion_by_category", "head_map", "layer_profile", "likelihood_curve",
-    "predicted_likelihood", "rank_correlation_intervals", "retention", "score_by_deletion_step", "sparsity", "strategy_curves",
-    "survival_curves", "threshold_forest", "threshold_frontier", "token_strip",
+    "predicted_likelihood", "rank_correlation_intervals", "retention", "score_by_deletion_step", "sparsity",
+    "strategy_curves", "student_accuracy", "survival_curves", "threshold_forest", "threshold_frontier", "token_strip",
 }  # fmt: skip
 FIGURES = tuple(available("figure"))
-OF_ANOTHER_RUN = {"cache_size": "written_run", "threshold_forest": "swept_run", "threshold_frontier": "swept_run"}
+OF_ANOTHER_RUN = {
+    "cache_size": "written_run", "student_accuracy": "taught_students", "threshold_forest": "swept_run",
+    "threshold_frontier": "swept_run",
+}  # fmt: skip
 """Fixtures for what `analysed_run` does not hold."""
 
 
@@ -289,6 +292,26 @@ def test_a_point_that_is_not_compared_is_on_no_line(make_full_run, chains, swept
     assert sorted(crosses) == sorted(zip(left_out["tokens"], left_out["accuracy"], strict=True))
 
 
+def test_students_have_a_line_per_strategy_that_ends_at_whole_chains_and_a_mark_per_control(taught_students):
+    data = data_of("student_accuracy", taught_students)
+    pd.testing.assert_frame_equal(data, taught_students.analysis("distillation").details["arms"][list(data.columns)])
+    (axis,) = figure("student_accuracy", taught_students).axes
+    lines = {line.get_label(): line.get_xydata() for line in axis.lines}
+    assert {name: len(points) for name, points in lines.items()} == {
+        "greedy": 3, "random_tokens": 3, "whole chains": 1, "answers only": 1, "untrained": 1,
+    }  # fmt: skip
+    np.testing.assert_allclose(lines["greedy"][-1], lines["whole chains"][0])
+    assert sorted(text.get_text() for text in axis.texts) == ["0.7", "0.7", "0.9", "0.9"]
+
+
+def test_figures_of_runs_and_of_students_refuse_the_other(taught_students, plain_run):
+    with pytest.raises(AnalysisError, match="give it students"):
+        figure("student_accuracy", plain_run)
+    with pytest.raises(AnalysisError, match="give it a run"):
+        figure("head_map", taught_students)
+    assert "student_accuracy" not in figures_of(plain_run)
+
+
 def test_panels_are_readings_and_forms_of_restatements(make_full_run, chains, swept_run):
     run = make_full_run(chains[:2])
     result = swept_run.analysis("threshold_comparison")
@@ -334,9 +357,10 @@ def test_every_figure_is_written_in_every_format_with_its_data(files):
 
 def test_another_process_writes_the_same_bytes(files, tmp_path):
     script = (
-        "import sys; from pathlib import Path; from reasoning_anatomy import open_run; from reports import save_figure\n"
+        "import sys; from pathlib import Path; from reports import save_figure\n"
+        "from reasoning_anatomy.cli._app import open_folder\n"
         "for line in sys.stdin:\n"
-        "    run, key = line.rstrip().split('|'); save_figure(open_run(run), key, formats=('png', 'svg', 'pdf'))"
+        "    run, key = line.rstrip().split('|'); save_figure(open_folder(Path(run), ()), key, formats=('png', 'svg', 'pdf'))"
     )
     copies = {run: shutil.copytree(run.folder, tmp_path / run.folder.name) for run in files}
     drawn = [(run, path.stem) for run, folder in files.items() for path in sorted(folder.glob("*.csv"))]
