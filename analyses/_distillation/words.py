@@ -105,8 +105,8 @@ def warnings(evidence: Evidence, tables: Mapping[str, pd.DataFrame], *, margin: 
         )
     if unlike := unlike_arms(evidence, level=_UNLIKE):
         said.append(
-            f"trainings of {listing(unlike)} differ more than those of the other arms beyond chance, so that what is pooled is too "
-            "little for them: their intervals are too short; add seeds"
+            f"trainings of {listing(unlike)} differ more than those of the other arms beyond chance, so that what is pooled is "
+            "too little for them: their intervals are too short; add seeds"
         )
     if margin is None and len(versus):
         said.append(
