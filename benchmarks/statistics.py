@@ -101,7 +101,8 @@ def main(options: Options) -> None:
         _say(f"{options.chains} chains x {options.tokens} tokens, without heads, draws as by default")
         run = Path(folder) / "large"
         in_a_process(plant, run, options.chains, options.per_question, options.tokens, None)
-        _print([in_a_process(cost_of, name, run) for name in options.analyses or available("analysis")])
+        of_runs = [name for name, info in available("analysis").items() if info.opens == "run"]
+        _print([in_a_process(cost_of, name, run) for name in options.analyses or of_runs])
 
 
 def in_a_process(call: Callable[..., Returned], *given: object) -> Returned:
