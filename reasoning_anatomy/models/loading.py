@@ -1,5 +1,6 @@
 """A causal language model, ready to be measured: from a hub id, a local folder, a LoRA, a GGUF file, or the bundled SmolLM2."""
 
+import copy
 import gc
 import hashlib
 import importlib.util
@@ -84,11 +85,23 @@ class LoadedModel:
         """Digest of the name, the shape and a sample of every parameter: two checkpoints never share it by accident."""
         digest = hashlib.sha256()
         for name, parameter in self.model.named_parameters():
-            values = parameter.detach().reshape(-1)
+            weight = _as_quantised(parameter)
+            values = weight.detach().reshape(-1)
             sample = values[:: max(1, values.numel() // 256)][:256].to("cpu", torch.float32)
-            digest.update(f"{name} {tuple(parameter.shape)}".encode())
+            digest.update(f"{name} {tuple(weight.shape)}".encode())
             digest.update(sample.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _as_quantised(parameter: torch.Tensor) -> torch.Tensor:
+    """4-bit weights in the order in which they were quantised: the first pass on a CPU with AVX512-BF16 sorts them anew."""
+    state: Any = getattr(parameter, "quant_state", None)
+    if not getattr(state, "packing_format_for_cpu", False):
+        return parameter
+    from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse
+
+    weight, _ = _convert_weight_packed_for_cpu_inverse(parameter.data, copy.copy(state))
+    return weight
 
 
 def load_model(

@@ -12,6 +12,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from bitsandbytes.functional import _convert_weight_packed_for_cpu
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -240,6 +241,25 @@ def test_digests_of_checkpoints_differ(tiny_model_folder):
     with torch.no_grad():
         loaded.model.model.layers[1].mlp.up_proj.weight.mul_(1.01)
     assert loaded.weights_digest() != before
+
+
+def test_digest_of_4_bit_weights_outlasts_what_some_processors_do_to_them(tiny_model_folder):
+    """On a CPU with AVX512-BF16 bitsandbytes sorts the weights anew in the first pass; here its own function does that."""
+    loaded = load_model(ModelSpec(str(tiny_model_folder), device="cpu", quantize="4bit"))
+    before = loaded.weights_digest()
+    for _, weight in _weights_in_4_bits(loaded.model):
+        if not getattr(weight.quant_state, "packing_format_for_cpu", False):
+            weight.data, weight.quant_state = _convert_weight_packed_for_cpu(weight.data, weight.quant_state)
+    packed = {name: (weight.clone(), weight.quant_state.absmax.clone()) for name, weight in _weights_in_4_bits(loaded.model)}
+    assert len(packed) > 0
+    assert loaded.weights_digest() == before
+    for name, weight in _weights_in_4_bits(loaded.model):
+        assert torch.equal(weight, packed[name][0])
+        assert torch.equal(weight.quant_state.absmax, packed[name][1])
+
+
+def _weights_in_4_bits(model):
+    return [(name, weight) for name, weight in model.named_parameters() if hasattr(weight, "quant_state")]
 
 
 @pytest.mark.parametrize(
