@@ -20,6 +20,7 @@ def side_by_side(
     across: str,
     values: Mapping[str, str],
     adjusted: Mapping[str, str] = MappingProxyType({}),
+    counts: Mapping[str, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Put the rows of a result that are about the same into one.
 
@@ -35,17 +36,21 @@ def side_by_side(
         Which of them, and what the column with estimate and interval is called.
     adjusted
         Of which of them there is a column with the adjusted p-value, and what it is called.
+    counts
+        Columns with a count that all rows about the same thing share, and what they are called.
     """
-    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    rows: dict[tuple[str, ...], dict[str, object]] = {}
     for row in table.to_dict("records"):
         name, subject = row[across], tuple(str(row[column]) if pd.notna(row[column]) else "" for column in about)
         if name not in values:
             continue
-        line = rows.setdefault(subject, dict(zip(about, subject, strict=True)))
+        line = rows.setdefault(
+            subject, dict(zip(about, subject, strict=True)) | {counts[column]: row[column] for column in counts}
+        )
         line[values[name]] = briefly(row) if np.isfinite(row["estimate"]) else ""
         if name in adjusted:
             line[adjusted[name]] = p_value(row["p_adjusted"])
-    columns = [*about, *(each for name in values for each in (values[name], adjusted.get(name)) if each)]
+    columns = [*about, *(each for name in values for each in (values[name], adjusted.get(name)) if each), *counts.values()]
     shown = pd.DataFrame(list(rows.values()), columns=columns).fillna("")
     alike = [column for column in about[1:] if len(set(shown[column])) <= 1]
     return shown.drop(columns=alike)

@@ -122,7 +122,13 @@ class RestatementAudit:
             warnings=(*question_warnings(run), *warnings(table, missing, remarks)),
             config=repr(self),
             provenance=provenance(run, packages=("numpy", "pandas", "scipy"), parts=list(parts)),
-            printed=side_by_side(table, about=("part", "term", "strategy", "annotator"), across="restatements", values=_SHOWN),
+            printed=side_by_side(
+                table,
+                about=("part", "term", "strategy", "annotator"),
+                across="restatements",
+                values=_SHOWN,
+                counts={"n_questions": "questions"},
+            ),
             finding=finding(table),
         )
 

@@ -66,6 +66,11 @@ def warnings(tables: Mapping[str, pd.DataFrame], table: pd.DataFrame, rankings: 
     said = missing_intervals(table, names, widest=widest, nothing=nothing)
     spread = tables["between_questions"]
     said += small_sample(spread[spread["stage"] == BELOW].assign(term=DIFFERENCE + ", " + spread["term"]))
+    if (table.loc[table["ranking"] == DIFFERENCE, "n_questions"] > 0).any():
+        said.append(
+            "a difference leaves out the lowest token of either ranking, which a comparison would favour, and is therefore not "
+            "exactly that of the two numbers beside it"
+        )
     censored = int(((rankings.n_judged > rankings.n_after) & (rankings.n_judged > 0)).any(axis=1).sum())
     if censored:
         said.append(

@@ -49,7 +49,10 @@ def warnings(table: pd.DataFrame, missing: Mapping[str, str], said: Sequence[str
     sentences += said
     n_questions = int(table["n_questions"].max())
     if 2 <= n_questions < FEW_QUESTIONS:
-        sentences.append(few_questions(n_questions))
+        sentences.append(
+            f"{few_questions(n_questions)}. One question apart from others that are alike makes an interval very wide, so that "
+            "of a difference may be wider than both of its parts"
+        )
     shares = table[(table["restatements"] == SHARE_LEFT) & table["estimate"].isna() & (table["n_questions"] > 0)]
     if len(shares):
         sentences.append(

@@ -217,6 +217,7 @@ def test_result_has_the_promised_shape_and_can_be_read_back(run: Run) -> None:
     assert tuple(result.table.columns) == ("ranking", "stage", *RESULT_COLUMNS)
     assert set(result.details) == {"stages", "made_at", "between_questions", "per_chain", "left_out"}
     assert result.printed["stage"].tolist() == ["1", "0.7", "0.5", "mean below 1"]
+    assert "not exactly that of the two numbers beside it" in " ".join(result.warnings)
     assert result.config == repr(FAST)
     assert result.provenance["strategy"] == "Greedy()"
     files = [{path.name: path.read_bytes() for path in run.write_analysis(FAST.analyse(run)).iterdir()} for _ in range(2)]

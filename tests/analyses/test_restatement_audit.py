@@ -164,7 +164,9 @@ def test_areas_with_restatements_are_those_of_strategy_comparison(
     ]
     assert last.loc["random_block", "keep_ratio"] == pytest.approx(np.mean(found))
     assert last["n_never_stated"].tolist() == [0, 0, 0]
+    assert result.printed["questions"].tolist() == [6, 6]
     said = " ".join(result.warnings)
+    assert "wider than both of its parts" in said
     assert "nothing is said of deletion time" in said
     assert "reasoning-anatomy annotate" in said
 
