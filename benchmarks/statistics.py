@@ -1,8 +1,8 @@
 """What the analyses cost, in seconds and in peak memory: ``python -m benchmarks.statistics``.
 
 Two runs are made up and written as every run is, so that reading them is measured too. One has few chains and many heads, as a
-model of 28 layers with 28 heads gives them; the other has many chains and no heads. Then every analysis is run on them, each in
-a process of its own; those that need what the runs do not hold, such as the answers of a sweep, are named with the reason.
+model of 28 layers with 28 heads gives them; the other has many chains, no heads, and the answers of a sweep. Every analysis
+is run on them, each in a process of its own; one that needs what a run does not hold is named with the reason.
 """
 
 import sys
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import numpy as np
+import pandas as pd
 import tyro
 
 from benchmarks._memory import peak_mib
@@ -23,6 +24,7 @@ from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import available, load
 from reasoning_anatomy.run import Run, open_run
+from reasoning_anatomy.run.layout import EVALUATIONS_NAME
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import (
@@ -52,6 +54,10 @@ _REPRS: Final = {_WITH_STAGES: f"CandidateNll(strategy='greedy', keep_ratios={_K
 """Provenance of scorers whose options an analysis reads."""
 _ANNOTATORS: Final = ("first", "second")
 _STRATEGIES: Final = ("greedy", "random")
+_SWEPT: Final = (("greedy", None), ("random", "greedy"))
+"""Strategies of the sweep, and of which each is the baseline."""
+_THRESHOLDS: Final = (0.0, 0.2, 0.4, 0.6, 0.8)
+_SAMPLES: Final = 2
 _WORDS: Final = ("First", "we", "add", "3", "and", "4", ",", "so", "she", "has", "7", "apples", ".")
 
 
@@ -133,8 +139,8 @@ def plant(folder: Path, n_chains: int, per_question: int, n_tokens: int, heads: 
     n_chains, per_question, n_tokens
         Chains, chains on a question, tokens of a chain.
     heads
-        Layers, and heads of each, of the attention of the answer; None = it has none, and there are further scorers and an
-        annotator.
+        Layers, and heads of each, of the attention of the answer; None = it has none, and there are further scorers, two
+        annotators and a sweep.
     seed
         Of the numbers.
     """
@@ -164,7 +170,10 @@ def plant(folder: Path, n_chains: int, per_question: int, n_tokens: int, heads: 
                 writer.add_scores(chain.chain_id, scorer, _scores(scorer, n_tokens, heads, rng))
             for strategy in _STRATEGIES:
                 writer.add_path(chain.chain_id, strategy, _path(n_tokens, rng))
-    for annotator in () if heads else _ANNOTATORS:
+    if heads:
+        return
+    _answers(chains, n_tokens, rng).to_parquet(folder / EVALUATIONS_NAME)
+    for annotator in _ANNOTATORS:
         labels = {chain.chain_id: tuple(rng.choice(CATEGORIES, n_tokens).tolist()) for chain in chains}
         run = Run(folder)
         run.write_annotations(annotator, {chain_id: Annotation(f"{annotator}()", each) for chain_id, each in labels.items()})
@@ -214,6 +223,43 @@ def _path(n_tokens: int, rng: np.random.Generator) -> PruningPath:
     deleted = rng.permutation(n_tokens)[: n_tokens * 9 // 10]
     curve = np.sort(rng.random(len(deleted) + 1))
     return PruningPath("Planted()", n_tokens, deleted, rng.random(len(deleted)), 0, curve, curve, curve)
+
+
+def _answers(chains: Sequence[ReasoningChain], n_tokens: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Answer at every threshold, with restatements kept and stripped; the more is deleted, the less is right."""
+    asked = pd.DataFrame(
+        {"chain_id": [chain.chain_id for chain in chains], "question_id": [chain.question_id for chain in chains]}
+    )
+    for column, values in {
+        "strategy": [strategy for strategy, _ in _SWEPT],
+        "restatements": ["kept", "stripped"],
+        "threshold": list(_THRESHOLDS),
+        "sample": list(range(_SAMPLES)),
+    }.items():
+        asked = asked.merge(pd.DataFrame({column: values}), how="cross")
+    is_correct = rng.random(len(asked)) < 0.8 - 0.4 * asked["threshold"]
+    kept = 1 - asked["threshold"]
+    return asked.assign(
+        reference=asked["strategy"].map(dict(_SWEPT)),
+        reading="closed_up",
+        requested_ratio=kept,
+        achieved_ratio=kept,
+        tokens_before=n_tokens,
+        tokens_after=(n_tokens * kept).round(),
+        steps_before=n_tokens // 10,
+        steps_after=(n_tokens // 10 * kept).round(),
+        tokens_generated=rng.integers(5, 50, len(asked)),
+        finish_reason="eos",
+        verdict=np.where(is_correct, "correct", "wrong"),
+        same_as_chain=np.where(is_correct, "correct", "wrong"),
+        states_answer=is_correct,
+        nll_gold=rng.random(len(asked)),
+        response=np.where(is_correct, "7", "8"),
+        extracted=np.where(is_correct, "7", "8"),
+        rule="number",
+        seed=0,
+        peak_cache_tokens=np.nan,
+    )
 
 
 def _print(costs: Sequence[Cost]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.folds_of_heads import JUDGES, found
 from benchmarks.statistics import cost_of, in_a_process, plant
+from reasoning_anatomy.plugins import load
 from reasoning_anatomy.run import open_run
 
 pytestmark = pytest.mark.slow
@@ -26,10 +27,17 @@ def test_a_run_with_heads_has_the_shape_that_was_asked_for(tmp_path: Path) -> No
 
 
 def test_what_a_run_does_not_allow_is_skipped_with_the_reason(tmp_path: Path) -> None:
-    plant(tmp_path / "run", 6, 2, 30, None)
+    plant(tmp_path / "run", 6, 2, 30, (1, 1))
     cost = in_a_process(cost_of, "threshold_comparison", tmp_path / "run")
     assert cost.skipped.startswith("RUN: has no answers at thresholds; make them with: reasoning-anatomy sweep RUN")
-    assert not cost_of("annotator_agreement:draws=99", tmp_path / "run").skipped
+
+
+def test_the_run_without_heads_has_the_answers_of_a_sweep(tmp_path: Path) -> None:
+    plant(tmp_path / "run", 24, 2, 30, None)
+    run = open_run(tmp_path / "run")
+    assert not any("accuracy" in said for said in load("analysis", "restatement_audit:draws=99").analyse(run).warnings)
+    assert not cost_of("threshold_comparison:draws=99", run.folder).skipped
+    assert not cost_of("annotator_agreement:draws=99", run.folder).skipped
 
 
 def test_judging_without_one_question_finds_heads_that_are_not_there_and_halves_do_not() -> None:
