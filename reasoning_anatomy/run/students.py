@@ -155,6 +155,10 @@ class Students:
         """Folder of the weights of a student."""
         return self.folder / "students" / file_stem(student.label)
 
+    def claim(self, student: Student) -> Path:
+        """File that stands for the claim to a student."""
+        return self.folder / ".claims" / f"{file_stem(student.label)}.lease"
+
     def trained_file(self, student: Student) -> Path:
         """File that says how the training of a student went; it is there once the student is."""
         return self.student_folder(student) / "trained.json"
