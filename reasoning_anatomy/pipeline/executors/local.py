@@ -13,6 +13,7 @@ import torch
 from reasoning_anatomy.pipeline.executors.work import MOST_RESTARTS, SECONDS_BETWEEN_LOOKS, Outcome, Work
 
 _DEVICES: Final = "CUDA_VISIBLE_DEVICES"
+_CRASHED: Final = 1
 _KILLED: Final = "workers ended {} times without a word"
 _REMEDY: Final = "if memory ran out, take fewer: --processes"
 
@@ -38,38 +39,40 @@ class Local:
     def outcomes(self, work: Work) -> Iterator[Outcome | None]:
         """See `Executor`."""
         n = self.n_processes()
-        workers = {number: _started(work, number, n) for number in range(n)}
+        workers = dict(_started(work, number, n) for number in range(n))
         n_restarts = 0
         try:
             while workers:
-                ended = wait([worker.sentinel for worker, _ in workers.values()], timeout=SECONDS_BETWEEN_LOOKS)
+                ended = wait(list(workers), timeout=SECONDS_BETWEEN_LOOKS)
                 if not ended:
                     yield None
-                for number in [number for number, (worker, _) in workers.items() if worker.sentinel in ended]:
-                    worker, results = workers.pop(number)
-                    worker.join()
-                    if worker.exitcode == 0:
+                for results in ended:
+                    number, worker = workers.pop(results)
+                    try:
                         yield results.recv()
-                    elif worker.exitcode == 1:
-                        yield Outcome(error="a worker crashed; its traceback stands above")
-                    elif n_restarts < MOST_RESTARTS:
-                        n_restarts += 1
-                        workers[number] = _started(work, number, n)
-                    else:
-                        yield Outcome(error=f"{_KILLED.format(MOST_RESTARTS + 1)} (exit code {worker.exitcode}); {_REMEDY}")
+                    except EOFError:
+                        worker.join()
+                        if worker.exitcode == _CRASHED:
+                            yield Outcome(error="a worker crashed; its traceback stands above")
+                        elif n_restarts < MOST_RESTARTS:
+                            n_restarts += 1
+                            workers |= [_started(work, number, n)]
+                        else:
+                            yield Outcome(error=f"{_KILLED.format(n_restarts + 1)} (exit code {worker.exitcode}); {_REMEDY}")
         finally:
-            for worker, _ in workers.values():
+            for _, worker in workers.values():
                 worker.kill()
                 worker.join()
 
 
-def _started(work: Work, number: int, n_workers: int) -> tuple[BaseProcess, Connection]:
+def _started(work: Work, number: int, n_workers: int) -> tuple[Connection, tuple[int, BaseProcess]]:
+    """Start a worker -> where its outcome comes from, its number, and its process."""
     context = multiprocessing.get_context("spawn")
     results, sender = context.Pipe(duplex=False)
     worker = context.Process(target=_work, args=(work, number, n_workers, sender), daemon=True)
     worker.start()
     sender.close()  # so that the pipe ends with the worker
-    return worker, results
+    return results, (number, worker)
 
 
 def _work(work: Work, number: int, n_workers: int, sender: Connection) -> None:
