@@ -207,6 +207,8 @@ def _results(run: Run, tables: Tables, skipped: Mapping[str, str]) -> dict[str, 
     failed, n_more_failed = _sections.failures(run)
     sections = _sections.sections(run)
     own_figures = {part: _sections.figure_views(run, part) for part in _sections.OWN_PARTS}
+    glossary, experiment = Glossary(run), _summary.experiment(run, tables)
+    experiment_words = glossary.first_used_in(" ".join(experiment))
     return {
         "title": _sections.title(run),
         "overview": _sections.overview(run, tables),
@@ -216,10 +218,11 @@ def _results(run: Run, tables: Tables, skipped: Mapping[str, str]) -> dict[str, 
         "failed": failed,
         "n_more_failed": n_more_failed,
         "ran": _summary.run_in_two_lines(run, tables),
-        "experiment": _summary.experiment(run, tables),
+        "experiment": experiment,
+        "experiment_words": experiment_words,
         "left_out": _summary.left_out(run),
         "folder": run.folder.resolve().name,
-        "findings": _summary.findings(sections, Glossary(run)),
+        "findings": _summary.findings(sections, glossary),
         "missing": _summary.missing(run, sections, own_figures, tables, skipped),
         "sections": [section for section in sections if section.has_something],
         "own_figures": own_figures,

@@ -29,7 +29,7 @@ OWN_PARTS: Final = ("run", "chains", "provenance")
 
 _FAILED_SHOWN: Final = 50
 _VERDICT: Final = re.compile(rf"({'|'.join(VERDICTS)}): ")
-_BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.]) +(?=[A-Z\d])|\n")
+_BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.]) +(?=[A-Z\d])")
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,16 @@ class AnalysisView:
     missing: str = ""
 
     @property
-    def sentences(self) -> list[str]:
-        """The finding, sentence by sentence."""
-        return _BETWEEN_SENTENCES.split(self.finding)
-
-    @property
     def lead(self) -> "Lead":
         """The first sentence, taken apart."""
-        return _lead(self.sentences[0])
+        return _lead(_BETWEEN_SENTENCES.split(self.finding)[0])
 
     @property
     def further(self) -> list["Lead"]:
-        """The other sentences, taken apart."""
-        return [_lead(sentence) for sentence in self.sentences[1:]]
+        """What the finding says more, a paragraph for each of its lines, whose first sentence is taken apart."""
+        first, *lines = self.finding.split("\n")
+        rest = " ".join(_BETWEEN_SENTENCES.split(first)[1:])
+        return [_lead(line) for line in (rest, *lines) if line]
 
 
 class Lead(NamedTuple):

@@ -167,7 +167,7 @@ def category_cell(value: str) -> Cell:
 def _interval(low: Any, high: Any) -> Cell:
     ends = number(low), number(high)
     if (low, high) in EVERY_VALUE:
-        return Cell(f"{ends[0]} to {ends[1]}: says nothing")
+        return Cell("says nothing")
     return Cell(NOT_GIVEN if NOT_GIVEN in ends else f"{ends[0]} to {ends[1]}")
 
 

@@ -96,8 +96,8 @@ def tables_of(html):
 def interval(row, low="ci_low", high="ci_high"):
     if pd.isna(row[low]):
         return "\N{EN DASH}"
-    nothing = ": says nothing" if (row[low], row[high]) in ((0, 1), (-1, 1)) else ""
-    return f"{number(row[low])} to {number(row[high])}{nothing}"
+    is_nothing = (row[low], row[high]) in ((0, 1), (-1, 1))
+    return "says nothing" if is_nothing else f"{number(row[low])} to {number(row[high])}"
 
 
 def test_the_table_of_an_analysis_is_on_the_page_row_by_row(html, full_run):
