@@ -76,7 +76,7 @@ class AnalysisView:
     @property
     def lead(self) -> "Lead":
         """The first sentence, taken apart."""
-        return _lead(_BETWEEN_SENTENCES.split(self.finding)[0])
+        return _lead(_BETWEEN_SENTENCES.split(self.finding.partition("\n")[0])[0])
 
     @property
     def further(self) -> list["Lead"]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail
-from reports._style import number, p_value
+from reports._style import p_value
 
 ANALYSIS: Final = "threshold_comparison"
 
@@ -59,7 +59,7 @@ def with_kept(threshold: float, share: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{number(100 * share)}\N{NO-BREAK SPACE}%"
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def summary(result: AnalysisResult) -> dict[str, list[pd.DataFrame]]:

@@ -41,7 +41,8 @@ _MEANINGS: Final = {
     "closed_up": "the model reads what is kept as a text without gaps, in a new pass",
     "evicted": "what is not kept is removed from the cache of the whole chain, and positions stay as they were",
     "live": "the model writes the whole text anew while a policy evicts tokens from its cache",
-    "restatements kept|restatements stripped|Without restatements": "places of the reasoning that state the answer already",
+    "restatements kept|restatements stripped|Without restatements": "whether places of the "
+    "reasoning that state the answer already stay in it",
     "interval": "where the mean over all such questions lies; questions, not tokens, are the unit",
     "corrected for their number": "p-values are larger because so many were tested",
 }

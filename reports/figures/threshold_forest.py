@@ -72,7 +72,7 @@ class ThresholdForest(Sized):
                 names += list(map(_thresholds.with_kept, rows["threshold"], rows["share_of_tokens_kept"]))
             name_rows(axis, names)
             axis.set_xlabel("accuracy less that at threshold 0" + ("\n" if self.is_narrow else " ") + "(left of 0 = worse)")
-            axis.set_ylabel("threshold (share of the chain kept)")
+            axis.set_ylabel("threshold (kept)")
         return figure
 
 
