@@ -13,6 +13,7 @@ from typing import Final
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reports._data import CATEGORY_PREFIX, has_answers, names
+from reports._figures import analyses_not_about
 from reports._sections import FigureView, Section, Tables, plain
 from reports._words import VERDICTS, Glossary
 
@@ -221,7 +222,7 @@ def missing(
         else:
             found += [Missing(view.title, view.missing) for view in section.figures if view.missing]
     found += [Missing(view.title, view.missing) for views in own_figures.values() for view in views if view.missing]
-    known = {section.key for section in sections}
+    known = {section.key for section in sections} | analyses_not_about(run)
     others = {name: info for name, info in available("analysis").items() if name not in known and info.opens == "run"}
     found += [Missing(info.title or name, plain(run, skipped[name])) for name, info in others.items() if name in skipped]
     return found + [

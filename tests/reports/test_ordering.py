@@ -53,6 +53,11 @@ def rows_of(view, *, is_apart=False):
     return [row for group in (*view.groups, *view.more) if group.is_apart == is_apart for row in group.rows]
 
 
+def _ends(row):
+    ends = row["ci_low"], row["ci_high"]
+    return "says nothing" if ends in ((0, 1), (-1, 1)) else f"{number(ends[0])} to {number(ends[1])}"
+
+
 def test_every_signal_has_one_row_with_raw_and_given_position_side_by_side(of_scorers, correlations):
     values = correlations.table.set_index(["scorer", "term"])
     rows = rows_of(of_scorers)
@@ -60,7 +65,7 @@ def test_every_signal_has_one_row_with_raw_and_given_position_side_by_side(of_sc
     for name, raw, given, *_ in rows:
         for cell, term in ((raw, "spearman"), (given, "spearman_given_position")):
             row = values.loc[name.text, term]
-            assert (cell.text, cell.words) == (number(row["estimate"]), f"{number(row['ci_low'])} to {number(row['ci_high'])}")
+            assert (cell.text, cell.words) == (number(row["estimate"]), _ends(row))
 
 
 def test_the_largest_value_given_position_comes_first_whatever_its_sign(of_scorers, correlations):
@@ -97,7 +102,7 @@ def test_what_was_tested_comes_first_and_the_rest_ascends(full_run):
     table = DeletionByCategory(draws=99).analyse(full_run).table
     view = ordered_view(table, {})
     of_classes = next(group for group in view.groups if group.title == "classes")
-    assert of_classes.rows[0][0].text == "symbolic_computation - linguistic_scaffolding"
+    assert of_classes.rows[0][0].text == "symbolic_computation \N{MINUS SIGN} linguistic_scaffolding"
     values = table.set_index("term")["estimate"].to_dict()
     keys = {category_name(key): key for key in CATEGORIES}
     of_categories = [keys[row[0].text] for row in view.groups[0].rows]
@@ -194,7 +199,7 @@ def test_an_analysis_that_was_skipped_has_its_reason_and_no_command(with_results
     of_categories = missing["Which kinds of token go first?"]
     assert of_categories.reason == "has no annotator; add one: reasoning-anatomy annotate RUN"
     assert of_categories.command == ""
-    assert missing["How much can go before answers get worse?"].command == "python -m analyses.threshold_comparison RUN"
+    assert missing["How well does the best head predict, on other questions?"].command == "python -m analyses.best_head RUN"
     assert missing["Categories of the tokens"].command == "reasoning-anatomy annotate RUN"
 
 
@@ -209,7 +214,7 @@ def test_what_was_run_takes_two_lines(many_scorers, swept_run):
 
 def test_two_sentences_say_what_the_experiment_was(many_scorers, swept_run):
     first, second = _summary.experiment(many_scorers, _sections.read_tables(many_scorers))
-    assert first == "none was given 6 chains on 3 questions, each a question, its reasoning and its answer."
+    assert first == "planted was given 6 chains on 3 questions, each a question, its reasoning and its answer."
     assert second == "greedy deleted the reasoning tokens one after another, and 15 scorers said how much each of them matters."
     _, swept = _summary.experiment(swept_run, _sections.read_tables(swept_run))
     assert " kept a part of each chain beside " in swept
