@@ -196,9 +196,11 @@ def draw_intervals(
     has_ends = np.isfinite(low) & np.isfinite(high)
     places, inks = np.asarray(heights, dtype=float), np.asarray(colours, dtype=object)
     is_empty = says_nothing(low, high)
-    for chosen, style in ((has_ends & ~is_empty, {"linewidth": 1.2}), (is_empty, {"linewidth": 0.9, "linestyle": "dotted"})):
-        colours_of = [MUTED] * int(chosen.sum()) if is_empty[chosen].any() else list(inks[chosen])
-        axis.hlines(places[chosen], low[chosen], high[chosen], color=colours_of, zorder=2, **style)
+    for chosen, inked, width, style in (
+        (has_ends & ~is_empty, list(inks[has_ends & ~is_empty]), 1.2, "solid"),
+        (is_empty, [MUTED] * int(is_empty.sum()), 0.9, "dotted"),
+    ):
+        axis.hlines(places[chosen], low[chosen], high[chosen], color=inked, linewidth=width, linestyle=style, zorder=2)
     axis.scatter(
         estimate,
         places,

@@ -143,7 +143,8 @@ def _names(labels: Sequence[str]) -> str:
 
 def left_out(run: Run) -> list[str]:
     """Say what the findings do not speak of: chains without a result, and answers that nothing could decide."""
-    status, said = run.status(), []
+    status = run.status()
+    said: list[str] = []
     if status.failed or status.n_left:
         said.append(
             f"{status.n_chains - status.n_done:,} of {_count(status.n_chains, 'chain')} are not in it: "

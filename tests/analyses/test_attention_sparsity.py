@@ -316,7 +316,7 @@ def test_measures_that_survive_correction_are_counted_by_direction() -> None:
 def test_without_pairs_the_finding_names_the_difficulty() -> None:
     nothing = (NAN, NAN, NAN, 0, NAN)
     assert say(nothing, nothing, nothing) == (
-        "No question has both a correct and a wrong chain, so that no two can be compared on the same question; over all "
-        "questions the difference is 0.500 (95 % interval 0.400 to 0.600, 40 questions) by attention_sparsity with length held "
-        "constant, which may come from the difficulty of the questions."
+        "Undecided: no question has both a correct and a wrong chain, so that no two can be compared on the same question; "
+        "over all questions the difference is 0.500 (95 % interval 0.400 to 0.600, 40 questions) by attention_sparsity with "
+        "length held constant, which may come from the difficulty of the questions."
     )
