@@ -158,9 +158,7 @@ class CategorySurvival:
             }
         )
         tables["left_out"] = left_out_table(left_out, _LABELS)
-        said = warnings(
-            readings, tables, surprisal=surprisal, folder=run.folder, n_unmeasured=n_unmeasured, confidence=self.confidence
-        )
+        said = warnings(readings, tables, surprisal=surprisal, n_unmeasured=n_unmeasured, confidence=self.confidence)
         chain_ids = {chain.chain_id for reading in used.values() for chain in reading.chains}
         first = next(iter(used.values()))
         return AnalysisResult(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.run.folder import Run
-from reports._drawing import Sized, shown
+from reports._drawing import Sized, wrapped
 from reports._style import ACCENT, MUTED, figure_style
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class LikelihoodCurve(Sized):
                 mean = rows[rows["curve"] == "mean"]
                 axis.plot(mean["fraction_deleted"], mean["nll_answer"], color=ACCENT, linewidth=1.8)
                 if len(strategies) > 1:
-                    axis.set_title(shown(strategy))
+                    axis.set_title(wrapped(strategy, 40))
                 axis.set_xlim(0, 1)
                 axis.grid(axis="y")
             figure.supxlabel("fraction of reasoning tokens deleted")
