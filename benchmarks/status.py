@@ -17,6 +17,7 @@ import tyro
 
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.run import Run
+from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.evaluations import Answer, GoldLikelihood
 from reasoning_anatomy.run.layout import CHAINS_NAME, artefact_name
 from reasoning_anatomy.run.manifest import Condition, Configuration, Manifest, write_manifest
@@ -26,6 +27,7 @@ from reasoning_anatomy.types import ReasoningChain
 from reasoning_anatomy.version import __version__
 
 _WORDS: Final = "So we add 3 and 4, which gives 7 apples. "
+_SECONDS: Final = 15.0
 
 
 def main(chains: int = 10_000, tokens: int = 500, scorers: int = 16, strategies: int = 4, thresholds: int = 0) -> None:
@@ -45,14 +47,16 @@ def main(chains: int = 10_000, tokens: int = 500, scorers: int = 16, strategies:
         n_files = sum(len(files) for _, _, files in os.walk(run.folder))
         begin, before = time.perf_counter(), _of_children()
         command = [sys.executable, "-c", "from reasoning_anatomy.cli import main; main()", "status", str(run.folder)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        first, second = (run.layout.claim(f"c{chains // 2 + number}", "path g0") for number in range(2))
+        with claimed(first, []), claimed(second, []):
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         seconds, of_processor = time.perf_counter() - begin, _of_children() - before
     _say(said.replace(folder, "…").rstrip("\n"))
     _say(f"\n{chains:,} chains, {n_files:,} files: {seconds:.1f} s, {of_processor:.1f} s of a processor")
 
 
 def plant(folder: Path, n_chains: int, n_tokens: int, n_scorers: int, n_strategies: int, n_thresholds: int) -> Run:
-    """Write a run of which the first half of the chains is done."""
+    """Write a run of which the first half of the chains is done, one every fifteen seconds, the last one now."""
     folder.mkdir()
     scorers, strategies = [f"s{number}" for number in range(n_scorers)], [f"g{number}" for number in range(n_strategies)]
     swept = [
@@ -79,11 +83,14 @@ def plant(folder: Path, n_chains: int, n_tokens: int, n_scorers: int, n_strategi
     write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions={}))
     run = Run(folder)
     names = [artefact_name("score", label) for label in scorers] + [artefact_name("path", label) for label in strategies]
+    ends = {chain.chain_id: time.time() - _SECONDS * place for place, chain in enumerate(reversed(records[: n_chains // 2]))}
     for chain in records[: n_chains // 2]:
         of_chain = run.layout.chain(chain.chain_id)
         of_chain.mkdir(parents=True)
         for name in (run.layout.encoded(chain.chain_id).name, *names):
             (of_chain / name).touch()
+            os.utime(of_chain / name, (ends[chain.chain_id],) * 2)
+        os.utime(of_chain, (ends[chain.chain_id],) * 2)
         _answer(SweepFolder(run, configuration), chain.chain_id, n_tokens)
     run.layout.claims.mkdir()
     for chain in records[: n_chains // 2]:

@@ -85,7 +85,8 @@ def _of_chains(path: Path, columns: Sequence[str] | None, chain_ids: Sequence[st
         for file in data.get_fragments()
         for group in file.split_by_row_group(can_be_there)
     ]
-    return pa.concat_tables([data.schema.empty_table().select(names), *parts]).to_pandas()
+    table: pd.DataFrame = pa.concat_tables([data.schema.empty_table().select(names), *parts]).to_pandas()
+    return table
 
 
 def _damaged(path: Path, error: Exception, remedy: str) -> RunError:

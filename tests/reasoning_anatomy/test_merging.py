@@ -15,9 +15,14 @@ import pytest
 from annotations import annotate_run
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.run import Run, merge_runs, open_run
-from reasoning_anatomy.run.manifest import Configuration, write_manifest
+from reasoning_anatomy.run.evaluations import Answer
+from reasoning_anatomy.run.manifest import Condition, Configuration, write_manifest
+from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import begin_run
-from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain, TokenScores
+from reasoning_anatomy.run.written import WrittenText
+from reasoning_anatomy.transcripts import EvictionTranscript
+from reasoning_anatomy.types import Annotation, EncodedChain, Fit, PruningPath, ReasoningChain, TokenScores
 from reasoning_anatomy.unusable import Unusable
 
 Call = Callable[..., Any]
@@ -230,8 +235,6 @@ def test_what_was_left_out_and_verified_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_scorer_that_looked_at_all_chains_is_refused_or_left_out(tmp_path: Path) -> None:
-    from reasoning_anatomy.types import Fit
-
     for number, name in enumerate("ab"):
         configuration = Configuration(model=None, encoding="words", scorers=SCORERS | {"f": "F()"}, strategies={})
         numbers = range(2 * number, 2 * number + 2)
@@ -300,28 +303,19 @@ def test_halves_that_a_model_measured_and_answered_become_the_run_of_all(
 
     tiny = load_model(str(tiny_model_folder))
     answering = Answering(sampling=Sampling(temperature=1.0, max_tokens=3))
+    plan = SweepPlan(strategies=("random_steps",), baselines=(), thresholds=(0.5,))
 
-    def measured(name: str, chains: list[ReasoningChain], samples: int = 2) -> Path:
-        folder = tmp_path / name
+    def measured(name: str, chains: list[ReasoningChain]) -> Path:
         measure(
-            chains, out=folder, model=tiny, scorers=["answer_attention", "surprisal"], strategies=["greedy:keep_ratio=0.9"],
+            chains, out=tmp_path / name, model=tiny, scorers=["answer_attention", "surprisal"], strategies=["random_tokens"],
             workers=1,
         )  # fmt: skip
-        plan = SweepPlan(
-            strategies=("random_steps",), baselines=("truncation",), thresholds=(0.5,), samples=samples,
-            evict=("streaming:every=4",), evict_baselines=(),
-        )  # fmt: skip
-        sweep(folder, plan, model=tiny, answering=answering, evict_max_tokens=12)
-        return folder
+        sweep(tmp_path / name, plan, model=tiny, answering=answering)
+        return tmp_path / name
 
-    texts = [each.model_copy(update={"reasoning": each.reasoning[:120]}) for each in example_chains[:3]]
-    twin = texts[0].model_copy(update={"chain_id": "twin", "reasoning": texts[0].reasoning[:60]})
-    halves = [measured("a", texts[:2]), measured("b", [texts[2], twin], samples=1)]
-    merged = merge_runs(halves, out=tmp_path / "merged")
-    # the second half was asked for one sample of each condition
-    sweep_again = measured("merged", [])
-    whole = measured("whole", [*texts, twin])
-    assert sweep_again == merged.folder
+    texts = [each.model_copy(update={"reasoning": each.reasoning[:90]}) for each in example_chains[:3]]
+    halves = [measured("a", texts[:2]), measured("b", texts[2:])]
+    merged, whole = merge_runs(halves, out=tmp_path / "merged"), measured("whole", texts)
     for name in ("chains.jsonl", "tokens.parquet", "paths.parquet"):
         assert (merged.folder / name).read_bytes() == (whole / name).read_bytes()
     found, expected = (pd.read_parquet(folder / "evaluations.parquet") for folder in (merged.folder, whole))
@@ -329,12 +323,43 @@ def test_halves_that_a_model_measured_and_answered_become_the_run_of_all(
     pd.testing.assert_series_equal(found["nll_gold"], expected["nll_gold"], atol=1e-5, rtol=0)
 
 
-def test_answers_are_taken_from_the_run_that_has_most(tmp_path: Path) -> None:
-    from reasoning_anatomy.run.evaluations import Answer
-    from reasoning_anatomy.run.manifest import Condition
-    from reasoning_anatomy.run.selection import Kept
-    from reasoning_anatomy.run.sweep import SweepFolder
+def test_texts_that_were_written_on_a_question_go_to_the_first_chain_of_it(tmp_path: Path) -> None:
+    policy = "Streaming()"
+    condition = Condition(strategy="streaming", threshold=0.5, reading="live", samples=1, plugins=(policy,))
 
+    def written(name: str, chain_id: str, text: str) -> Path:
+        chains = [chain(0, chain_id=chain_id, question_id="q", reasoning="x y")]
+        configuration = Configuration(
+            model=None, encoding="words", answering="A()", writing="W()", conditions={condition.label: condition}
+        )
+        with begin_run(tmp_path / name, configuration, chains) as writer:
+            writer.add_encoded(EncodedChain(chains[0], [1], [7, 8], [2], [[0, 1], [2, 3]]))
+            transcript = EvictionTranscript(policy, 1, 1, 1, text, (1,), "eos", (), 0, 2, 8, ())
+            texts = WrittenText(Answer(0, 0, text, 1, "eos"), transcript, thinking_opened=False)
+            SweepFolder(writer.run, configuration).add_text(chain_id, policy, texts)
+        return tmp_path / name
+
+    without = tmp_path / "a"
+    with begin_run(
+        without, Configuration(model=None, encoding="words"), [chain(0, chain_id="first", question_id="q")]
+    ) as writer:
+        writer.add_encoded(EncodedChain(writer.run.chains["first"], [1], [7, 8], [2], [[0, 1], [2, 3]]))
+    merged = merge_runs([without, written("b", "second", "7")], out=tmp_path / "merged")
+    assert merged.evaluations()[["chain_id", "response"]].to_numpy().tolist() == [["first", "7"]]
+    alone = written("c", "first", "7")
+    names = [path.name for path in merged.layout.evaluations("first").iterdir()]
+    assert names == [path.name for path in (alone / "evaluations").glob("*/*")]
+    assert (merged.layout.evaluations("first") / names[0]).read_bytes() == next(
+        (alone / "evaluations").glob("*/*")
+    ).read_bytes()
+    assert merge_runs([merged.folder, tmp_path / "b", alone], out=tmp_path / "again").evaluations()["response"].tolist() == [
+        "7"
+    ]
+    with pytest.raises(RunError, match=r"d: question 'q' has another text written-.*json than in .*merged; different numbers"):
+        merge_runs([merged.folder, written("d", "third", "8")], out=tmp_path / "none")
+
+
+def test_answers_are_taken_from_the_run_that_has_most(tmp_path: Path) -> None:
     def swept(name: str, texts: list[str]) -> Path:
         run = made(tmp_path / name, range(1))
         condition = Condition(strategy="r", threshold=0.5, samples=len(texts), plugins=("R()",))
