@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reasoning_anatomy.types import AnalysisResult
 
 EXIT_BAD_INPUT: Final = 2
+_NAMED: Final = 4
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
 PluginsOption = Annotated[
@@ -138,6 +139,17 @@ def expect_to_read(opened: "Run | Students", key: str) -> None:
             f"{opened.folder}: holds students, and this reads a run, such as theirs, {opened.manifest.run}: "
             f"python -m analyses.{key} RUN"
         )
+
+
+def named_chains(chain_ids: Sequence[str]) -> str:
+    """Name a chain, or the first of several with their number."""
+    return chain_ids[0] if len(chain_ids) == 1 else f"{len(chain_ids)} chains, such as {chain_ids[0]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name the first few, and say how many more there are."""
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def named_scorers(scorers: tuple[str, ...]) -> list[str]:

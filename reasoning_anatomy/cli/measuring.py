@@ -1,4 +1,4 @@
-"""The commands that write runs and files of other programs: ``run``, ``import``, ``status``, ``export``."""
+"""The commands that write runs and files of other programs: ``run``, ``import``, ``export``."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from reasoning_anatomy.cli._app import (
     PluginsOption,
     RunArgument,
     app,
+    listed,
+    named_chains,
     named_scorers,
     say,
     use_plugins,
@@ -22,6 +24,7 @@ from reasoning_anatomy.specs import ModelSpec
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.run.status import Status
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def run(
             skip_unusable=skip_unusable,
             stages=stages,
         )
-    _say_measured(measured)
+    say_measured(measured)
+    say_next(measured)
 
 
 @app.command(name="import")
@@ -118,19 +122,8 @@ def import_run(
             encoding=encoding.with_line_breaks(),
             stages=stages,
         )
-    _say_measured(imported)
-
-
-@app.command
-def status(run: RunArgument) -> None:
-    """Say how far a run is: what is measured, what failed and why, what is left."""
-    from reasoning_anatomy.cli.sweeping import say_swept
-    from reasoning_anatomy.run import open_run
-
-    opened = open_run(run)
-    _say_measured(opened)
-    if opened.manifest.configuration.conditions:
-        say_swept(opened)
+    say_measured(imported)
+    say_next(imported)
 
 
 @app.command(name="export")
@@ -153,8 +146,8 @@ def export_run(
     say(f"Wrote {n_written} of {len(opened.chains)} chains to {written}")
 
 
-def _say_measured(run: "Run") -> None:
-    """Say what a run holds, and what to do with it."""
+def say_measured(run: "Run") -> "Status":
+    """Say what a run holds, and return it."""
     from reasoning_anatomy.unusable import counted
 
     status = run.status()
@@ -167,13 +160,20 @@ def _say_measured(run: "Run") -> None:
         for failure in reasons.items():
             by_reason.setdefault(failure, []).append(chain_id)
     for (plugin, reason), chain_ids in by_reason.items():
-        which = chain_ids[0] if len(chain_ids) == 1 else f"{len(chain_ids)} chains, such as {chain_ids[0]}"
-        say(f"Failed: {which}, {plugin}: {reason}")
+        say(f"Failed: {named_chains(chain_ids)}, {plugin}: {reason}")
     for label, missing in status.missing_scores.items():
         chain_id, reason = next(iter(missing.items()))
         say(f"No score by {label} for {len(missing)} chains, such as {chain_id}: {reason}")
+    by_number: dict[int, list[str]] = {}
     for plugin, n_left in status.left.items():
-        say(f"Left: {n_left} of {status.n_chains} chains have not been measured by {plugin}")
+        by_number.setdefault(n_left, []).append(plugin)
+    for n_left, plugins in by_number.items():
+        say(f"Left: {n_left} of {status.n_chains} chains have not been measured by {listed(plugins)}")
     say(f"{status.n_done} of {status.n_chains} chains are measured in {run.folder}")
+    return status
+
+
+def say_next(run: "Run") -> None:
+    """Say what to do with a run."""
     annotating = "" if run.annotators else f"reasoning-anatomy annotate {run.folder} && "
     say(f"Next: {annotating}reasoning-anatomy report {run.folder}")

@@ -1,12 +1,10 @@
 """Teach students pruned chains, and let them answer: training sets, trainings and answers that are not there yet are made."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from reasoning_anatomy.distillation.examining import examine
 from reasoning_anatomy.distillation.forecast import measure_step
@@ -21,6 +19,7 @@ from reasoning_anatomy.models.loading import load_model
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pipeline.identity import identity
 from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import (
     ANSWER_ONLY,
@@ -216,7 +215,7 @@ def distill(
     failed: dict[tuple[str, str], str] = {}
     training = stages.add("train", sum(n_steps.values()))
     for each in plan.students:
-        with _claimed(students, each) as is_ours:
+        with claimed(students.claim(each), []) as is_ours:
             if not is_ours:
                 left.append(each.label)
                 continue
@@ -285,20 +284,3 @@ def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec
 def _duration(seconds: float) -> str:
     minutes = seconds / 60
     return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
-
-
-@contextmanager
-def _claimed(students: Students, student: Student) -> Iterator[bool]:
-    """Hold a student, so that processes that share a folder share the work."""
-    path = students.folder / ".claims" / f"{students.student_folder(student).name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()

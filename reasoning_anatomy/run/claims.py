@@ -1,12 +1,17 @@
 """Who works on what: processes that share a run take each piece of work once."""
 
+import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
 from reasoning_anatomy.files import remove_temporary
+
+_MOMENT: Final = 0.05
+"""Seconds for which `is_held` cannot be mistaken for a process that works; it needs a few microseconds."""
 
 
 @contextmanager
@@ -27,7 +32,7 @@ def claimed(lock: Path, targets: Iterable[Path], *, wait: bool = False) -> Itera
     lock.parent.mkdir(parents=True, exist_ok=True)
     file_lock = FileLock(lock)
     try:
-        file_lock.acquire(blocking=wait)
+        file_lock.acquire(timeout=-1 if wait else _MOMENT, poll_interval=_MOMENT / 5)
     except Timeout:
         yield False
         return
@@ -37,3 +42,15 @@ def claimed(lock: Path, targets: Iterable[Path], *, wait: bool = False) -> Itera
         yield True
     finally:
         file_lock.release()
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds a claim now, as far as the file system of the run says; nothing is changed."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file ends it
+    except BlockingIOError:
+        return True
+    except OSError:  # gone, or a file system without locks
+        return False
+    return False

@@ -168,6 +168,15 @@ class Students:
         return self.folder / "answers" / f"{file_stem(student.label)}.gold.json"
 
     @property
+    def claims(self) -> Path:
+        """Folder of the claims of processes that teach."""
+        return self.folder / ".claims"
+
+    def claim(self, student: Student) -> Path:
+        """File that stands for a claim to a student."""
+        return self.claims / f"{self.student_folder(student).name}.lock"
+
+    @property
     def test_file(self) -> Path:
         """File of the problems that students answer."""
         return self.folder / "test.jsonl"
@@ -207,10 +216,29 @@ class Students:
         return pd.DataFrame([row for part in parts for row in part], columns=list(ANSWER_COLUMNS))
 
     @property
+    def n_questions(self) -> int:
+        """Questions that students answer."""
+        with self.test_file.open(encoding="utf-8") as lines:
+            return sum(1 for _ in lines)
+
+    @property
     def n_answered(self) -> int:
         """Students that have answered all questions."""
-        n_questions = sum(1 for _ in self.test_file.open(encoding="utf-8"))
-        return sum(len(self._answer_rows(student)) == n_questions for student in self.manifest.students)
+        return sum(state.n_answers == state.n_questions for state in self.states())
+
+    def states(self) -> "list[StudentState]":
+        """How far each student is, from the files that exist now."""
+        n_questions = self.n_questions if self.test_file.exists() else 0
+        return [
+            StudentState(
+                student,
+                is_trained=student.arm.strategy == UNTRAINED or self.trained_file(student).exists(),
+                n_answers=len(self._answer_rows(student)),
+                n_questions=n_questions,
+                is_done=self.likelihoods_file(student).exists() and len(self._answer_rows(student)) == n_questions,
+            )
+            for student in self.manifest.students
+        ]
 
     def write_analysis(self, result: AnalysisResult) -> Path:
         """Write ``analyses/<name>/table.csv``, one CSV per detail table and ``result.json``; return the folder."""
@@ -283,6 +311,35 @@ class Students:
             }
             for row in self._answer_rows(student)
         ]
+
+
+@dataclass(frozen=True)
+class StudentState:
+    """How far a student is.
+
+    Attributes
+    ----------
+    student
+        Which.
+    is_trained
+        Whether it has been taught, or is not to be.
+    n_answers, n_questions
+        Questions that it has answered, and all.
+    is_done
+        Whether it has answered all, and the likelihoods of the gold answers are measured.
+    """
+
+    student: Student
+    is_trained: bool
+    n_answers: int
+    n_questions: int
+    is_done: bool
+
+    @property
+    def in_words(self) -> str:
+        """What is done of it."""
+        answers = f"{self.n_answers} of {self.n_questions} answers" if self.is_trained else "in training"
+        return f"{self.student.label} ({answers})"
 
 
 def open_students(folder: str | Path) -> Students:

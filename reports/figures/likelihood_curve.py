@@ -51,7 +51,7 @@ class LikelihoodCurve(Sized):
         Columns ``strategy, curve, chain_id, question_id, fraction_deleted, nll_answer, n_chains, n_questions``.
         ``curve`` is ``mean`` or ``chain``; ``nll_answer`` in nats per token, lower = better answer.
         """
-        paths, length = source.paths(), source.tokens().groupby("chain_id").size()
+        paths, length = source.paths(), source.tokens(columns=["chain_id"]).groupby("chain_id").size()
         if "strategy" not in paths or paths["nll_answer"].isna().all():
             raise RunError(
                 f"{source.folder}: has no pruning path; measure the chains with a pruning strategy: "
