@@ -172,6 +172,16 @@ class Students:
         """File of the problems that students answer."""
         return self.folder / "test.jsonl"
 
+    def rows(self, arm: Arm) -> pd.DataFrame:
+        """Rows of a training set, one per chain.
+
+        Returns
+        -------
+        ``chain_id, question, prompt, completion`` (the row as text), ``input_ids, labels`` (-100 in the prompt), ``n_reasoning``
+        (tokens of the whole chain), ``n_kept, n_supervised, is_changed_by_text``.
+        """
+        return pd.read_parquet(self.training_file(arm))
+
     def training(self) -> pd.DataFrame:
         """Training sets, one row per arm.
 
@@ -242,10 +252,9 @@ class Students:
         return digest.hexdigest()
 
     def _training_row(self, arm: Arm) -> dict[str, Any]:
-        path = self.training_file(arm)
-        if not path.exists():
+        if not self.training_file(arm).exists():
             return {}
-        rows = pd.read_parquet(path)
+        rows = self.rows(arm)
         return {
             **arm.model_dump(),
             "n_rows": len(rows),

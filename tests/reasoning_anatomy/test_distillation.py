@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from reasoning_anatomy.distillation.arithmetic import chain_of, problem_of, stories
 from reasoning_anatomy.distillation.distilling import DistillationPlan, distill
+from reasoning_anatomy.distillation.exporting import export
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.distillation.training import order_of_rows, padded, train
@@ -254,8 +255,40 @@ def test_a_row_that_is_too_long_is_left_out_of_every_set_and_counted(run, encode
     assert found.left_out["row_too_long"] == lengths.count(lengths[-1])
 
 
-def test_exported_rows_are_what_other_trainers_read(distilled):
-    arm = Arm(strategy="random_tokens", keep_ratio=0.5)
-    table = pd.read_parquet(distilled.students.training_file(arm))
-    assert {"input_ids", "labels"} <= set(table.columns)
-    assert all(len(ids) == len(labels) for ids, labels in zip(table["input_ids"], table["labels"], strict=True))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_exported_rows_are_what_datasets_loads_and_trainers_of_ids_take(distilled, format, tmp_path):
+    import datasets
+
+    students, arm = distilled.students, Arm(strategy="random_tokens", keep_ratio=0.5)
+    written = export(students, tmp_path / "sets", formats=(format,))
+    assert len(written) == len(dict.fromkeys(student.arm for student in students.manifest.students)) - 1  # untrained has none
+    file = tmp_path / "sets" / students.training_file(arm).with_suffix(f".{format}").name
+    assert file in written
+    loader = {"parquet": "parquet", "jsonl": "json"}[format]
+    rows = datasets.load_dataset(loader, data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows.column_names == ["chain_id", "input_ids", "labels"]
+    expected = students.rows(arm)
+    for row, chain_id, ids, n_supervised in zip(
+        rows, expected["chain_id"], expected["input_ids"], expected["n_supervised"], strict=True
+    ):
+        assert row["chain_id"] == chain_id
+        assert row["input_ids"] == ids.tolist()
+        assert row["labels"] == [NOT_PREDICTED] * (len(ids) - n_supervised) + ids[-n_supervised:].tolist()
+    datasets.DatasetDict(train=rows).save_to_disk(tmp_path / "on_disk")
+    assert datasets.load_from_disk(tmp_path / "on_disk")["train"][0] == rows[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_rows_are_exported_as_text_on_request(distilled, encoder, tmp_path):
+    import datasets
+
+    students = distilled.students
+    files = export(students, tmp_path / "sets", formats=("jsonl",), text=True)
+    rows = datasets.load_dataset("json", data_files=str(files[0]), split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows.column_names == ["chain_id", "prompt", "completion"]
+    taught = students.rows(Arm(strategy=FULL, keep_ratio=1.0)).set_index("chain_id")
+    for row in rows:
+        text = encoder.tokenizer.decode(taught.loc[row["chain_id"], "input_ids"])
+        assert row["prompt"] + row["completion"] == text
+        assert row["prompt"].count(taught.loc[row["chain_id"], "question"]) == 1
