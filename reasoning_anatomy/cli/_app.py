@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXIT_BAD_INPUT: Final = 2
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
+FolderArgument = Annotated[Positional[Path], arg(help="Folder of the run, or of students.", metavar="RUN")]
 PluginsOption = Annotated[
     Path | None, arg(name="plugins", help="Folder with your own plugins, one per file.", metavar="FOLDER")
 ]

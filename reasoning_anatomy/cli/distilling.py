@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, arg
 
 from reasoning_anatomy.cli._app import PluginsOption, RunArgument, SamplingOption, app, say, use_plugins
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
@@ -108,25 +108,6 @@ def distill(
     _say_distilled(distilled)
 
 
-@app.command
-def export_sets(
-    students: Annotated[Positional[Path], arg(help="Folder of students.", metavar="STUDENTS")],
-    out: Annotated[Path, arg(help="Folder of the files, one an arm.", metavar="FOLDER")],
-    format: Annotated[tuple[Literal["parquet", "jsonl"], ...], arg(help="One file each.")] = ("parquet",),
-    text: Annotated[bool, arg(help="Prompt and completion as text, in place of input_ids and labels.")] = False,
-) -> None:
-    """Write the training sets of students for other trainers: trl, LLaMA-Factory, ..."""
-    from reasoning_anatomy.distillation.exporting import export
-    from reasoning_anatomy.run.students import open_students
-
-    opened = open_students(students)
-    for path in export(opened, out, formats=format, text=text):
-        say(f"Wrote {path}")
-    if text:
-        for row in opened.training().to_dict("records"):
-            say(f"{row['strategy']} at {row['keep_ratio']:g}: {row['changed_by_text']:.1%} of the rows have other ids once tokenised")
-
-
 def _say_distilled(distilled: "Distilled") -> None:
     """Say what was left out, how far the students are, and what to do with them."""
     students = distilled.students
@@ -139,4 +120,4 @@ def _say_distilled(distilled: "Distilled") -> None:
     if distilled.left:
         say(f"Left to other processes: {', '.join(distilled.left)}; the same command makes what no other process is making")
     say(f"{students.n_answered} of {len(students.manifest.students)} students have answered, in {students.folder}")
-    say(f"Next: python -m analyses.distillation {students.folder}")
+    say(f"Next: reasoning-anatomy report {students.folder}")

@@ -226,7 +226,7 @@ def distill(
                         student, sets[each.arm], recipe, n_steps=n_steps[each], seed=each.seed,
                         folder=students.student_folder(each), stage=training,
                     )  # fmt: skip
-            if _n_answers(students, each) < len(questions.problems) or not students.likelihoods_file(each).exists():
+            if len(students.answer_rows(each)) < len(questions.problems) or not students.likelihoods_file(each).exists():
                 answering = load_model(_spec_of(students, each, student))
                 found = examine(
                     students, each, answering, questions.problems, examination, encoder=encoder, n_rows=n_rows, stages=stages
@@ -268,11 +268,6 @@ def _n_steps(sets: Mapping[Arm, Sequence[Mapping[str, list[int]]]], student: Stu
 
 def _n_tokens(rows: Sequence[Mapping[str, list[int]]], n: int) -> float:
     return n * float(np.mean([len(row["input_ids"]) for row in rows]))
-
-
-def _n_answers(students: Students, student: Student) -> int:
-    path = students.answers_file(student)
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
 def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec:

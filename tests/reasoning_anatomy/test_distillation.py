@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from reasoning_anatomy.distillation.arithmetic import chain_of, problem_of, stories
 from reasoning_anatomy.distillation.distilling import DistillationPlan, distill
-from reasoning_anatomy.distillation.exporting import export
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.distillation.training import order_of_rows, padded, train
@@ -26,7 +24,7 @@ from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import ModelSpec, load_tokenizer
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.run.folder import Run
-from reasoning_anatomy.run.students import ANSWER_COLUMNS, ANSWER_ONLY, FULL, Arm, open_students
+from reasoning_anatomy.run.students import ANSWER_COLUMNS, ANSWER_ONLY, FULL, UNTRAINED, Arm, Student, open_students
 from reasoning_anatomy.types import ReasoningChain
 
 pytestmark = [
@@ -255,18 +253,27 @@ def test_a_row_that_is_too_long_is_left_out_of_every_set_and_counted(run, encode
     assert found.left_out["row_too_long"] == lengths.count(lengths[-1])
 
 
+def test_an_answer_may_hold_any_line_break(make_students, tmp_path):
+    student = Student(arm=Arm(strategy=FULL, keep_ratio=1.0))
+    students = make_students(tmp_path / "students", {student: {"q0": ("c", 3)}})
+    (row,) = students.answer_rows(student)
+    text = "a\u2028b\x85c"
+    students.answers_file(student).write_text(
+        json.dumps({**row, "reasoning": text}, ensure_ascii=False) + "\n{", encoding="utf-8"
+    )
+    assert students.answers()["response"].tolist() == [f"{text}\n5"]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 def test_exported_rows_are_what_datasets_loads_and_trainers_of_ids_take(distilled, format, tmp_path):
     import datasets
 
     students, arm = distilled.students, Arm(strategy="random_tokens", keep_ratio=0.5)
-    written = export(students, tmp_path / "sets", formats=(format,))
-    assert len(written) == len(dict.fromkeys(student.arm for student in students.manifest.students)) - 1  # untrained has none
-    file = tmp_path / "sets" / students.training_file(arm).with_suffix(f".{format}").name
-    assert file in written
+    written = students.export(format, tmp_path / "sets")
+    assert set(written) == {student.arm for student in students.manifest.students if student.arm.strategy != UNTRAINED}
     loader = {"parquet": "parquet", "jsonl": "json"}[format]
-    rows = datasets.load_dataset(loader, data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
+    rows = datasets.load_dataset(loader, data_files=str(written[arm]), split="train", cache_dir=str(tmp_path / "cache"))
     assert rows.column_names == ["chain_id", "input_ids", "labels"]
     expected = students.rows(arm)
     for row, chain_id, ids, n_supervised in zip(
@@ -284,10 +291,11 @@ def test_rows_are_exported_as_text_on_request(distilled, encoder, tmp_path):
     import datasets
 
     students = distilled.students
-    files = export(students, tmp_path / "sets", formats=("jsonl",), text=True)
-    rows = datasets.load_dataset("json", data_files=str(files[0]), split="train", cache_dir=str(tmp_path / "cache"))
+    whole = Arm(strategy=FULL, keep_ratio=1.0)
+    file = students.export("jsonl", tmp_path / "sets", text=True)[whole]
+    rows = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
     assert rows.column_names == ["chain_id", "prompt", "completion"]
-    taught = students.rows(Arm(strategy=FULL, keep_ratio=1.0)).set_index("chain_id")
+    taught = students.rows(whole).set_index("chain_id")
     for row in rows:
         text = encoder.tokenizer.decode(taught.loc[row["chain_id"], "input_ids"])
         assert row["prompt"] + row["completion"] == text
