@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +15,17 @@ import torch
 from safetensors.torch import load_file
 
 from reasoning_anatomy.distillation.arithmetic import chain_of, problem_of, stories
-from reasoning_anatomy.distillation.distilling import DistillationPlan, distill
+from reasoning_anatomy.distillation.distilling import DistillationPlan, distill, foresee
+from reasoning_anatomy.distillation.forecast import count_step, measure_step
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
+from reasoning_anatomy.distillation.together import Together
 from reasoning_anatomy.distillation.training import order_of_rows, padded, train
 from reasoning_anatomy.distillation.training_sets import NOT_PREDICTED, kept_of_arm, taught_chains, training_set
-from reasoning_anatomy.errors import MissingError, PluginError, RunError
+from reasoning_anatomy.errors import MissingError, ModelError, PluginError, RunError
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.loading import ModelSpec, load_tokenizer
+from reasoning_anatomy.models.loading import ModelSpec, load_config, load_model, load_tokenizer
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import ANSWER_COLUMNS, ANSWER_ONLY, FULL, UNTRAINED, Arm, Student, open_students
@@ -172,6 +176,77 @@ def test_a_killed_training_goes_on_to_the_same_weights(run, encoder, chain_ids, 
     weights, expected = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("killed", "whole"))
     assert max(float((weights[name] - expected[name]).abs().max()) for name in expected) < 1e-6
     assert not (tmp_path / "killed" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_processes_that_are_launched_together_train_one_student_to_the_same_weights(
+    run, distilled, tiny_model_folder, asked_file, tmp_path
+):
+    recipe = [f"--{name.replace('_', '-')}={value}" for name, value in vars(RECIPE).items()]
+    command = [
+        *("accelerate", "launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"),
+        *("--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--main_process_port=0"),
+        *(shutil.which("reasoning-anatomy"), "distill", str(run.folder), "--out", str(tmp_path / "two"), "--student"),
+        *(str(tiny_model_folder), "--strategies", *PRUNED[:1], "--keep-ratios", "0.5", "--seeds", "1", "--no-answer-only"),
+        "--no-untrained",
+        *("--test", str(asked_file), "--temperature", "0", "--max-tokens", "4", "--gold-form", EXAMINATION.gold_form, *recipe),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("2 of 2 students have answered") == 1
+    one, two = distilled.students, open_students(tmp_path / "two")
+    assert len(two.answers()) == 2 * 3
+    for student in two.manifest.students:
+        weights, expected = (
+            load_file(students.student_folder(student) / "adapter_model.safetensors") for students in (two, one)
+        )
+        assert max(float((weights[name] - expected[name]).abs().max()) for name in expected) < 1e-5
+        assert two.trained().set_index("student").loc[student.label, "steps"] == 6
+
+
+def test_processes_that_cannot_share_a_step_or_a_device_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ModelError, match=r"3 processes cannot share the 4 rows of a step"):
+        Together("cpu", batch_size=4)
+    with pytest.raises(ModelError, match=r"cannot share the device 'cuda:1'"):
+        Together("cuda:1", batch_size=6)
+
+
+@pytest.mark.parametrize("quantize", [None, "4bit"])
+def test_what_is_counted_from_the_configuration_is_what_the_model_holds(run, encoder, chain_ids, tiny_model_folder, quantize):
+    spec, rows = ModelSpec(str(tiny_model_folder), quantize=quantize), rows_of(run, encoder, chain_ids[:1])
+    recipe = replace(RECIPE, rows_at_once=1)
+    counted = count_step(load_config(spec), spec, recipe, len(rows[0]["input_ids"]))
+    measured = measure_step(load_model(spec), spec, rows, recipe)
+    assert counted.trained == measured.trained
+    assert counted.weights == measured.weights
+    assert counted.saved == pytest.approx(measured.saved, rel=0.1)
+
+
+def test_a_student_is_foreseen_without_its_weights_and_without_writing(
+    run, plan, distilled, tiny_model_folder, asked_file, tmp_path
+):
+    folder = tmp_path / "no weights"
+    shutil.copytree(tiny_model_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    foreseen = foresee(run, plan, student=ModelSpec(str(folder)), recipe=RECIPE, taught=Taught(test=asked_file))
+    trained = distilled.students.trained()
+    assert (foreseen.n_students, foreseen.n_steps) == (len(trained), trained["steps"].sum())
+    assert foreseen.left_out == {"wrong": 1}
+    assert "To train: 7 students" in foreseen.in_words()
+
+
+@pytest.mark.slow
+def test_an_adapter_is_trained_on_weights_held_in_4_bits_and_all_weights_are_not(
+    run, encoder, chain_ids, tiny_model_folder, tmp_path
+):
+    spec, rows = ModelSpec(str(tiny_model_folder), quantize="4bit"), rows_of(run, encoder, chain_ids)
+    trained = train(spec, rows, RECIPE, n_steps=8, seed=0, folder=tmp_path / "student")
+    first = train(spec, rows, RECIPE, n_steps=1, seed=0, folder=tmp_path / "begun")
+    assert trained.loss < first.loss
+    answering = load_model(ModelSpec(str(tmp_path / "student")))
+    assert answering.quantization is None
+    with pytest.raises(ModelError, match=r"weights held in 4bit cannot all be trained; train --method lora"):
+        train(spec, rows, replace(RECIPE, method="full"), n_steps=1, seed=0, folder=tmp_path / "full")
 
 
 @pytest.fixture(scope="module")
