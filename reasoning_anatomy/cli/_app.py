@@ -112,7 +112,8 @@ def print_result(result: "AnalysisResult") -> None:
 def open_folder(folder: Path, only: tuple[str, ...]) -> "Run | Students":
     """Open a run, or students if the folder holds these."""
     from reasoning_anatomy.run.folder import open_run
-    from reasoning_anatomy.run.students import STUDENTS_NAME, open_students
+    from reasoning_anatomy.run.layout import STUDENTS_NAME
+    from reasoning_anatomy.run.students import open_students
 
     if not (folder / STUDENTS_NAME).exists():
         return open_run(folder, only=only)

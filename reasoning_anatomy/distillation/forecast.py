@@ -17,8 +17,8 @@ from reasoning_anatomy.distillation.training import Rows, adapted, expect_traina
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.specs import ModelSpec
 
-_BYTES_OF_OPTIMISER: Final = 12
-"""Of a trained weight beside itself: its gradient and two moments, in float32."""
+_BESIDE_A_WEIGHT: Final = 3
+"""What a training holds of a trained weight beside itself, as precisely: its gradient and two moments."""
 _BYTES_OF_QUANTISED: Final = {"4bit": 0.5 + 4 / 64, "8bit": 1.0}
 """Of a weight of a projection; of 4 bits, with the scale of each 64 weights in float32."""
 
@@ -33,6 +33,8 @@ class StepCost:
         Bytes of all weights.
     trained
         Weights that are trained.
+    optimiser
+        Bytes of their gradients and moments.
     saved
         Bytes that the forward pass keeps for the backward pass.
     per_token
@@ -41,17 +43,18 @@ class StepCost:
 
     weights: int
     trained: int
+    optimiser: int
     saved: int
     per_token: float
 
     @property
     def memory(self) -> int:
         """Bytes of weights, gradients, moments of the optimiser, and what a forward pass keeps."""
-        return self.weights + self.trained * _BYTES_OF_OPTIMISER + self.saved
+        return self.weights + self.optimiser + self.saved
 
     def in_words(self) -> str:
         """Memory by what holds it."""
-        parts = {"weights": self.weights, "optimiser": self.trained * _BYTES_OF_OPTIMISER, "one pass": self.saved}
+        parts = {"weights": self.weights, "optimiser": self.optimiser, "one pass": self.saved}
         listing = ", ".join(f"{name} {size / 2**20:,.0f}" for name, size in parts.items())
         return f"{self.memory / 2**20:,.0f} MiB ({listing}); {self.trained:,} weights are trained"
 
@@ -69,7 +72,7 @@ def measure_step(loaded: LoadedModel, spec: ModelSpec, rows: Rows, recipe: Recip
         torch.cuda.synchronize(loaded.device)
     seconds = time.perf_counter() - start
     weights = sum(map(_bytes_of, model.parameters()))
-    return StepCost(weights, _n_trained(model), sum(kept.values()), seconds / batch["input_ids"].numel())
+    return StepCost(weights, *_trained(model), sum(kept.values()), seconds / batch["input_ids"].numel())
 
 
 def count_step(config: PreTrainedConfig, spec: ModelSpec, recipe: Recipe, n_tokens: int) -> StepCost:
@@ -83,10 +86,9 @@ def count_step(config: PreTrainedConfig, spec: ModelSpec, recipe: Recipe, n_toke
         The model cannot be trained in this way.
     """
     expect_trainable(spec, recipe)
+    causal: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(
-            config, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
-        )
+        model = causal.from_config(config, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code)
         weights = sum(_bytes_held(model, spec))
         if recipe.method == "lora":
             model = adapted(model, recipe)
@@ -98,7 +100,7 @@ def count_step(config: PreTrainedConfig, spec: ModelSpec, recipe: Recipe, n_toke
         with _counting_what_is_kept(model) as kept, torch.autocast("cpu", torch.bfloat16, enabled=spec.dtype == "bfloat16"):
             loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
-    return StepCost(int(weights), _n_trained(model), sum(kept.values()), operations.get_total_flops() / ids.numel())
+    return StepCost(int(weights), *_trained(model), sum(kept.values()), operations.get_total_flops() / ids.numel())
 
 
 def _bytes_of(parameter: Tensor) -> int:
@@ -119,6 +121,7 @@ def _put_on_cpu(model: nn.Module) -> None:
         return fresh[id(tensor)]
 
     for module in model.modules():
+        tensors: Any
         for tensors in (module._parameters, module._buffers):
             tensors.update({name: replaced(tensor) for name, tensor in tensors.items() if tensor is not None})
 
@@ -134,8 +137,11 @@ def _bytes_held(model: nn.Module, spec: ModelSpec) -> Iterator[float]:
         yield parameter.numel() * size
 
 
-def _n_trained(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+def _trained(model: nn.Module) -> tuple[int, int]:
+    """Count the weights that are trained, and the bytes that a training holds of them beside themselves."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    size = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    return sum(parameter.numel() for parameter in trained), _BESIDE_A_WEIGHT * size
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Processes that train one student together, as ``accelerate launch`` starts them: one on each device."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch import distributed
 
 from reasoning_anatomy.errors import ModelError
@@ -47,7 +48,7 @@ class Together:
                 f"{self.n} processes cannot share the device {device!r}; give --device auto, or launch one process"
             )
         is_cpu = device == "cpu" or not torch.cuda.is_available()
-        state = PartialState(cpu=is_cpu)
+        state: Any = importlib.import_module("accelerate").PartialState(cpu=is_cpu)
         self.is_main = bool(state.is_main_process)
         self.device = "cpu" if is_cpu else f"cuda:{state.local_process_index}"
 

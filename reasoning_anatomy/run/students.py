@@ -13,13 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path, write_atomic
-from reasoning_anatomy.run.layout import file_stem
+from reasoning_anatomy.run.layout import STUDENTS_NAME, file_stem
 from reasoning_anatomy.run.manifest import ModelIdentity
 from reasoning_anatomy.run.results import data_of_result, read_result, write_result
 from reasoning_anatomy.specs import CUTS_OFF, Equal, Matching
 from reasoning_anatomy.types import AnalysisResult
 
-STUDENTS_NAME: Final = "students.json"
 FORMAT: Final = 1
 
 FULL: Final = "full"

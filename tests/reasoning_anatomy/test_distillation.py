@@ -218,9 +218,15 @@ def test_what_is_counted_from_the_configuration_is_what_the_model_holds(run, enc
     recipe = replace(RECIPE, rows_at_once=1)
     counted = count_step(load_config(spec), spec, recipe, len(rows[0]["input_ids"]))
     measured = measure_step(load_model(spec), spec, rows, recipe)
-    assert counted.trained == measured.trained
+    assert (counted.trained, counted.optimiser) == (measured.trained, 12 * measured.trained)
     assert counted.weights == measured.weights
     assert counted.saved == pytest.approx(measured.saved, rel=0.1)
+
+
+def test_moments_of_weights_in_bfloat16_are_in_bfloat16(tiny_model_folder):
+    spec = ModelSpec(str(tiny_model_folder), dtype="bfloat16")
+    cost = count_step(load_config(spec), spec, replace(RECIPE, method="full"), 8)
+    assert cost.optimiser == 6 * cost.trained
 
 
 def test_a_student_is_foreseen_without_its_weights_and_without_writing(
@@ -375,3 +381,40 @@ def test_rows_are_exported_as_text_on_request(distilled, encoder, tmp_path):
         text = encoder.tokenizer.decode(taught.loc[row["chain_id"], "input_ids"])
         assert row["prompt"] + row["completion"] == text
         assert row["prompt"].count(taught.loc[row["chain_id"], "question"]) == 1
+
+
+@pytest.fixture
+def planted(make_students, tmp_path):
+    arms = [Arm(strategy=FULL, keep_ratio=1.0), Arm(strategy="greedy", keep_ratio=0.5)]
+    return make_students(tmp_path / "students", {Student(arm=arm): {"q0": ("c", 3), "q1": ("w", 3)} for arm in arms}).folder
+
+
+def test_the_command_exports_the_sets_of_students_and_says_what_text_changes(call, planted):
+    done = call("export", planted, "--format", "parquet")
+    assert (done.code, done.out.count("Wrote ")) == (0, 2)
+    assert {path.suffix for path in (planted / "exports").iterdir()} == {".parquet"}
+    done = call("export", planted, "--format", "jsonl", "--text", "--out", "texts")
+    assert done.out.count("; 0.0% of its rows have other ids once their reasoning is tokenised again") == 2
+    assert "give parquet or jsonl" in call("export", planted, "--format", "csv").err
+    assert "leave out --strategy and --annotator" in call("export", planted, "--format", "jsonl", "--strategy", "greedy").err
+
+
+def test_the_command_writes_a_page_of_students_and_runs_their_analysis_first(call, planted, run):
+    done = call("report", planted)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("\ndistillation: ")
+    assert done.out.endswith(f"Open the report: {planted / 'report.html'}\n")
+    assert call("report", planted).out == f"Open the report: {planted / 'report.html'}\n"
+    assert "holds students" in call("report", run.folder, planted).err
+    assert "holds students" in call("view", planted).err
+
+
+def test_a_dry_run_says_what_trainings_take_and_writes_nothing(call, run, tiny_model_folder, asked_file):
+    done = call(
+        "distill", run.folder, "--out", "students", "--student", tiny_model_folder, "--strategies", PRUNED[0], "--seeds", "2",
+        "--keep-ratios", "0.5", "--test", asked_file, "--quantize", "4bit", "--dry-run",
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Not taught: 1 chains (wrong)\nMemory of a training, its longest row of ")
+    assert "To train: 6 students, " in done.out
+    assert not Path("students").exists()
