@@ -7,6 +7,7 @@ import math
 import resource
 import shutil
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +162,9 @@ def adapted(model: Any, recipe: Recipe) -> Any:
     config = peft.LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=PROJECTIONS, task_type="CAUSAL_LM"
     )
-    return peft.get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks the model by a name that transformers is giving up
+        return peft.get_peft_model(model, config)
 
 
 def _forget_file_format(model: Any) -> None:

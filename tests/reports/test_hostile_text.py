@@ -10,8 +10,8 @@ import pytest
 
 from analyses.distillation import Distillation
 from reasoning_anatomy.run import open_run
-from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
 from reasoning_anatomy.run.layout import STUDENTS_NAME
+from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
 from reasoning_anatomy.run.students import FULL, Arm, Student, open_students
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain, TokenScores
