@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reports._figures import figure, needed_analyses
     from reports._page import write_report
     from reports._server import serve
+    from reports._students import write_students_report
 
 __all__ = [
     "Figure",
@@ -31,6 +32,7 @@ __all__ = [
     "serve",
     "write_comparison",
     "write_report",
+    "write_students_report",
 ]
 
 __getattr__ = lazy_names(
@@ -41,6 +43,7 @@ __getattr__ = lazy_names(
         "_figures": ["figure", "needed_analyses"],
         "_page": ["write_report"],
         "_server": ["serve"],
+        "_students": ["write_students_report"],
     },
 )
 

@@ -13,6 +13,7 @@ from reasoning_anatomy.plugin_files import SUBJECTS, PluginInfo
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration
+from reasoning_anatomy.run.students import Students
 from reports import Figure, HasNotes, HasSummary, HasTable
 from reports._data import CATEGORY_PREFIX, STEP_PREFIX, has_answers, names
 from reports._drawing import Sized
@@ -59,6 +60,7 @@ class AnalysisView:
     """An analysis, rounded for the page, or the sentence that says how to make it.
 
     ``has_interval``: its table says something about other questions. ``is_older``: the run has changed since.
+    ``place``: what commands call its folder.
     """
 
     name: str
@@ -68,6 +70,7 @@ class AnalysisView:
     table: TableView = field(default_factory=TableView)
     has_interval: bool = False
     is_older: bool = False
+    place: str = "RUN"
     config: str = ""
     warnings: tuple[str, ...] = ()
     exclusions: Mapping[str, int] = field(default_factory=dict)
@@ -144,9 +147,14 @@ def read_tables(run: Run) -> Tables:
         return Tables(pd.DataFrame(), pd.DataFrame(), plain(run, str(error)))
 
 
-def plain(run: Run, message: str) -> str:
-    """Message for the page, which travels without the folder: its path becomes ``RUN``."""
-    return message.replace(f"{run.folder}: ", "").replace(str(run.folder), "RUN")
+def plain(run: Run | Students, message: str) -> str:
+    """Message for the page, which travels without the folder: its path becomes ``RUN``, or ``STUDENTS``."""
+    return message.replace(f"{run.folder}: ", "").replace(str(run.folder), place_of(run))
+
+
+def place_of(run: Run | Students) -> str:
+    """Name a folder in commands: ``RUN``, or ``STUDENTS``."""
+    return "RUN" if isinstance(run, Run) else "STUDENTS"
 
 
 def title(run: Run) -> str:
@@ -251,7 +259,7 @@ def sections(run: Run) -> list[Section]:
         views = figure_views(run, key)
         if key in needed or key in run.analyses:
             heading = titles[key].title if key in titles else ""
-            summaries = [view for figure in figures.values() if figure.section == key for view in _summary_views(run, figure)]
+            summaries = [view for figure in figures.values() if figure.section == key for view in summary_views(run, figure)]
             found.append(Section(key, heading or key.replace("_", " "), views, analysis_view(run, key), summaries))
         else:
             found.append(Section(key, views[0].title, views))
@@ -278,11 +286,11 @@ def _place(section: Section) -> tuple[bool, bool, int]:
 
 def figure_views(run: Run, section: str) -> list[FigureView]:
     """Draw the figures of a part of the page, those named after it first."""
-    views = [_figure_view(run, key, figure) for key, figure in figures_of(run).items() if figure.section == section]
+    views = [figure_view(run, key, figure) for key, figure in figures_of(run).items() if figure.section == section]
     return sorted(views, key=lambda view: not view.key.startswith(section))
 
 
-def analysis_view(run: Run, name: str) -> AnalysisView:
+def analysis_view(run: Run | Students, name: str) -> AnalysisView:
     """Read one analysis for the page."""
     info = available("analysis").get(name, PluginInfo(name, "", "", ""))
     try:
@@ -297,13 +305,15 @@ def analysis_view(run: Run, name: str) -> AnalysisView:
         table=table_view(result.table, info.terms),
         has_interval=bool(result.table["ci_low"].notna().any()),
         is_older=not run.is_current(name),
+        place=place_of(run),
         config=result.config,
         warnings=tuple(plain(run, warning) for warning in result.warnings),
         exclusions=result.exclusions,
     )
 
 
-def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:
+def figure_view(run: Run | Students, key: str, figure: Figure) -> FigureView:
+    """Draw one figure for the page; what it needs if it cannot be drawn."""
     try:
         source = source_of(figure, run)
         table = table_view(figure.table(source)) if isinstance(figure, HasTable) else None
@@ -317,7 +327,7 @@ def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:
         return FigureView(key, figure.title, figure.caption, missing=plain(run, str(error)))
 
 
-def _summary_views(run: Run, figure: Figure) -> list[SummaryView]:
+def summary_views(run: Run | Students, figure: Figure) -> list[SummaryView]:
     """Make the view of the summary of a figure, if it has one; why there is nothing to show stands where the figure would."""
     if not isinstance(figure, HasSummary):
         return []

@@ -12,9 +12,10 @@ from typing import Final
 
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.students import Students
 from reports._data import CATEGORY_PREFIX, has_answers, names
 from reports._figures import analyses_not_about
-from reports._sections import FigureView, Section, Tables, plain
+from reports._sections import FigureView, Section, Tables, place_of, plain
 from reports._words import VERDICTS, Glossary
 
 MOST_FINDINGS: Final = 5
@@ -167,14 +168,14 @@ def run_in_two_lines(run: Run, tables: Tables) -> tuple[str, str]:
     if model is None:
         first = f"No model was loaded: {configuration.encoding}"
     else:
-        shape = f"{_count(model.n_layers, 'layer')} with {_count(model.n_heads, 'head')} each"
+        shape = f"{count_of(model.n_layers, 'layer')} with {count_of(model.n_heads, 'head')} each"
         first = f"{model.architecture}, {shape}, {model.quantization or model.dtype}"
     if len(tokens):
         of_tokens = {name: int(tokens[name].nunique()) for name in ("chain_id", "question_id")}
-        measured = f"{_count(of_tokens['chain_id'], 'chain')} on {_count(of_tokens['question_id'], 'question')}"
-        measured += f", {_count(len(tokens), 'reasoning token')}"
+        measured = f"{count_of(of_tokens['chain_id'], 'chain')} on {count_of(of_tokens['question_id'], 'question')}"
+        measured += f", {count_of(len(tokens), 'reasoning token')}"
     else:
-        measured = _count(status.n_done, "chain")
+        measured = count_of(status.n_done, "chain")
     if status.failed or status.n_left:
         measured += f" ({len(status.failed):,} failed, {status.n_left:,} not finished)"
     kinds = (
@@ -182,12 +183,12 @@ def run_in_two_lines(run: Run, tables: Tables) -> tuple[str, str]:
         (len(configuration.strategies), "strategy", "strategies"),
         (len(names(tokens, CATEGORY_PREFIX)), "annotator", "annotators"),
     )
-    plugins = [_count(*kind) for kind in kinds if kind[0]]
+    plugins = [count_of(*kind) for kind in kinds if kind[0]]
     if has_answers(run) and configuration.conditions:
         swept = {condition.strategy for condition in configuration.conditions.values()}
         thresholds = {condition.threshold for condition in configuration.conditions.values()}
-        of_sweep = _count(len(swept), "strategy and baseline", "strategies and baselines")
-        plugins.append(f"answers at {_count(len(thresholds), 'threshold')} of {of_sweep}")
+        of_sweep = count_of(len(swept), "strategy and baseline", "strategies and baselines")
+        plugins.append(f"answers at {count_of(len(thresholds), 'threshold')} of {of_sweep}")
     return first, "; ".join(filter(None, [measured, ", ".join(plugins)]))
 
 
@@ -219,7 +220,7 @@ def missing(
     for section in sections:
         analysis = section.analysis
         if analysis is not None and analysis.missing:
-            found.append(_missing_analysis(run, section.title, section.key, analysis.missing, skipped))
+            found.append(missing_analysis(run, section.title, section.key, analysis.missing, skipped))
         else:
             found += [Missing(view.title, view.missing) for view in section.figures if view.missing]
     found += [Missing(view.title, view.missing) for views in own_figures.values() for view in views if view.missing]
@@ -233,10 +234,11 @@ def missing(
     ]
 
 
-def _missing_analysis(run: Run, title: str, name: str, reason: str, skipped: Mapping[str, str]) -> Missing:
+def missing_analysis(run: Run | Students, title: str, name: str, reason: str, skipped: Mapping[str, str]) -> Missing:
+    """Say why a part of the page has no result: why it was skipped, or the command that makes it."""
     if name in skipped:
         return Missing(title, plain(run, skipped[name]))
-    command = f"python -m analyses.{name} RUN"
+    command = f"python -m analyses.{name} {place_of(run)}"
     return Missing(title, "" if reason.endswith(f"make it with: {command}") else reason, command)
 
 
@@ -251,5 +253,6 @@ def _sentences(section: Section) -> Iterator[str]:
         yield from (sentence.rstrip(".") for sentence in warning.split(". "))
 
 
-def _count(number: int, one: str, several: str = "") -> str:
+def count_of(number: int, one: str, several: str = "") -> str:
+    """Write a number and its noun: ``1 chain``, ``12 chains``."""
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"

@@ -27,6 +27,7 @@ EXIT_BAD_INPUT: Final = 2
 _NAMED: Final = 4
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
+FolderArgument = Annotated[Positional[Path], arg(help="Folder of the run, or of students.", metavar="RUN")]
 PluginsOption = Annotated[
     Path | None, arg(name="plugins", help="Folder with your own plugins, one per file.", metavar="FOLDER")
 ]
@@ -112,7 +113,8 @@ def print_result(result: "AnalysisResult") -> None:
 def open_folder(folder: Path, only: tuple[str, ...]) -> "Run | Students":
     """Open a run, or students if the folder holds these."""
     from reasoning_anatomy.run.folder import open_run
-    from reasoning_anatomy.run.students import STUDENTS_NAME, open_students
+    from reasoning_anatomy.run.layout import STUDENTS_NAME
+    from reasoning_anatomy.run.students import open_students
 
     if not (folder / STUDENTS_NAME).exists():
         return open_run(folder, only=only)

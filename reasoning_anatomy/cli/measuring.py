@@ -8,23 +8,25 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from reasoning_anatomy.cli._app import (
     EncodingOption,
+    FolderArgument,
     ModelOption,
     PluginsOption,
-    RunArgument,
     app,
     listed,
     named_chains,
     named_scorers,
+    open_folder,
     say,
     use_plugins,
 )
-from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.errors import PluginError, RunError
 from reasoning_anatomy.run.layout import UNUSABLE_NAME
 from reasoning_anatomy.specs import ModelSpec
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
     from reasoning_anatomy.run.status import Status
+    from reasoning_anatomy.run.students import Students
 
 
 @dataclass(frozen=True)
@@ -128,22 +130,40 @@ def import_run(
 
 @app.command(name="export")
 def export_run(
-    run: RunArgument,
-    format: Annotated[str, arg(help="KEY; see `list`.")],
-    out: Annotated[Path | None, arg(help="The file; RUN/exports/FORMAT.jsonl if left out.")] = None,
+    run: FolderArgument,
+    format: Annotated[str, arg(help="KEY; see `list`. Of students: parquet or jsonl.")],
+    out: Annotated[
+        Path | None, arg(help="The file; RUN/exports/FORMAT.jsonl if left out. Of students: the folder, STUDENTS/exports.")
+    ] = None,
     strategy: Annotated[str | None, arg(help="Label of the strategy; the first of the run if left out.")] = None,
     annotator: Annotated[str | None, arg(help="Whose categories; the only one of the run if left out.")] = None,
+    text: Annotated[bool, arg(help="Of students: prompt and completion in place of input_ids and labels.")] = False,
     plugins: PluginsOption = None,
 ) -> None:
-    """Write the chains of a run with their deletion orders for other programs."""
+    """Write the chains of a run with their deletion orders for other programs; or training sets for other trainers."""
     from reasoning_anatomy import interchange
-    from reasoning_anatomy.run.folder import open_run
+    from reasoning_anatomy.run.folder import Run
 
     use_plugins(plugins)
-    opened = open_run(run)
+    opened = open_folder(run, ())
+    if not isinstance(opened, Run):
+        if strategy is not None or annotator is not None:
+            raise RunError(f"{run}: holds students, and all of their sets are exported; leave out --strategy and --annotator")
+        _export_sets(opened, format, out, text=text)
+        return
+    if text:
+        raise RunError(f"{run}: is a run, and --text is for the training sets of students; leave it out")
     written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
     n_written = len(written.read_bytes().splitlines())
     say(f"Wrote {n_written} of {len(opened.chains)} chains to {written}")
+
+
+def _export_sets(students: "Students", format: str, out: Path | None, *, text: bool) -> None:
+    """Write the training sets of students; of text, say how much of it changes once it is tokenised again."""
+    for arm, path in students.export(format, out, text=text).items():
+        changed = students.rows(arm)["is_changed_by_text"].mean()
+        told = f"; {changed:.1%} of its rows have other ids once their reasoning is tokenised again" if text else ""
+        say(f"Wrote {arm.label} to {path}{told}")
 
 
 def say_measured(run: "Run") -> "Status":

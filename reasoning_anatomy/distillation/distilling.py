@@ -1,24 +1,28 @@
 """Teach students pruned chains, and let them answer: training sets, trainings and answers that are not there yet are made."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from reasoning_anatomy.distillation.examining import examine
-from reasoning_anatomy.distillation.forecast import measure_step
+from reasoning_anatomy.distillation.forecast import StepCost, count_step, measure_step
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
-from reasoning_anatomy.distillation.training import expect_peft, n_supervised, train
+from reasoning_anatomy.distillation.together import Together
+from reasoning_anatomy.distillation.training import expect_trainable, n_supervised, train
 from reasoning_anatomy.distillation.training_sets import Form, Row, read_rows, taught_chains, training_set, write_rows
 from reasoning_anatomy.errors import MissingError, PluginError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.loading import load_model
+from reasoning_anatomy.models.loading import context_length, load_config, load_model, load_tokenizer
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pipeline.identity import identity
-from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.progress import Stages, duration
 from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import (
@@ -32,6 +36,9 @@ from reasoning_anatomy.run.students import (
     begin_students,
 )
 from reasoning_anatomy.specs import EncodingOptions, Equal, Matching, ModelSpec
+
+_OPERATIONS: Final = 1e14
+"""A second, at which a forecast states time: a round number to be scaled by what a device reaches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +129,73 @@ class Distilled:
     failed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What trainings will take, counted from the configuration of the student.
+
+    Attributes
+    ----------
+    cost
+        Of a pass of the longest rows, in bytes and operations.
+    n_students, n_steps, n_tokens
+        That are trained, their steps, and the tokens of all rows that they read.
+    longest_row
+        Tokens of the longest row.
+    left_out
+        Chains of the run that are not taught, by reason.
+    """
+
+    cost: StepCost
+    n_students: int
+    n_steps: int
+    n_tokens: float
+    longest_row: int
+    left_out: Mapping[str, int]
+
+    def in_words(self) -> str:
+        """Memory, steps and time."""
+        operations = self.n_tokens * self.cost.per_token
+        return (
+            f"Memory of a training, its longest row of {self.longest_row:,} tokens: {self.cost.in_words()}\n"
+            f"To train: {self.n_students} students, {self.n_steps:,} steps, {self.n_tokens:,.0f} tokens; {operations:.3g} "
+            f"operations, {duration(operations / _OPERATIONS)} at {_OPERATIONS:.0e} a second"
+        )
+
+
+def foresee(
+    run: Run,
+    plan: DistillationPlan,
+    *,
+    student: ModelSpec,
+    recipe: Recipe | None = None,
+    taught: Taught | None = None,
+    form: Form = "ids",
+    encoding: EncodingOptions | None = None,
+) -> Foreseen:
+    """Count what trainings will take, from the configuration and the tokenizer of the student: no weights, nothing written.
+
+    Parameters and errors are those of `distill`.
+    """
+    recipe, config = recipe or Recipe(), load_config(student)
+    _expect_possible(run, plan, student, recipe)
+    encoder = _encoder(run, load_tokenizer(student), encoding, context_length(config))
+    questions = questions_of(run, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    chains = taught_chains(run, encoder, questions.chain_ids, form=form)
+    sets = {
+        arm: [
+            {"input_ids": row.input_ids.tolist(), "labels": row.labels.tolist()}
+            for row in training_set(run, chains, arm, encoder, form=form)
+        ]
+        for arm in plan.arms
+    }
+    trained = [each for each in plan.students if each.arm.strategy != UNTRAINED]
+    n_steps = {each: _n_steps(sets, each, recipe) for each in trained}
+    longest = max(len(row["input_ids"]) for rows in sets.values() for row in rows)
+    n_tokens = sum(_n_tokens(sets[each.arm], n_steps[each] * recipe.batch_size) for each in trained)
+    cost = count_step(config, student, recipe, longest)
+    return Foreseen(cost, len(trained), sum(n_steps.values()), n_tokens, longest, questions.left_out)
+
+
 def distill(
     run: Run,
     plan: DistillationPlan,
@@ -171,67 +245,85 @@ def distill(
         The student cannot be loaded or trained.
     """
     recipe, examination, stages = recipe or Recipe(), examination or Examination(), stages or Stages()
-    expect_peft(recipe)
-    known = run.manifest.configuration.strategies
-    if missing := [label for label in plan.strategies if label not in known]:
-        raise MissingError(
-            f"{run.folder}: has no strategy {missing[0]!r} (it has {', '.join(known) or 'none'}); add it: "
-            f"reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {' '.join(missing)}"
-        )
+    known = _expect_possible(run, plan, student, recipe)
+    together = Together(student.device, batch_size=recipe.batch_size)
+    student = replace(student, device=together.device)
     loaded = load_model(student)
-    encoder = ChainEncoder(
-        loaded.tokenizer, encoding or run.manifest.configuration.encoding_options, context_length=loaded.context_length
-    )
+    encoder = _encoder(run, loaded.tokenizer, encoding, loaded.context_length)
     questions = questions_of(run, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
-    students = begin_students(
-        out,
-        StudentsManifest(
-            run=run.folder.resolve().name,
-            student=identity(loaded, encoder),
-            recipe=repr(recipe),
-            examination=repr(examination),
-            form=form,
-            chains=tuple(questions.chain_ids),
-            questions=questions.digest,
-            strategies={label: known[label] for label in plan.strategies},
-            students=tuple(plan.students),
-        ),
-    )
-    write_atomic(students.test_file, "".join(problem.model_dump_json() + "\n" for problem in questions.problems))
-    sets = _training_sets(students, run, plan, encoder, questions.chain_ids, form, stages)
-    full = sets[Arm(strategy=FULL, keep_ratio=1.0)]
-    waiting = [each for each in plan.students if not students.trained_file(each).exists() and each.arm.strategy != UNTRAINED]
+    with together.main_first():
+        students = begin_students(
+            out,
+            StudentsManifest(
+                run=run.folder.resolve().name,
+                student=identity(loaded, encoder),
+                recipe=repr(recipe),
+                examination=repr(examination),
+                form=form,
+                chains=tuple(questions.chain_ids),
+                questions=questions.digest,
+                strategies={label: known[label] for label in plan.strategies},
+                students=tuple(plan.students),
+            ),
+        )
+        write_atomic(students.test_file, "".join(problem.model_dump_json() + "\n" for problem in questions.problems))
+        sets = _training_sets(students, run, plan, encoder, questions.chain_ids, form, stages)
+    waiting = [each for each in plan.students if together.agreed(_is_to_be_trained(students, each))]
     n_steps = {each: _n_steps(sets, each, recipe) for each in waiting}
-    if waiting:
-        cost = measure_step(loaded, student, full, recipe)
-        tokens = sum(_n_tokens(sets[each.arm], n_steps[each] * recipe.batch_size) for each in waiting)
+    if n_steps:
+        cost = measure_step(loaded, student, sets[Arm(strategy=FULL, keep_ratio=1.0)], recipe)
+        tokens = sum(_n_tokens(sets[each.arm], steps * recipe.batch_size) for each, steps in n_steps.items())
         stages.say(f"Memory of a training: {cost.in_words()}")
         stages.say(
-            f"To train: {len(waiting)} students, {sum(n_steps.values()):,} steps, {tokens:,.0f} tokens; about "
-            f"{_duration(tokens * cost.seconds_per_token)} at the speed of the longest batch"
+            f"To train: {len(n_steps)} students, {sum(n_steps.values()):,} steps, {tokens:,.0f} tokens; about "
+            f"{duration(tokens * cost.per_token / together.n)} at the speed of the longest batch"
         )
     del loaded
-    left: list[str] = []
-    failed: dict[tuple[str, str], str] = {}
     training = stages.add("train", sum(n_steps.values()))
-    for each in plan.students:
-        with claimed(students.claim(each), []) as is_ours:
-            if not is_ours:
-                left.append(each.label)
-                continue
-            if each in n_steps and not students.trained_file(each).exists():
+    for each, steps in n_steps.items():
+        with _claimed(students, each, together) as is_ours:
+            if is_ours and together.agreed(_is_to_be_trained(students, each)):
                 with training:
                     train(
-                        student, sets[each.arm], recipe, n_steps=n_steps[each], seed=each.seed,
-                        folder=students.student_folder(each), stage=training,
+                        student, sets[each.arm], recipe, n_steps=steps, seed=each.seed,
+                        folder=students.student_folder(each), together=together, stage=training,
                     )  # fmt: skip
-            if _n_answers(students, each) < len(questions.problems) or not students.likelihoods_file(each).exists():
+    together.part()
+    left: list[str] = []
+    failed: dict[tuple[str, str], str] = {}
+    for each in plan.students:
+        with _claimed(students, each) as is_ours:
+            if not is_ours or _is_to_be_trained(students, each):
+                left.append(each.label)
+            elif len(students.answer_rows(each)) < len(questions.problems) or not students.likelihoods_file(each).exists():
                 answering = load_model(_spec_of(students, each, student))
                 found = examine(
                     students, each, answering, questions.problems, examination, encoder=encoder, n_rows=n_rows, stages=stages
                 )
                 failed |= {(each.label, question_id): reason for question_id, reason in found.items()}
     return Distilled(students, questions.left_out, tuple(left), failed)
+
+
+def _expect_possible(run: Run, plan: DistillationPlan, student: ModelSpec, recipe: Recipe) -> Mapping[str, str]:
+    """Return the strategies of the run, by label, of which those of the plan have been measured."""
+    expect_trainable(student, recipe)
+    known = run.manifest.configuration.strategies
+    if missing := [label for label in plan.strategies if label not in known]:
+        raise MissingError(
+            f"{run.folder}: has no strategy {missing[0]!r} (it has {', '.join(known) or 'none'}); add it: "
+            f"reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {' '.join(missing)}"
+        )
+    return known
+
+
+def _encoder(
+    run: Run, tokenizer: PreTrainedTokenizerBase, encoding: EncodingOptions | None, longest: int | None
+) -> ChainEncoder:
+    return ChainEncoder(tokenizer, encoding or run.manifest.configuration.encoding_options, context_length=longest)
+
+
+def _is_to_be_trained(students: Students, student: Student) -> bool:
+    return student.arm.strategy != UNTRAINED and not students.trained_file(student).exists()
 
 
 def _training_sets(
@@ -269,11 +361,6 @@ def _n_tokens(rows: Sequence[Mapping[str, list[int]]], n: int) -> float:
     return n * float(np.mean([len(row["input_ids"]) for row in rows]))
 
 
-def _n_answers(students: Students, student: Student) -> int:
-    path = students.answers_file(student)
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-
-
 def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec:
     """Say what to load for a student's answers; an adapter is merged into weights that are not quantised."""
     if student.arm.strategy == UNTRAINED:
@@ -281,6 +368,9 @@ def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec
     return ModelSpec(str(students.student_folder(student)), base.dtype, base.device, None, None, base.trust_remote_code)
 
 
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+@contextmanager
+def _claimed(students: Students, student: Student, together: Together | None = None) -> Iterator[bool]:
+    """Hold a student, so that processes that share a folder share the work; those that train together hold it as one."""
+    with ExitStack() as claim:
+        is_ours = (together is None or together.is_main) and claim.enter_context(claimed(students.claim(student), []))
+        yield is_ours if together is None else together.agreed(is_ours)

@@ -48,8 +48,10 @@ class Row:
 
     Attributes
     ----------
-    chain_id
+    chain_id, question
         Of the chain.
+    prompt, completion
+        The row as text: what is read, and what is to be predicted.
     input_ids
         (T,) prompt, what is left of the reasoning, answer.
     labels
@@ -61,6 +63,9 @@ class Row:
     """
 
     chain_id: str
+    question: str
+    prompt: str
+    completion: str
     input_ids: IntArray
     labels: IntArray
     n_reasoning: int
@@ -118,6 +123,9 @@ def training_set(run: Run, taught: Mapping[str, TaughtChain], arm: Arm, encoder:
         ids = np.concatenate([encoded.prompt_ids, reasoning, encoded.answer_ids])
         yield Row(
             chain_id=chain_id,
+            question=encoded.chain.question,
+            prompt=_text(encoder, ids[: chain.n_prompt]),
+            completion=_text(encoder, ids[chain.n_prompt :]),
             input_ids=ids,
             labels=np.where(np.arange(len(ids)) < chain.n_prompt, NOT_PREDICTED, ids),
             n_reasoning=chain.of_run.n_reasoning,
@@ -189,6 +197,11 @@ def _path(run: Run, chain_id: str, arm: Arm) -> PruningPath:
             f"measure it: reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {arm.strategy}"
         )
     return path
+
+
+def _text(encoder: ChainEncoder, ids: IntArray) -> str:
+    text: str = encoder.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text
 
 
 def _tokenised_again(chain: EncodedChain, kept: IntArray, encoder: ChainEncoder) -> IntArray:

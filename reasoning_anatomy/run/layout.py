@@ -10,6 +10,8 @@ from typing import Final, Literal
 Stage = Literal["score", "path"]
 """What is measured on a chain: a score by a scorer, a path by a strategy."""
 
+STUDENTS_NAME: Final = "students.json"
+"""Of a folder that holds students and no run."""
 CHAINS_NAME: Final = "chains.jsonl"
 UNUSABLE_NAME: Final = "unusable.jsonl"
 TOKENS_NAME: Final = "tokens.parquet"

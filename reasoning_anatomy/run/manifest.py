@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.run.layout import STUDENTS_NAME
 from reasoning_anatomy.run.selection import Selection
 from reasoning_anatomy.specs import EncodingOptions, Reading, Restatements
 
@@ -243,6 +244,9 @@ def read_manifest(folder: Path) -> Manifest:
         _expect_format(folder, content)
         return Manifest.model_validate_json(content)
     except FileNotFoundError:
+        if (folder / STUDENTS_NAME).exists():
+            shows = f"reasoning-anatomy report {folder}"
+            raise RunError(f"{folder}: holds students, and this reads a run; they are shown by: {shows}") from None
         raise RunError(
             f"{folder}: is not a run folder (no {MANIFEST_NAME}); "
             f"make one with: reasoning-anatomy run CHAINS.jsonl --out {folder}"
