@@ -96,16 +96,16 @@ def experiment(run: Run, tables: Tables) -> tuple[str, str]:
     """Say in two sentences what the experiment was."""
     configuration, tokens = run.manifest.configuration, tables.tokens
     n_chains = tokens["chain_id"].nunique() if len(tokens) else run.status().n_done
-    given = _count(n_chains, "chain")
+    given = count_of(n_chains, "chain")
     if len(tokens):
-        given += f" on {_count(tokens['question_id'].nunique(), 'question')}"
+        given += f" on {count_of(tokens['question_id'].nunique(), 'question')}"
     reader = configuration.model.id.rpartition("/")[2] if configuration.model else "Nobody"
     what = "each a question, its reasoning and its answer"
     first = f"{reader} was given {given}, {what}."
     if configuration.model is None:
         first = f"{given[0].upper()}{given[1:]} are here, {what}; no model read them."
     deleted = _names(list(configuration.strategies))
-    scored = _count(len(configuration.scorers), "scorer")
+    scored = count_of(len(configuration.scorers), "scorer")
     if deleted and configuration.scorers:
         second = f"{deleted} deleted the reasoning tokens one after another, and {scored} said how much each of them matters"
     elif deleted:
@@ -124,7 +124,7 @@ def _answered(run: Run) -> Iterator[str]:
         if not own:
             continue
         beside = _names(list(dict.fromkeys(each.strategy for each in conditions if each.is_live == is_live and each.reference)))
-        at = f"at {_count(len({each.threshold for each in own}), 'threshold')}, {_count(own[0].samples, 'time')} each"
+        at = f"at {count_of(len({each.threshold for each in own}), 'threshold')}, {count_of(own[0].samples, 'time')} each"
         who = _names(list(dict.fromkeys(each.strategy for each in own)))
         baselines = f" beside {beside} of the same {'budget' if is_live else 'length'}" if beside else ""
         yield (
@@ -137,7 +137,7 @@ def _answered(run: Run) -> Iterator[str]:
 def _names(labels: Sequence[str]) -> str:
     """Join labels; many are counted."""
     if len(labels) > _MOST_NAMED:
-        return _count(len(labels), "strategy", "strategies")
+        return count_of(len(labels), "strategy", "strategies")
     *most, last = labels or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
@@ -148,16 +148,16 @@ def left_out(run: Run) -> list[str]:
     said: list[str] = []
     if status.failed or status.n_left:
         said.append(
-            f"{status.n_chains - status.n_done:,} of {_count(status.n_chains, 'chain')} are not in it: "
+            f"{status.n_chains - status.n_done:,} of {count_of(status.n_chains, 'chain')} are not in it: "
             f"{len(status.failed):,} could not be measured, {status.n_left:,} are left to do"
         )
     if has_answers(run):
         table = run.evaluations()
         n_out = len(run.chains) - table.loc[table["chain_id"].isin(list(run.chains)), "chain_id"].nunique()
         if n_out:
-            said.append(f"{n_out:,} of {_count(len(run.chains), 'chain')} have no answers at thresholds and are left out")
+            said.append(f"{n_out:,} of {count_of(len(run.chains), 'chain')} have no answers at thresholds and are left out")
         if n_undecided := int((table["verdict"] == "undecided").sum()):
-            said.append(f"{n_undecided:,} of {_count(len(table), 'answer')} are undecided and count as not correct")
+            said.append(f"{n_undecided:,} of {count_of(len(table), 'answer')} are undecided and count as not correct")
     return said
 
 
