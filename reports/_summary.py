@@ -64,7 +64,7 @@ class Missing:
     command: str = ""
 
 
-def findings(sections: Sequence[Section], glossary: Glossary) -> Findings:
+def findings(sections: Sequence[Section], glossary: Glossary | None = None) -> Findings:
     """Choose and order the findings.
 
     Parameters
@@ -72,7 +72,7 @@ def findings(sections: Sequence[Section], glossary: Glossary) -> Findings:
     sections
         In the order of the page.
     glossary
-        Explains the words that the findings use.
+        Explains the words that the findings use; None = the page does so elsewhere.
     """
     found = [section for section in sections if section.analysis and section.analysis.finding]
     warned = {section.key: list(_sentences(section)) for section in found}
@@ -87,7 +87,9 @@ def findings(sections: Sequence[Section], glossary: Glossary) -> Findings:
     return Findings(_explained(chosen, glossary), _explained(others, glossary), shared)
 
 
-def _explained(found: Sequence[Finding], glossary: Glossary) -> list[Finding]:
+def _explained(found: Sequence[Finding], glossary: Glossary | None) -> list[Finding]:
+    if glossary is None:
+        return list(found)
     texts = [each.section.analysis.finding if each.section.analysis else "" for each in found]
     return [replace(each, words=glossary.first_used_in(text)) for each, text in zip(found, texts, strict=True)]
 
