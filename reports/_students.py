@@ -106,10 +106,9 @@ def _missing(students: Students, sections: list[Section], skipped: Mapping[str, 
             yield missing_analysis(students, section.title, section.key, section.analysis.missing, skipped)
         else:
             yield from (Missing(view.title, view.missing) for view in section.figures if view.missing)
-    if n_left := len(students.manifest.students) - students.n_answered:
-        yield Missing(
-            f"{count_of(n_left, 'student')} of {len(students.manifest.students)}", "not all questions are answered yet"
-        )
+    n_all = len(students.manifest.students)
+    if n_left := n_all - students.n_answered:
+        yield Missing(f"{n_left} of {count_of(n_all, 'student')}", "have not answered all questions yet")
 
 
 def _in_two_lines(students: Students) -> tuple[str, str]:

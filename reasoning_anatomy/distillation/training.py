@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from reasoning_anatomy.distillation.recipe import PROJECTIONS, Recipe
 from reasoning_anatomy.distillation.together import Together
@@ -113,6 +113,7 @@ def train(
         data_collator=padded,
         callbacks=[_Watching(spec, stage)],
     )
+    trainer.remove_callback(PrinterCallback)  # which prints a line a step
     with together.main_first():
         last = _last_checkpoint(folder / _CHECKPOINTS)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))

@@ -243,12 +243,13 @@ def test_a_student_is_foreseen_without_its_weights_and_without_writing(
 
 @pytest.mark.slow
 def test_an_adapter_is_trained_on_weights_held_in_4_bits_and_all_weights_are_not(
-    run, encoder, chain_ids, tiny_model_folder, tmp_path
+    run, encoder, chain_ids, tiny_model_folder, tmp_path, capsys
 ):
     spec, rows = ModelSpec(str(tiny_model_folder), quantize="4bit"), rows_of(run, encoder, chain_ids)
     trained = train(spec, rows, RECIPE, n_steps=8, seed=0, folder=tmp_path / "student")
     first = train(spec, rows, RECIPE, n_steps=1, seed=0, folder=tmp_path / "begun")
     assert trained.loss < first.loss
+    assert "'loss'" not in capsys.readouterr().out
     answering = load_model(ModelSpec(str(tmp_path / "student")))
     assert answering.quantization is None
     with pytest.raises(ModelError, match=r"weights held in 4bit cannot all be trained; train --method lora"):
