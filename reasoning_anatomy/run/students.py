@@ -209,7 +209,7 @@ class Students:
     @property
     def n_answered(self) -> int:
         """Students that have answered all questions."""
-        n_questions = sum(1 for _ in self.test_file.open(encoding="utf-8"))
+        n_questions = len(self.test_file.read_text(encoding="utf-8").splitlines())
         return sum(len(self._answer_rows(student)) == n_questions for student in self.manifest.students)
 
     def write_analysis(self, result: AnalysisResult) -> Path:
