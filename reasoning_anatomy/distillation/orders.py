@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reasoning_anatomy import plugins
+from reasoning_anatomy.errors import MissingError
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import naming_chain
 from reasoning_anatomy.progress import Stages
@@ -55,12 +56,16 @@ class Orders:
 
         Raises
         ------
+        MissingError
+            A strategy does not order tokens beforehand.
         MeasurementError
             An order cannot be found.
         """
         with stages.add("order", len(strategies) * len(chain_ids)) as stage:
             for label in strategies:
-                strategy: OrdersBeforehand = plugins.load("strategy", label)
+                strategy = plugins.load("strategy", label)
+                if not isinstance(strategy, OrdersBeforehand):
+                    raise MissingError(f"{self.run.folder}: has no strategy {label!r}, which has to be measured")
                 for chain_id in chain_ids:
                     with naming_chain(chain_id):
                         self._found[chain_id, label] = strategy.order(self.run.encoded(chain_id), loaded=loaded)
