@@ -41,6 +41,10 @@ class _Recipe(Recipe):
 
 
 _RECIPE: Final = _Recipe()
+_SHOWN: Final = {
+    "keep_ratio": "keep ratio", "n_rows": "chains", "achieved": "share kept", "tokens_kept": "tokens kept",
+    "supervised_tokens": "tokens to predict", "changed_by_text": "changed if tokenised again", "peak_mib": "MiB at most",
+}  # fmt: skip
 _SAMPLING: Final = SamplingOption(**asdict(Examination().sampling))
 
 
@@ -48,7 +52,9 @@ _SAMPLING: Final = SamplingOption(**asdict(Examination().sampling))
 def distill(
     run: RunArgument,
     out: Annotated[Path, arg(help="Folder of the students; one that was begun is finished, or added to.")],
-    strategies: Annotated[tuple[str, ...], arg(help="Labels of strategies of the run, whose chains are taught.")],
+    strategies: Annotated[
+        tuple[str, ...], arg(help="Labels; measured in the run, unless they order tokens beforehand as random_tokens does.")
+    ],
     keep_ratios: Annotated[tuple[float, ...], arg(help="Shares of the reasoning tokens that are kept.")] = (0.7, 0.8, 0.9, 1.0),
     seeds: Annotated[int, arg(help="Students of every arm.")] = 3,
     matching: Annotated[
@@ -131,8 +137,8 @@ def _say_distilled(distilled: "Distilled") -> None:
     """Say what was left out, how far the students are, and what to do with them."""
     students = distilled.students
     _say_left_out(distilled.left_out)
-    training = students.training()
-    say(training.to_string(index=False, float_format="{:.4g}".format))
+    for table in (students.training(), students.trained()):
+        say(table.rename(columns=_SHOWN).to_string(index=False, float_format="{:.4g}".format))
     for reason, count in Counter(distilled.failed.values()).items():
         say(f"Failed: {count} answers: {reason}")
     if distilled.left:

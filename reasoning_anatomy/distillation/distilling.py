@@ -1,5 +1,6 @@
 """Teach students pruned chains, and let them answer: training sets, trainings and answers that are not there yet are made."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,15 +12,17 @@ from transformers import PreTrainedTokenizerBase
 
 from reasoning_anatomy.distillation.examining import examine
 from reasoning_anatomy.distillation.forecast import StepCost, count_step, measure_step
+from reasoning_anatomy.distillation.orders import Orders
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.distillation.together import Together
 from reasoning_anatomy.distillation.training import expect_trainable, n_supervised, train
 from reasoning_anatomy.distillation.training_sets import Form, Row, read_rows, taught_chains, training_set, write_rows
 from reasoning_anatomy.errors import MissingError, PluginError
+from reasoning_anatomy.evaluation.sweeping import model_of
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.loading import context_length, load_config, load_model, load_tokenizer
+from reasoning_anatomy.models.loading import LoadedModel, context_length, load_config, load_model, load_tokenizer
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pipeline.identity import identity
 from reasoning_anatomy.progress import Stages, duration
@@ -48,8 +51,8 @@ class DistillationPlan:
     Attributes
     ----------
     strategies
-        Labels of strategies of the run, such as ``greedy`` and its controls ``random_tokens``, ``random_block``,
-        ``ascending_score:scorer=surprisal``.
+        Labels of strategies that the run measured, such as ``greedy``, or that order tokens beforehand and need not be,
+        such as its controls ``random_tokens``, ``random_block``, ``ascending_score:scorer=surprisal``.
     keep_ratios
         Shares of the reasoning tokens that are kept; 1 is the whole chain, which is taught once.
     seeds
@@ -177,14 +180,16 @@ def foresee(
     Parameters and errors are those of `distill`.
     """
     recipe, config = recipe or Recipe(), load_config(student)
-    _expect_possible(run, plan, student, recipe)
+    orders = Orders(run)
+    _expect_possible(orders, plan, student, recipe)
     encoder = _encoder(run, load_tokenizer(student), encoding, context_length(config))
-    questions = questions_of(run, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    questions = questions_of(orders, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    orders.assume([label for label in plan.strategies if not orders.is_measured(label)], questions.chain_ids)
     chains = taught_chains(run, encoder, questions.chain_ids, form=form)
     sets = {
         arm: [
             {"input_ids": row.input_ids.tolist(), "labels": row.labels.tolist()}
-            for row in training_set(run, chains, arm, encoder, form=form)
+            for row in training_set(orders, chains, arm, encoder, form=form)
         ]
         for arm in plan.arms
     }
@@ -215,7 +220,7 @@ def distill(
     Parameters
     ----------
     run
-        With the strategies measured, and chains that are known to be correct.
+        With chains that are known to be correct, and strategies measured, but for those that order tokens beforehand.
     plan
         Which students.
     out
@@ -245,12 +250,14 @@ def distill(
         The student cannot be loaded or trained.
     """
     recipe, examination, stages = recipe or Recipe(), examination or Examination(), stages or Stages()
-    known = _expect_possible(run, plan, student, recipe)
+    orders = Orders(run)
+    _expect_possible(orders, plan, student, recipe)
     together = Together(student.device, batch_size=recipe.batch_size)
     student = replace(student, device=together.device)
-    loaded = load_model(student)
+    tokenizer, config = load_tokenizer(student), load_config(student)  # read once: those of a GGUF file take seconds
+    loaded = load_model(student, tokenizer=tokenizer, config=copy.deepcopy(config))
     encoder = _encoder(run, loaded.tokenizer, encoding, loaded.context_length)
-    questions = questions_of(run, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    questions = questions_of(orders, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
     with together.main_first():
         students = begin_students(
             out,
@@ -262,12 +269,12 @@ def distill(
                 form=form,
                 chains=tuple(questions.chain_ids),
                 questions=questions.digest,
-                strategies={label: known[label] for label in plan.strategies},
+                strategies={label: orders.described(label) for label in plan.strategies},
                 students=tuple(plan.students),
             ),
         )
         write_atomic(students.test_file, "".join(problem.model_dump_json() + "\n" for problem in questions.problems))
-        sets = _training_sets(students, run, plan, encoder, questions.chain_ids, form, stages)
+        sets = _training_sets(students, orders, plan, loaded, encoder, questions.chain_ids, form, stages)
     waiting = [each for each in plan.students if together.agreed(_is_to_be_trained(students, each))]
     n_steps = {each: _n_steps(sets, each, recipe) for each in waiting}
     if n_steps:
@@ -286,7 +293,8 @@ def distill(
                 with training:
                     train(
                         student, sets[each.arm], recipe, n_steps=steps, seed=each.seed,
-                        folder=students.student_folder(each), together=together, stage=training,
+                        folder=students.student_folder(each), together=together, tokenizer=tokenizer,
+                        config=copy.deepcopy(config), stage=training,
                     )  # fmt: skip
     together.part()
     left: list[str] = []
@@ -296,7 +304,12 @@ def distill(
             if not is_ours or _is_to_be_trained(students, each):
                 left.append(each.label)
             elif len(students.answer_rows(each)) < len(questions.problems) or not students.likelihoods_file(each).exists():
-                answering = load_model(_spec_of(students, each, student))
+                is_whole = recipe.method == "full" and each.arm.strategy != UNTRAINED  # comes with a configuration of its own
+                answering = load_model(
+                    _spec_of(students, each, student),
+                    tokenizer=tokenizer,
+                    config=None if is_whole else copy.deepcopy(config),
+                )
                 found = examine(
                     students, each, answering, questions.problems, examination, encoder=encoder, n_rows=n_rows, stages=stages
                 )
@@ -304,16 +317,15 @@ def distill(
     return Distilled(students, questions.left_out, tuple(left), failed)
 
 
-def _expect_possible(run: Run, plan: DistillationPlan, student: ModelSpec, recipe: Recipe) -> Mapping[str, str]:
-    """Return the strategies of the run, by label, of which those of the plan have been measured."""
+def _expect_possible(orders: Orders, plan: DistillationPlan, student: ModelSpec, recipe: Recipe) -> None:
+    """Refuse what cannot be trained, and strategies of which no order is known."""
     expect_trainable(student, recipe)
-    known = run.manifest.configuration.strategies
-    if missing := [label for label in plan.strategies if label not in known]:
+    if missing := [label for label in plan.strategies if not orders.is_known(label)]:
+        run, known = orders.run, ", ".join(orders.run.manifest.configuration.strategies) or "none"
         raise MissingError(
-            f"{run.folder}: has no strategy {missing[0]!r} (it has {', '.join(known) or 'none'}); add it: "
+            f"{run.folder}: has no strategy {missing[0]!r} (it has {known}); add it: "
             f"reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {' '.join(missing)}"
         )
-    return known
 
 
 def _encoder(
@@ -328,8 +340,9 @@ def _is_to_be_trained(students: Students, student: Student) -> bool:
 
 def _training_sets(
     students: Students,
-    run: Run,
+    orders: Orders,
     plan: DistillationPlan,
+    loaded: LoadedModel,
     encoder: ChainEncoder,
     chain_ids: Sequence[str],
     form: Form,
@@ -338,13 +351,22 @@ def _training_sets(
     """Write the training sets that are missing, and read all."""
     missing = [arm for arm in plan.arms if not students.training_file(arm).exists()]
     if missing:
-        taught = taught_chains(run, encoder, chain_ids, form=form)
+        if found := [label for label in plan.strategies if not orders.is_measured(label)]:
+            orders.find(found, chain_ids, loaded=_of_run(orders.run, loaded, encoder), stages=stages)
+        taught = taught_chains(orders.run, encoder, chain_ids, form=form)
         with stages.add("sets", len(missing)) as stage:
             for arm in missing:
-                rows: list[Row] = list(training_set(run, taught, arm, encoder, form=form))
+                rows: list[Row] = list(training_set(orders, taught, arm, encoder, form=form))
                 write_rows(rows, students.training_file(arm))
                 stage.advance()
     return {arm: read_rows(students.training_file(arm)) for arm in plan.arms}
+
+
+def _of_run(run: Run, student: LoadedModel, encoder: ChainEncoder) -> LoadedModel:
+    """Load the model that a run was measured with, if the student is another one."""
+    model = run.manifest.configuration.model
+    is_student = model is not None and model.pinned() == identity(student, encoder).pinned()
+    return student if is_student else load_model(model_of(run.folder))
 
 
 def _n_steps(sets: Mapping[Arm, Sequence[Mapping[str, list[int]]]], student: Student, recipe: Recipe) -> int:

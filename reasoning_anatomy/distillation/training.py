@@ -17,7 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from reasoning_anatomy.distillation.recipe import PROJECTIONS, Recipe
 from reasoning_anatomy.distillation.together import Together
@@ -72,6 +81,8 @@ def train(
     seed: int,
     folder: Path,
     together: Together | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    config: PreTrainedConfig | None = None,
     stage: Stage | None = None,
 ) -> Trained:
     """Train a student and write it into a folder that `load_model` loads, with ``trained.json`` last.
@@ -92,6 +103,8 @@ def train(
         Of the student; checkpoints of a process that was killed are taken up.
     together
         Processes that share the rows of every step, of which the main one writes; this one alone if None.
+    tokenizer, config
+        As for `load_model`.
     stage
         Is told of every step.
 
@@ -101,7 +114,7 @@ def train(
         The model cannot be loaded, or not be trained in this way; or the loss is not a finite number.
     """
     together = together or Together(spec.device, batch_size=recipe.batch_size)
-    loaded = load_model(spec)
+    loaded = load_model(spec, tokenizer=tokenizer, config=config)
     set_seed(seed)
     model = trainable(loaded, spec, recipe)
     order = order_of_rows(len(rows), n_steps * recipe.batch_size, seed=seed)
@@ -164,8 +177,11 @@ def adapted(model: Any, recipe: Recipe) -> Any:
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=PROJECTIONS, task_type="CAUSAL_LM"
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks the model by a name that transformers is giving up
-        return peft.get_peft_model(model, config)
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # between peft and transformers
+        adapted = peft.get_peft_model(model, config)
+    adapted.peft_config["default"].base_model_name_or_path = spec.id  # what was asked for, not where its file lies
+    adapted.peft_config["default"].revision = spec.revision
+    return adapted.train()
 
 
 def _forget_file_format(model: Any) -> None:
@@ -198,15 +214,22 @@ def n_supervised(row: Mapping[str, Sequence[int]]) -> int:
 
 
 def padded(rows: Rows) -> dict[str, Tensor]:
-    """Make a batch: rows padded on the right, and nothing of the padding read or predicted."""
+    """Make a batch: rows padded on the right, and nothing of the padding read or predicted.
+
+    ``logits_to_keep`` are the positions from the one that predicts the first label on, and ``labels`` begin there, too: logits
+    are as wide as the vocabulary, and those of the prompts are not needed.
+    """
     length = max(len(row["input_ids"]) for row in rows)
+    first = min(next(place for place, label in enumerate(row["labels"]) if label != NOT_PREDICTED) for row in rows)
+    start = max(0, first - 1)
 
     def filled(name: str, padding: int) -> Tensor:
         return torch.tensor([[*row[name], *[padding] * (length - len(row[name]))] for row in rows])
 
     mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
     return {
-        "input_ids": filled("input_ids", 0), "labels": filled("labels", NOT_PREDICTED), "attention_mask": torch.tensor(mask)
+        "input_ids": filled("input_ids", 0), "labels": filled("labels", NOT_PREDICTED)[:, start:],
+        "attention_mask": torch.tensor(mask), "logits_to_keep": torch.arange(start, length),
     }  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 import json
 import multiprocessing
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tyro
 from safetensors.torch import load_file
 
+from reasoning_anatomy.distillation import arithmetic
 from reasoning_anatomy.distillation.arithmetic import chain_of, problem_of, stories
 from reasoning_anatomy.distillation.distilling import DistillationPlan, distill, foresee
 from reasoning_anatomy.distillation.forecast import count_step, measure_step
+from reasoning_anatomy.distillation.orders import Orders
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.distillation.together import Together
@@ -27,14 +32,12 @@ from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.loading import ModelSpec, load_config, load_model, load_tokenizer
 from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import ANSWER_COLUMNS, ANSWER_ONLY, FULL, UNTRAINED, Arm, Student, open_students
 from reasoning_anatomy.types import ReasoningChain
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated"),
-    pytest.mark.filterwarnings("ignore:.*pin_memory.*"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 
 STEPS = "step_percentile:scorer=random"
 PRUNED = ("random_tokens", STEPS)
@@ -76,7 +79,7 @@ def test_rows_hold_the_ids_of_the_run_and_all_behind_the_prompt_is_to_be_predict
     run, encoder, chain_ids, strategy, keep_ratio
 ):
     taught = taught_chains(run, encoder, chain_ids, form="ids")
-    for row in training_set(run, taught, Arm(strategy=strategy, keep_ratio=keep_ratio), encoder, form="ids"):
+    for row in training_set(Orders(run), taught, Arm(strategy=strategy, keep_ratio=keep_ratio), encoder, form="ids"):
         of_run, deleted = run.encoded(row.chain_id), run.path(row.chain_id, strategy).deleted
         left = [
             position for position in range(of_run.n_reasoning) if position not in deleted[: of_run.n_reasoning - row.n_kept]
@@ -90,7 +93,7 @@ def test_rows_hold_the_ids_of_the_run_and_all_behind_the_prompt_is_to_be_predict
 def test_the_answer_alone_has_no_reasoning_and_the_whole_chain_all_of_it(run, encoder, chain_ids):
     taught = taught_chains(run, encoder, chain_ids[:2], form="ids")
     for strategy, share in ((ANSWER_ONLY, 0), (FULL, 1)):
-        for row in training_set(run, taught, Arm(strategy=strategy, keep_ratio=share), encoder, form="ids"):
+        for row in training_set(Orders(run), taught, Arm(strategy=strategy, keep_ratio=share), encoder, form="ids"):
             of_run = run.encoded(row.chain_id)
             reasoning = of_run.reasoning_ids[: share * of_run.n_reasoning]
             assert row.input_ids.tolist() == [*of_run.prompt_ids, *reasoning, *of_run.answer_ids]
@@ -100,7 +103,7 @@ def test_the_answer_alone_has_no_reasoning_and_the_whole_chain_all_of_it(run, en
 def test_matched_by_chain_every_arm_keeps_as_many_tokens_of_each_chain(run, chain_ids, keep_ratio):
     lengths = {chain_id: run.encoded(chain_id).n_reasoning for chain_id in chain_ids}
     for strategy in PRUNED:
-        kept = kept_of_arm(run, lengths, Arm(strategy=strategy, keep_ratio=keep_ratio))
+        kept = kept_of_arm(Orders(run), lengths, Arm(strategy=strategy, keep_ratio=keep_ratio))
         assert {chain_id: len(each) for chain_id, each in kept.items()} == {
             chain_id: max(1, int(keep_ratio * n + 0.5)) for chain_id, n in lengths.items()
         }
@@ -109,7 +112,7 @@ def test_matched_by_chain_every_arm_keeps_as_many_tokens_of_each_chain(run, chai
 @pytest.mark.parametrize("keep_ratio", [0.3, 0.5, 0.7, 0.9])
 def test_matched_by_the_mean_steps_stay_whole_and_the_set_is_as_long_up_to_one_step(run, chain_ids, keep_ratio):
     lengths = {chain_id: run.encoded(chain_id).n_reasoning for chain_id in chain_ids}
-    kept = kept_of_arm(run, lengths, Arm(strategy=STEPS, keep_ratio=keep_ratio, matching="mean"))
+    kept = kept_of_arm(Orders(run), lengths, Arm(strategy=STEPS, keep_ratio=keep_ratio, matching="mean"))
     longest = 0
     for chain_id, positions in kept.items():
         path = run.path(chain_id, STEPS)
@@ -122,7 +125,7 @@ def test_matched_by_the_mean_steps_stay_whole_and_the_set_is_as_long_up_to_one_s
 
 def test_a_set_of_text_is_tokenised_again_and_the_share_that_changes_is_counted(run, encoder, chain_ids):
     taught, arm = taught_chains(run, encoder, chain_ids, form="text"), Arm(strategy="random_tokens", keep_ratio=0.5)
-    as_ids, as_text = (list(training_set(run, taught, arm, encoder, form=form)) for form in ("ids", "text"))
+    as_ids, as_text = (list(training_set(Orders(run), taught, arm, encoder, form=form)) for form in ("ids", "text"))
     for ids, text in zip(as_ids, as_text, strict=True):
         assert ids.is_changed_by_text == text.is_changed_by_text == (ids.input_ids.tolist() != text.input_ids.tolist())
 
@@ -131,6 +134,25 @@ def test_padding_is_neither_read_nor_predicted():
     batch = padded([{"input_ids": [5, 6, 7], "labels": [NOT_PREDICTED, 6, 7]}, {"input_ids": [8], "labels": [8]}])
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [[NOT_PREDICTED, 6, 7], [8, NOT_PREDICTED, NOT_PREDICTED]]
+
+
+def test_no_logits_are_made_of_what_all_prompts_share_and_the_loss_is_the_same(run, encoder, chain_ids, tiny_model_folder):
+    rows = rows_of(run, encoder, chain_ids[:3])
+    batch, model = padded(rows), load_model(str(tiny_model_folder)).model
+    n_prompt = min(row["labels"].count(NOT_PREDICTED) for row in rows)
+    assert batch["logits_to_keep"].tolist() == [*range(n_prompt - 1, batch["input_ids"].shape[1])]
+    found = model(**batch)
+    assert found.logits.shape[1] == batch["labels"].shape[1] == len(batch["logits_to_keep"])
+    before = torch.full((3, n_prompt - 1), NOT_PREDICTED)
+    whole = model(**{**batch, "labels": torch.cat([before, batch["labels"]], dim=1), "logits_to_keep": 0})
+    assert found.loss.item() == pytest.approx(whole.loss.item(), rel=1e-6)
+
+
+def test_an_order_that_was_not_measured_is_that_of_a_run_that_measured_it(run, chain_ids, tiny_model_folder):
+    orders, label = Orders(run), "random_tokens:seed=0"
+    orders.find([label], chain_ids, loaded=load_model(str(tiny_model_folder)), stages=Stages())
+    for chain_id in chain_ids:
+        assert orders.of(chain_id, label).deleted.tolist() == run.path(chain_id, "random_tokens").deleted.tolist()
 
 
 def test_rows_of_one_seed_are_read_in_one_order_whatever_is_in_them():
@@ -142,7 +164,7 @@ def test_rows_of_one_seed_are_read_in_one_order_whatever_is_in_them():
 
 def rows_of(run: Run, encoder: ChainEncoder, chain_ids: list[str]) -> list[dict[str, list[int]]]:
     taught = taught_chains(run, encoder, chain_ids, form="ids")
-    rows = training_set(run, taught, Arm(strategy=FULL, keep_ratio=1.0), encoder, form="ids")
+    rows = training_set(Orders(run), taught, Arm(strategy=FULL, keep_ratio=1.0), encoder, form="ids")
     return [{"input_ids": row.input_ids.tolist(), "labels": row.labels.tolist()} for row in rows]
 
 
@@ -318,7 +340,7 @@ def test_a_strategy_that_is_not_measured_and_a_plan_without_one_are_refused(run,
 
 
 def test_questions_that_are_asked_are_not_taught(run, encoder):
-    held_back = questions_of(run, Taught(held_out=0.4), PRUNED, encoder, longest_row=2048)
+    held_back = questions_of(Orders(run), Taught(held_out=0.4), PRUNED, encoder, longest_row=2048)
     asked = {problem.question for problem in held_back.problems}
     taught = {run.chains[chain_id].question for chain_id in held_back.chain_ids}
     assert asked
@@ -326,12 +348,12 @@ def test_questions_that_are_asked_are_not_taught(run, encoder):
     assert asked.isdisjoint(taught)
     assert asked | taught | {"Why?"} == {chain.question for chain in run.chains.values()}
     with pytest.raises(MissingError, match="is held back to be asked"):
-        questions_of(run, Taught(held_out=0.0), PRUNED, encoder, longest_row=2048)
+        questions_of(Orders(run), Taught(held_out=0.0), PRUNED, encoder, longest_row=2048)
 
 
 def test_a_row_that_is_too_long_is_left_out_of_every_set_and_counted(run, encoder, asked_file):
     lengths = sorted(len(run.encoded(chain_id).ids) for chain_id in run.chains if chain_id != "wrong")
-    found = questions_of(run, Taught(test=asked_file), PRUNED, encoder, longest_row=lengths[-1] - 1)
+    found = questions_of(Orders(run), Taught(test=asked_file), PRUNED, encoder, longest_row=lengths[-1] - 1)
     assert found.left_out["row_too_long"] == lengths.count(lengths[-1])
 
 
@@ -419,3 +441,33 @@ def test_a_dry_run_says_what_trainings_take_and_writes_nothing(call, run, tiny_m
     assert done.out.startswith("Not taught: 1 chains (wrong)\nMemory of a training, its longest row of ")
     assert "To train: 6 students, " in done.out
     assert not Path("students").exists()
+
+
+def commands_of(target: str) -> list[list[str]]:
+    """Commands of a target of the Makefile, as words."""
+    text = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", text, re.MULTILINE)[1]
+    return [shlex.split(line.strip().removeprefix("@").replace("$(VENV)/bin/", "")) for line in recipe.splitlines()]
+
+
+def test_the_demonstration_runs_to_its_verdict_and_says_what_it_is(tiny_model_folder, call):
+    """The commands of the Makefile, with fewer stories and a model of random weights."""
+    fewer = {
+        "run": ["--model", str(tiny_model_folder)],
+        "distill": ["--student", str(tiny_model_folder), "--rank", "2", "--max-tokens", "4"],
+        "reasoning_anatomy.distillation.arithmetic": ["--chains", "8", "--test", "3"],
+    }
+    printed = []
+    for program, *words in commands_of("distill"):
+        if program == "echo":
+            printed += words
+        elif program == "python" and words[1] in fewer:
+            tyro.cli(arithmetic.main, args=[*words[2:], *fewer[words[1]]])
+        else:
+            done = call(*words[2:], module=words[1]) if program == "python" else call(*words, *fewer[words[0]])
+            assert done.code == 0, done.err
+            assert "'loss'" not in done.out
+            printed.append(done.out)
+    assert open_students("runs/students").n_answered == 6
+    assert "random_tokens at 0.5" in printed[-2]
+    assert "demonstration" in printed[-1]
