@@ -178,10 +178,7 @@ def adapted(model: Any, recipe: Recipe) -> Any:
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # between peft and transformers
-        adapted = peft.get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = spec.id  # what was asked for, not where its file lies
-    adapted.peft_config["default"].revision = spec.revision
-    return adapted.train()
+        return peft.get_peft_model(model, config)
 
 
 def _forget_file_format(model: Any) -> None:
