@@ -5,11 +5,11 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-demo sweep test: export HF_HUB_OFFLINE := 1
+demo sweep distill test: export HF_HUB_OFFLINE := 1
 test: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo sweep pictures test check clean
+.PHONY: help install demo sweep distill pictures test check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ sweep: $(INSTALLED)  ## sample chains on easy problems, prune them at thresholds
 		--baselines random_steps --thresholds 0 .2 .4 .6 .8 --samples 2 --max-tokens 48
 	$(VENV)/bin/python -m analyses.threshold_comparison runs/lookups --margin 0.1
 	$(VENV)/bin/reasoning-anatomy report runs/lookups
+
+distill: $(INSTALLED)  ## a demonstration: teach a small model sums from whole and pruned chains, compare: runs/students
+	$(VENV)/bin/python -m reasoning_anatomy.distillation.arithmetic runs/stories
+	$(VENV)/bin/reasoning-anatomy run runs/stories/chains.jsonl --out runs/sums --scorers recency --strategies none
+	$(VENV)/bin/reasoning-anatomy distill runs/sums --student smollm2-135m --test runs/stories/test.jsonl --out runs/students \
+		--strategies ascending_score:scorer=surprisal random_tokens --keep-ratios .5 --seeds 2 --no-answer-only --no-untrained \
+		--rank 16 --alpha 32 --learning-rate 1e-3 --epochs 1 --checkpoint-every 10 --max-tokens 64 --gold-form "The answer is GOLD."
+	$(VENV)/bin/python -m analyses.distillation runs/students
+	@echo "This is a demonstration: it shows that everything works, with too few questions and trainings to show what is true."
 
 pictures: demo  ## make the pictures of the README from the demo's run (needs Chromium)
 	$(VENV)/bin/python examples/readme_pictures.py runs/demo docs/pictures

@@ -9,8 +9,37 @@ import pandas as pd
 Row = Mapping[Hashable, Any]
 """A row of a result, as ``to_dict("records")`` gives it."""
 
+CLEAR: Final = "Clear"
+AGAINST: Final = "Against"
+UNDECIDED: Final = "Undecided"
+"""First word of a finding: its verdict, after what is held constant. `AGAINST`: clear, and the opposite of what is asked."""
+
 FEW_QUESTIONS: Final = 20
 _MOST_NAMED: Final = 4
+_EVERY_VALUE: Final = ((0.0, 1.0), (-1.0, 1.0))
+"""Intervals that hold every share, and every correlation or difference of two shares."""
+
+
+def verdict(row: Row) -> str:
+    """Say what an estimate tells of questions that were not asked; one question alone decides nothing."""
+    if int(row["n_questions"]) < 2 or not is_clear(row):
+        return UNDECIDED
+    return CLEAR if row["estimate"] > 0 else AGAINST
+
+
+def judged_by(raw: Row, given: Row) -> tuple[Row, str]:
+    """Return the value that decides, that with position held constant if there is one, and the words that say so."""
+    if int(given["n_questions"]):
+        return given, " with position held constant"
+    return raw, ""
+
+
+def left_free(raw: Row, given: Row) -> str:
+    """Second sentence of a finding: the value without the control, and what the control did to it."""
+    if not int(given["n_questions"]):
+        return "Position cannot be held constant: it fixes the order of what is compared."
+    explained = ", which position may explain" if direction(raw) and has_interval(given) and not direction(given) else ""
+    return f"Without that it is {briefly(raw)}{explained}."
 
 
 def direction(row: Row) -> int:
@@ -28,6 +57,11 @@ def has_interval(row: Row) -> bool:
     return bool(np.isfinite(row["ci_low"]))
 
 
+def says_nothing(row: Row) -> bool:
+    """Whether the interval of a share, a correlation or a difference of shares holds every value that there can be."""
+    return (float(row["ci_low"]), float(row["ci_high"])) in _EVERY_VALUE
+
+
 def number(value: float) -> str:
     """Two digits after the point, as a reader of a sentence wants them; an exact reader has the table."""
     return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
@@ -43,6 +77,11 @@ def differ(count: int) -> str:
     return "differs" if count == 1 else "differ"
 
 
+def are(count: int) -> str:
+    """Verb of a sentence about ``count`` of several; none is one."""
+    return "is" if count < 2 else "are"
+
+
 def with_interval(row: Row, *, confidence: float) -> str:
     """Estimate, interval and number of questions of a row: ``0.31 (95 % interval 0.12 to 0.50, 25 questions)``."""
     n_questions = int(row["n_questions"])
@@ -51,12 +90,14 @@ def with_interval(row: Row, *, confidence: float) -> str:
     if not has_interval(row):
         return f"{number(row['estimate'])} (the same in all {n_questions} questions, so without an interval)"
     questions = f"only {n_questions} questions" if n_questions < FEW_QUESTIONS else f"{n_questions} questions"
+    if says_nothing(row):
+        return f"{number(row['estimate'])} ({questions}, too few for an interval that says anything)"
     return f"{number(row['estimate'])} ({100 * confidence:.6g}\N{NO-BREAK SPACE}% interval {ends(row)}, {questions})"
 
 
 def ends(row: Row) -> str:
-    """Write the interval of a row: ``0.12 to 0.50``."""
-    return f"{number(row['ci_low'])} to {number(row['ci_high'])}"
+    """Write the interval of a row: ``0.12 to 0.50``, or that it says nothing."""
+    return "says nothing" if says_nothing(row) else f"{number(row['ci_low'])} to {number(row['ci_high'])}"
 
 
 def briefly(row: Row) -> str:

@@ -21,6 +21,7 @@ from analyses._provenance import only_one, provenance
 from analyses._questions import question_warnings
 from analyses._sample import QuestionSample
 from analyses._statistics.bootstrap import check_options
+from analyses._tokens import tokens_with
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import key_of
@@ -122,7 +123,6 @@ class CategorySurvival:
         AnalysisError
             No chain can be used.
         """
-        tokens = run.tokens()
         strategies = [run.strategy_named(self.strategy)]
         annotators = [run.annotator_named(self.annotator)]
         if self.strategy is None:
@@ -130,6 +130,8 @@ class CategorySurvival:
         if self.annotator is None:
             annotators = run.annotators
         surprisal = self._surprisal(run)
+        columns = [f"score_{surprisal}", *(f"deletion_step_{strategy}" for strategy in strategies)]
+        tokens = tokens_with(run, *columns, labels=run.annotators)
         for strategy in strategies:
             tokens = whole_units(run, tokens, strategy)
         readings = {
@@ -158,9 +160,7 @@ class CategorySurvival:
             }
         )
         tables["left_out"] = left_out_table(left_out, _LABELS)
-        said = warnings(
-            readings, tables, surprisal=surprisal, folder=run.folder, n_unmeasured=n_unmeasured, confidence=self.confidence
-        )
+        said = warnings(readings, tables, surprisal=surprisal, n_unmeasured=n_unmeasured, confidence=self.confidence)
         chain_ids = {chain.chain_id for reading in used.values() for chain in reading.chains}
         first = next(iter(used.values()))
         return AnalysisResult(

@@ -14,6 +14,7 @@ from analyses._printed import by_categories
 from analyses._provenance import only_one, provenance
 from analyses._questions import question_warnings
 from analyses._statistics.bootstrap import check_options
+from analyses._tokens import tokens_with
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
@@ -89,9 +90,9 @@ class DeletionByCategory:
         AnalysisError
             No chain can be used.
         """
-        tokens = run.tokens()
         strategies = _named(self.strategy, run.strategy_named(self.strategy), run.manifest.configuration.strategies)
         annotators = _named(self.annotator, run.annotator_named(self.annotator), run.annotators)
+        tokens = tokens_with(run, *(f"deletion_step_{strategy}" for strategy in strategies), labels=annotators)
         evidence = {
             (annotator, strategy): gather(tokens, annotator=annotator, strategy=strategy)
             for annotator in annotators

@@ -15,6 +15,7 @@ from analyses._rank_correlation.reading import steps_of
 from analyses._rank_correlation.tables import MAIN, tables_by_scorer
 from analyses._rank_correlation.words import finding, warnings
 from analyses._statistics.bootstrap import check_options
+from analyses._tokens import tokens_with
 from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import AnalysisResult
@@ -111,7 +112,10 @@ class RankCorrelation:
         configuration = run.manifest.configuration
         scorers = list(configuration.scorers) if self.scorer is None else [first]
         segmenter = run.segmenter_named(self.segmenter) if self.at == "step" else None
-        tokens = run.tokens() if segmenter is not None or self.competitors else None
+        tokens = None
+        if segmenter is not None or self.competitors:
+            columns = ("text", f"deletion_step_{strategy}", f"step_{segmenter}")
+            tokens = tokens_with(run, *columns, labels=run.annotators if self.competitors else ())
         competing = {}
         if tokens is not None and self.competitors:
             has_position = any(scorer.partition(":")[0] == "recency" for scorer in scorers)

@@ -109,7 +109,7 @@ class ThresholdComparison:
                 tables,
                 margin=self.margin,
                 confidence=self.confidence,
-                command=f"reasoning-anatomy sweep {run.folder}",
+                command="reasoning-anatomy sweep RUN",
             ),
             printed=printed_table(tables["thresholds"]),
         )

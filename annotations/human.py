@@ -219,7 +219,7 @@ def _suggestions(run: Run, name: str | None) -> dict[str, Sequence[str | None]]:
 
 def token_categories(run: Run, name: str) -> dict[str, list[str | None]]:
     """Category of every token, None if it has none, by chain_id; chains without any category are left out."""
-    labels = run.tokens()[["chain_id", f"category_{name}"]]
+    labels = run.tokens(columns=["chain_id", f"category_{name}"])
     column = labels[f"category_{name}"].astype(object).where(labels[f"category_{name}"].notna(), None)
     by_chain = {str(chain_id): list(rows) for chain_id, rows in column.groupby(labels["chain_id"], sort=False)}
     return {chain_id: rows for chain_id, rows in by_chain.items() if any(rows)}

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, TypeVar
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import tyro
 
 from benchmarks._memory import peak_mib
+from reasoning_anatomy import files
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnalysisError, MissingError
 from reasoning_anatomy.plugins import available, load
@@ -75,6 +77,8 @@ class Options:
     """Chains on one question."""
     tokens: int = 200
     """Of a chain."""
+    scorers: int = 4
+    """Of the large run; those beyond four are further random numbers."""
     layers: int = 28
     """Of the run with heads."""
     heads: int = 28
@@ -104,9 +108,10 @@ def main(options: Options) -> None:
             run = Path(folder) / "heads"
             in_a_process(plant, run, options.chains_with_heads, options.per_question, options.tokens, shape)
             _print([in_a_process(cost_of, f"{name}:draws={options.draws}", run) for name in OF_HEADS])
-        _say(f"{options.chains} chains x {options.tokens} tokens, without heads, draws as by default")
+        n_scorers = max(options.scorers, len(_WITHOUT_HEADS))
+        _say(f"{options.chains} chains x {options.tokens} tokens x {n_scorers} scorers, without heads, draws as by default")
         run = Path(folder) / "large"
-        in_a_process(plant, run, options.chains, options.per_question, options.tokens, None)
+        in_a_process(plant, run, options.chains, options.per_question, options.tokens, None, options.scorers)
         of_runs = [name for name, info in available("analysis").items() if info.opens == "run"]
         _print([in_a_process(cost_of, name, run) for name in options.analyses or of_runs])
 
@@ -129,7 +134,15 @@ def cost_of(spec: str, folder: Path) -> Cost:
     return Cost(name, time.perf_counter() - start, time.process_time() - start_of_processors, peak_mib())
 
 
-def plant(folder: Path, n_chains: int, per_question: int, n_tokens: int, heads: tuple[int, int] | None, seed: int = 0) -> None:
+def plant(
+    folder: Path,
+    n_chains: int,
+    per_question: int,
+    n_tokens: int,
+    heads: tuple[int, int] | None,
+    n_scorers: int = 0,
+    seed: int = 0,
+) -> None:
     """Write a run of made-up numbers.
 
     Parameters
@@ -141,11 +154,14 @@ def plant(folder: Path, n_chains: int, per_question: int, n_tokens: int, heads: 
     heads
         Layers, and heads of each, of the attention of the answer; None = it has none, and there are further scorers, two
         annotators and a sweep.
+    n_scorers
+        Of a run without heads, if they are to be more than it needs for the analyses.
     seed
         Of the numbers.
     """
     rng = np.random.default_rng(seed)
-    scorers = _WITH_HEADS if heads else _WITHOUT_HEADS
+    further = [f"random:seed={number}" for number in range(n_scorers - len(_WITHOUT_HEADS))]
+    scorers = _WITH_HEADS if heads else (*_WITHOUT_HEADS, *further)
     words = [_WORDS[position % len(_WORDS)] for position in range(n_tokens)]
     reasoning = " ".join(words)
     ends = np.cumsum([len(word) + 1 for word in words]) - 1
@@ -162,7 +178,8 @@ def plant(folder: Path, n_chains: int, per_question: int, n_tokens: int, heads: 
         )
         for number in range(n_chains)
     ]
-    with begin_run(folder, _configuration(scorers, heads), chains) as writer:
+    is_on_disk = mock.patch.object(files, "_sync")  # what is made up need not outlive a power cut
+    with is_on_disk, begin_run(folder, _configuration(scorers, heads), chains) as writer:
         for chain in chains:
             ids = rng.integers(0, 1000, n_tokens)
             writer.add_encoded(EncodedChain(chain, np.arange(20), ids, np.arange(5), spans))

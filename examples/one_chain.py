@@ -18,7 +18,7 @@ chain_id = run.measured[0]
 print(run.chains[chain_id].question)
 
 # %% One row per token: what it is, how much attention it receives, when it goes.
-tokens = run.tokens().query("chain_id == @chain_id").sort_values("position")
+tokens = run.tokens(chains=[chain_id])
 print(tokens[["position", "text", "score_answer_attention", "deletion_step_greedy"]].head(12).to_string(index=False))
 
 # %% What is left when half is deleted, and how likely the answer is then.

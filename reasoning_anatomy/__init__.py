@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reasoning_anatomy.models.loading import load_model
     from reasoning_anatomy.pipeline.measuring import measure
     from reasoning_anatomy.run.folder import Run, newest_run, open_run
+    from reasoning_anatomy.run.merging import merge_runs
     from reasoning_anatomy.types import (
         AnalysisResult,
         Annotation,
@@ -38,6 +39,7 @@ __all__ = [
     "import_run",
     "load_model",
     "measure",
+    "merge_runs",
     "newest_run",
     "open_run",
     "read_chains",
@@ -52,7 +54,7 @@ __getattr__ = lazy_names(
         "interchange": ["export_run", "import_run"],
         "models": ["load_model"],
         "pipeline": ["measure"],
-        "run": ["Run", "newest_run", "open_run"],
+        "run": ["Run", "merge_runs", "newest_run", "open_run"],
         "types": ["AnalysisResult", "Annotation", "AttentionProfile", "EncodedChain", "PruningPath", "ReasoningChain"],
     },
 )

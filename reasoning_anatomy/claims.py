@@ -53,6 +53,14 @@ def claimed(marker: Path, targets: Iterable[Path] = (), *, wait: bool = False) -
         lease.release()
 
 
+def is_held(marker: Path) -> bool:
+    """Whether a process holds a claim now, or held it when it ended less than `LEASE_SECONDS` ago; nothing is changed."""
+    try:
+        return time.time() - marker.stat().st_mtime <= LEASE_SECONDS
+    except OSError:
+        return False
+
+
 def _patience(marker: Path) -> float:
     """Seconds for which a claim is worth waiting for: none if its holder has renewed it lately."""
     try:

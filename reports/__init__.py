@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from reports._figures import figure, needed_analyses
     from reports._page import write_report
     from reports._server import serve
+    from reports._students import write_students_report
 
 __all__ = [
     "Figure",
+    "HasNotes",
     "HasSummary",
     "HasTable",
     "IsOfSomeRuns",
@@ -30,6 +32,7 @@ __all__ = [
     "serve",
     "write_comparison",
     "write_report",
+    "write_students_report",
 ]
 
 __getattr__ = lazy_names(
@@ -40,6 +43,7 @@ __getattr__ = lazy_names(
         "_figures": ["figure", "needed_analyses"],
         "_page": ["write_report"],
         "_server": ["serve"],
+        "_students": ["write_students_report"],
     },
 )
 
@@ -48,8 +52,8 @@ __getattr__ = lazy_names(
 class Figure(Plugin, Protocol):
     """What a plugin of the kind ``figure`` is: a frozen dataclass with these class variables and methods.
 
-    Its ``source`` is the `AnalysisResult` of the analysis that it names, or the `Run` if it names none. `HasTable`,
-    `HasSummary`, `IsOfSomeRuns` and `IsOnDemand` are optional parts.
+    Its ``source`` is the `AnalysisResult` of the analysis that it names, or the `Run` if it names none. `HasNotes`,
+    `HasTable`, `HasSummary`, `IsOfSomeRuns` and `IsOnDemand` are optional parts.
 
     Attributes
     ----------
@@ -82,6 +86,14 @@ class Figure(Plugin, Protocol):
 
     def draw(self, source: Any) -> "matplotlib.figure.Figure":
         """Draw `data`, inside ``reports._style.figure_style``; raises as `data` does."""
+
+
+@runtime_checkable
+class HasNotes(Protocol):
+    """A figure whose caption says more of some drawings than of others."""
+
+    def notes(self, source: Any) -> "Sequence[str]":
+        """Return sentences for the caption: what marks mean that only some drawings have; raises as `Figure.data` does."""
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """What the figures draw alike: sizes, panels, names beside lines, rows with intervals."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from reports._style import GRID, INK, PAPER, SMALL_TEXT
+from reports._style import GRID, INK, MUTED, PAPER, SMALL_TEXT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +23,14 @@ Width = Literal["column", "double"]
 INCHES: Final[dict[Width, float]] = {"column": 3.35, "double": 7.0}
 """Widths of one and of two columns of a paper."""
 
+EVERY_VALUE: Final = ((0.0, 1.0), (-1.0, 1.0))
+"""Intervals that hold every share, and every correlation or difference of two shares: they say nothing."""
+
+NOTHING_SAID: Final = "Dotted: an interval that holds every value there can be, and says nothing."
+
 UNKNOWN: Final = "\N{REPLACEMENT CHARACTER}"
 _LONGEST: Final = 36
+_LONGEST_WRAPPED: Final = 90
 _LEAST_HEIGHT: Final = 2.0  # of panels: room for the name of their common axis
 
 
@@ -88,6 +96,20 @@ def shown(text: object, longest: int = _LONGEST) -> str:
     return fit if len(fit) <= longest else fit[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def wrapped(text: object, width: int) -> str:
+    r"""Make a label fit to be drawn in full, on as many lines as it takes; lines end behind spaces and the marks of a label.
+
+    >>> wrapped("exposure_normalised_attention", 20)
+    'exposure_normalised_\nattention'
+    """
+    lines = [""]
+    for piece in re.findall(r"[^\s_:,=]*[\s_:,=]?", shown(text, _LONGEST_WRAPPED)):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def _instead(letter: str) -> str:
     return " " if letter.isspace() else UNKNOWN
 
@@ -143,9 +165,9 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
     return [float(place) for place in moved]
 
 
-def name_rows(axis: "Axes", names: Sequence[str], *, longest: int = _LONGEST) -> None:
-    """Make rows of a panel, from top to bottom, with a name each."""
-    axis.set_yticks(range(len(names)), [shown(name, longest) for name in names])
+def name_rows(axis: "Axes", names: Sequence[str]) -> None:
+    """Make rows of a panel, from top to bottom, with a name each, which is fit to be drawn."""
+    axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.45, -0.55)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
@@ -155,7 +177,7 @@ def name_rows(axis: "Axes", names: Sequence[str], *, longest: int = _LONGEST) ->
 def draw_intervals(
     axis: "Axes", rows: pd.DataFrame, heights: Sequence[float], colours: Sequence[str], *, hollow: bool = False, **names: str
 ) -> None:
-    """Draw an estimate and its interval on each height; an interval without an end is left out.
+    """Draw an estimate and its interval on each height; one without an end is left out, one that says nothing dotted and pale.
 
     Parameters
     ----------
@@ -173,11 +195,16 @@ def draw_intervals(
     estimate, low, high = (rows[names.get(name, name)].to_numpy(dtype=float) for name in ("estimate", "ci_low", "ci_high"))
     has_ends = np.isfinite(low) & np.isfinite(high)
     places, inks = np.asarray(heights, dtype=float), np.asarray(colours, dtype=object)
-    axis.hlines(places[has_ends], low[has_ends], high[has_ends], color=list(inks[has_ends]), linewidth=1.2, zorder=2)
+    is_empty = says_nothing(low, high)
+    for chosen, inked, width, style in (
+        (has_ends & ~is_empty, list(inks[has_ends & ~is_empty]), 1.2, "solid"),
+        (is_empty, [MUTED] * int(is_empty.sum()), 0.9, "dotted"),
+    ):
+        axis.hlines(places[chosen], low[chosen], high[chosen], color=inked, linewidth=width, linestyle=style, zorder=2)
     axis.scatter(
         estimate,
         places,
-        s=20,
+        s=np.where(is_empty, 8, 20),
         color=[PAPER] * len(inks) if hollow else list(inks),
         edgecolor=list(inks),
         linewidths=1,
@@ -185,9 +212,22 @@ def draw_intervals(
     )
 
 
+def says_nothing(low: Any, high: Any) -> npt.NDArray[np.bool_]:
+    """Whether intervals hold every value that there can be; exact, since an estimate ends there only if it is cut off there."""
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    return np.asarray(np.any([(low == least) & (high == most) for least, most in EVERY_VALUE], axis=0))
+
+
+def nothing_said(rows: pd.DataFrame, low: str = "ci_low", high: str = "ci_high") -> list[str]:
+    """Return the note on dotted intervals, if `draw_intervals` draws one for these rows."""
+    return [NOTHING_SAID] if says_nothing(rows[low], rows[high]).any() else []
+
+
 def draw_band(axis: "Axes", x: Any, low: Any, high: Any, colour: str) -> None:
-    """Fill between two lines, where both have an end."""
-    low, high = (np.where(np.isfinite(values), values, np.nan) for values in (np.asarray(low, float), np.asarray(high, float)))
+    """Fill between two lines, where both have an end and leave out any value."""
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    is_drawn = np.isfinite(low) & np.isfinite(high) & ~says_nothing(low, high)
+    low, high = np.where(is_drawn, low, np.nan), np.where(is_drawn, high, np.nan)
     axis.fill_between(np.asarray(x, float), low, high, color=colour, alpha=0.16, linewidth=0)
 
 

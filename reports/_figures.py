@@ -95,6 +95,12 @@ def _is_on_page(figure: Figure, run: Run) -> bool:
     return not isinstance(figure, IsOfSomeRuns) or figure.is_of(run)
 
 
+def analyses_not_about(run: Run) -> set[str]:
+    """Names of the analyses that have nothing to do with a run, as the figures say that draw their results."""
+    figures = [figure for figure in all_figures().values() if isinstance(figure, IsOfSomeRuns) and not figure.is_of(run)]
+    return {figure.analysis for figure in figures if figure.analysis is not None}
+
+
 def needed_analyses(run: Run | None = None) -> list[str]:
     """Names of the analyses that the figures draw, those of the most figures first; the analyses are not imported.
 

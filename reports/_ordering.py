@@ -21,7 +21,7 @@ import pandas as pd
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import RESULT_COLUMNS
 from reports._style import p_value, whole
-from reports._tables import Cell, category_cell, value_cell
+from reports._tables import Cell, category_cell, value_cell, with_minus
 
 LEVEL: Final = 0.05
 """Adjusted p-values below it make a value bold."""
@@ -202,8 +202,10 @@ def _rows(
     everything_apart = role is not None and not set(table[role]) & set(_MAIN_ROLES)
     for (names, of_role, above), values in found.items():
         is_apart = bool(of_role) and of_role not in _MAIN_ROLES and not everything_apart
-        heading = _HEADINGS.get(of_role, f"For comparison: {of_role}") if is_apart else ", ".join(filter(None, above))
-        cells = tuple(category_cell(name) if name in CATEGORIES else Cell(name, is_name=True) for name in names)
+        heading = (
+            _HEADINGS.get(of_role, f"For comparison: {of_role}") if is_apart else with_minus(", ".join(filter(None, above)))
+        )
+        cells = tuple(category_cell(name) if name in CATEGORIES else Cell(with_minus(name), is_name=True) for name in names)
         yield _Row(cells, (is_apart, heading), [values.get(column) for column in columns], columns[0][0] == columns[-1][0])
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
@@ -23,10 +24,13 @@ from reports._index import index_of, measured_chains, page_name
 from reports._sections import Tables
 from reports._style import LOOKS, OTHER, cividis
 from reports._sweeps import RESPONSE_LENGTH, SweepChoices, choices_of
+from reports._tables import with_minus
 from reports._viewer import CLASS_NAMES, ChainView, chain_views, words
+from reports._words import Glossary
 from reports._writing import Writings, writings_of
 
 _FOLDER = Path(__file__).parent / "page"
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
 def write_report(
@@ -159,9 +163,17 @@ def rendered(template: str, context: Mapping[str, Any]) -> bytes:
 @cache
 def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(_FOLDER)
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["said"] = said
+    return environment
+
+
+def said(text: str) -> Markup:
+    """Escape a sentence; an option such as ``--margin`` never breaks, and a difference has a minus sign."""
+    text = with_minus(text)
+    return Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 def frame() -> dict[str, Any]:
@@ -195,6 +207,8 @@ def _results(run: Run, tables: Tables, skipped: Mapping[str, str]) -> dict[str, 
     failed, n_more_failed = _sections.failures(run)
     sections = _sections.sections(run)
     own_figures = {part: _sections.figure_views(run, part) for part in _sections.OWN_PARTS}
+    glossary, experiment = Glossary(run), _summary.experiment(run, tables)
+    experiment_words = glossary.first_used_in(" ".join(experiment))
     return {
         "title": _sections.title(run),
         "overview": _sections.overview(run, tables),
@@ -204,7 +218,11 @@ def _results(run: Run, tables: Tables, skipped: Mapping[str, str]) -> dict[str, 
         "failed": failed,
         "n_more_failed": n_more_failed,
         "ran": _summary.run_in_two_lines(run, tables),
-        "findings": _summary.findings(sections),
+        "experiment": experiment,
+        "experiment_words": experiment_words,
+        "left_out": _summary.left_out(run),
+        "folder": run.folder.resolve().name,
+        "findings": _summary.findings(sections, glossary),
         "missing": _summary.missing(run, sections, own_figures, tables, skipped),
         "sections": [section for section in sections if section.has_something],
         "own_figures": own_figures,

@@ -1,9 +1,9 @@
 """The parts of the page as plain values, ready for the template."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
@@ -13,22 +13,24 @@ from reasoning_anatomy.plugin_files import SUBJECTS, PluginInfo
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration
-from reports import Figure, HasSummary, HasTable
+from reasoning_anatomy.run.students import Students
+from reports import Figure, HasNotes, HasSummary, HasTable
 from reports._data import CATEGORY_PREFIX, STEP_PREFIX, has_answers, names
+from reports._drawing import Sized
 from reports._export import inline_svg
 from reports._figures import figures_of, source_of
 from reports._ordering import OrderedView, ordered_view
 from reports._style import number, whole
 from reports._tables import TableView, stacked_view, table_view
+from reports._words import VERDICTS
 from reports._writing import Writings, eviction_table
 
 OWN_PARTS: Final = ("run", "chains", "provenance")
 """Parts that every page has, whatever was analysed."""
 
 _FAILED_SHOWN: Final = 50
-_CONCLUSION: Final = re.compile(r"(?<=, )(which [^\d.,;:()]+)")
-_LONGEST_CLAIM: Final = 180
-_BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.]) +(?=[A-Z\d])|\n")
+_VERDICT: Final = re.compile(rf"({'|'.join(VERDICTS)}): ")
+_BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.]) +(?=[A-Z\d])")
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ class Tables:
 
 @dataclass(frozen=True)
 class FigureView:
-    """A drawn figure with its numbers, or the sentence that says what it needs."""
+    """A drawn figure with its numbers, or the sentence that says what it needs; ``narrow``: drawn for a narrow screen."""
 
     key: str
     title: str
     caption: str
     svg: Markup | None = None
+    narrow: Markup | None = None
     table: TableView | None = None
     missing: str = ""
 
@@ -57,6 +60,7 @@ class AnalysisView:
     """An analysis, rounded for the page, or the sentence that says how to make it.
 
     ``has_interval``: its table says something about other questions. ``is_older``: the run has changed since.
+    ``place``: what commands call its folder.
     """
 
     name: str
@@ -66,23 +70,39 @@ class AnalysisView:
     table: TableView = field(default_factory=TableView)
     has_interval: bool = False
     is_older: bool = False
+    place: str = "RUN"
     config: str = ""
     warnings: tuple[str, ...] = ()
     exclusions: Mapping[str, int] = field(default_factory=dict)
     missing: str = ""
 
     @property
-    def sentences(self) -> list[str]:
-        """The finding, sentence by sentence."""
-        return _BETWEEN_SENTENCES.split(self.finding)
+    def lead(self) -> "Lead":
+        """The first sentence, taken apart."""
+        return _lead(_BETWEEN_SENTENCES.split(self.finding.partition("\n")[0])[0])
 
     @property
-    def lead(self) -> list[tuple[str, bool]]:
-        """The first sentence in pieces: what it says, before its numbers or after them (True), and the numbers (False)."""
-        first = self.sentences[0]
-        claim = first if len(first) <= _LONGEST_CLAIM else re.split("[:;] ", first)[0]
-        rest = _CONCLUSION.split(first[len(claim) :])
-        return [(claim, True), *((piece, place % 2 == 1) for place, piece in enumerate(rest) if piece)]
+    def further(self) -> list["Lead"]:
+        """What the finding says more, a paragraph for each of its lines, whose first sentence is taken apart."""
+        first, *lines = self.finding.split("\n")
+        rest = " ".join(_BETWEEN_SENTENCES.split(first)[1:])
+        return [_lead(line) for line in (rest, *lines) if line]
+
+
+class Lead(NamedTuple):
+    """A sentence of a finding: its verdict, if it begins with one, what it says, and the numbers for it."""
+
+    verdict: str
+    claim: str
+    numbers: str
+
+
+def _lead(sentence: str) -> Lead:
+    match = _VERDICT.match(sentence)
+    verdict, said = (match[1], sentence[match.end() :]) if match else ("", sentence)
+    said = said[:1].upper() + said[1:] if verdict else said
+    claim = re.split(": ", said)[0]
+    return Lead(verdict, claim, said[len(claim) :])
 
 
 @dataclass(frozen=True)
@@ -95,13 +115,17 @@ class SummaryView:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: an analysis, or none, with the figures that stand there."""
+    """A part of the page: an analysis, or none, with the figures that stand there.
+
+    ``twin``: a part before it that asks the same by another measure.
+    """
 
     key: str
     title: str
     figures: Sequence[FigureView]
     analysis: AnalysisView | None = None
     summaries: Sequence[SummaryView] = ()
+    twin: "Section | None" = None
 
     @property
     def has_something(self) -> bool:
@@ -123,9 +147,14 @@ def read_tables(run: Run) -> Tables:
         return Tables(pd.DataFrame(), pd.DataFrame(), plain(run, str(error)))
 
 
-def plain(run: Run, message: str) -> str:
-    """Message for the page, which travels without the folder: its path becomes ``RUN``."""
-    return message.replace(f"{run.folder}: ", "").replace(str(run.folder), "RUN")
+def plain(run: Run | Students, message: str) -> str:
+    """Message for the page, which travels without the folder: its path becomes ``RUN``, or ``STUDENTS``."""
+    return message.replace(f"{run.folder}: ", "").replace(str(run.folder), place_of(run))
+
+
+def place_of(run: Run | Students) -> str:
+    """Name a folder in commands: ``RUN``, or ``STUDENTS``."""
+    return "RUN" if isinstance(run, Run) else "STUDENTS"
 
 
 def title(run: Run) -> str:
@@ -230,11 +259,20 @@ def sections(run: Run) -> list[Section]:
         views = figure_views(run, key)
         if key in needed or key in run.analyses:
             heading = titles[key].title if key in titles else ""
-            summaries = [view for figure in figures.values() if figure.section == key for view in _summary_views(run, figure)]
+            summaries = [view for figure in figures.values() if figure.section == key for view in summary_views(run, figure)]
             found.append(Section(key, heading or key.replace("_", " "), views, analysis_view(run, key), summaries))
         else:
             found.append(Section(key, views[0].title, views))
-    return sorted(found, key=_place)
+    return list(_with_twins(sorted(found, key=_place)))
+
+
+def _with_twins(found: Sequence[Section]) -> Iterator[Section]:
+    """Point from each part to the one before it that has the same subject."""
+    of_subject: dict[str, Section] = {}
+    for section in found:
+        subject = section.analysis.subject if section.analysis and not section.analysis.missing else ""
+        twin = of_subject.setdefault(subject, section) if subject else section
+        yield section if twin is section else replace(section, twin=twin)
 
 
 def _place(section: Section) -> tuple[bool, bool, int]:
@@ -248,11 +286,11 @@ def _place(section: Section) -> tuple[bool, bool, int]:
 
 def figure_views(run: Run, section: str) -> list[FigureView]:
     """Draw the figures of a part of the page, those named after it first."""
-    views = [_figure_view(run, key, figure) for key, figure in figures_of(run).items() if figure.section == section]
+    views = [figure_view(run, key, figure) for key, figure in figures_of(run).items() if figure.section == section]
     return sorted(views, key=lambda view: not view.key.startswith(section))
 
 
-def analysis_view(run: Run, name: str) -> AnalysisView:
+def analysis_view(run: Run | Students, name: str) -> AnalysisView:
     """Read one analysis for the page."""
     info = available("analysis").get(name, PluginInfo(name, "", "", ""))
     try:
@@ -267,22 +305,29 @@ def analysis_view(run: Run, name: str) -> AnalysisView:
         table=table_view(result.table, info.terms),
         has_interval=bool(result.table["ci_low"].notna().any()),
         is_older=not run.is_current(name),
+        place=place_of(run),
         config=result.config,
         warnings=tuple(plain(run, warning) for warning in result.warnings),
         exclusions=result.exclusions,
     )
 
 
-def _figure_view(run: Run, key: str, figure: Figure) -> FigureView:
+def figure_view(run: Run | Students, key: str, figure: Figure) -> FigureView:
+    """Draw one figure for the page; what it needs if it cannot be drawn."""
     try:
         source = source_of(figure, run)
         table = table_view(figure.table(source)) if isinstance(figure, HasTable) else None
-        return FigureView(key, figure.title, figure.caption, inline_svg(figure.draw(source), key), table)
+        notes = figure.notes(source) if isinstance(figure, HasNotes) else ()
+        narrow = (
+            inline_svg(replace(figure, width="column").draw(source), f"{key}-narrow") if isinstance(figure, Sized) else None
+        )
+        caption = " ".join([figure.caption, *notes])
+        return FigureView(key, figure.title, caption, inline_svg(figure.draw(source), key), narrow, table)
     except (RunError, AnalysisError) as error:
         return FigureView(key, figure.title, figure.caption, missing=plain(run, str(error)))
 
 
-def _summary_views(run: Run, figure: Figure) -> list[SummaryView]:
+def summary_views(run: Run | Students, figure: Figure) -> list[SummaryView]:
     """Make the view of the summary of a figure, if it has one; why there is nothing to show stands where the figure would."""
     if not isinstance(figure, HasSummary):
         return []

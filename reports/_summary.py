@@ -7,25 +7,30 @@ follow when asked for.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.students import Students
 from reports._data import CATEGORY_PREFIX, has_answers, names
-from reports._sections import FigureView, Section, Tables, plain
+from reports._figures import analyses_not_about
+from reports._sections import FigureView, Section, Tables, place_of, plain
+from reports._words import VERDICTS, Glossary
 
 MOST_FINDINGS: Final = 5
+_MOST_NAMED: Final = 3
 _SHARED_BY: Final = 3
 """Findings whose common caveat stands once above all of them."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What an analysis found, with the warnings that it does not share with the others."""
+    """What an analysis found, with the warnings that it does not share with the others, and the words first used in it."""
 
     section: Section
     caveats: Sequence[str]
+    words: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,13 @@ class Findings:
     first: Sequence[Finding]
     others: Sequence[Finding]
     shared: Sequence[str]
+
+    @property
+    def verdicts(self) -> list[tuple[str, str]]:
+        """Verdicts that stand on the page, and what they mean."""
+        analyses = [each.section.analysis for each in (*self.first, *self.others)]
+        leads = [lead for view in analyses if view is not None for lead in (view.lead, *view.further)]
+        return [(name, meaning) for name, meaning in VERDICTS.items() if name in {lead.verdict for lead in leads}]
 
     @property
     def older(self) -> list[str]:
@@ -52,13 +64,15 @@ class Missing:
     command: str = ""
 
 
-def findings(sections: Sequence[Section]) -> Findings:
+def findings(sections: Sequence[Section], glossary: Glossary | None = None) -> Findings:
     """Choose and order the findings.
 
     Parameters
     ----------
     sections
         In the order of the page.
+    glossary
+        Explains the words that the findings use; None = the page does so elsewhere.
     """
     found = [section for section in sections if section.analysis and section.analysis.finding]
     warned = {section.key: list(_sentences(section)) for section in found}
@@ -69,7 +83,84 @@ def findings(sections: Sequence[Section]) -> Findings:
     for each in every:
         first.setdefault(_subject(each.section), each)
     chosen = list(first.values())[:MOST_FINDINGS]
-    return Findings(chosen, [each for each in every if each not in chosen], shared)
+    others = [each for each in every if each not in chosen]
+    return Findings(_explained(chosen, glossary), _explained(others, glossary), shared)
+
+
+def _explained(found: Sequence[Finding], glossary: Glossary | None) -> list[Finding]:
+    if glossary is None:
+        return list(found)
+    texts = [each.section.analysis.finding if each.section.analysis else "" for each in found]
+    return [replace(each, words=glossary.first_used_in(text)) for each, text in zip(found, texts, strict=True)]
+
+
+def experiment(run: Run, tables: Tables) -> tuple[str, str]:
+    """Say in two sentences what the experiment was."""
+    configuration, tokens = run.manifest.configuration, tables.tokens
+    n_chains = tokens["chain_id"].nunique() if len(tokens) else run.status().n_done
+    given = count_of(n_chains, "chain")
+    if len(tokens):
+        given += f" on {count_of(tokens['question_id'].nunique(), 'question')}"
+    reader = configuration.model.id.rpartition("/")[2] if configuration.model else "Nobody"
+    what = "each a question, its reasoning and its answer"
+    first = f"{reader} was given {given}, {what}."
+    if configuration.model is None:
+        first = f"{given[0].upper()}{given[1:]} are here, {what}; no model read them."
+    deleted = _names(list(configuration.strategies))
+    scored = count_of(len(configuration.scorers), "scorer")
+    if deleted and configuration.scorers:
+        second = f"{deleted} deleted the reasoning tokens one after another, and {scored} said how much each of them matters"
+    elif deleted:
+        second = f"{deleted} deleted the reasoning tokens one after another"
+    else:
+        second = f"{scored} said how much each reasoning token matters" if configuration.scorers else ""
+    said = [part for part in (second, *_answered(run)) if part]
+    return first, f"{'; '.join(said)}." if said else "Nothing was measured yet."
+
+
+def _answered(run: Run) -> Iterator[str]:
+    """Say what a sweep did to the chains, and to texts that were written anew."""
+    conditions = list(run.manifest.configuration.conditions.values()) if has_answers(run) else []
+    for is_live in (False, True):
+        own = [each for each in conditions if each.is_live == is_live and not each.reference]
+        if not own:
+            continue
+        beside = _names(list(dict.fromkeys(each.strategy for each in conditions if each.is_live == is_live and each.reference)))
+        at = f"at {count_of(len({each.threshold for each in own}), 'threshold')}, {count_of(own[0].samples, 'time')} each"
+        who = _names(list(dict.fromkeys(each.strategy for each in own)))
+        baselines = f" beside {beside} of the same {'budget' if is_live else 'length'}" if beside else ""
+        yield (
+            f"the model wrote the reasoning anew while {who} evicted tokens from its cache {at}{baselines}"
+            if is_live
+            else f"{who} kept a part of each chain{baselines}, and the model answered again from that {at}"
+        )
+
+
+def _names(labels: Sequence[str]) -> str:
+    """Join labels; many are counted."""
+    if len(labels) > _MOST_NAMED:
+        return count_of(len(labels), "strategy", "strategies")
+    *most, last = labels or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def left_out(run: Run) -> list[str]:
+    """Say what the findings do not speak of: chains without a result, and answers that nothing could decide."""
+    status = run.status()
+    said: list[str] = []
+    if status.failed or status.n_left:
+        said.append(
+            f"{status.n_chains - status.n_done:,} of {count_of(status.n_chains, 'chain')} are not in it: "
+            f"{len(status.failed):,} could not be measured, {status.n_left:,} are left to do"
+        )
+    if has_answers(run):
+        table = run.evaluations()
+        n_out = len(run.chains) - table.loc[table["chain_id"].isin(list(run.chains)), "chain_id"].nunique()
+        if n_out:
+            said.append(f"{n_out:,} of {count_of(len(run.chains), 'chain')} have no answers at thresholds and are left out")
+        if n_undecided := int((table["verdict"] == "undecided").sum()):
+            said.append(f"{n_undecided:,} of {count_of(len(table), 'answer')} are undecided and count as not correct")
+    return said
 
 
 def run_in_two_lines(run: Run, tables: Tables) -> tuple[str, str]:
@@ -79,14 +170,14 @@ def run_in_two_lines(run: Run, tables: Tables) -> tuple[str, str]:
     if model is None:
         first = f"No model was loaded: {configuration.encoding}"
     else:
-        shape = f"{_count(model.n_layers, 'layer')} with {_count(model.n_heads, 'head')} each"
+        shape = f"{count_of(model.n_layers, 'layer')} with {count_of(model.n_heads, 'head')} each"
         first = f"{model.architecture}, {shape}, {model.quantization or model.dtype}"
     if len(tokens):
         of_tokens = {name: int(tokens[name].nunique()) for name in ("chain_id", "question_id")}
-        measured = f"{_count(of_tokens['chain_id'], 'chain')} on {_count(of_tokens['question_id'], 'question')}"
-        measured += f", {_count(len(tokens), 'reasoning token')}"
+        measured = f"{count_of(of_tokens['chain_id'], 'chain')} on {count_of(of_tokens['question_id'], 'question')}"
+        measured += f", {count_of(len(tokens), 'reasoning token')}"
     else:
-        measured = _count(status.n_done, "chain")
+        measured = count_of(status.n_done, "chain")
     if status.failed or status.n_left:
         measured += f" ({len(status.failed):,} failed, {status.n_left:,} not finished)"
     kinds = (
@@ -94,12 +185,12 @@ def run_in_two_lines(run: Run, tables: Tables) -> tuple[str, str]:
         (len(configuration.strategies), "strategy", "strategies"),
         (len(names(tokens, CATEGORY_PREFIX)), "annotator", "annotators"),
     )
-    plugins = [_count(*kind) for kind in kinds if kind[0]]
+    plugins = [count_of(*kind) for kind in kinds if kind[0]]
     if has_answers(run) and configuration.conditions:
         swept = {condition.strategy for condition in configuration.conditions.values()}
         thresholds = {condition.threshold for condition in configuration.conditions.values()}
-        of_sweep = _count(len(swept), "strategy and baseline", "strategies and baselines")
-        plugins.append(f"answers at {_count(len(thresholds), 'threshold')} of {of_sweep}")
+        of_sweep = count_of(len(swept), "strategy and baseline", "strategies and baselines")
+        plugins.append(f"answers at {count_of(len(thresholds), 'threshold')} of {of_sweep}")
     return first, "; ".join(filter(None, [measured, ", ".join(plugins)]))
 
 
@@ -131,22 +222,25 @@ def missing(
     for section in sections:
         analysis = section.analysis
         if analysis is not None and analysis.missing:
-            found.append(_missing_analysis(run, section.title, section.key, analysis.missing, skipped))
+            found.append(missing_analysis(run, section.title, section.key, analysis.missing, skipped))
         else:
             found += [Missing(view.title, view.missing) for view in section.figures if view.missing]
     found += [Missing(view.title, view.missing) for views in own_figures.values() for view in views if view.missing]
-    known = {section.key for section in sections}
+    known = {section.key for section in sections} | analyses_not_about(run)
     others = {name: info for name, info in available("analysis").items() if name not in known and info.opens == "run"}
     found += [Missing(info.title or name, plain(run, skipped[name])) for name, info in others.items() if name in skipped]
-    if never := [info.title or name for name, info in others.items() if name not in skipped]:
-        found.append(Missing("Other analyses", " ".join(never), "python -m analyses RUN"))
-    return found
+    return found + [
+        Missing(info.title or name, command=f"python -m analyses.{name} RUN")
+        for name, info in others.items()
+        if name not in skipped
+    ]
 
 
-def _missing_analysis(run: Run, title: str, name: str, reason: str, skipped: Mapping[str, str]) -> Missing:
+def missing_analysis(run: Run | Students, title: str, name: str, reason: str, skipped: Mapping[str, str]) -> Missing:
+    """Say why a part of the page has no result: why it was skipped, or the command that makes it."""
     if name in skipped:
         return Missing(title, plain(run, skipped[name]))
-    command = f"python -m analyses.{name} RUN"
+    command = f"python -m analyses.{name} {place_of(run)}"
     return Missing(title, "" if reason.endswith(f"make it with: {command}") else reason, command)
 
 
@@ -161,5 +255,6 @@ def _sentences(section: Section) -> Iterator[str]:
         yield from (sentence.rstrip(".") for sentence in warning.split(". "))
 
 
-def _count(number: int, one: str, several: str = "") -> str:
+def count_of(number: int, one: str, several: str = "") -> str:
+    """Write a number and its noun: ``1 chain``, ``12 chains``."""
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"

@@ -1,12 +1,16 @@
 """Tables of results as the page shows them: named, rounded, and without columns that say the same in every row."""
 
+import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pandas as pd
 
+from reports._drawing import EVERY_VALUE
 from reports._style import NOT_GIVEN, category_index, category_name, number, p_value, whole
+
+_DIFFERENCE: Final = re.compile(r"(?<=\w) - (?=\w)")
 
 SHORT: Final = 12
 """Rows up to which a table is open when the page opens."""
@@ -150,7 +154,9 @@ def _rounding(name: str, column: "pd.Series[Any]") -> Callable[[Any], str]:
 
 
 def _name(value: Any, words: Mapping[str, str]) -> Cell:
-    return Cell(value, words.get(value, ""), is_name=True) if isinstance(value, str) else Cell(NOT_GIVEN, is_name=True)
+    return (
+        Cell(with_minus(value), words.get(value, ""), is_name=True) if isinstance(value, str) else Cell(NOT_GIVEN, is_name=True)
+    )
 
 
 def category_cell(value: str) -> Cell:
@@ -160,4 +166,15 @@ def category_cell(value: str) -> Cell:
 
 def _interval(low: Any, high: Any) -> Cell:
     ends = number(low), number(high)
+    if (low, high) in EVERY_VALUE:
+        return Cell("says nothing")
     return Cell(NOT_GIVEN if NOT_GIVEN in ends else f"{ends[0]} to {ends[1]}")
+
+
+def with_minus(text: str) -> str:
+    r"""Write the hyphen of a difference, such as ``a - b``, as a minus sign.
+
+    >>> with_minus("a - b, co-reference") == "a \N{MINUS SIGN} b, co-reference"
+    True
+    """
+    return _DIFFERENCE.sub(" \N{MINUS SIGN} ", text)

@@ -7,16 +7,18 @@ import pandas as pd
 
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail
-from reports._style import number, p_value
+from reports._style import p_value
 
 ANALYSIS: Final = "threshold_comparison"
 
 WORLD: Final = ["reading", "restatements"]
 """What points of one panel, and strategies that are compared with each other, have in common."""
 
+_KEPT: Final = "share_of_tokens_kept"
+
 POINTS: Final = (
     "strategy", "reference", *WORLD, "threshold", "tokens", "tokens_kept", "tokens_generated", "accuracy", "accuracy_low",
-    "accuracy_high", "is_compared", "on_frontier",
+    "accuracy_high", "is_compared", "on_frontier", _KEPT,
 )  # fmt: skip
 """Columns of `points`."""
 
@@ -38,14 +40,26 @@ def points(result: AnalysisResult) -> pd.DataFrame:
     -------
     Columns `POINTS`: ``reference`` (of a baseline: the strategy whose length it has; else missing), ``tokens`` (mean number of
     reasoning tokens kept and of tokens generated for an answer), ``accuracy`` in 0..1 with its interval, ``is_compared``
-    (whether truncation is as at threshold 0) and ``on_frontier`` (no other cell is as accurate with as few tokens).
+    (whether truncation is as at threshold 0), ``on_frontier`` (no other cell is as accurate with as few tokens) and
+    ``share_of_tokens_kept`` (of the chain, as a mean over all answers of the cell).
 
     Raises
     ------
     AnalysisError
         The result is of an earlier version.
     """
-    return detail(result, "frontier", POINTS)[list(POINTS)]
+    cell = ["strategy", "reference", *WORLD, "threshold"]
+    points, kept = detail(result, "frontier", POINTS[:-1]), detail(result, "thresholds", [*cell, _KEPT])
+    return points.merge(kept[[*cell, _KEPT]], on=cell, how="left")[list(POINTS)]
+
+
+def with_kept(threshold: float, share: float) -> str:
+    """Write a threshold with the share of the chain that it kept, without which it says nothing: ``0.5 (94 %)``."""
+    return f"{threshold:g} ({_percent(share)})" if pd.notna(share) else f"{threshold:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 def summary(result: AnalysisResult) -> dict[str, list[pd.DataFrame]]:
@@ -68,8 +82,8 @@ def summary(result: AnalysisResult) -> dict[str, list[pd.DataFrame]]:
 
 
 def _compared(rows: pd.DataFrame, *, with_truncation: bool) -> pd.DataFrame:
-    shares = [f"{number(100 * share)}\N{NO-BREAK SPACE}%" for share in rows["share_of_tokens_kept"]]
-    table = rows[list(_COMPARED)].rename(columns=_COMPARED).assign(tokens_kept_note=shares)
+    shares = [f"kept {_percent(share)}" for share in rows[_KEPT]]
+    table = rows[list(_COMPARED)].rename(columns=_COMPARED).assign(threshold_note=shares)
     if _is_live(rows):
         for place, name in enumerate(_COSTS, start=list(table.columns).index("tokens_kept") + 1):
             table.insert(place, name, rows[name])
@@ -91,6 +105,7 @@ def _beside_baselines(own: pd.DataFrame, found: pd.DataFrame) -> Iterator[pd.Dat
             for verdict, p in zip(rows["verdict"], rows["p_adjusted"], strict=True)
         ]
     table = table.reset_index()
+    table.insert(1, "threshold_note", [f"kept {_percent(share)}" for share in ours[_KEPT]])
     table.attrs["labels"] = list(found["baseline"].unique())
     same = "evict at the same budget" if _is_live(own) else "keep as many tokens"
     table.attrs["title"] = f"Beside the accuracy of baselines that {same}; below each, how the strategy compares"

@@ -85,7 +85,7 @@ def chain_views(
     wanted = set(chain_ids)
     of_chain = dict(iter(tokens[tokens["chain_id"].isin(wanted)].groupby("chain_id", sort=False)))
     curves = _curves(paths, wanted)
-    sweeps = chain_sweeps(run, chain_ids, _visible)
+    sweeps = chain_sweeps(run, chain_ids, visible)
     for chain_id in chain_ids:
         rows = of_chain[chain_id].sort_values("position")
         view = _view(run.chains[chain_id], rows, curves.get(chain_id, {}), sweeps.get(chain_id), writings.get(chain_id, ()))
@@ -153,10 +153,10 @@ def token_markup(
 
 def _text(text: str) -> str:
     """Escape text; line breaks get a visible sign."""
-    return str(escape(_visible(text)).replace("\n", _LINE_BREAK))
+    return str(escape(visible(text)).replace("\n", _LINE_BREAK))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Replace control characters by pictures of them."""
     return text.translate(_CONTROL)
 
@@ -187,7 +187,7 @@ def _view(
     if sweep is not None:
         numbers["sweep"] = sweep.numbers
     if writings:
-        numbers["written"] = [writing_numbers(writing, _visible) for writing in writings]
+        numbers["written"] = [writing_numbers(writing, visible) for writing in writings]
     answers = None if sweep is None else table_view(sweep.table)
     return ChainView(chain, markup, page_json(numbers), _facts(chain, len(tokens)), answers, bool(writings))
 

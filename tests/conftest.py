@@ -122,6 +122,7 @@ def make_students() -> Callable[..., Students]:
 def _plant_training(students: Students, arm: Arm, chain_ids: Sequence[str], n_reasoning: int = 40) -> None:
     n_kept = round(n_reasoning * arm.keep_ratio)
     row = {
+        "question": "Taught?", "prompt": "Q Taught? A ", "completion": f"{arm.strategy} keeps {n_kept}\n5",
         "input_ids": np.arange(n_kept + 5), "labels": np.arange(n_kept + 5), "n_reasoning": n_reasoning, "n_kept": n_kept,
         "is_changed_by_text": False, "n_supervised": n_kept + 2,
     }  # fmt: skip

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analyses._statistics.agreement import MISSING
 from analyses._statistics.questions import question_index
+from analyses._tokens import tokens_with
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
@@ -53,7 +54,7 @@ def gather_labels(run: Run, annotators: Sequence[str]) -> Labels:
         There are fewer than two annotators, or no token has two labels.
     """
     names = _names(run, annotators)
-    tokens = run.tokens()
+    tokens = tokens_with(run, "text", "start", "end", labels=names)
     is_blank = tokens["text"].str.strip() == ""
     is_shared = tokens.duplicated(["chain_id", "start", "end"]) & ~is_blank
     codes = np.stack([_codes(tokens[f"category_{name}"], name, run) for name in names])

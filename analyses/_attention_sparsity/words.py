@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses._attention_sparsity.evidence import SCORER, Evidence
 from analyses._attention_sparsity.tables import ALL, EFFECT, GIVEN_LENGTH, LOG_LENGTH, RAW
-from analyses._sentences import FEW_QUESTIONS, Row, direction, has_interval, number, small_sample
+from analyses._sentences import AGAINST, CLEAR, FEW_QUESTIONS, UNDECIDED, Row, direction, has_interval, number, small_sample
 
 _HOW: Final = {1: "more", -1: "less"}
 
@@ -64,21 +64,27 @@ def _on_the_same_question(rows: Mapping[str, Row], label: str, confidence: float
     if not given["n_questions"]:
         what = f"difference {_with_interval(raw, confidence)}, and too few chains to hold their length constant"
         return f"{_claim(raw, confidence)}, by {label}: {what}."
-    what = f"difference {_with_interval(given, confidence)} with length held constant, {_briefly(raw)} without that"
+    said = f"{_claim(given, confidence)}, by {label}: difference {_with_interval(given, confidence)} with length held constant."
+    said += f" Without that it is {_briefly(raw)}"
     if has_interval(raw) and has_interval(given) and direction(raw) and not direction(given):
-        what += ", so that length may be all of it"
+        said += ", so that length may be all of it"
     if np.isfinite(effect["estimate"]):
         size = f" ({number(effect['ci_low'])} to {number(effect['ci_high'])})" if has_interval(effect) else ""
-        what += f"; {number(effect['estimate'])}{size} standard deviations between chains of one kind on one question"
-    return f"{_claim(given, confidence)}, by {label}: {what}."
+        said += (
+            f"; with length held constant, {number(effect['estimate'])}{size} standard deviations between chains of one kind "
+            "on one question"
+        )
+    return f"{said}."
 
 
 def _claim(row: Row, confidence: float) -> str:
     if int(row["n_questions"]) == 1:
-        return f"On the one question that has both, wrong chains attend {_more_or_less(row)} sparsely than correct ones"
+        more = _more_or_less(row)
+        return f"{UNDECIDED}: on the one question that has both, wrong chains attend {more} sparsely than correct ones"
     if _is_found(row, confidence):
-        return f"Wrong chains attend {_more_or_less(row)} sparsely than correct ones on the same question"
-    return "It is not clear whether wrong chains attend more sparsely than correct ones on the same question"
+        word = CLEAR if row["estimate"] > 0 else AGAINST
+        return f"{word}: wrong chains attend {_more_or_less(row)} sparsely than correct ones on the same question"
+    return f"{UNDECIDED}: it is open whether wrong chains attend more sparsely than correct ones on the same question"
 
 
 def _family(rows: Mapping[str, Row], confidence: float) -> str:
@@ -101,7 +107,7 @@ def _caveat(length: Row) -> str:
 
 
 def _without_pairs(row: Row, label: str, confidence: float) -> str:
-    said = "No question has both a correct and a wrong chain, so that no two can be compared on the same question"
+    said = f"{UNDECIDED}: no question has both a correct and a wrong chain, so that no two can be compared on the same question"
     if not np.isfinite(row["estimate"]):
         return f"{said}."
     return (

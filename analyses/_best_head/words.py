@@ -7,7 +7,20 @@ import pandas as pd
 from analyses._best_head.evidence import Evidence
 from analyses._best_head.tables import FLATTERY, OTHER, SAME
 from analyses._rank_correlation.words import ANSWER_ATTENTION
-from analyses._sentences import Row, briefly, differ, is_clear, missing_intervals, number, small_sample, with_interval
+from analyses._sentences import (
+    AGAINST,
+    CLEAR,
+    UNDECIDED,
+    Row,
+    briefly,
+    judged_by,
+    left_free,
+    missing_intervals,
+    number,
+    small_sample,
+    verdict,
+    with_interval,
+)
 from analyses._statistics.halves import FEWEST
 
 _GIVEN = "_given_position"
@@ -68,42 +81,51 @@ def _of_scorer(scorer: str, rows: Mapping[str, Row], heads: pd.DataFrame, strate
     raw, given = (heads[heads["control"] == control] for control in ("raw", "given_position"))
     n_known = int((raw["n_questions"] == raw["n_questions"].max()).sum())
     other, same, position = rows[OTHER], rows[SAME], rows[OTHER + _GIVEN]
-    if is_clear(other):
-        beginning = f"Of {n_known} heads of {scorer}, {_favourite(raw)} halves of the questions"
-    else:
-        beginning = (
-            f"None of {n_known} heads of {scorer} is known to go with the deletion order on questions that did not choose it; "
-            f"{_favourite(raw)} halves"
-        )
+    judged, held = judged_by(other, position)
+    word = verdict(judged) if judged["n_questions"] >= FEWEST else UNDECIDED
+    claims = {
+        CLEAR: f"the best of {n_known} heads of {scorer} go with the deletion order of {strategy}",
+        AGAINST: f"the best of {n_known} heads of {scorer} go against the deletion order of {strategy}",
+        UNDECIDED: f"it is open whether any of {n_known} heads of {scorer} goes with the deletion order of {strategy}",
+    }
     said = [
-        f"{beginning}. On questions on which they were not chosen, the chosen heads go with the deletion order of {strategy} "
-        f"at Spearman's rho {_judged(other, confidence)}; choosing on the same questions adds {briefly(rows[FLATTERY])}"
+        f"{word}: {claims[word]}: Spearman's rho {_judged(judged, confidence)}{held}, on other questions than those that chose "
+        f"the heads. {left_free(other, position).removesuffix('.')}",
+        f"Choosing on the same questions adds {briefly(rows[FLATTERY])}",
+        f"{_favourite(raw)} halves of the questions{f', {_again(raw, given)} with position held constant' if held else ''}",
     ]
     tested = f"That any head goes with the order at all: p {_p_value(same['p_value'])} against circular shifts"
-    if position["n_questions"]:
-        said.append(f"With position held constant: {_favourite(given)}, rho {briefly(position)}")
+    if held:
         tested += f", {_p_value(rows[SAME + _GIVEN]['p_value']).removeprefix('= ')} with position held constant"
-    else:
-        said.append("With position held constant there is nothing to choose from")
     return ". ".join([*said, tested]) + "."
 
 
 def _of_several(judged: Mapping[str, Row], confidence: float) -> str:
-    """Name the scorer whose chosen heads are furthest from zero on other questions, and count those that survive."""
+    """Count the scorers whose chosen heads survive on other questions, and name the one that is furthest from zero."""
     largest = max(judged, key=lambda scorer: abs(judged[scorer]["estimate"]))
     n_survivors = sum(row["p_adjusted"] <= 1 - confidence + 1e-12 for row in judged.values())
     return (
-        f"Of {len(judged)} scorers with heads, those of {largest} do most on other questions than those that chose them: rho "
-        f"{_judged(judged[largest], confidence)}; corrected for their number, {n_survivors} of {len(judged)} scorers "
-        f"{differ(n_survivors)} from zero."
+        f"{CLEAR if n_survivors else UNDECIDED}: of {len(judged)} scorers, the best heads of {n_survivors or 'none'} are shown "
+        "to be related to the order on other questions than those that chose them, corrected for their number; those of "
+        f"{largest} are the strongest: rho {_judged(judged[largest], confidence)}, position not held constant."
     )
 
 
 def _favourite(heads: pd.DataFrame) -> str:
     """Name the head that was chosen most often."""
     first = heads.iloc[0].to_dict()
-    total = round(first["n_chosen"] / first["share_chosen"])
-    return f"{head_name(first)} is the choice of {int(first['n_chosen'])} of {total}"
+    where = f"layer {int(first['layer'])}, head {int(first['head'])}, both from 0"
+    return f"Head {head_name(first)} ({where}) is the choice of {_share(first)}"
+
+
+def _again(raw: pd.DataFrame, given: pd.DataFrame) -> str:
+    """Name the head that was chosen most often with position held constant, if it is another one."""
+    first, other = raw.iloc[0].to_dict(), given.iloc[0].to_dict()
+    return _share(other) if head_name(first) == head_name(other) else f"head {head_name(other)} of {_share(other)}"
+
+
+def _share(row: Row) -> str:
+    return f"{int(row['n_chosen'])} of {round(row['n_chosen'] / row['share_chosen'])}"
 
 
 def _judged(row: Row, confidence: float) -> str:

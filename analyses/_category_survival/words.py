@@ -11,15 +11,19 @@ from analyses._category_survival.hazards import CHANGE, FEWEST_QUESTIONS
 from analyses._category_survival.reading import Reading
 from analyses._schemes import GIVEN_POSITION, SCHEMES
 from analyses._sentences import (
+    CLEAR,
+    UNDECIDED,
     Row,
     briefly,
     differ,
     direction,
     has_interval,
-    is_clear,
+    judged_by,
+    left_free,
     missing_intervals,
     number,
     small_sample,
+    verdict,
     with_interval,
 )
 from reasoning_anatomy.categories import LINGUISTIC_SCAFFOLDING, SYMBOLIC_COMPUTATION
@@ -54,22 +58,25 @@ def finding(tables: Mapping[str, pd.DataFrame], *, horizon: float, confidence: f
     by = f"{labels[1]} (categories by {labels[0]})"
     if raw["n_questions"] == 0:
         return f"No chain has tokens of both {_FIRST} and {_SECOND}, so {by} cannot tell which is left longer."
+    judged, held = judged_by(raw, given)
+    difference = with_interval(judged, confidence=confidence)
     said = [
-        f"difference in the time that a token is left, up to the deletion of {_percent(horizon)} of the chain, "
-        f"{with_interval(raw, confidence=confidence)}",
-        _adjusted(raw, given, "position"),
+        f"{_claim(judged, by)}: difference in the time that a token is left {difference}{held}.",
+        left_free(raw, given),
+        f"Time is the share of the chain that is deleted before the token goes, counted up to {_percent(horizon)}.",
     ]
     if both["n_questions"]:
-        said.append(_adjusted(raw, both, "position and surprisal"))
+        said.append(f"With position and surprisal held constant the difference is {briefly(both)}.")
     said += _ratio(own["hazard_ratios"])
     pairs = own["between_categories"]
     tested = pairs.loc[pairs["term"].str.endswith(GIVEN_POSITION), "p_adjusted"].dropna()
     n_different = int((tested <= 1 - confidence + 1e-12).sum())
-    of_pairs = (
-        f"; {n_different} of {len(tested)} pairs of categories {differ(n_different)} with position held constant, corrected "
-        "for their number"
-    )
-    return f"{_claim(raw, by)}: {', '.join(said)}{of_pairs if len(tested) else ''}.{_noise(own['label_noise'], raw, given)}"
+    if len(tested):
+        said.append(
+            f"Of {len(tested)} pairs of categories, {n_different} {differ(n_different)} with position held constant, corrected "
+            "for their number."
+        )
+    return " ".join(said) + _noise(own["label_noise"], raw, given)
 
 
 def warnings(
@@ -77,7 +84,6 @@ def warnings(
     tables: Mapping[str, pd.DataFrame],
     *,
     surprisal: str | None,
-    folder: object,
     n_unmeasured: int,
     confidence: float,
 ) -> list[str]:
@@ -91,8 +97,6 @@ def warnings(
         The main table as ``table``, and the details.
     surprisal
         Label of the scorer of surprisal; None if the run has none.
-    folder
-        Of the run.
     n_unmeasured
         Chains of the run that are not measured.
     confidence
@@ -106,7 +110,7 @@ def warnings(
     table = tables["table"]
     if surprisal is None:
         without = "the rows given position and surprisal are empty, since the run has no surprisal; add it with"
-        said.append(f"{without}: reasoning-anatomy run CHAINS.jsonl --out {folder} --scorers surprisal")
+        said.append(f"{without}: reasoning-anatomy run CHAINS.jsonl --out RUN --scorers surprisal")
         table = table[~table["term"].str.endswith(ALL_ENDINGS[-1])]
     differences = [name + ending for scheme in SCHEMES for name in scheme.differences for ending in ALL_ENDINGS]
     horizons = {labels: reading.horizon for labels, reading in readings.items()}
@@ -128,22 +132,10 @@ def _of(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     return table[(table["annotator"] == labels[0]) & (table["strategy"] == labels[1])]
 
 
-def _claim(raw: Row, by: str) -> str:
-    if not is_clear(raw):
-        return f"It is not clear which is left longer by {by}, {_FIRST} or {_SECOND}"
-    claim = f"{_FIRST} is left {'longer' if raw['estimate'] > 0 else 'less long'} than {_SECOND} by {by}"
-    return f"In one question, {claim}" if int(raw["n_questions"]) == 1 else f"{claim[0].upper()}{claim[1:]}"
-
-
-def _adjusted(raw: Row, given: Row, what: str) -> str:
-    if int(given["n_questions"]) == 0:
-        return f"nothing can be said with {what} held constant"
-    text = f"{briefly(given)} with {what} held constant"
-    if not (has_interval(raw) and has_interval(given)) or direction(given) == direction(raw):
-        return text
-    if direction(given) == 0:
-        return f"{text} (no clear difference)"
-    return f"{text} ({_FIRST} is left {'longer' if given['estimate'] > 0 else 'less long'} then)"
+def _claim(judged: Row, by: str) -> str:
+    if verdict(judged) == UNDECIDED:
+        return f"{UNDECIDED}: it is open which is left longer by {by}, {_FIRST} or {_SECOND}"
+    return f"{CLEAR}: {_FIRST} is left {'longer' if judged['estimate'] > 0 else 'less long'} than {_SECOND} by {by}"
 
 
 def _ratio(ratios: pd.DataFrame) -> list[str]:
@@ -152,7 +144,10 @@ def _ratio(ratios: pd.DataFrame) -> list[str]:
         return []
     (row,) = found
     ends = f"{number(row['hazard_ratio_low'])} to {number(row['hazard_ratio_high'])}"
-    return [f"hazard ratio {number(row['hazard_ratio'])} ({ends})"]
+    return [
+        f"The hazard ratio is {number(row['hazard_ratio'])} ({ends}): at any time, {_FIRST} that is left goes so many times as "
+        f"often as {_SECOND}."
+    ]
 
 
 def _noise(noise: pd.DataFrame, raw: Row, given: Row) -> str:

@@ -7,14 +7,15 @@ import pandas as pd
 from analyses._deletion_by_category.evidence import Evidence
 from analyses._schemes import ENDINGS, GIVEN_POSITION, SCHEMES
 from analyses._sentences import (
+    CLEAR,
+    UNDECIDED,
     Row,
-    briefly,
     differ,
-    direction,
-    has_interval,
-    is_clear,
+    judged_by,
+    left_free,
     missing_intervals,
     small_sample,
+    verdict,
     with_interval,
 )
 from reasoning_anatomy.categories import LINGUISTIC_SCAFFOLDING, SYMBOLIC_COMPUTATION
@@ -30,7 +31,7 @@ _NAMES = [SYMBOLIC_COMPUTATION.replace("_", " "), LINGUISTIC_SCAFFOLDING.replace
 
 
 def finding(table: pd.DataFrame, pairs: pd.DataFrame, *, confidence: float) -> str:
-    """Say in one sentence what was found.
+    """Say what was found: which class goes first, and how many pairs of categories differ.
 
     Parameters
     ----------
@@ -45,16 +46,20 @@ def finding(table: pd.DataFrame, pairs: pd.DataFrame, *, confidence: float) -> s
     by = f"{strategy} (categories by {annotator})"
     if raw["n_questions"] == 0:
         return f"No chain has tokens of both {_NAMES[0]} and {_NAMES[1]}, so {by} cannot tell which goes first."
+    judged, held = judged_by(raw, given)
+    said = (
+        f"{_claim(judged, by)}: difference in relative deletion step {with_interval(judged, confidence=confidence)}{held}. "
+        f"{left_free(raw, given)}"
+    )
     of_pairs = _of(pairs, annotator, strategy)
     tested = of_pairs.loc[of_pairs["term"].isin(_PAIRS_GIVEN_POSITION), "p_adjusted"].dropna()
+    if tested.empty:
+        return said
     n_different = int((tested <= 1 - confidence + 1e-12).sum())
-    of_pairs_said = (
-        f"; {n_different} of {len(tested)} pairs of categories {differ(n_different)} then, corrected for their number"
+    return (
+        f"{said} Of {len(tested)} pairs of categories, {n_different} {differ(n_different)} with position held constant, "
+        "corrected for their number."
     )
-    estimates = (
-        f"difference in relative deletion step {with_interval(raw, confidence=confidence)}, {_held_constant(raw, given)}"
-    )
-    return f"{_claim(raw, by)}: {estimates}{of_pairs_said if len(tested) else ''}."
 
 
 def warnings(
@@ -84,23 +89,11 @@ def _of(table: pd.DataFrame, annotator: str, strategy: str, **more: str) -> pd.D
     return table
 
 
-def _claim(raw: Row, by: str) -> str:
+def _claim(judged: Row, by: str) -> str:
     first, second = _NAMES
-    if not is_clear(raw):
-        return f"It is not clear which is deleted first by {by}, {first} or {second}"
-    claim = f"{first} is deleted {'later' if raw['estimate'] > 0 else 'earlier'} than {second} by {by}"
-    return f"In one question, {claim}" if int(raw["n_questions"]) == 1 else f"{claim[0].upper()}{claim[1:]}"
-
-
-def _held_constant(raw: Row, given: Row) -> str:
-    if int(given["n_questions"]) == 0:
-        return "and nothing can be said with position held constant"
-    text = f"{briefly(given)} with position held constant"
-    if not (has_interval(raw) and has_interval(given)) or direction(given) == direction(raw):
-        return text
-    if direction(given) == 0:
-        return f"{text}, which leaves no clear difference"
-    return f"{text}, which shows {_NAMES[0]} deleted {'later' if given['estimate'] > 0 else 'earlier'}"
+    if verdict(judged) == UNDECIDED:
+        return f"{UNDECIDED}: it is open which is deleted first by {by}, {first} or {second}"
+    return f"{CLEAR}: {first} is deleted {'later' if judged['estimate'] > 0 else 'earlier'} than {second} by {by}"
 
 
 def _censored(evidence: Mapping[tuple[str, str], Evidence]) -> Sequence[str]:

@@ -9,7 +9,7 @@ from analyses._predict_likelihood.cross_fitting import UNSEEN
 from analyses._predict_likelihood.evidence import Evidence
 from analyses._predict_likelihood.prediction import LEVEL, MODELS, POSITION, Split
 from analyses._predict_likelihood.tables import GAIN, PEARSON, SPEARMAN_WITHIN
-from analyses._sentences import Row, briefly, missing_intervals, number, small_sample, with_interval
+from analyses._sentences import CLEAR, UNDECIDED, Row, briefly, missing_intervals, number, small_sample, with_interval
 
 PUBLISHED: Final = "mlp"
 """The model that a publication claims something of; the finding speaks of it, whichever model does best here."""
@@ -24,11 +24,11 @@ def finding(table: pd.DataFrame, *, confidence: float) -> str:
     rows = {(str(row["predictor"]), str(row["term"])): row for row in table.to_dict("records")}
     pooled, within = rows[PUBLISHED, PEARSON], rows[PUBLISHED, SPEARMAN_WITHIN]
     return (
-        "On questions that it was not fitted on, a two-layer perceptron on the attention of one pass predicts the answer's nll "
-        f"after each deletion with a pooled Pearson r of {with_interval(pooled, confidence=confidence)}; whoever is told only "
-        f"the mean of each stage of a chain reaches {number(rows[LEVEL, PEARSON]['estimate'])}. Within a stage, where the "
-        f"question is which token to delete, its rank correlation is {briefly(within)}, and position alone reaches "
-        f"{briefly(rows[POSITION, SPEARMAN_WITHIN])}: {_gains({name: rows[name, GAIN] for name in MODELS}, confidence)}."
+        f"{_gains({name: rows[name, GAIN] for name in MODELS}, confidence)} Within a stage, where the question is which token "
+        f"to delete, a two-layer perceptron on the attention of one pass ranks candidates at {briefly(within)}, position alone "
+        f"at {briefly(rows[POSITION, SPEARMAN_WITHIN])}. Over all candidates its pooled Pearson r is "
+        f"{with_interval(pooled, confidence=confidence)}; whoever is told only the mean of each stage of a chain reaches "
+        f"{number(rows[LEVEL, PEARSON]['estimate'])}. All models predict questions that they were not fitted on."
     )
 
 
@@ -63,5 +63,9 @@ def _gains(rows: Mapping[str, Row], confidence: float) -> str:
     """Say what attention adds to position: by the perceptron, and in how many models that survives their number."""
     row = rows[PUBLISHED]
     found = [name for name, gain in rows.items() if gain["p_adjusted"] <= 1 - confidence + 1e-12 and gain["estimate"] > 0]
-    adds = "attention adds" if PUBLISHED in found else "it is not clear that attention adds anything,"
-    return f"{adds} {briefly(row)}; corrected for their number, {len(found)} of {len(rows)} models rank better than position"
+    claim = f"{CLEAR}: attention says" if PUBLISHED in found else f"{UNDECIDED}: it is open whether attention says"
+    return (
+        f"{claim} more than position about which deletion raises the answer's nll least: rank correlation within a stage "
+        f"higher by {with_interval(row, confidence=confidence)}. Corrected for their number, {len(found)} of {len(rows)} "
+        "models rank better than position."
+    )

@@ -8,14 +8,17 @@ from analyses._rank_correlation.competitors import COMPETITOR, INDEPENDENT, OWN_
 from analyses._rank_correlation.evidence import Evidence
 from analyses._rank_correlation.terms import WITHIN_BINS
 from analyses._sentences import (
+    AGAINST,
+    CLEAR,
+    UNDECIDED,
     Row,
+    are,
     briefly,
-    differ,
-    direction,
-    has_interval,
-    is_clear,
+    judged_by,
+    left_free,
     missing_intervals,
     small_sample,
+    verdict,
     with_interval,
 )
 from analyses._statistics.correlation import TERMS
@@ -28,7 +31,7 @@ ANSWER_ATTENTION = "answer_attention"
 
 _FIXED = "position fixes the order of the scores or of deletion in every chain; there is nothing to estimate"
 _TOO_SHORT = f"no chain has {FEWEST_TOKENS} or more to compare, and an order within some bin; there is nothing to estimate"
-_WHEN = {1: "later", -1: "earlier"}
+_WHEN = {CLEAR: "later", AGAINST: "earlier"}
 
 
 def finding(table: pd.DataFrame, *, strategy: str, confidence: float, unit: str = "token") -> str:
@@ -86,24 +89,22 @@ def _by_kind(table: pd.DataFrame, term: str) -> dict[str, dict[str, Row]]:
 
 
 def _of_one(raw: Row, given: Row, scorer: str, strategy: str, confidence: float, unit: str) -> str:
-    subject = f"{unit.capitalize()}s with a higher {scorer} score are deleted"
-    when = "later" if raw["estimate"] > 0 else "earlier"
-    if int(raw["n_questions"]) == 1:
-        claim = f"In one question, {subject[0].lower()}{subject[1:]} {when} by {strategy}"
-    elif not is_clear(raw):
-        claim = f"No clear relation between the {scorer} score of {unit}s and when {strategy} deletes them"
-    else:
-        claim = f"{subject} {when} by {strategy}"
-    return f"{claim}: Spearman's rho {with_interval(raw, confidence=confidence)}, {_held_constant(raw, given, unit)}."
+    judged, held = judged_by(raw, given)
+    word = verdict(judged)
+    units = f"{unit}s with a higher {scorer} score are deleted"
+    claim = f"it is open whether {units} later by {strategy}" if word == UNDECIDED else f"{units} {_WHEN[word]} by {strategy}"
+    return f"{word}: {claim}: Spearman's rho {with_interval(judged, confidence=confidence)}{held}. {left_free(raw, given)}"
 
 
 def _beside(raw: Mapping[str, Row], given: Mapping[str, Row], kind: str) -> str:
     """Name the best scorer of another kind, beside which the signals are to be seen."""
     best = _largest(raw, given)
-    position = f", {briefly(given[best])} with position held constant" if given[best]["n_questions"] else ""
-    of_several = f"The best of {len(raw)} trivial competitors" if len(raw) > 1 else "The trivial competitor"
-    name = of_several if kind == COMPETITOR else "The strategy's own first step"
-    return f"{name}, {best}, has rho {briefly(raw[best])}{position}."
+    of_several = f"the best of {len(raw)} trivial competitors" if len(raw) > 1 else "the trivial competitor"
+    name = of_several if kind == COMPETITOR else "the strategy's own first step"
+    rho = briefly(raw[best])
+    if given[best]["n_questions"]:
+        rho = f"{briefly(given[best])} with position held constant, {rho} without that"
+    return f"For comparison: {name}, {best}, has rho {rho}."
 
 
 def _largest(raw: Mapping[str, Row], given: Mapping[str, Row]) -> str:
@@ -112,30 +113,18 @@ def _largest(raw: Mapping[str, Row], given: Mapping[str, Row]) -> str:
     return max(judged, key=lambda scorer: abs(judged[scorer]["estimate"]))
 
 
-def _held_constant(raw: Row, given: Row, unit: str) -> str:
-    if int(given["n_questions"]) == 0:
-        return "and nothing is left to estimate with position held constant, which fixes one of the two orders"
-    text = f"{briefly(given)} with position held constant"
-    if not (has_interval(raw) and has_interval(given)) or direction(given) == direction(raw):
-        return text
-    if direction(given) == 0:
-        return f"{text}, which leaves no clear relation"
-    return f"{text}, which shows {unit}s with a higher score deleted {_WHEN[direction(given)]}"
-
-
 def _of_several(raw: Mapping[str, Row], given: Mapping[str, Row], strategy: str, confidence: float) -> str:
-    """Name the strongest signal, and count those that survive."""
+    """Count the signals that survive, and name the strongest."""
     known = {scorer: row for scorer, row in given.items() if row["n_questions"]}
     largest, judged = _largest(raw, given), known or raw
-    control, beside = " once position is held constant", f", {briefly(raw[largest])} without that"
-    n_survivors = _survivors(raw, confidence)
-    survivors = f"{n_survivors} of {len(raw)} signals {differ(n_survivors)} from zero"
-    held = f", and {_survivors(known, confidence)} of {len(known)} with position held constant"
-    return (
-        f"Of {len(raw)} signals, {largest} has the largest rank correlation with the deletion order of {strategy}"
-        f"{control if known else ''}: rho {with_interval(judged[largest], confidence=confidence)}{beside if known else ''}; "
-        f"corrected for their number, {survivors}{held if known else ''}."
+    held = " with position held constant" if known else ""
+    n_found, n_raw = _survivors(judged, confidence), _survivors(raw, confidence)
+    said = (
+        f"{CLEAR if n_found else UNDECIDED}: {n_found or 'none'} of {len(judged)} signals {are(n_found)} shown to be related "
+        f"to the deletion order of {strategy}, corrected for their number; the strongest is {largest}, rho "
+        f"{with_interval(judged[largest], confidence=confidence)}{held}."
     )
+    return f"{said} Without that, {n_raw} of {len(raw)} {are(n_raw)}; {largest} has {briefly(raw[largest])}." if known else said
 
 
 def _survivors(rows: Mapping[str, Row], confidence: float) -> int:

@@ -8,14 +8,15 @@ import pandas as pd
 from analyses._rank_dynamics.evidence import Rankings
 from analyses._rank_dynamics.tables import BELOW, DIFFERENCE, FRESH, FROZEN
 from analyses._sentences import (
+    UNDECIDED,
     Row,
     briefly,
     differ,
     direction,
-    is_clear,
     missing_intervals,
     number_or_nothing,
     small_sample,
+    verdict,
     with_interval,
 )
 
@@ -35,10 +36,10 @@ def finding(table: pd.DataFrame, *, strategy: str, confidence: float) -> str:
     by_stage = by_stage[by_stage["n_questions"] > 0]
     n_found = int((by_stage["p_adjusted"] <= 1 - confidence + 1e-12).sum())
     return (
-        f"{_claim(difference, strategy)}: Kendall's tau {briefly(rows[FRESH, BELOW, TERM])} if it is made anew, "
-        f"{briefly(frozen)} if it is made at 1, which is {_random(frozen)}; difference "
-        f"{with_interval(difference, confidence=confidence)}, {briefly(given)} with position held constant. Corrected for "
-        f"their number, {n_found} of {len(by_stage)} stages {differ(n_found)}."
+        f"{_claim(difference, strategy)}: difference in Kendall's tau {with_interval(difference, confidence=confidence)}, "
+        f"{briefly(given)} with position held constant. Tau is {briefly(rows[FRESH, BELOW, TERM])} if it is made anew, "
+        f"{briefly(frozen)} if it is made at 1, which is {_random(frozen)}. Corrected for their number, {n_found} of "
+        f"{len(by_stage)} stages {differ(n_found)}."
     )
 
 
@@ -94,10 +95,11 @@ def _without_comparison(first: Row, strategy: str, confidence: float) -> str:
 
 
 def _claim(row: Row, strategy: str) -> str:
-    if not is_clear(row):
-        return f"It is not clear that a ranking made anew foretells the deletions of {strategy} better than the one made at 1"
-    better = "better" if row["estimate"] > 0 else "worse"
-    return f"A ranking made anew foretells the deletions of {strategy} {better} than the one made at 1"
+    word = verdict(row)
+    foretells = f"a ranking made anew foretells the deletions of {strategy}"
+    if word == UNDECIDED:
+        return f"{word}: it is open whether {foretells} better than the one made at 1"
+    return f"{word}: {foretells} {'better' if row['estimate'] > 0 else 'worse'} than the one made at 1"
 
 
 def _random(row: Row) -> str:

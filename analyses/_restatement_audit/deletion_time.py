@@ -13,6 +13,7 @@ from analyses._restatement_audit.effects import Effects
 from analyses._schemes import ENDINGS, SCHEMES
 from analyses._statistics.position import BoolArray
 from analyses._statistics.survival import relative_times, restricted_times
+from analyses._tokens import tokens_with
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.steps import restates
@@ -31,7 +32,8 @@ def deletion_times(run: Run, *, annotators: Sequence[str], strategies: Sequence[
     AnalysisError
         No chain can be used.
     """
-    tokens = run.tokens()
+    steps = [f"deletion_step_{strategy}" for strategy in strategies]
+    tokens = tokens_with(run, "start", "end", *steps, labels=annotators)
     for strategy in strategies:
         tokens = whole_units(run, tokens, strategy)
     tokens = tokens.assign(restates=_restating(run, tokens))

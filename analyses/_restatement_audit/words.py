@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses._restatement_audit import accuracy, deletion_time, likelihood
 from analyses._restatement_audit.effects import DIFFERENCE, KEPT, SHARE_LEFT, STRIPPED
-from analyses._sentences import FEW_QUESTIONS, Row, briefly, few_questions, has_interval
+from analyses._sentences import FEW_QUESTIONS, UNDECIDED, Row, briefly, few_questions, has_interval
 
 _EFFECTS: Final = {
     deletion_time.PART: "of the difference between the classes in the time that a token is left by {strategy} (categories by "
@@ -73,7 +73,7 @@ def _left(part: str, rows: Mapping[str, Row]) -> str:
         return f"nothing can be said {effect}, since no chain has a value both with and without what restates the answer"
     values = f"{briefly(kept)} with restatements, {briefly(stripped)} without, difference {_difference(difference)}"
     if not np.isfinite(share["estimate"]):
-        return f"no share can be said to be left {effect}, which is not clear with restatements kept: {values}"
+        return f"{UNDECIDED}: no share can be said to be left {effect}, which is not clear with restatements kept: {values}"
     interval = f" ({_percent(share['ci_low'])} to {_percent(share['ci_high'])})" if has_interval(share) else ""
     return f"{_percent(share['estimate'])}{interval} {effect} are left {without}: {values}"
 

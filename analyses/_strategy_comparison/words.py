@@ -1,15 +1,19 @@
 """The finding of strategy_comparison in words, what a terminal shows, and what a reader must know before believing it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from analyses._sentences import (
+    AGAINST,
+    CLEAR,
+    UNDECIDED,
     Row,
     briefly,
     differ,
+    direction,
     has_interval,
     missing_intervals,
     number_or_nothing,
@@ -79,14 +83,39 @@ def _best(tables: Mapping[str, pd.DataFrame], table: pd.DataFrame, curves: Curve
     names = tables["strategies"]["strategy"].tolist()
     rows = {str(row["strategy"]): row for row in _rows(table[table["term"] == AREA])}
     best = names[0]
-    claim = (
-        f"Of {len(names)} strategies, {best} loses least between keep ratios 1 and {curves.down_to:g}: the mean rise of the "
-        f"nll, in nats per token, is {with_interval(rows[best], confidence=confidence)}"
+    of_best = {
+        str(row["term"]).removeprefix(LESS): row
+        for row in _rows(table[table["strategy"] == best])
+        if str(row["term"]).startswith(LESS)
+    }
+    rise = f"mean rise of the nll between keep ratios 1 and {curves.down_to:g}, in nats per token"
+    own = f"Of {len(names)} strategies, {best} loses least: {rise}, {{}}"
+    if not of_best:
+        return f"{_without_chance(rows[best], best)}: {rise} {with_interval(rows[best], confidence=confidence)}; that of " + (
+            f"{names[1]} is {briefly(rows[names[1]])}. {_tests(tables, confidence)}"
+        )
+    hardest = max(of_best, key=lambda name: float(of_best[name]["estimate"]))
+    gap = with_interval(of_best[hardest], confidence=confidence)
+    others = ", ".join(f"from {name} {briefly(row)}" for name, row in of_best.items() if name != hardest)
+    return (
+        f"{_beside_chance(best, hardest, list(of_best.values()))}: difference of the {rise}, {gap}. "
+        f"{own.format(briefly(rows[best]))}{f'; its difference {others}' if others else ''}. {_tests(tables, confidence)}"
     )
-    of_best = [row for row in _rows(table[table["strategy"] == best]) if str(row["term"]).startswith(LESS)]
-    chance = ", ".join(f"from {str(row['term']).removeprefix(LESS)} {briefly(row)}" for row in of_best)
-    beside = f"; its difference {chance}" if chance else f"; that of {names[1]} is {briefly(rows[names[1]])}"
-    return f"{claim}{beside}. {_tests(tables, confidence)}"
+
+
+def _beside_chance(best: str, hardest: str, gaps: Sequence[Row]) -> str:
+    """Say whether the best strategy loses less than every baseline; ``hardest`` is the one that comes nearest to it."""
+    is_clear = int(gaps[0]["n_questions"]) > 1 and all(direction(row) < 0 for row in gaps)
+    if is_clear:
+        return f"{CLEAR}: {best} loses less than {hardest}{', the best baseline' if len(gaps) > 1 else ''}"
+    return f"{UNDECIDED}: it is open whether {best} loses less than {hardest}"
+
+
+def _without_chance(row: Row, best: str) -> str:
+    """Say what loses least if there is nothing at random beside it, or if that itself loses least."""
+    if row["role"] == "baseline":
+        return f"{AGAINST}: {best}, a baseline, loses least"
+    return f"{UNDECIDED}: {best} loses least, and no baseline says what chance would lose"
 
 
 def _tests(tables: Mapping[str, pd.DataFrame], confidence: float) -> str:
@@ -104,9 +133,10 @@ def _tests(tables: Mapping[str, pd.DataFrame], confidence: float) -> str:
 def _concentration(rows: pd.DataFrame, best: str, confidence: float) -> str:
     by_term = {str(row["term"]): row for row in _rows(rows)}
     distance = by_term[DISTANCE]
-    said = f"{best} and its reverse are {with_interval(distance, confidence=confidence)} nats per token apart on average"
+    apart = f"{best} and its reverse are {with_interval(distance, confidence=confidence)} nats per token apart on average"
     if not np.isfinite(by_term[AVOIDED]["estimate"]):
-        return f"{said}: it is not clear that it matters which tokens go first."
+        return f"{UNDECIDED}: it is open whether it matters which tokens go first: {apart}."
+    said = f"{CLEAR}: it matters which tokens go first: {apart}"
     places = [f"{name} {briefly(row)}" for term, row in by_term.items() if (name := _baseline_of(term)) and has_interval(row)]
     chance = f"; between the two (0 and 1) lie {', '.join(places)}" if places else ""
     return f"{said}, and it avoids {briefly(by_term[AVOIDED])} of what its reverse loses{chance}."

@@ -36,12 +36,63 @@ def finding(tables: Mapping[str, pd.DataFrame], *, margin: float | None, confide
     first = strategies[~strategies.assign(is_live=is_live).duplicated(["strategy", "is_live"])][["strategy", *WORLD]]
     rows = strategies.merge(first, on=["strategy", *WORLD])
     judged = rows[rows["verdict"].notna()]
-    said = f"{_who(first)}: accuracy {_level(rows[rows['threshold'] == 0], confidence)} at threshold 0"
     if judged.empty:
-        return f"{said}; there is no other threshold to compare, add some with: {command}."
-    said += f"; compared with it, {_verdicts(judged, ['strategy'], margin)}{_longest(rows)}."
+        level = _level(rows[rows["threshold"] == 0], confidence)
+        return (
+            f"{_who(first)}: accuracy {level} at threshold 0; there is no other threshold to compare, add some with: {command}."
+        )
+    groups = [own for _, own in rows.groupby(["strategy", *WORLD], sort=False) if own["verdict"].notna().any()]
+    if len(groups) <= MOST_NAMED:
+        said = "\n".join(_of_one(own, margin, confidence) for own in groups)
+    else:
+        level = _level(rows[rows["threshold"] == 0], confidence)
+        said = (
+            f"{_capital(_counts(judged, ['strategy'], margin))}, of {len(judged)} comparisons with threshold 0 by "
+            f"{_who(first)}. Accuracy at threshold 0 is {level}."
+        )
     versus = tables["baselines"].merge(first, on=["strategy", *WORLD])
     return said + _against(versus) + _without_restatements(tables, first) + _length(tables, first, confidence=confidence)
+
+
+def _of_one(rows: pd.DataFrame, margin: float | None, confidence: float) -> str:
+    """Say of one strategy: the verdict at every threshold, with what it kept there, and the change of accuracy at the last."""
+    judged = rows[rows["verdict"].notna()]
+    said = ", ".join(f"{_spoken(verdict, margin)} at {_kept(found)}" for verdict, found in _by_verdict(judged))
+    compared = judged[judged["verdict"] != NOT_COMPARED]
+    who = _who(rows[["strategy", *WORLD]].head(1))
+    if compared.empty:
+        change = f"accuracy at threshold 0 is {_level(rows[rows['threshold'] == 0], confidence)}"
+    else:
+        last, before = compared.iloc[-1], rows.loc[rows["threshold"] == 0, "accuracy"].iloc[0]
+        gap = {"estimate": "difference", "ci_low": "difference_low", "ci_high": "difference_high", "n_questions": "n_questions"}
+        difference = with_interval({name: last[column] for name, column in gap.items()}, confidence=confidence)
+        verb = "falls" if last["difference"] < 0 else "rises" if last["difference"] > 0 else "goes"
+        change = (
+            f"accuracy {verb} from {number(before)} to {number(last['accuracy'])} at {last['threshold']:g}, a difference of "
+            f"{difference}{_peak(rows, last)}"
+        )
+    return f"{_capital(said)}: by {who}, {change}."
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _peak(rows: pd.DataFrame, last: "pd.Series[Any]") -> str:
+    """Say how small the cache stays, if the text was written anew."""
+    if last["reading"] != LIVE:
+        return ""
+    before, after = rows["peak_cache_tokens"].iloc[0], last["peak_cache_tokens"]
+    return f", with {after:.0f} tokens in the cache at most, instead of {before:.0f}"
+
+
+def _kept(rows: pd.DataFrame) -> str:
+    """List the thresholds of rows, which say nothing until it is known what they kept: ``0.2 (81 % kept) and 0.4 (62 %)``."""
+    shares = [percent(share) for share in rows["share_of_tokens_kept"]]
+    return listing(
+        f"{threshold:g} ({share}{' of the chain kept' if place == 0 else ''})"
+        for place, (threshold, share) in enumerate(zip(rows["threshold"], shares, strict=True))
+    )
 
 
 def _who(first: pd.DataFrame) -> str:
@@ -56,22 +107,9 @@ def _level(zero: pd.DataFrame, confidence: float) -> str:
     """Accuracy at threshold 0, which is that of all strategies if all have the same answers."""
     low, high = number(zero["accuracy"].min()), number(zero["accuracy"].max())
     if low != high:
-        return f"{low} to {high}"
+        return f"from {low} to {high} by strategy"
     interval = {"estimate": "accuracy", "ci_low": "accuracy_low", "ci_high": "accuracy_high", "n_questions": "n_questions"}
     return with_interval({name: zero[column].iloc[0] for name, column in interval.items()}, confidence=confidence)
-
-
-def _longest(rows: pd.DataFrame) -> str:
-    """Say the difference at the highest threshold of the only strategy."""
-    last = rows.iloc[-1]
-    if len(rows[["strategy", "reading"]].drop_duplicates()) > 1 or last["verdict"] == NOT_COMPARED:
-        return ""
-    kept = f"{percent(last['share_of_tokens_kept'])} of the tokens kept"
-    if last["reading"] == LIVE:
-        kept = (
-            f"{last['peak_cache_tokens']:.0f} tokens in the cache at most, instead of {rows['peak_cache_tokens'].iloc[0]:.0f}"
-        )
-    return f"; at {last['threshold']:g} the difference is {_gap(last)} with {kept}"
 
 
 def _length(tables: Mapping[str, pd.DataFrame], first: pd.DataFrame, *, confidence: float) -> str:
@@ -134,13 +172,17 @@ def _verdicts(rows: pd.DataFrame, named: Sequence[str], margin: float | None) ->
     """Say where every verdict is: at which thresholds of one strategy, or in how many cells, a few of which are named."""
     if len(rows.drop_duplicates(list(named))) == 1:
         return ", ".join(f"{_spoken(verdict, margin)} at {places(found)}" for verdict, found in _by_verdict(rows))
-    said = [
+    if len(set(rows["verdict"])) == 1:
+        return f"{_spoken(rows['verdict'].iloc[0], margin)} in all {len(rows)} comparisons"
+    return f"of {len(rows)} comparisons {_counts(rows, named, margin)}"
+
+
+def _counts(rows: pd.DataFrame, named: Sequence[str], margin: float | None) -> str:
+    """Count the cells of every verdict, and name a few of them."""
+    return ", ".join(
         f"{_spoken(verdict, margin)} in {len(found)}{_named(found, named) if verdict != UNDECIDED else ''}"
         for verdict, found in _by_verdict(rows)
-    ]
-    if len(said) == 1:
-        return f"{_spoken(rows['verdict'].iloc[0], margin)} in all {len(rows)} comparisons"
-    return f"of {len(rows)} comparisons {', '.join(said)}"
+    )
 
 
 def _by_verdict(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

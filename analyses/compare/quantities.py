@@ -80,7 +80,7 @@ def matched(first: Run, second: Run) -> Matched:
                     columns.append((both[0], both[1]))
     bounds = [bound for *_, bound in rows]
     quantities = pd.DataFrame([row[:2] for row in rows], columns=["part", "term"])
-    lengths = first.tokens().groupby("chain_id").size()
+    lengths = first.tokens(columns=["chain_id"]).groupby("chain_id").size()
     arrays = [np.array([column[which] for column in columns]).reshape(len(columns), len(chain_ids)).T for which in (0, 1)]
     return Matched(
         chain_ids=tuple(chain_ids),
@@ -181,9 +181,8 @@ def _accuracies(run: Run, strategy: str, chain_ids: Sequence[str]) -> Values:
 
 
 def _shares(run: Run, annotator: str, chain_ids: Sequence[str]) -> Values:
-    tokens = run.tokens()
     column = f"category_{annotator}"
-    rows = tokens[tokens["chain_id"].isin(chain_ids)].dropna(subset=column)
+    rows = run.tokens(columns=["chain_id", column], chains=chain_ids).dropna(subset=column)
     shares = pd.crosstab(rows["chain_id"], rows[column], normalize="index")
     return {
         (str(chain_id), f"share of {name}"): float(share)

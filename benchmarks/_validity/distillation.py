@@ -33,8 +33,12 @@ CHANCE: Final = 1.1
 
 ARMS: Final = 5
 EFFECT: Final = 0.4
+UNLIKE: Final = 3
+"""How much more the trainings of one arm differ than those of the others, in a setting that the analysis warns of."""
+
 MARGIN: Final = 0.1
 _FEW: Final = "With so few questions t and Satterthwaite's degrees of freedom are careful."
+_UNLIKE: Final = "How far trainings differ is pooled over arms; if it is too little for one arm, a warning names that arm."
 _FAMILY: Final = "Holm over differences from one control is careful."
 
 
@@ -52,9 +56,11 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
     levels = [_level(evidence) for evidence in alike]
     lengths = [_at_same_length(rng, n_questions) for _ in range(samples)]
     single = [_difference(drawn(rng, [LEVEL] * 2, n_questions, n_seeds=1, training=0.0), 1) for _ in range(samples)]
+    wild = [_difference(_with_an_unlike_arm(rng, n_questions), 1) for _ in range(samples)]
     lost_p = _all(of_loss, "p_not_worse")
     p_values = np.array([[row["p_value"] for row in family] for family in families])
     setting = f"accuracy {accuracy(LEVEL):.2f} and {accuracy(LEVEL + EFFECT):.2f}"
+    unlike = f"trainings of one of {ARMS} arms differ {UNLIKE} times as much"
     same = "difference at the same generated length"
     return [
         Rate("difference of accuracy", "false positives", _found(p_values[:, 0]), samples, note=few),
@@ -66,6 +72,7 @@ def simulate(n_questions: int, samples: int, seed: int) -> list[Rate]:
         Rate(same, "false positives", _found(_all(lengths, "p_value")), samples, note=on_line),
         Rate(same, "coverage", _holding(lengths, 0.0), samples, note=on_line),
         Rate("difference of accuracy", "false positives", _found(_all(single, "p_value")), samples, "one training", few),
+        Rate("difference of accuracy", "false positives", _found(_all(wild, "p_value")), samples, unlike, _UNLIKE),
         Rate("difference of accuracy", "power", _found(_all(of_gap, "p_value")), samples, setting),
     ]
 
@@ -76,14 +83,15 @@ def drawn(
     n_questions: int,
     *,
     n_seeds: int = SEEDS,
-    training: float = TRAINING,
+    training: float | Sequence[float] = TRAINING,
     tokens: Sequence[float] | None = None,
 ) -> Evidence:
     """Draw the answers of one sample; arms are whole chains, then two strategies in turn, first at the lower ratio."""
     shape = (len(levels), n_questions, n_seeds)
     latent = np.array(levels)[:, None, None] + QUESTION * rng.standard_normal((1, n_questions, 1))
     latent = latent + QUESTION_AND_ARM * rng.standard_normal((len(levels), n_questions, 1))
-    latent = latent + training * rng.standard_normal((len(levels), 1, n_seeds)) + CHANCE * rng.standard_normal(shape)
+    of_arms = np.broadcast_to(training, len(levels))[:, None, None]
+    latent = latent + of_arms * rng.standard_normal((len(levels), 1, n_seeds)) + CHANCE * rng.standard_normal(shape)
     places = np.arange(len(levels) - 1)
     arms = pd.DataFrame(
         {
@@ -108,14 +116,20 @@ def accuracy(level: float, training: float = TRAINING) -> float:
     return float(norm.cdf(level / np.sqrt(QUESTION**2 + QUESTION_AND_ARM**2 + training**2 + CHANCE**2)))
 
 
-def level_of(mean: float) -> float:
+def level_of(mean: float, training: float = TRAINING) -> float:
     """Level at which accuracy has this mean."""
-    return float(norm.ppf(mean) * np.sqrt(QUESTION**2 + QUESTION_AND_ARM**2 + TRAINING**2 + CHANCE**2))
+    return float(norm.ppf(mean) * np.sqrt(QUESTION**2 + QUESTION_AND_ARM**2 + training**2 + CHANCE**2))
 
 
 def _difference(evidence: Evidence, other: int) -> dict[str, Any]:
     correct = evidence.outcomes["correct"]
     return difference(evidence, correct[0] - correct[other], 2, margin=MARGIN, confidence=0.95)
+
+
+def _with_an_unlike_arm(rng: np.random.Generator, n_questions: int) -> Evidence:
+    """Draw arms of the same accuracy, the first of which may come out well or badly by its training."""
+    levels = [level_of(accuracy(LEVEL), UNLIKE * TRAINING), *[LEVEL] * (ARMS - 1)]
+    return drawn(rng, levels, n_questions, training=[UNLIKE * TRAINING, *[TRAINING] * (ARMS - 1)])
 
 
 def _level(evidence: Evidence) -> dict[str, Any]:

@@ -5,7 +5,9 @@ Everything heavy is imported by the command that needs it, so that ``--help`` is
 
 import sys  # noqa: I001 (below, each registers its commands, in this order)
 
-from reasoning_anatomy.cli import demo, sampling, conversion, measuring, sweeping, distilling, labels, results, figures  # noqa: F401
+from reasoning_anatomy.cli import (  # noqa: F401
+    demo, sampling, conversion, measuring, sweeping, distilling, following, merging, labels, results, figures,
+)  # fmt: skip
 from reasoning_anatomy.cli._app import EXIT_BAD_INPUT, app, errors_as_one_line
 from reasoning_anatomy.cli.figures import figure_main, figures_main, names_a_figure
 from reasoning_anatomy.cli.results import analyses_main, analysis_main, comparison_main

@@ -3,7 +3,7 @@
 import ast
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from reasoning_anatomy.types import AnalysisResult
 
 EXIT_BAD_INPUT: Final = 2
+_NAMED: Final = 4
 
 RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
+FolderArgument = Annotated[Positional[Path], arg(help="Folder of the run, or of students.", metavar="RUN")]
 PluginsOption = Annotated[
     Path | None, arg(name="plugins", help="Folder with your own plugins, one per file.", metavar="FOLDER")
 ]
@@ -210,7 +212,8 @@ def print_result(result: "AnalysisResult") -> None:
 def open_folder(folder: Path, only: tuple[str, ...]) -> "Run | Students":
     """Open a run, or students if the folder holds these."""
     from reasoning_anatomy.run.folder import open_run
-    from reasoning_anatomy.run.students import STUDENTS_NAME, open_students
+    from reasoning_anatomy.run.layout import STUDENTS_NAME
+    from reasoning_anatomy.run.students import open_students
 
     if not (folder / STUDENTS_NAME).exists():
         return open_run(folder, only=only)
@@ -237,6 +240,17 @@ def expect_to_read(opened: "Run | Students", key: str) -> None:
             f"{opened.folder}: holds students, and this reads a run, such as theirs, {opened.manifest.run}: "
             f"python -m analyses.{key} RUN"
         )
+
+
+def named_chains(chain_ids: Sequence[str]) -> str:
+    """Name a chain, or the first of several with their number."""
+    return chain_ids[0] if len(chain_ids) == 1 else f"{len(chain_ids)} chains, such as {chain_ids[0]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name the first few, and say how many more there are."""
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def named_scorers(scorers: tuple[str, ...]) -> list[str]:

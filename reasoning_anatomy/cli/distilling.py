@@ -1,6 +1,8 @@
 """The command that teaches students pruned chains: ``distill``."""
 
+import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -39,6 +41,10 @@ class _Recipe(Recipe):
 
 
 _RECIPE: Final = _Recipe()
+_SHOWN: Final = {
+    "keep_ratio": "keep ratio", "n_rows": "chains", "achieved": "share kept", "tokens_kept": "tokens kept",
+    "supervised_tokens": "tokens to predict", "changed_by_text": "changed if tokenised again", "peak_mib": "MiB at most",
+}  # fmt: skip
 _SAMPLING: Final = SamplingOption(**asdict(Examination().sampling))
 
 
@@ -46,7 +52,9 @@ _SAMPLING: Final = SamplingOption(**asdict(Examination().sampling))
 def distill(
     run: RunArgument,
     out: Annotated[Path, arg(help="Folder of the students; one that was begun is finished, or added to.")],
-    strategies: Annotated[tuple[str, ...], arg(help="Labels of strategies of the run, whose chains are taught.")],
+    strategies: Annotated[
+        tuple[str, ...], arg(help="Labels; measured in the run, unless they order tokens beforehand as random_tokens does.")
+    ],
     keep_ratios: Annotated[tuple[float, ...], arg(help="Shares of the reasoning tokens that are kept.")] = (0.7, 0.8, 0.9, 1.0),
     seeds: Annotated[int, arg(help="Students of every arm.")] = 3,
     matching: Annotated[
@@ -68,6 +76,9 @@ def distill(
     ] = "ids",
     gold_form: Annotated[str, arg(help="Text of which the likelihood is measured, from GOLD on.")] = Examination().gold_form,
     rows: Annotated[int | None, arg(help="Answers that are written at the same time; as many as fit if left out.")] = None,
+    dry_run: Annotated[
+        bool, arg(help="Say what memory, steps and time trainings will take, from the student's configuration, and stop.")
+    ] = False,
     plugins: PluginsOption = None,
     student: Annotated[_Student, OmitArgPrefixes] = _Student(),
     recipe: Annotated[_Recipe, OmitArgPrefixes] = _RECIPE,
@@ -75,7 +86,7 @@ def distill(
 ) -> None:
     """Teach students the chains of a run as strategies prune them, and let them answer."""
     use_plugins(plugins)
-    from reasoning_anatomy.distillation.distilling import DistillationPlan
+    from reasoning_anatomy.distillation.distilling import DistillationPlan, foresee
     from reasoning_anatomy.distillation.distilling import distill as distill_run
     from reasoning_anatomy.distillation.questions import Taught
     from reasoning_anatomy.progress import Stages
@@ -92,7 +103,15 @@ def distill(
         examination = Examination(sampling=sampling.checked(), gold_form=gold_form)
     except ValueError as error:
         raise RunError(str(error)) from None
-    with Stages(show=True) as stages:
+    if dry_run:
+        foreseen = foresee(
+            open_run(run), plan, student=ModelSpec(**asdict(student)), recipe=recipe.checked(), taught=taught, form=form
+        )
+        _say_left_out(foreseen.left_out)
+        say(foreseen.in_words())
+        return
+    is_main = os.environ.get("RANK", "0") == "0"  # of those that a launcher started, one speaks
+    with Stages(show=is_main) as stages:
         distilled = distill_run(
             open_run(run),
             plan,
@@ -105,19 +124,24 @@ def distill(
             n_rows=rows,
             stages=stages,
         )
-    _say_distilled(distilled)
+    if is_main:
+        _say_distilled(distilled)
+
+
+def _say_left_out(left_out: Mapping[str, int]) -> None:
+    for reason, count in left_out.items():
+        say(f"Not taught: {count} chains ({reason.replace('_', ' ')})")
 
 
 def _say_distilled(distilled: "Distilled") -> None:
     """Say what was left out, how far the students are, and what to do with them."""
     students = distilled.students
-    for reason, count in distilled.left_out.items():
-        say(f"Not taught: {count} chains ({reason.replace('_', ' ')})")
-    training = students.training()
-    say(training.to_string(index=False, float_format="{:.4g}".format))
+    _say_left_out(distilled.left_out)
+    for table in (students.training(), students.trained()):
+        say(table.rename(columns=_SHOWN).to_string(index=False, float_format="{:.4g}".format))
     for reason, count in Counter(distilled.failed.values()).items():
         say(f"Failed: {count} answers: {reason}")
     if distilled.left:
         say(f"Left to other processes: {', '.join(distilled.left)}; the same command makes what no other process is making")
     say(f"{students.n_answered} of {len(students.manifest.students)} students have answered, in {students.folder}")
-    say(f"Next: python -m analyses.distillation {students.folder}")
+    say(f"Next: reasoning-anatomy report {students.folder}")

@@ -1,4 +1,4 @@
-"""The commands that write runs and files of other programs: ``run``, ``import``, ``status``, ``export``."""
+"""The commands that write runs and files of other programs: ``run``, ``import``, ``export``."""
 
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,20 +11,25 @@ from reasoning_anatomy.cli._app import (
     EXECUTOR,
     EncodingOption,
     ExecutorOption,
+    FolderArgument,
     ModelOption,
     PluginsOption,
-    RunArgument,
     app,
+    listed,
+    named_chains,
     named_scorers,
+    open_folder,
     say,
     use_plugins,
 )
-from reasoning_anatomy.errors import PluginError
+from reasoning_anatomy.errors import PluginError, RunError
 from reasoning_anatomy.run.layout import UNUSABLE_NAME
 from reasoning_anatomy.specs import ModelSpec
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.run.status import Status
+    from reasoning_anatomy.run.students import Students
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,9 @@ def run(
             measure, arguments, folder=out, n_left=partial(_n_left, out, len(file.chains)), plugins=plugins, stages=stages
         )
     if is_done:
-        _say_measured(open_run(out))
+        measured = open_run(out)
+        say_measured(measured)
+        say_next(measured)
 
 
 @app.command(name="import")
@@ -126,36 +133,35 @@ def import_run(
             encoding=encoding.with_line_breaks(),
             stages=stages,
         )
-    _say_measured(imported)
-
-
-@app.command
-def status(run: RunArgument) -> None:
-    """Say how far a run is: what is measured, what failed and why, what is left."""
-    from reasoning_anatomy.cli.sweeping import say_swept
-    from reasoning_anatomy.run import open_run
-
-    opened = open_run(run)
-    _say_measured(opened)
-    if opened.manifest.configuration.conditions:
-        say_swept(opened)
+    say_measured(imported)
+    say_next(imported)
 
 
 @app.command(name="export")
 def export_run(
-    run: RunArgument,
-    format: Annotated[str, arg(help="KEY; see `list`.")],
-    out: Annotated[Path | None, arg(help="The file; RUN/exports/FORMAT.jsonl if left out.")] = None,
+    run: FolderArgument,
+    format: Annotated[str, arg(help="KEY; see `list`. Of students: parquet or jsonl.")],
+    out: Annotated[
+        Path | None, arg(help="The file; RUN/exports/FORMAT.jsonl if left out. Of students: the folder, STUDENTS/exports.")
+    ] = None,
     strategy: Annotated[str | None, arg(help="Label of the strategy; the first of the run if left out.")] = None,
     annotator: Annotated[str | None, arg(help="Whose categories; the only one of the run if left out.")] = None,
+    text: Annotated[bool, arg(help="Of students: prompt and completion in place of input_ids and labels.")] = False,
     plugins: PluginsOption = None,
 ) -> None:
-    """Write the chains of a run with their deletion orders for other programs."""
+    """Write the chains of a run with their deletion orders for other programs; or training sets for other trainers."""
     from reasoning_anatomy import interchange
-    from reasoning_anatomy.run.folder import open_run
+    from reasoning_anatomy.run.folder import Run
 
     use_plugins(plugins)
-    opened = open_run(run)
+    opened = open_folder(run, ())
+    if not isinstance(opened, Run):
+        if strategy is not None or annotator is not None:
+            raise RunError(f"{run}: holds students, and all of their sets are exported; leave out --strategy and --annotator")
+        _export_sets(opened, format, out, text=text)
+        return
+    if text:
+        raise RunError(f"{run}: is a run, and --text is for the training sets of students; leave it out")
     written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
     n_written = len(written.read_bytes().splitlines())
     say(f"Wrote {n_written} of {len(opened.chains)} chains to {written}")
@@ -169,8 +175,16 @@ def _n_left(folder: Path, n_chains: int) -> int:
     return open_run(folder).status().n_left if (folder / MANIFEST_NAME).exists() else n_chains
 
 
-def _say_measured(run: "Run") -> None:
-    """Say what a run holds, and what to do with it."""
+def _export_sets(students: "Students", format: str, out: Path | None, *, text: bool) -> None:
+    """Write the training sets of students; of text, say how much of it changes once it is tokenised again."""
+    for arm, path in students.export(format, out, text=text).items():
+        changed = students.rows(arm)["is_changed_by_text"].mean()
+        told = f"; {changed:.1%} of its rows have other ids once their reasoning is tokenised again" if text else ""
+        say(f"Wrote {arm.label} to {path}{told}")
+
+
+def say_measured(run: "Run") -> "Status":
+    """Say what a run holds, and return it."""
     from reasoning_anatomy.unusable import counted
 
     status = run.status()
@@ -183,13 +197,20 @@ def _say_measured(run: "Run") -> None:
         for failure in reasons.items():
             by_reason.setdefault(failure, []).append(chain_id)
     for (plugin, reason), chain_ids in by_reason.items():
-        which = chain_ids[0] if len(chain_ids) == 1 else f"{len(chain_ids)} chains, such as {chain_ids[0]}"
-        say(f"Failed: {which}, {plugin}: {reason}")
+        say(f"Failed: {named_chains(chain_ids)}, {plugin}: {reason}")
     for label, missing in status.missing_scores.items():
         chain_id, reason = next(iter(missing.items()))
         say(f"No score by {label} for {len(missing)} chains, such as {chain_id}: {reason}")
+    by_number: dict[int, list[str]] = {}
     for plugin, n_left in status.left.items():
-        say(f"Left: {n_left} of {status.n_chains} chains have not been measured by {plugin}")
+        by_number.setdefault(n_left, []).append(plugin)
+    for n_left, plugins in by_number.items():
+        say(f"Left: {n_left} of {status.n_chains} chains have not been measured by {listed(plugins)}")
     say(f"{status.n_done} of {status.n_chains} chains are measured in {run.folder}")
+    return status
+
+
+def say_next(run: "Run") -> None:
+    """Say what to do with a run."""
     annotating = "" if run.annotators else f"reasoning-anatomy annotate {run.folder} && "
     say(f"Next: {annotating}reasoning-anatomy report {run.folder}")

@@ -14,6 +14,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from reasoning_anatomy.cli._app import (
+    FolderArgument,
     OnlyOption,
     PluginsOption,
     RunArgument,
@@ -47,7 +48,7 @@ _RunFolder = Annotated[
 
 @app.command
 def analyse(
-    run: Annotated[Positional[Path], arg(help="Folder of the run, or of students.", metavar="RUN")],
+    run: FolderArgument,
     analyses: Annotated[
         tuple[str, ...], arg(help="KEY or KEY:option=value; see `list`. By default all that the folder allows.")
     ] = (),
@@ -79,7 +80,7 @@ def _analyse_all(opened: "Run | Students") -> None:
 
 @app.command
 def report(
-    run: RunArgument,
+    run: FolderArgument,
     others: Annotated[
         Positional[tuple[Path, ...]], arg(help="Folders of further runs, to be set beside the first.", metavar="[RUN ...]")
     ] = (),
@@ -95,16 +96,20 @@ def report(
     plugins: PluginsOption = None,
 ) -> None:
     """Write RUN/report.html; analyses that are missing, or older than the run, are run first. Several runs are compared."""
-    from reasoning_anatomy.run.folder import open_run
-    from reports import write_report
+    from reasoning_anatomy.run.folder import Run, open_run
+    from reports import needed_analyses, write_report, write_students_report
 
     use_plugins(plugins)
-    opened = [open_run(each, only=only) for each in (run, *others)]
-    if len(opened) > 1:
-        _compare(opened, out or Path("compare.html"))
+    if others:
+        _compare([open_run(each, only=only) for each in (run, *others)], out or Path("compare.html"))
         return
-    skipped = _run_what_is_needed(opened[0])
-    written = write_report(opened[0], out, max_chains=max_chains, single_file=single_file, skipped=skipped)
+    opened = open_folder(run, only)
+    if isinstance(opened, Run):
+        skipped = _run_what_is_needed(opened, needed_analyses(opened))
+        written = write_report(opened, out, max_chains=max_chains, single_file=single_file, skipped=skipped)
+    else:
+        of_students = [name for name, info in available("analysis").items() if info.opens == "students"]
+        written = write_students_report(opened, out, skipped=_run_what_is_needed(opened, of_students))
     say(f"Open the report: {written}")
 
 
@@ -130,12 +135,10 @@ def view(
     serve(open_run(run, only=only), port=port, ready=ready)
 
 
-def _run_what_is_needed(run: "Run") -> dict[str, str]:
-    """Run the analyses that figures draw and that are not current; return why some could not be run, by name."""
-    from reports import needed_analyses
-
+def _run_what_is_needed(run: "Run | Students", names: "Sequence[str]") -> dict[str, str]:
+    """Run those analyses that are not current; return why some could not be run, by name."""
     skipped = {}
-    for name in needed_analyses(run):
+    for name in names:
         if not run.is_current(name):
             try:
                 print_result(analyse_and_write(run, name))

@@ -15,6 +15,7 @@ from reasoning_anatomy.cli._app import (
     RunArgument,
     SamplingOption,
     app,
+    named_chains,
     say,
     use_plugins,
 )
@@ -25,6 +26,7 @@ from reasoning_anatomy.specs import BASELINES, EVICT_BASELINES, THRESHOLDS, Mode
 
 if TYPE_CHECKING:
     from reasoning_anatomy.run import Run
+    from reasoning_anatomy.run.sweep import SweepStatus
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,9 @@ def sweep(
     with Stages(show=True) as stages:
         is_done = executor.do(sweep_run, arguments, folder=run, n_left=partial(_n_left, run), plugins=plugins, stages=stages)
     if is_done:
-        say_swept(open_run(run))
+        swept = open_run(run)
+        say_swept(swept)
+        say_next_of_sweep(swept)
 
 
 def _n_left(folder: Path) -> int:
@@ -150,16 +154,24 @@ def _n_left(folder: Path) -> int:
     return SweepFolder(run, run.manifest.configuration).status().n_left
 
 
-def say_swept(run: "Run") -> None:
-    """Say how far a sweep is, and what to do with it."""
+def say_swept(run: "Run") -> "SweepStatus":
+    """Say how far a sweep is, and return it."""
     from reasoning_anatomy.run.sweep import SweepFolder
 
     status = SweepFolder(run, run.manifest.configuration).status()
+    by_reason: dict[str, list[str]] = {}
     for chain_id, reason in status.failed.items():
-        say(f"Failed: {chain_id}: {reason}")
+        by_reason.setdefault(reason, []).append(chain_id)
+    for reason, chain_ids in by_reason.items():
+        say(f"Failed: {named_chains(chain_ids)}: {reason}")
     n_conditions = len(run.manifest.configuration.conditions)
     say(f"{status.n_done} of {status.n_chains} chains are answered at all {n_conditions} conditions in {run.folder}")
     if status.n_left:
         lacking = f"{status.n_left} of {status.n_chains} chains lack answers at some of them"
         say(f"Left: {lacking}; a sweep at these conditions makes what no other process is making")
+    return status
+
+
+def say_next_of_sweep(run: "Run") -> None:
+    """Say what to do with a sweep."""
     say(f"Next: python -m analyses.threshold_comparison {run.folder} && reasoning-anatomy report {run.folder}")

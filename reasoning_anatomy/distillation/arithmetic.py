@@ -20,6 +20,8 @@ _THINGS: Final = ("apples", "books", "coins", "pens", "shells", "stamps", "cards
 _GAINS: Final = ("gets", "finds", "buys", "wins")
 _LOSSES: Final = ("gives away", "loses", "sells")
 _LARGEST: Final = 20
+_SYSTEM_PROMPT: Final = "Count."
+"""Short: rows are read often, and without one the template of SmolLM2 writes a longer one."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,17 @@ class Story:
     @property
     def question(self) -> str:
         """What is asked."""
-        told = " ".join(f"Then {self.name} {verb} {abs(number)}." for verb, number in self.changes)
-        return f"{self.name} has {self.start} {self.thing}. {told} How many {self.thing} does {self.name} have now?"
+        *first, last = [f"{verb} {abs(number)}" for verb, number in self.changes]
+        told = f"{', '.join(first)} and {last}" if first else last
+        return f"{self.name} has {self.start} {self.thing}, {told}. How many now?"
 
     @property
     def reasoning(self) -> str:
         """Work it out, one change after the other."""
-        steps, total = [f"At first {self.name} has {self.start} {self.thing}."], self.start
+        steps, total = [], self.start
         for verb, number in self.changes:
             sign = "+" if number > 0 else "-"
-            steps.append(f"{self.name} {verb} {abs(number)}, so {total} {sign} {abs(number)} = {total + number}.")
+            steps.append(f"{verb.capitalize()} {abs(number)}, so {total}{sign}{abs(number)}={total + number}.")
             total += number
         return " ".join(steps)
 
@@ -86,6 +89,7 @@ def chain_of(story: Story, number: int) -> dict[str, Any]:
         "chain_id": f"story-{number:04}",
         "question_id": f"story-{number:04}",
         "question": story.question,
+        "system_prompt": _SYSTEM_PROMPT,
         "reasoning": story.reasoning,
         "answer": f"The answer is {story.gold_answer}.",
         "gold_answer": story.gold_answer,
@@ -96,7 +100,12 @@ def chain_of(story: Story, number: int) -> dict[str, Any]:
 
 def problem_of(story: Story, number: int) -> dict[str, Any]:
     """Make a row of a file of problems."""
-    return {"question_id": f"test-{number:04}", "question": story.question, "gold_answer": story.gold_answer}
+    return {
+        "question_id": f"test-{number:04}",
+        "question": story.question,
+        "system_prompt": _SYSTEM_PROMPT,
+        "gold_answer": story.gold_answer,
+    }
 
 
 def main(

@@ -1,25 +1,32 @@
 """Teach students pruned chains, and let them answer: training sets, trainings and answers that are not there yet are made."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.distillation.examining import examine
-from reasoning_anatomy.distillation.forecast import measure_step
+from reasoning_anatomy.distillation.forecast import StepCost, count_step, measure_step
+from reasoning_anatomy.distillation.orders import Orders
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
-from reasoning_anatomy.distillation.training import expect_peft, n_supervised, train
+from reasoning_anatomy.distillation.together import Together
+from reasoning_anatomy.distillation.training import expect_trainable, n_supervised, train
 from reasoning_anatomy.distillation.training_sets import Form, Row, read_rows, taught_chains, training_set, write_rows
 from reasoning_anatomy.errors import MissingError, PluginError
+from reasoning_anatomy.evaluation.sweeping import model_of
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.models.encoding import ChainEncoder
-from reasoning_anatomy.models.loading import load_model
+from reasoning_anatomy.models.loading import LoadedModel, context_length, load_config, load_model, load_tokenizer
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pipeline.identity import identity
-from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.progress import Stages, duration
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import (
     ANSWER_ONLY,
@@ -33,6 +40,9 @@ from reasoning_anatomy.run.students import (
 )
 from reasoning_anatomy.specs import EncodingOptions, Equal, Matching, ModelSpec
 
+_OPERATIONS: Final = 1e14
+"""A second, at which a forecast states time: a round number to be scaled by what a device reaches."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationPlan:
@@ -41,8 +51,8 @@ class DistillationPlan:
     Attributes
     ----------
     strategies
-        Labels of strategies of the run, such as ``greedy`` and its controls ``random_tokens``, ``random_block``,
-        ``ascending_score:scorer=surprisal``.
+        Labels of strategies that the run measured, such as ``greedy``, or that order tokens beforehand and need not be,
+        such as its controls ``random_tokens``, ``random_block``, ``ascending_score:scorer=surprisal``.
     keep_ratios
         Shares of the reasoning tokens that are kept; 1 is the whole chain, which is taught once.
     seeds
@@ -122,6 +132,75 @@ class Distilled:
     failed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What trainings will take, counted from the configuration of the student.
+
+    Attributes
+    ----------
+    cost
+        Of a pass of the longest rows, in bytes and operations.
+    n_students, n_steps, n_tokens
+        That are trained, their steps, and the tokens of all rows that they read.
+    longest_row
+        Tokens of the longest row.
+    left_out
+        Chains of the run that are not taught, by reason.
+    """
+
+    cost: StepCost
+    n_students: int
+    n_steps: int
+    n_tokens: float
+    longest_row: int
+    left_out: Mapping[str, int]
+
+    def in_words(self) -> str:
+        """Memory, steps and time."""
+        operations = self.n_tokens * self.cost.per_token
+        return (
+            f"Memory of a training, its longest row of {self.longest_row:,} tokens: {self.cost.in_words()}\n"
+            f"To train: {self.n_students} students, {self.n_steps:,} steps, {self.n_tokens:,.0f} tokens; {operations:.3g} "
+            f"operations, {duration(operations / _OPERATIONS)} at {_OPERATIONS:.0e} a second"
+        )
+
+
+def foresee(
+    run: Run,
+    plan: DistillationPlan,
+    *,
+    student: ModelSpec,
+    recipe: Recipe | None = None,
+    taught: Taught | None = None,
+    form: Form = "ids",
+    encoding: EncodingOptions | None = None,
+) -> Foreseen:
+    """Count what trainings will take, from the configuration and the tokenizer of the student: no weights, nothing written.
+
+    Parameters and errors are those of `distill`.
+    """
+    recipe, config = recipe or Recipe(), load_config(student)
+    orders = Orders(run)
+    _expect_possible(orders, plan, student, recipe)
+    encoder = _encoder(run, load_tokenizer(student), encoding, context_length(config))
+    questions = questions_of(orders, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    orders.assume([label for label in plan.strategies if not orders.is_measured(label)], questions.chain_ids)
+    chains = taught_chains(run, encoder, questions.chain_ids, form=form)
+    sets = {
+        arm: [
+            {"input_ids": row.input_ids.tolist(), "labels": row.labels.tolist()}
+            for row in training_set(orders, chains, arm, encoder, form=form)
+        ]
+        for arm in plan.arms
+    }
+    trained = [each for each in plan.students if each.arm.strategy != UNTRAINED]
+    n_steps = {each: _n_steps(sets, each, recipe) for each in trained}
+    longest = max(len(row["input_ids"]) for rows in sets.values() for row in rows)
+    n_tokens = sum(_n_tokens(sets[each.arm], n_steps[each] * recipe.batch_size) for each in trained)
+    cost = count_step(config, student, recipe, longest)
+    return Foreseen(cost, len(trained), sum(n_steps.values()), n_tokens, longest, questions.left_out)
+
+
 def distill(
     run: Run,
     plan: DistillationPlan,
@@ -141,7 +220,7 @@ def distill(
     Parameters
     ----------
     run
-        With the strategies measured, and chains that are known to be correct.
+        With chains that are known to be correct, and strategies measured, but for those that order tokens beforehand.
     plan
         Which students.
     out
@@ -171,62 +250,66 @@ def distill(
         The student cannot be loaded or trained.
     """
     recipe, examination, stages = recipe or Recipe(), examination or Examination(), stages or Stages()
-    expect_peft(recipe)
-    known = run.manifest.configuration.strategies
-    if missing := [label for label in plan.strategies if label not in known]:
-        raise MissingError(
-            f"{run.folder}: has no strategy {missing[0]!r} (it has {', '.join(known) or 'none'}); add it: "
-            f"reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {' '.join(missing)}"
+    orders = Orders(run)
+    _expect_possible(orders, plan, student, recipe)
+    together = Together(student.device, batch_size=recipe.batch_size)
+    student = replace(student, device=together.device)
+    tokenizer, config = load_tokenizer(student), load_config(student)  # read once: those of a GGUF file take seconds
+    loaded = load_model(student, tokenizer=tokenizer, config=copy.deepcopy(config))
+    encoder = _encoder(run, loaded.tokenizer, encoding, loaded.context_length)
+    questions = questions_of(orders, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    with together.main_first():
+        students = begin_students(
+            out,
+            StudentsManifest(
+                run=run.folder.resolve().name,
+                student=identity(loaded, encoder),
+                recipe=repr(recipe),
+                examination=repr(examination),
+                form=form,
+                chains=tuple(questions.chain_ids),
+                questions=questions.digest,
+                strategies={label: orders.described(label) for label in plan.strategies},
+                students=tuple(plan.students),
+            ),
         )
-    loaded = load_model(student)
-    encoder = ChainEncoder(
-        loaded.tokenizer, encoding or run.manifest.configuration.encoding_options, context_length=loaded.context_length
-    )
-    questions = questions_of(run, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
-    students = begin_students(
-        out,
-        StudentsManifest(
-            run=run.folder.resolve().name,
-            student=identity(loaded, encoder),
-            recipe=repr(recipe),
-            examination=repr(examination),
-            form=form,
-            chains=tuple(questions.chain_ids),
-            questions=questions.digest,
-            strategies={label: known[label] for label in plan.strategies},
-            students=tuple(plan.students),
-        ),
-    )
-    write_atomic(students.test_file, "".join(problem.model_dump_json() + "\n" for problem in questions.problems))
-    sets = _training_sets(students, run, plan, encoder, questions.chain_ids, form, stages)
-    full = sets[Arm(strategy=FULL, keep_ratio=1.0)]
-    waiting = [each for each in plan.students if not students.trained_file(each).exists() and each.arm.strategy != UNTRAINED]
+        write_atomic(students.test_file, "".join(problem.model_dump_json() + "\n" for problem in questions.problems))
+        sets = _training_sets(students, orders, plan, loaded, encoder, questions.chain_ids, form, stages)
+    waiting = [each for each in plan.students if together.agreed(_is_to_be_trained(students, each))]
     n_steps = {each: _n_steps(sets, each, recipe) for each in waiting}
-    if waiting:
-        cost = measure_step(loaded, student, full, recipe)
-        tokens = sum(_n_tokens(sets[each.arm], n_steps[each] * recipe.batch_size) for each in waiting)
+    if n_steps:
+        cost = measure_step(loaded, student, sets[Arm(strategy=FULL, keep_ratio=1.0)], recipe)
+        tokens = sum(_n_tokens(sets[each.arm], steps * recipe.batch_size) for each, steps in n_steps.items())
         stages.say(f"Memory of a training: {cost.in_words()}")
         stages.say(
-            f"To train: {len(waiting)} students, {sum(n_steps.values()):,} steps, {tokens:,.0f} tokens; about "
-            f"{_duration(tokens * cost.seconds_per_token)} at the speed of the longest batch"
+            f"To train: {len(n_steps)} students, {sum(n_steps.values()):,} steps, {tokens:,.0f} tokens; about "
+            f"{duration(tokens * cost.per_token / together.n)} at the speed of the longest batch"
         )
     del loaded
-    left: list[str] = []
-    failed: dict[tuple[str, str], str] = {}
     training = stages.add("train", sum(n_steps.values()))
-    for each in plan.students:
-        with claimed(students.claim(each)) as is_ours:
-            if not is_ours:
-                left.append(each.label)
-                continue
-            if each in n_steps and not students.trained_file(each).exists():
+    for each, steps in n_steps.items():
+        with _claimed(students, each, together) as is_ours:
+            if is_ours and together.agreed(_is_to_be_trained(students, each)):
                 with training:
                     train(
-                        student, sets[each.arm], recipe, n_steps=n_steps[each], seed=each.seed,
-                        folder=students.student_folder(each), stage=training,
+                        student, sets[each.arm], recipe, n_steps=steps, seed=each.seed,
+                        folder=students.student_folder(each), together=together, tokenizer=tokenizer,
+                        config=copy.deepcopy(config), stage=training,
                     )  # fmt: skip
-            if _n_answers(students, each) < len(questions.problems) or not students.likelihoods_file(each).exists():
-                answering = load_model(_spec_of(students, each, student))
+    together.part()
+    left: list[str] = []
+    failed: dict[tuple[str, str], str] = {}
+    for each in plan.students:
+        with _claimed(students, each) as is_ours:
+            if not is_ours or _is_to_be_trained(students, each):
+                left.append(each.label)
+            elif len(students.answer_rows(each)) < len(questions.problems) or not students.likelihoods_file(each).exists():
+                is_whole = recipe.method == "full" and each.arm.strategy != UNTRAINED  # comes with a configuration of its own
+                answering = load_model(
+                    _spec_of(students, each, student),
+                    tokenizer=tokenizer,
+                    config=None if is_whole else copy.deepcopy(config),
+                )
                 found = examine(
                     students, each, answering, questions.problems, examination, encoder=encoder, n_rows=n_rows, stages=stages
                 )
@@ -234,10 +317,32 @@ def distill(
     return Distilled(students, questions.left_out, tuple(left), failed)
 
 
+def _expect_possible(orders: Orders, plan: DistillationPlan, student: ModelSpec, recipe: Recipe) -> None:
+    """Refuse what cannot be trained, and strategies of which no order is known."""
+    expect_trainable(student, recipe)
+    if missing := [label for label in plan.strategies if not orders.is_known(label)]:
+        run, known = orders.run, ", ".join(orders.run.manifest.configuration.strategies) or "none"
+        raise MissingError(
+            f"{run.folder}: has no strategy {missing[0]!r} (it has {known}); add it: "
+            f"reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {' '.join(missing)}"
+        )
+
+
+def _encoder(
+    run: Run, tokenizer: PreTrainedTokenizerBase, encoding: EncodingOptions | None, longest: int | None
+) -> ChainEncoder:
+    return ChainEncoder(tokenizer, encoding or run.manifest.configuration.encoding_options, context_length=longest)
+
+
+def _is_to_be_trained(students: Students, student: Student) -> bool:
+    return student.arm.strategy != UNTRAINED and not students.trained_file(student).exists()
+
+
 def _training_sets(
     students: Students,
-    run: Run,
+    orders: Orders,
     plan: DistillationPlan,
+    loaded: LoadedModel,
     encoder: ChainEncoder,
     chain_ids: Sequence[str],
     form: Form,
@@ -246,13 +351,22 @@ def _training_sets(
     """Write the training sets that are missing, and read all."""
     missing = [arm for arm in plan.arms if not students.training_file(arm).exists()]
     if missing:
-        taught = taught_chains(run, encoder, chain_ids, form=form)
+        if found := [label for label in plan.strategies if not orders.is_measured(label)]:
+            orders.find(found, chain_ids, loaded=_of_run(orders.run, loaded, encoder), stages=stages)
+        taught = taught_chains(orders.run, encoder, chain_ids, form=form)
         with stages.add("sets", len(missing)) as stage:
             for arm in missing:
-                rows: list[Row] = list(training_set(run, taught, arm, encoder, form=form))
+                rows: list[Row] = list(training_set(orders, taught, arm, encoder, form=form))
                 write_rows(rows, students.training_file(arm))
                 stage.advance()
     return {arm: read_rows(students.training_file(arm)) for arm in plan.arms}
+
+
+def _of_run(run: Run, student: LoadedModel, encoder: ChainEncoder) -> LoadedModel:
+    """Load the model that a run was measured with, if the student is another one."""
+    model = run.manifest.configuration.model
+    is_student = model is not None and model.pinned() == identity(student, encoder).pinned()
+    return student if is_student else load_model(model_of(run.folder))
 
 
 def _n_steps(sets: Mapping[Arm, Sequence[Mapping[str, list[int]]]], student: Student, recipe: Recipe) -> int:
@@ -269,11 +383,6 @@ def _n_tokens(rows: Sequence[Mapping[str, list[int]]], n: int) -> float:
     return n * float(np.mean([len(row["input_ids"]) for row in rows]))
 
 
-def _n_answers(students: Students, student: Student) -> int:
-    path = students.answers_file(student)
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-
-
 def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec:
     """Say what to load for a student's answers; an adapter is merged into weights that are not quantised."""
     if student.arm.strategy == UNTRAINED:
@@ -281,6 +390,9 @@ def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec
     return ModelSpec(str(students.student_folder(student)), base.dtype, base.device, None, None, base.trust_remote_code)
 
 
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+@contextmanager
+def _claimed(students: Students, student: Student, together: Together | None = None) -> Iterator[bool]:
+    """Hold a student, so that processes that share a folder share the work; those that train together hold it as one."""
+    with ExitStack() as claim:
+        is_ours = (together is None or together.is_main) and claim.enter_context(claimed(students.claim(student)))
+        yield is_ours if together is None else together.agreed(is_ours)

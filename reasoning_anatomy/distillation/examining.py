@@ -61,8 +61,7 @@ def _score_gold(
     """Measure the likelihood of the gold answers that have none yet: mean nll in nats per token, by question_id."""
     path = students.likelihoods_file(student)
     known = read_json(path) if path.exists() else {}
-    rows = [json.loads(line) for line in students.answers_file(student).read_text(encoding="utf-8").splitlines()]
-    missing = [row for row in rows if row["question_id"] not in known]
+    missing = [row for row in students.answer_rows(student) if row["question_id"] not in known]
     contexts = [_asker(row, examination, encoder) for row in missing]
     for index, context in ContextReader(loaded).read([asker.to_score_gold(kept, "closed_up") for asker, kept in contexts]):
         known[missing[index]["question_id"]] = float(-context.logp.mean())

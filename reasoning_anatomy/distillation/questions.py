@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reasoning_anatomy.distillation.orders import Orders
 from reasoning_anatomy.errors import MissingError
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.options import expect_ratio
@@ -64,17 +65,20 @@ class Questions:
         return hashlib.sha256(json.dumps([problem.model_dump() for problem in self.problems]).encode()).hexdigest()
 
 
-def questions_of(run: Run, taught: Taught, strategies: Sequence[str], encoder: ChainEncoder, *, longest_row: int) -> Questions:
+def questions_of(
+    orders: Orders, taught: Taught, strategies: Sequence[str], encoder: ChainEncoder, *, longest_row: int
+) -> Questions:
     """Choose what is taught and what is asked. No question is both.
 
-    A chain is taught if it is known to be correct, has a path of every strategy, and fits whole into a row; so all arms are
-    taught the same chains.
+    A chain is taught if it is known to be correct, has a path of every strategy that the run measured, and fits whole into a
+    row; so all arms are taught the same chains.
 
     Raises
     ------
     MissingError
         There is nothing to teach, or nothing to ask; the message says why.
     """
+    run = orders.run
     problems = _held_out(run, taught) if taught.test is None else _from_file(taught)
     asked = {problem.question for problem in problems}
     left_out: Counter[str] = Counter()
@@ -86,7 +90,7 @@ def questions_of(run: Run, taught: Taught, strategies: Sequence[str], encoder: C
             reason = "asked"
         elif not chain.is_correct:
             reason = "not_known_to_be_correct" if chain.is_correct is None else "wrong"
-        elif any(run.path(chain_id, label) is None for label in strategies):
+        elif any(orders.is_missing(chain_id, label) for label in strategies):
             reason = "strategy_not_measured"
         elif len(encoder.encode(chain).ids) > longest_row:
             reason = "row_too_long"

@@ -7,6 +7,7 @@ import math
 import resource
 import shutil
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from reasoning_anatomy.distillation.recipe import PROJECTIONS, Recipe
+from reasoning_anatomy.distillation.together import Together
 from reasoning_anatomy.distillation.training_sets import NOT_PREDICTED
 from reasoning_anatomy.errors import ModelError
 from reasoning_anatomy.files import write_atomic
@@ -62,7 +73,17 @@ class Trained:
 
 
 def train(
-    spec: ModelSpec, rows: Rows, recipe: Recipe, *, n_steps: int, seed: int, folder: Path, stage: Stage | None = None
+    spec: ModelSpec,
+    rows: Rows,
+    recipe: Recipe,
+    *,
+    n_steps: int,
+    seed: int,
+    folder: Path,
+    together: Together | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    config: PreTrainedConfig | None = None,
+    stage: Stage | None = None,
 ) -> Trained:
     """Train a student and write it into a folder that `load_model` loads, with ``trained.json`` last.
 
@@ -80,6 +101,10 @@ def train(
         Of an adapter's first weights and the order of the rows, see `order_of_rows`.
     folder
         Of the student; checkpoints of a process that was killed are taken up.
+    together
+        Processes that share the rows of every step, of which the main one writes; this one alone if None.
+    tokenizer, config
+        As for `load_model`.
     stage
         Is told of every step.
 
@@ -88,19 +113,22 @@ def train(
     ModelError
         The model cannot be loaded, or not be trained in this way; or the loss is not a finite number.
     """
-    loaded = load_model(spec)
+    together = together or Together(spec.device, batch_size=recipe.batch_size)
+    loaded = load_model(spec, tokenizer=tokenizer, config=config)
     set_seed(seed)
     model = trainable(loaded, spec, recipe)
     order = order_of_rows(len(rows), n_steps * recipe.batch_size, seed=seed)
     start = time.perf_counter()
     trainer = Trainer(
         model=model,
-        args=_arguments(folder / _CHECKPOINTS, recipe, n_steps=n_steps, seed=seed, loaded=loaded),
+        args=_arguments(folder / _CHECKPOINTS, recipe, n_steps=n_steps, seed=seed, loaded=loaded, n_processes=together.n),
         train_dataset=_InOrder(rows, order),
         data_collator=padded,
         callbacks=[_Watching(spec, stage)],
     )
-    last = _last_checkpoint(folder / _CHECKPOINTS)
+    trainer.remove_callback(PrinterCallback)  # which prints a line a step
+    with together.main_first():
+        last = _last_checkpoint(folder / _CHECKPOINTS)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-max(1, n_steps // 10) :]
     trained = Trained(
@@ -110,43 +138,47 @@ def train(
         seconds=time.perf_counter() - start,
         peak_mib=_peak_mib(loaded),
     )
-    _write(model, loaded, folder)
-    write_atomic(folder / "trained.json", json.dumps(vars(trained), indent=1))
-    shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
+    if together.is_main:
+        _write(model, loaded, folder)
+        write_atomic(folder / "trained.json", json.dumps(vars(trained), indent=1))
+        shutil.rmtree(folder / _CHECKPOINTS, ignore_errors=True)
     return trained
 
 
-def expect_peft(recipe: Recipe) -> None:
-    """Raise `ModelError` if adapters are to be trained and cannot be."""
+def expect_trainable(spec: ModelSpec, recipe: Recipe) -> None:
+    """Raise `ModelError` if all weights are to be trained, but are held in 4 or 8 bits; or if peft is missing."""
+    if recipe.method == "full" and spec.quantize is not None:
+        raise ModelError(f"{spec.id}: weights held in {spec.quantize} cannot all be trained; train --method lora")
     if recipe.method == "lora" and importlib.util.find_spec("peft") is None:
         raise ModelError("adapters are trained by peft; run: pip install 'reasoning-anatomy[distill]', or train --method full")
 
 
 def trainable(loaded: LoadedModel, spec: ModelSpec, recipe: Recipe) -> Any:
-    """Make a loaded model ready to be trained: all of it, or an adapter on its frozen weights.
-
-    Raises
-    ------
-    ModelError
-        All weights are to be trained, but they are held in 4 or 8 bits.
-    """
+    """Make a loaded model ready to be trained: all of it, or an adapter on its frozen weights; see `expect_trainable`."""
+    expect_trainable(spec, recipe)
     model: Any = loaded.model
     if loaded.quantization is None:
         _forget_file_format(model)
     if recipe.method == "full":
-        if loaded.quantization is not None:
-            raise ModelError(f"{spec.id}: weights held in {loaded.quantization} cannot all be trained; train --method lora")
         return model.train()
-    peft: Any = importlib.import_module("peft")
     if loaded.quantization is not None:
+        peft: Any = importlib.import_module("peft")
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    model = adapted(model, recipe)
+    model.peft_config["default"].base_model_name_or_path = spec.id  # what was asked for, not where its file lies
+    model.peft_config["default"].revision = spec.revision
+    return model.train()
+
+
+def adapted(model: Any, recipe: Recipe) -> Any:
+    """Put an adapter on frozen weights."""
+    peft: Any = importlib.import_module("peft")
     config = peft.LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=PROJECTIONS, task_type="CAUSAL_LM"
     )
-    adapted = peft.get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = spec.id  # what was asked for, not where its file lies
-    adapted.peft_config["default"].revision = spec.revision
-    return adapted.train()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # between peft and transformers
+        return peft.get_peft_model(model, config)
 
 
 def _forget_file_format(model: Any) -> None:
@@ -154,6 +186,11 @@ def _forget_file_format(model: Any) -> None:
     model.hf_quantizer, model.is_quantized = None, False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
+
+
+def is_mixed(loaded: LoadedModel) -> bool:
+    """Whether passes of a training are autocast to bfloat16: those of a model held in it, on an accelerator."""
+    return loaded.device.type != "cpu" and loaded.model.dtype == torch.bfloat16
 
 
 def order_of_rows(n_rows: int, n: int, *, seed: int) -> IntArray:
@@ -174,15 +211,22 @@ def n_supervised(row: Mapping[str, Sequence[int]]) -> int:
 
 
 def padded(rows: Rows) -> dict[str, Tensor]:
-    """Make a batch: rows padded on the right, and nothing of the padding read or predicted."""
+    """Make a batch: rows padded on the right, and nothing of the padding read or predicted.
+
+    ``logits_to_keep`` are the positions from the one that predicts the first label on, and ``labels`` begin there, too: logits
+    are as wide as the vocabulary, and those of the prompts are not needed.
+    """
     length = max(len(row["input_ids"]) for row in rows)
+    first = min(next(place for place, label in enumerate(row["labels"]) if label != NOT_PREDICTED) for row in rows)
+    start = max(0, first - 1)
 
     def filled(name: str, padding: int) -> Tensor:
         return torch.tensor([[*row[name], *[padding] * (length - len(row[name]))] for row in rows])
 
     mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
     return {
-        "input_ids": filled("input_ids", 0), "labels": filled("labels", NOT_PREDICTED), "attention_mask": torch.tensor(mask)
+        "input_ids": filled("input_ids", 0), "labels": filled("labels", NOT_PREDICTED)[:, start:],
+        "attention_mask": torch.tensor(mask), "logits_to_keep": torch.arange(start, length),
     }  # fmt: skip
 
 
@@ -221,12 +265,15 @@ class _Watching(TrainerCallback):
         self._step = state.global_step
 
 
-def _arguments(folder: Path, recipe: Recipe, *, n_steps: int, seed: int, loaded: LoadedModel) -> TrainingArguments:
+def _arguments(
+    folder: Path, recipe: Recipe, *, n_steps: int, seed: int, loaded: LoadedModel, n_processes: int
+) -> TrainingArguments:
+    rows_at_once = math.gcd(recipe.rows_at_once, recipe.batch_size // n_processes)
     is_cpu = loaded.device.type == "cpu"
     return TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=recipe.rows_at_once,
-        gradient_accumulation_steps=recipe.batch_size // recipe.rows_at_once,
+        per_device_train_batch_size=rows_at_once,
+        gradient_accumulation_steps=recipe.batch_size // (rows_at_once * n_processes),
         max_steps=n_steps,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
@@ -241,7 +288,7 @@ def _arguments(folder: Path, recipe: Recipe, *, n_steps: int, seed: int, loaded:
         seed=seed,
         use_cpu=is_cpu,
         dataloader_pin_memory=not is_cpu,
-        bf16=not is_cpu and loaded.model.dtype == torch.bfloat16,
+        bf16=is_mixed(loaded),
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
+from reasoning_anatomy.distillation.orders import Orders
 from reasoning_anatomy.errors import MissingError, RunError
 from reasoning_anatomy.files import atomic_path
 from reasoning_anatomy.models.encoding import ChainEncoder
@@ -48,8 +49,10 @@ class Row:
 
     Attributes
     ----------
-    chain_id
+    chain_id, question
         Of the chain.
+    prompt, completion
+        The row as text: what is read, and what is to be predicted.
     input_ids
         (T,) prompt, what is left of the reasoning, answer.
     labels
@@ -61,6 +64,9 @@ class Row:
     """
 
     chain_id: str
+    question: str
+    prompt: str
+    completion: str
     input_ids: IntArray
     labels: IntArray
     n_reasoning: int
@@ -102,7 +108,9 @@ def taught_chains(run: Run, encoder: ChainEncoder, chain_ids: Sequence[str], *, 
     return taught
 
 
-def training_set(run: Run, taught: Mapping[str, TaughtChain], arm: Arm, encoder: ChainEncoder, *, form: Form) -> Iterator[Row]:
+def training_set(
+    orders: Orders, taught: Mapping[str, TaughtChain], arm: Arm, encoder: ChainEncoder, *, form: Form
+) -> Iterator[Row]:
     """Make the rows of an arm, in the order of the chains.
 
     Raises
@@ -110,7 +118,7 @@ def training_set(run: Run, taught: Mapping[str, TaughtChain], arm: Arm, encoder:
     MissingError
         A chain has no path of the strategy, or one that ends too early; the message has the command that measures it.
     """
-    kept = kept_of_arm(run, {chain_id: chain.of_run.n_reasoning for chain_id, chain in taught.items()}, arm)
+    kept = kept_of_arm(orders, {chain_id: chain.of_run.n_reasoning for chain_id, chain in taught.items()}, arm)
     for chain_id, chain in taught.items():
         encoded, left = chain.encoded, chain.of_run.reasoning_ids[kept[chain_id]]
         again = _tokenised_again(chain.of_run, kept[chain_id], encoder)
@@ -118,6 +126,9 @@ def training_set(run: Run, taught: Mapping[str, TaughtChain], arm: Arm, encoder:
         ids = np.concatenate([encoded.prompt_ids, reasoning, encoded.answer_ids])
         yield Row(
             chain_id=chain_id,
+            question=encoded.chain.question,
+            prompt=_text(encoder, ids[: chain.n_prompt]),
+            completion=_text(encoder, ids[chain.n_prompt :]),
             input_ids=ids,
             labels=np.where(np.arange(len(ids)) < chain.n_prompt, NOT_PREDICTED, ids),
             n_reasoning=chain.of_run.n_reasoning,
@@ -126,7 +137,7 @@ def training_set(run: Run, taught: Mapping[str, TaughtChain], arm: Arm, encoder:
         )
 
 
-def kept_of_arm(run: Run, n_reasoning: Mapping[str, int], arm: Arm) -> dict[str, IntArray]:
+def kept_of_arm(orders: Orders, n_reasoning: Mapping[str, int], arm: Arm) -> dict[str, IntArray]:
     """Find what an arm keeps of every chain.
 
     Matched by chain, all arms keep the same number of tokens of a chain, the ratio rounded to the nearest, at least one; a step
@@ -135,8 +146,8 @@ def kept_of_arm(run: Run, n_reasoning: Mapping[str, int], arm: Arm) -> dict[str,
 
     Parameters
     ----------
-    run
-        With the strategy measured.
+    orders
+        Of the deletions.
     n_reasoning
         Reasoning tokens of every chain, by chain_id.
     arm
@@ -151,7 +162,7 @@ def kept_of_arm(run: Run, n_reasoning: Mapping[str, int], arm: Arm) -> dict[str,
         if arm.strategy in (FULL, ANSWER_ONLY):
             kept[chain_id] = np.arange(n if arm.strategy == FULL else 0)
             continue
-        path, wanted = _path(run, chain_id, arm), arm.keep_ratio * n
+        path, wanted = _path(orders, chain_id, arm), arm.keep_ratio * n
         if arm.matching == "chain":
             n_kept = max(1, int(wanted + 0.5))
         else:
@@ -160,8 +171,8 @@ def kept_of_arm(run: Run, n_reasoning: Mapping[str, int], arm: Arm) -> dict[str,
             owed += wanted - n_kept
         if n - n_kept > len(path.deleted):
             raise MissingError(
-                f"{run.folder}: the path of {arm.strategy!r} on {chain_id!r} ends when {n - len(path.deleted)} of {n} tokens "
-                f"are left, before the keep ratio {arm.keep_ratio:g}; measure the strategy with a lower keep_ratio"
+                f"{orders.run.folder}: the path of {arm.strategy!r} on {chain_id!r} ends when {n - len(path.deleted)} of {n} "
+                f"tokens are left, before the keep ratio {arm.keep_ratio:g}; measure the strategy with a lower keep_ratio"
             )
         kept[chain_id] = kept_without(path, n - n_kept)
     return kept
@@ -181,14 +192,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _path(run: Run, chain_id: str, arm: Arm) -> PruningPath:
-    path = run.path(chain_id, arm.strategy)
+def _path(orders: Orders, chain_id: str, arm: Arm) -> PruningPath:
+    path = orders.of(chain_id, arm.strategy)
     if path is None:
         raise MissingError(
-            f"{run.folder}: {chain_id!r} has no path of {arm.strategy!r}, so the arms would not be taught the same chains; "
-            f"measure it: reasoning-anatomy run CHAINS.jsonl --out {run.folder} --strategies {arm.strategy}"
+            f"{orders.run.folder}: {chain_id!r} has no path of {arm.strategy!r}, so the arms would not be taught the same "
+            f"chains; measure it: reasoning-anatomy run CHAINS.jsonl --out {orders.run.folder} --strategies {arm.strategy}"
         )
     return path
+
+
+def _text(encoder: ChainEncoder, ids: IntArray) -> str:
+    text: str = encoder.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text
 
 
 def _tokenised_again(chain: EncodedChain, kept: IntArray, encoder: ChainEncoder) -> IntArray:

@@ -59,7 +59,7 @@ def _categories(run: Run, wanted: str | None) -> dict[str, tuple[str, ...]]:
             f"{run.folder}: has the labels of {', '.join(run.annotators)}; name one: --annotator {run.annotators[0]}"
         )
     name = run.annotator_named(wanted)
-    tokens = run.tokens()
+    tokens = run.tokens(columns=["chain_id", f"category_{name}"])
     incomplete = tokens.loc[tokens[f"category_{name}"].isna(), "chain_id"]
     if len(incomplete):
         raise RunError(

@@ -39,6 +39,7 @@ from reasoning_anatomy.run.paths import read_path
 from reasoning_anatomy.run.results import data_of_result, read_result, write_result
 from reasoning_anatomy.run.scores import read_scores
 from reasoning_anatomy.run.status import Inventory, Status, read_reason
+from reasoning_anatomy.run.table_file import TableFile, read_parquet
 from reasoning_anatomy.run.transcripts import read_transcript_of
 from reasoning_anatomy.steps import aggregate
 from reasoning_anatomy.transcripts import EvictionTranscript
@@ -47,6 +48,7 @@ from reasoning_anatomy.unusable import Unusable, read_unusable
 
 _AGGREGATES: Final[tuple[Literal["mean", "sum"], ...]] = ("mean", "sum")
 
+_MEASURE_AGAIN: Final = "delete the file and run the same command again"
 _ADDING: Final = "reasoning-anatomy run CHAINS.jsonl --out"
 
 
@@ -215,8 +217,16 @@ class Run:
             raise RunError(f"{self.folder}: has no chain {chain_id!r}")
         return self.chains[chain_id]
 
-    def tokens(self) -> pd.DataFrame:
+    def tokens(self, *, columns: Iterable[str] | None = None, chains: Iterable[str] | None = None) -> pd.DataFrame:
         """One row per reasoning token of every measured chain.
+
+        Parameters
+        ----------
+        columns
+            Names of columns, in the order that is wanted; all if None. Nothing else is read, so that a few columns of many
+            scorers cost a fraction of the memory.
+        chains
+            chain_id of chains; all if None. Those on which nothing has been measured have no rows.
 
         Returns
         -------
@@ -225,17 +235,46 @@ class Run:
         ``deletion_step_<strategy>`` (Int64, 1 = first deleted, missing = never deleted); ``role_<role>`` (boolean) if the run
         is annotated; and per annotator ``category_<annotator>`` and ``confidence_<annotator>``, with
         ``justification_<annotator>`` and ``votes_<annotator>`` if it gives them.
+
+        Raises
+        ------
+        MissingError
+            The run has no such column, see `token_columns`.
+        RunError
+            It has no such chain, its tables are not written yet, or a file is damaged.
         """
-        tokens = self._token_table()
-        roles = self.folder / TOKEN_ROLES_NAME
+        files = self._token_files()
+        known = [name for file in files for name in file.names]
+        wanted = known if columns is None else list(columns)
+        if unknown := [name for name in wanted if name not in known]:
+            raise MissingError(f"{self.folder}: its tokens have no column {unknown[0]!r}; they have {', '.join(known)}")
+        chain_ids = None if chains is None else [self._chain(chain_id).chain_id for chain_id in chains]
+        joined = [file for file in files[1:] if not file.names.keys().isdisjoint(wanted)]
+        tokens = files[0].read(wanted, chain_ids, also=TOKEN if joined else ())
+        for file in joined:
+            tokens = tokens.merge(file.read(wanted, chain_ids, also=TOKEN), on=TOKEN, how="left", validate="one_to_one")
+        return tokens[wanted]
+
+    @property
+    def token_columns(self) -> list[str]:
+        """Names of the columns that `tokens` has now; only the heads of files are read."""
+        return [name for file in self._token_files() for name in file.names]
+
+    def _token_files(self) -> list[TableFile]:
+        """List the files that the table of tokens is joined from, that of the tokens first."""
+        tokens, configuration = TableFile.of(self._table_path(TOKENS_NAME), _MEASURE_AGAIN), self.manifest.configuration
+        shown = {f"score_{label}" for label in configuration.scorers}
+        shown |= {f"deletion_step_{label}" for label in configuration.strategies}
+        shown |= {f"step_{label}" for label in configuration.segmenters}
+        measured = [name for name in tokens.names if name.startswith(("score_", "deletion_step_", "step_"))]
+        files, roles = [tokens.without(set(measured) - shown)], self.folder / TOKEN_ROLES_NAME
         if roles.exists():
-            table = _read_parquet(roles, f"make it again with: reasoning-anatomy annotate {self.folder}")
-            tokens = tokens.merge(table, on=TOKEN, how="left", validate="one_to_one")
+            remedy = f"make it again with: reasoning-anatomy annotate {self.folder}"
+            files.append(TableFile.of(roles, remedy).without(TOKEN))
         for annotator in self.annotators:
-            labels = self._annotation_table(annotator)
-            labels = labels.rename(columns={name: f"{name}_{annotator}" for name in labels.columns if name not in TOKEN})
-            tokens = tokens.merge(labels, on=TOKEN, how="left", validate="one_to_one")
-        return tokens
+            labels = TableFile.of(self._annotation_path(annotator), f"make it again with: {self._annotating(annotator)}")
+            files.append(labels.without(TOKEN).named(f"_{annotator}"))
+        return files
 
     def steps(self, segmenter: str | None = None) -> pd.DataFrame:
         """One row per step of the reasoning of every measured chain, with the scores of its tokens combined.
@@ -256,12 +295,12 @@ class Run:
         MissingError
             The run has no such segmenter, or its tables are older than the segmenter.
         """
-        label, tokens = self.segmenter_named(segmenter), self._token_table()
-        column = f"step_{label}"
-        if column not in tokens:
+        label, columns = self.segmenter_named(segmenter), self.token_columns
+        column, scores = f"step_{label}", [name for name in columns if name.startswith("score_")]
+        if column not in columns:
             raise MissingError(f"{self.folder}: its tables have no steps by {label!r} yet; run the same command again")
+        tokens = self.tokens(columns=["chain_id", "question_id", "position", "start", "end", column, *scores])
         tokens = tokens.dropna(subset=[column]).astype({column: "int64"}).rename(columns={column: "step"})
-        scores = [name for name in tokens.columns if name.startswith("score_")]
         rows = tokens.groupby(["chain_id", "question_id", "step"], sort=False)
         steps = rows.agg(start=("start", "min"), end=("end", "max"), n_tokens=("position", "size")).reset_index()
         texts = [
@@ -361,7 +400,10 @@ class Run:
 
     def annotator(self, name: str) -> str:
         """Provenance of the labels of one annotator."""
-        return str(self._annotation_table(name).attrs["annotator"])
+        path, command = self._annotation_path(name), self._annotating(name)
+        if not path.exists():
+            raise RunError(f"{self.folder}: has no labels of annotator {name!r}; make them with: {command}")
+        return str(read_parquet(path, f"make it again with: {command}", columns=[]).attrs["annotator"])
 
     def scorer_named(self, wanted: str | None) -> str:
         """Return ``wanted`` if it is the label of a scorer, or the first label if it is None; else `MissingError`."""
@@ -447,27 +489,18 @@ class Run:
     def _annotation_path(self, annotator: str) -> Path:
         return self.folder / "annotations" / f"{annotator}.parquet"
 
-    def _annotation_table(self, annotator: str) -> pd.DataFrame:
-        path = self._annotation_path(annotator)
-        command = f"reasoning-anatomy annotate {self.folder} --annotator {annotator}"
-        if not path.exists():
-            raise RunError(f"{self.folder}: has no labels of annotator {annotator!r}; make them with: {command}")
-        return _read_parquet(path, f"make it again with: {command}")
-
-    def _token_table(self) -> pd.DataFrame:
-        """Return the tokens with the steps, scores and deletion steps that are shown."""
-        tokens, configuration = self._table(TOKENS_NAME), self.manifest.configuration
-        shown = {f"score_{label}" for label in configuration.scorers}
-        shown |= {f"deletion_step_{label}" for label in configuration.strategies}
-        shown |= {f"step_{label}" for label in configuration.segmenters}
-        measured = [name for name in tokens.columns if str(name).startswith(("score_", "deletion_step_", "step_"))]
-        return tokens.drop(columns=[name for name in measured if name not in shown])
+    def _annotating(self, annotator: str) -> str:
+        """Command that makes labels."""
+        return f"reasoning-anatomy annotate {self.folder} --annotator {annotator}"
 
     def _table(self, name: str) -> pd.DataFrame:
+        return read_parquet(self._table_path(name), _MEASURE_AGAIN)
+
+    def _table_path(self, name: str) -> Path:
         path = self.folder / name
         if not path.exists():
             raise RunError(f"{path}: does not exist, so the run is not finished; run the same command again")
-        return _read_parquet(path, "delete the file and run the same command again")
+        return path
 
 
 def open_run(path: str | Path, *, only: Sequence[str] = ()) -> Run:
@@ -505,10 +538,3 @@ def newest_run(folder: str | Path = "runs") -> Run:
     if not manifests:
         raise RunError(f"{folder}: holds no run; name one, or make one with: reasoning-anatomy demo --out {folder}/demo")
     return open_run(max(manifests, key=lambda path: (path.stat().st_mtime_ns, path)).parent)
-
-
-def _read_parquet(path: Path, remedy: str) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error}); {remedy}") from error

@@ -34,16 +34,20 @@ def write_labels(path: Path, annotations: Mapping[str, Annotation]) -> None:
     """Write the labels of one annotator, by chain_id; all must have the same provenance."""
     table = pd.concat([_label_frame(*item) for item in annotations.items()], ignore_index=True)
     table.attrs["annotator"] = next(labels.annotator for labels in annotations.values())
-    with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)
+    write_token_table(path, table)
 
 
 def write_roles(path: Path, roles: Mapping[str, pd.DataFrame]) -> None:
     """Write the roles of every token, a table of boolean columns ``role_<role>`` by chain_id."""
     frames = [table.assign(chain_id=chain_id, position=range(len(table))) for chain_id, table in roles.items()]
     table = pd.concat(frames, ignore_index=True).astype({"chain_id": "str"})
+    write_token_table(path, table[[*TOKEN, *table.columns.drop(TOKEN)]])
+
+
+def write_token_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with a row per token, as labels and roles are kept; the same rows give the same bytes."""
     with atomic_path(path) as temporary:
-        table[[*TOKEN, *table.columns.drop(TOKEN)]].to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False)
 
 
 def _label_frame(chain_id: str, labels: Annotation) -> pd.DataFrame:

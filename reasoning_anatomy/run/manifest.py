@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.run.layout import STUDENTS_NAME
 from reasoning_anatomy.run.selection import Selection
 from reasoning_anatomy.specs import EncodingOptions, Reading, Restatements
 
@@ -154,8 +155,15 @@ class Configuration(BaseModel):
         _, call, options = self.encoding.partition(f"{EncodingOptions.__name__}(")
         return EncodingOptions(**_literals(call + options)) if call else None
 
-    def grown(self, other: "Configuration") -> "Configuration":
+    def grown(self, other: "Configuration", *, whose: tuple[str, str] = ("in the run", "now")) -> "Configuration":
         """Add the plugins and conditions of another configuration; a condition keeps its larger number of samples.
+
+        Parameters
+        ----------
+        other
+            What is added.
+        whose
+            What a message says behind a value of this configuration and of the other.
 
         Raises
         ------
@@ -164,8 +172,8 @@ class Configuration(BaseModel):
             differs.
         """
         differences = [
-            *_differences_of_models(self.model, other.model),
-            *_differences("", {"encoding": self.encoding}, {"encoding": other.encoding}),
+            *_differences_of_models(self.model, other.model, whose),
+            *_differences("", {"encoding": self.encoding}, {"encoding": other.encoding}, whose),
         ]
         kinds = (
             ("scorer", self.scorers, other.scorers),
@@ -174,16 +182,16 @@ class Configuration(BaseModel):
         )
         for kind, own, added in kinds:
             for label in sorted(own.keys() & added.keys()):
-                differences += _differences_of_plugins(f"{kind} {label!r}, ", own[label], added[label])
+                differences += _differences_of_plugins(f"{kind} {label!r}, ", own[label], added[label], whose)
         for name in ("answering", "writing"):
             before, now = getattr(self, name), getattr(other, name)
             if before is not None and now is not None:
-                differences += _differences_of_plugins(f"{name}, ", before, now)
+                differences += _differences_of_plugins(f"{name}, ", before, now, whose)
         conditions = {**self.conditions, **other.conditions}
         for label in self.conditions.keys() & other.conditions.keys():
             both = self.conditions[label], other.conditions[label]
             for before, now in zip(both[0].plugins, both[1].plugins, strict=True):
-                differences += _differences_of_plugins(f"condition {label!r}, ", before, now)
+                differences += _differences_of_plugins(f"condition {label!r}, ", before, now, whose)
             conditions[label] = max(both, key=lambda condition: condition.samples)
         if differences:
             raise ValueError("; ".join(differences))
@@ -236,6 +244,9 @@ def read_manifest(folder: Path) -> Manifest:
         _expect_format(folder, content)
         return Manifest.model_validate_json(content)
     except FileNotFoundError:
+        if (folder / STUDENTS_NAME).exists():
+            shows = f"reasoning-anatomy report {folder}"
+            raise RunError(f"{folder}: holds students, and this reads a run; they are shown by: {shows}") from None
         raise RunError(
             f"{folder}: is not a run folder (no {MANIFEST_NAME}); "
             f"make one with: reasoning-anatomy run CHAINS.jsonl --out {folder}"
@@ -268,27 +279,29 @@ def _expect_format(folder: Path, content: bytes) -> None:
         raise RunError(f"{folder}: has layout {layout!r}, this version reads {FORMAT}; update reasoning-anatomy")
 
 
-def _differences_of_models(before: ModelIdentity | None, now: ModelIdentity | None) -> list[str]:
+def _differences_of_models(before: ModelIdentity | None, now: ModelIdentity | None, whose: tuple[str, str]) -> list[str]:
     if before is not None and now is not None:
-        return _differences("model.", before.pinned(), now.pinned())
+        return _differences("model.", before.pinned(), now.pinned(), whose)
     names = ["none (imported without one)" if model is None else repr(model.id) for model in (before, now)]
-    return [] if before == now else [f"model: {names[0]} in the run, {names[1]} now"]
+    return [] if before == now else [f"model: {names[0]} {whose[0]}, {names[1]} {whose[1]}"]
 
 
-def _differences(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _differences(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any], whose: tuple[str, str]) -> list[str]:
     """``name: VALUE in the run, OTHER now`` for every entry that differs."""
     return [
-        f"{prefix}{name}: {before.get(name)!r} in the run, {now.get(name)!r} now"
+        f"{prefix}{name}: {before.get(name)!r} {whose[0]}, {now.get(name)!r} {whose[1]}"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
 
 
-def _differences_of_plugins(prefix: str, before: str, now: str) -> list[str]:
+def _differences_of_plugins(prefix: str, before: str, now: str, whose: tuple[str, str]) -> list[str]:
     """Name the options that differ, or show both if they differ in something else: files are pinned by every character."""
     if before == now:
         return []
-    return _differences(prefix, _options(before), _options(now)) or _differences(prefix, {"repr": before}, {"repr": now})
+    return _differences(prefix, _options(before), _options(now), whose) or _differences(
+        prefix, {"repr": before}, {"repr": now}, whose
+    )
 
 
 def _literals(plugin: str) -> dict[str, Any]:

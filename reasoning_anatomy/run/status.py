@@ -3,12 +3,12 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.run.layout import Layout, Stage
+from reasoning_anatomy.run.layout import ENCODED_NAME, Layout, Stage, artefact_name, missing_score_name
 from reasoning_anatomy.run.manifest import Configuration
 
 Reasons = Mapping[str, Mapping[str, str]]
@@ -68,13 +68,11 @@ class Inventory:
 
     def is_encoded(self, chain_id: str) -> bool:
         """Whether the ids and spans of a chain exist."""
-        return self.layout.encoded(chain_id).name in self.names[chain_id]
+        return ENCODED_NAME in self.names[chain_id]
 
     def has(self, chain_id: str, stage: Stage, label: str) -> bool:
         """Whether a chain has been measured by a scorer or strategy; a scorer's reason for having no value counts."""
-        names = self.names[chain_id]
-        artefact = self.layout.artefact(chain_id, stage, label).name
-        return artefact in names or (stage == "score" and self.layout.missing_score(chain_id, label).name in names)
+        return not _names_of(stage, label).isdisjoint(self.names[chain_id])
 
     def measured(self, configuration: Configuration) -> list[str]:
         """chain_id of every chain on which any plugin of the configuration has measured something, in the order of the run."""
@@ -85,12 +83,17 @@ class Inventory:
             if self.is_encoded(chain_id) and (not wanted or any(self.has(chain_id, *plugin) for plugin in wanted))
         ]
 
+    def lacking(self, configuration: Configuration) -> dict[str, list[Plugin]]:
+        """Scorers and strategies that have not measured a chain, by chain_id."""
+        files = {plugin: _names_of(*plugin) for plugin in plugins_of(configuration)}
+        return {
+            chain_id: [plugin for plugin, wanted in files.items() if wanted.isdisjoint(names)]
+            for chain_id, names in self.names.items()
+        }
+
     def status(self, configuration: Configuration) -> Status:
         """Count from the names of files; only reasons are read."""
-        lacking = {
-            chain_id: [plugin for plugin in plugins_of(configuration) if not self.has(chain_id, *plugin)]
-            for chain_id in self.names
-        }
+        lacking = self.lacking(configuration)
         failed = {chain_id: reasons for chain_id, plugins in lacking.items() if (reasons := self._failures(chain_id, plugins))}
         left = Counter(
             name
@@ -106,16 +109,19 @@ class Inventory:
             left=dict(left),
         )
 
-    def _failures(self, chain_id: str, lacking: Iterable[Plugin]) -> dict[str, str]:
+    def _failures(self, chain_id: str, lacking: Sequence[Plugin]) -> dict[str, str]:
+        if not lacking or not (names := names_in(self.layout.failures(chain_id))):
+            return {}
         paths = {_in_words(plugin): self.layout.failure(chain_id, *plugin) for plugin in lacking}
-        return {name: read_reason(path) for name, path in paths.items() if path.exists()}
+        reasons = {name: reason_if_any(path) for name, path in paths.items() if path.name in names}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def _missing_scores(self, configuration: Configuration) -> Reasons:
         by_label = {
             label: {
                 chain_id: read_reason(self.layout.missing_score(chain_id, label))
                 for chain_id, names in self.names.items()
-                if self.layout.missing_score(chain_id, label).name in names
+                if missing_score_name(label) in names
             }
             for label in configuration.scorers
         }
@@ -133,6 +139,21 @@ def read_reason(path: Path) -> str:
         return str(json.loads(path.read_text(encoding="utf-8"))["reason"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: cannot be read ({error}); delete the file and run the same command again") from error
+
+
+def _names_of(stage: Stage, label: str) -> frozenset[str]:
+    """Names of the files of which one is there when a plugin has measured a chain."""
+    return frozenset([artefact_name(stage, label)] + ([missing_score_name(label)] if stage == "score" else []))
+
+
+def reason_if_any(path: Path) -> str | None:
+    """Read why something failed; None if another process has begun to try it again since the folder was listed."""
+    try:
+        return read_reason(path)
+    except RunError:
+        if path.exists():
+            raise
+        return None
 
 
 def names_in(folder: Path) -> frozenset[str]:

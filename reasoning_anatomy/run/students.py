@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,13 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.run.layout import file_stem
+from reasoning_anatomy.files import atomic_path, write_atomic
+from reasoning_anatomy.run.layout import STUDENTS_NAME, file_stem
 from reasoning_anatomy.run.manifest import ModelIdentity
 from reasoning_anatomy.run.results import data_of_result, read_result, write_result
 from reasoning_anatomy.specs import CUTS_OFF, Equal, Matching
 from reasoning_anatomy.types import AnalysisResult
 
-STUDENTS_NAME: Final = "students.json"
 FORMAT: Final = 1
 
 FULL: Final = "full"
@@ -27,6 +26,9 @@ ANSWER_ONLY: Final = "answer_only"
 UNTRAINED: Final = "untrained"
 """Names, in place of a strategy's, of students taught the whole chain, the answer without a chain, and nothing."""
 CONTROLS: Final = (FULL, ANSWER_ONLY, UNTRAINED)
+
+EXPORT_FORMATS: Final = ("parquet", "jsonl")
+"""Of training sets for other trainers."""
 
 ANSWER_COLUMNS: Final = (
     "student", "strategy", "keep_ratio", "achieved", "matching", "equal", "seed", "question_id", "verdict", "is_correct",
@@ -155,10 +157,6 @@ class Students:
         """Folder of the weights of a student."""
         return self.folder / "students" / file_stem(student.label)
 
-    def claim(self, student: Student) -> Path:
-        """File that stands for the claim to a student."""
-        return self.folder / ".claims" / f"{file_stem(student.label)}.lease"
-
     def trained_file(self, student: Student) -> Path:
         """File that says how the training of a student went; it is there once the student is."""
         return self.student_folder(student) / "trained.json"
@@ -172,9 +170,28 @@ class Students:
         return self.folder / "answers" / f"{file_stem(student.label)}.gold.json"
 
     @property
+    def claims(self) -> Path:
+        """Folder of the claims of processes that teach."""
+        return self.folder / ".claims"
+
+    def claim(self, student: Student) -> Path:
+        """File that stands for a claim to a student."""
+        return self.claims / f"{self.student_folder(student).name}.lease"
+
+    @property
     def test_file(self) -> Path:
         """File of the problems that students answer."""
         return self.folder / "test.jsonl"
+
+    def rows(self, arm: Arm) -> pd.DataFrame:
+        """Rows of a training set, one per chain.
+
+        Returns
+        -------
+        ``chain_id, question, prompt, completion`` (the row as text), ``input_ids, labels`` (-100 in the prompt),
+        ``n_reasoning`` (tokens of the whole chain), ``n_kept, n_supervised, is_changed_by_text``.
+        """
+        return pd.read_parquet(self.training_file(arm))
 
     def training(self) -> pd.DataFrame:
         """Training sets, one row per arm.
@@ -187,6 +204,39 @@ class Students:
         """
         rows = [self._training_row(arm) for arm in dict.fromkeys(student.arm for student in self.manifest.students)]
         return pd.DataFrame([row for row in rows if row])
+
+    def export(self, format: str, out: Path | None = None, *, text: bool = False) -> dict[Arm, Path]:
+        """Write the training sets that are here for other trainers, one file an arm.
+
+        Parameters
+        ----------
+        format
+            ``parquet`` or ``jsonl``.
+        out
+            Folder of the files, which replace those of the same name; ``exports`` in this folder if None.
+        text
+            Write ``prompt`` and ``completion`` in place of ``input_ids`` and ``labels``. Whoever tokenises them may get other
+            ids: `training` has the share.
+
+        Returns
+        -------
+        The files, by arm.
+
+        Raises
+        ------
+        RunError
+            There is no such format.
+        """
+        if format not in EXPORT_FORMATS:
+            raise RunError(f"{self.folder}: training sets are not exported as {format!r}; give {' or '.join(EXPORT_FORMATS)}")
+        columns = ["chain_id", *(("prompt", "completion") if text else ("input_ids", "labels"))]
+        files = {}
+        for arm in dict.fromkeys(student.arm for student in self.manifest.students):
+            if self.training_file(arm).exists():
+                files[arm] = (out or self.folder / "exports") / f"{file_stem(arm.label)}.{format}"
+                with atomic_path(files[arm]) as temporary:
+                    _write_rows(self.rows(arm)[columns], temporary)
+        return files
 
     def trained(self) -> pd.DataFrame:
         """How each student was trained, one row per student: ``student, steps, supervised_tokens, loss, seconds, peak_mib``."""
@@ -210,11 +260,39 @@ class Students:
         parts = [self._answers_of(student, achieved) for student in self.manifest.students]
         return pd.DataFrame([row for part in parts for row in part], columns=list(ANSWER_COLUMNS))
 
+    def answer_rows(self, student: Student) -> list[dict[str, Any]]:
+        """Answers of a student as they were written, each a row of a file of chains."""
+        path = self.answers_file(student)
+        return read_lines(path) if path.exists() else []
+
+    def problems(self) -> dict[str, dict[str, Any]]:
+        """Read what students are asked, by question_id; nothing before it is written."""
+        rows = read_lines(self.test_file) if self.test_file.exists() else []
+        return {row["question_id"]: row for row in rows}
+
+    @property
+    def n_questions(self) -> int:
+        """Questions that students answer; 0 before they are written."""
+        return len(self.problems())
+
     @property
     def n_answered(self) -> int:
         """Students that have answered all questions."""
-        n_questions = sum(1 for _ in self.test_file.open(encoding="utf-8"))
-        return sum(len(self._answer_rows(student)) == n_questions for student in self.manifest.students)
+        return sum(state.n_answers == state.n_questions for state in self.states())
+
+    def states(self) -> "list[StudentState]":
+        """How far each student is, from the files that exist now."""
+        n_questions = self.n_questions
+        return [
+            StudentState(
+                student,
+                is_trained=student.arm.strategy == UNTRAINED or self.trained_file(student).exists(),
+                n_answers=len(self.answer_rows(student)),
+                n_questions=n_questions,
+                is_done=self.likelihoods_file(student).exists() and len(self.answer_rows(student)) == n_questions,
+            )
+            for student in self.manifest.students
+        ]
 
     def write_analysis(self, result: AnalysisResult) -> Path:
         """Write ``analyses/<name>/table.csv``, one CSV per detail table and ``result.json``; return the folder."""
@@ -246,10 +324,9 @@ class Students:
         return digest.hexdigest()
 
     def _training_row(self, arm: Arm) -> dict[str, Any]:
-        path = self.training_file(arm)
-        if not path.exists():
+        if not self.training_file(arm).exists():
             return {}
-        rows = pd.read_parquet(path)
+        rows = self.rows(arm)
         return {
             **arm.model_dump(),
             "n_rows": len(rows),
@@ -258,13 +335,6 @@ class Students:
             "supervised_tokens": int(rows["n_supervised"].sum()),
             "changed_by_text": float(rows["is_changed_by_text"].mean()),
         }
-
-    def _answer_rows(self, student: Student) -> Sequence[Mapping[str, Any]]:
-        path = self.answers_file(student)
-        if not path.exists():
-            return []
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]  # a process may be writing the last line
-        return [json.loads(line) for line in whole.splitlines() if line]
 
     def _answers_of(self, student: Student, achieved: Mapping[Arm, float]) -> list[dict[str, Any]]:
         arm, path = student.arm, self.likelihoods_file(student)
@@ -285,8 +355,44 @@ class Students:
                 "nll_gold": nll.get(row["question_id"], float("nan")),
                 "response": "\n".join(part for part in (row["reasoning"], row["answer"]) if part),
             }
-            for row in self._answer_rows(student)
+            for row in self.answer_rows(student)
         ]
+
+
+@dataclass(frozen=True)
+class StudentState:
+    """How far a student is.
+
+    Attributes
+    ----------
+    student
+        Which.
+    is_trained
+        Whether it has been taught, or is not to be.
+    n_answers, n_questions
+        Questions that it has answered, and all.
+    is_done
+        Whether it has answered all, and the likelihoods of the gold answers are measured.
+    """
+
+    student: Student
+    is_trained: bool
+    n_answers: int
+    n_questions: int
+    is_done: bool
+
+    @property
+    def in_words(self) -> str:
+        """What is done of it."""
+        answers = f"{self.n_answers} of {self.n_questions} answers" if self.is_trained else "in training"
+        return f"{self.student.label} ({answers})"
+
+
+def _write_rows(rows: pd.DataFrame, path: Path) -> None:
+    if path.suffix == ".parquet":
+        rows.to_parquet(path, index=False)
+    else:
+        rows.to_json(path, orient="records", lines=True, force_ascii=False)
 
 
 def open_students(folder: str | Path) -> Students:
@@ -372,3 +478,9 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}); remove it and run the same command again") from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file whose last line another process may be writing."""
+    whole = path.read_bytes().rpartition(b"\n")[0]  # bytes, since text has other line breaks than these
+    return [json.loads(line) for line in whole.split(b"\n") if line]

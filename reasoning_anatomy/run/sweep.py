@@ -26,7 +26,7 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Condition, Configuration
 from reasoning_anatomy.run.origin import Origin, origin_of, question_digest
 from reasoning_anatomy.run.selection import Kept
-from reasoning_anatomy.run.status import names_in, read_reason
+from reasoning_anatomy.run.status import names_in, reason_if_any
 from reasoning_anatomy.run.written import WrittenText, read_texts, write_text
 from reasoning_anatomy.specs import Reading
 from reasoning_anatomy.types import ReasoningChain
@@ -98,9 +98,7 @@ class SweepFolder:
 
     def answers(self, chain_id: str, reading: Reading, kept: Kept) -> list[Answer]:
         """Answers from what is kept of a chain, ordered by sample."""
-        digest = context_digest(reading, kept)
-        paths = sorted(self.run.layout.evaluations(chain_id).glob(f"answers-{digest}-*.json"))
-        return read_answers(paths, origin=self._origin(chain_id), run_folder=self.run.folder)
+        return self._answers(chain_id, context_digest(reading, kept), names_in(self.run.layout.evaluations(chain_id)))
 
     def add_answers(self, chain_id: str, reading: Reading, kept: Kept, answers: Sequence[Answer]) -> None:
         """Write answers from what is kept of a chain."""
@@ -165,13 +163,15 @@ class SweepFolder:
 
     def status(self) -> "SweepStatus":
         """Count the chains of which all conditions are answered."""
-        n_done, failed = 0, {}
+        done, failed, left = list[str](), dict[str, str](), list[str]()
         for chain_id in self.run.chains:
             if not self.lacking(chain_id, self.configuration.conditions.values()):
-                n_done += 1
-            elif failure := next((path for path in self._failures(chain_id) if path.exists()), None):
-                failed[chain_id] = read_reason(failure)
-        return SweepStatus(len(self.run.chains), n_done, failed)
+                done.append(chain_id)
+            elif (reason := self._why_failed(chain_id)) is not None:
+                failed[chain_id] = reason
+            else:
+                left.append(chain_id)
+        return SweepStatus(done, failed, left)
 
     def lacking(self, chain_id: str, conditions: Iterable[Condition]) -> list[Condition]:
         """List the conditions that lack an answer, or the likelihood of the gold answer, for a chain.
@@ -195,19 +195,28 @@ class SweepFolder:
                 continue
             digest = context_digest(reading, kept)
             if digest not in n_answers:  # many conditions share a context
-                n_answers[digest] = len(self.answers(chain_id, reading, kept))
+                n_answers[digest] = len(self._answers(chain_id, digest, names))
             if n_answers[digest] < condition.samples:
                 lacking.append(condition)
         return lacking
 
+    def _answers(self, chain_id: str, digest: str, names: Collection[str]) -> list[Answer]:
+        folder, of_context = self.run.layout.evaluations(chain_id), f"answers-{digest}-"
+        paths = [folder / name for name in sorted(names) if name.startswith(of_context) and name.endswith(".json")]
+        return read_answers(paths, origin=self._origin(chain_id), run_folder=self.run.folder)
+
     def _missing_texts(self, names: Collection[str], chain_id: str, policy: str, n_samples: int) -> list[int]:
         return [n for n in range(n_samples) if self.run.layout.written(chain_id, policy, n).name not in names]
 
-    def _failures(self, chain_id: str) -> list[Path]:
-        """Files that may say why a chain, or its question, could not be answered."""
+    def _why_failed(self, chain_id: str) -> str | None:
+        """Why a chain, or its question, could not be answered; None if nobody has said so."""
+        if not (names := names_in(self.run.layout.failures(chain_id))):
+            return None
         policies = dict.fromkeys(condition.plugins[0] for condition in self.live)
         of_texts = (self.run.layout.writing_failure(chain_id, policy) for policy in policies)
-        return [self.run.layout.evaluation_failure(chain_id), *of_texts]
+        files = [self.run.layout.evaluation_failure(chain_id), *of_texts]
+        reasons = (reason_if_any(path) for path in files if path.name in names)
+        return next((reason for reason in reasons if reason is not None), None)
 
     def _origin_of_text(self, chain_id: str, policy: str) -> Origin:
         """Say what a text is made from: of its chain, nothing but the question."""
@@ -250,19 +259,29 @@ class SweepStatus:
 
     Attributes
     ----------
-    n_chains
-        Chains of the run.
-    n_done
-        Chains of which every condition is answered.
+    done
+        chain_id of chains of which every condition is answered.
     failed
         Reason by chain_id, for chains that could not be answered.
+    left
+        chain_id of chains that are neither done nor failed.
     """
 
-    n_chains: int
-    n_done: int
+    done: Sequence[str]
     failed: Mapping[str, str]
+    left: Sequence[str]
+
+    @property
+    def n_chains(self) -> int:
+        """Chains of the run."""
+        return len(self.done) + len(self.failed) + len(self.left)
+
+    @property
+    def n_done(self) -> int:
+        """Chains of which every condition is answered."""
+        return len(self.done)
 
     @property
     def n_left(self) -> int:
         """Chains that are neither done nor failed."""
-        return self.n_chains - self.n_done - len(self.failed)
+        return len(self.left)

@@ -317,7 +317,7 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
     manifest, before = read_manifest(folder), Run(folder).chains
     grown = expect_to_grow(folder, configuration)
     segmenters_of(folder, grown)
-    after = {**before, **{chain.chain_id: _updated(folder, before.get(chain.chain_id), chain) for chain in chains}}
+    after = {**before, **{chain.chain_id: updated_chain(folder, before.get(chain.chain_id), chain) for chain in chains}}
     if after != before:
         write_chains(folder / CHAINS_NAME, after.values())
     if grown != manifest.configuration:
@@ -332,7 +332,7 @@ def expect_to_grow(folder: Path, configuration: Configuration) -> Configuration:
         raise RunError(f"{folder}: was measured with other options ({error}); use the same, or another folder") from None
 
 
-def _updated(folder: Path, before: ReasoningChain | None, now: ReasoningChain) -> ReasoningChain:
+def updated_chain(folder: Path, before: ReasoningChain | None, now: ReasoningChain) -> ReasoningChain:
     """Update the fields of a chain that no measurement is pinned by; refuse a chain_id that means another chain in the run."""
     if before is None:
         return now

@@ -10,7 +10,7 @@ import pandas as pd
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail, main_table, of
-from reports._drawing import Sized, draw_intervals, name_rows, shown
+from reports._drawing import Sized, draw_intervals, name_rows, nothing_said, wrapped
 from reports._style import category_name, figure_style, look_of
 
 if TYPE_CHECKING:
@@ -85,17 +85,21 @@ class DeletionByCategory(Sized):
         rows = means[shown].join(held).join(counts).reset_index()
         return rows[rows["n_chains"] > 0]
 
+    def notes(self, source: AnalysisResult) -> list[str]:
+        """Say what a dotted interval means, if there is one."""
+        return nothing_said(self.data(source))
+
     def draw(self, source: AnalysisResult) -> "Figure":
         """Draw one panel per strategy."""
         data = self.data(source)
         shown_strategies = list(dict.fromkeys(data["strategy"]))
         categories = [category for category in CATEGORIES if (data["category"] == category).any()]
         with figure_style():
-            figure, axes = self.panels(len(shown_strategies), height=0.6 + 0.3 * len(categories))
+            figure, axes = self.panels(len(shown_strategies), height=0.6 + 0.34 * len(categories))
             for axis, strategy in zip(axes, shown_strategies, strict=True):
                 _draw_panel(axis, data[data["strategy"] == strategy], categories)
                 if len(shown_strategies) > 1:
-                    axis.set_title(shown(strategy))
+                    axis.set_title(wrapped(strategy, 44))
             figure.supxlabel("relative deletion step (0 = first deleted, 1 = last)")
         return figure
 
@@ -110,5 +114,5 @@ def _draw_panel(axis: "Axes", data: pd.DataFrame, categories: Sequence[str]) -> 
         for row, height in (("mean", place - 0.24), ("given_position", place - 0.02)):
             mean = rows[rows["row"] == row]
             draw_intervals(axis, mean, [height] * len(mean), [colour] * len(mean), hollow=row == "given_position")
-    name_rows(axis, [category_name(category) for category in categories])
+    name_rows(axis, [wrapped(category_name(category), 16) for category in categories])
     axis.set_xlim(-0.02, 1.02)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail, main_table, of
-from reports._drawing import Sized, shown
+from reports._drawing import Sized, wrapped
 from reports._style import INK, figure_style
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ class HeadMap(Sized):
     title: ClassVar[str] = "Rank correlation of every attention head"
     caption: ClassVar[str] = (
         "Spearman's rho of every attention head, of the first scorer that has heads, without control for position. Orange: "
-        "attended tokens are deleted late. Violet: they are deleted early. A black dot marks an adjusted p-value below "
-        "0.05. The map is exploratory: the best of many heads, judged on the questions it was picked on, looks better than "
-        "it is."
+        "attended tokens are deleted late. Violet: they are deleted early. The map is exploratory: the best of many heads, "
+        "judged on the questions it was picked on, looks better than it is."
     )
     also_called: ClassVar[tuple[str, ...]] = ("layer_head_map",)
     section: ClassVar[str] = "rank_correlation"
@@ -67,6 +66,13 @@ class HeadMap(Sized):
         rows = self.data(source).dropna(subset="estimate").sort_values("estimate", ascending=False, kind="stable")
         return rows if len(rows) <= 2 * _ENDS else pd.concat([rows.head(_ENDS), rows.tail(_ENDS)])
 
+    def notes(self, source: AnalysisResult) -> list[str]:
+        """Say what a dot means, or that no head has one."""
+        n_marked = int((self.data(source)["p_adjusted"] < self.alpha).sum())
+        if not n_marked:
+            return [f"No head has an adjusted p-value below {self.alpha:g}."]
+        return [f"A black dot marks an adjusted p-value below {self.alpha:g}."]
+
     def draw(self, source: AnalysisResult) -> "Figure":
         """Draw the map, layers from bottom to top."""
         data = self.data(source)
@@ -82,7 +88,7 @@ class HeadMap(Sized):
             )  # fmt: skip
             self._mark(axis, data, grid)
             _number(axis, grid)
-            axis.set_title(shown(data["scorer"].iloc[0]))
+            axis.set_title(wrapped(data["scorer"].iloc[0], 40))
             bar = figure.colorbar(mesh, ax=axis, pad=0.03, fraction=0.06)
             bar.set_label(f"{self.term.replace('_', ' ')}\n(+ = attended, deleted later)", color=INK)
             bar.outline.set_visible(False)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail, main_table, of
-from reports._drawing import Sized, draw_band, shown
+from reports._drawing import Sized, draw_band, wrapped
 from reports._style import DASHES, INK, SERIES, SMALL_TEXT, figure_style
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class LayerProfile(Sized):
             figure, axes = self.panels(len(scorers), height=2.4 if len(scorers) == 1 else 1.5, across=4)
             for axis, scorer in zip(axes, scorers, strict=True):
                 self._draw_panel(axis, data[data["scorer"] == scorer])
-                axis.set_title(shown(scorer, 26), fontsize=SMALL_TEXT)
+                axis.set_title(wrapped(scorer, 22), fontsize=SMALL_TEXT)
             handles, labels = axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper left", ncols=2)
             figure.supxlabel("layer (0 = first)")

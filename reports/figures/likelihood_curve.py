@@ -8,7 +8,7 @@ import pandas as pd
 
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.run.folder import Run
-from reports._drawing import Sized, shown
+from reports._drawing import Sized, wrapped
 from reports._style import ACCENT, MUTED, figure_style
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class LikelihoodCurve(Sized):
         Columns ``strategy, curve, chain_id, question_id, fraction_deleted, nll_answer, n_chains, n_questions``.
         ``curve`` is ``mean`` or ``chain``; ``nll_answer`` in nats per token, lower = better answer.
         """
-        paths, length = source.paths(), source.tokens().groupby("chain_id").size()
+        paths, length = source.paths(), source.tokens(columns=["chain_id"]).groupby("chain_id").size()
         if "strategy" not in paths or paths["nll_answer"].isna().all():
             raise RunError(
                 f"{source.folder}: has no pruning path; measure the chains with a pruning strategy: "
@@ -80,7 +80,7 @@ class LikelihoodCurve(Sized):
                 mean = rows[rows["curve"] == "mean"]
                 axis.plot(mean["fraction_deleted"], mean["nll_answer"], color=ACCENT, linewidth=1.8)
                 if len(strategies) > 1:
-                    axis.set_title(shown(strategy))
+                    axis.set_title(wrapped(strategy, 40))
                 axis.set_xlim(0, 1)
                 axis.grid(axis="y")
             figure.supxlabel("fraction of reasoning tokens deleted")

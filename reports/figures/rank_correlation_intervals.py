@@ -10,7 +10,7 @@ import pandas as pd
 from reasoning_anatomy.errors import AnalysisError
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail, main_table
-from reports._drawing import Sized, draw_intervals, name_rows, zero_line
+from reports._drawing import Sized, draw_intervals, name_rows, nothing_said, wrapped, zero_line
 from reports._style import ACCENT, GRID, MUTED, figure_style
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ class RankCorrelationIntervals(Sized):
             parts.append(of_term.set_axis([term, f"{term}_low", f"{term}_high", f"{term}_p_adjusted"], axis=1))
         return pd.concat(parts, axis=1).reindex(self._order(table)).rename_axis("scorer").reset_index()
 
+    def notes(self, source: AnalysisResult) -> list[str]:
+        """Say what a dotted interval means, if there is one."""
+        return nothing_said(self.data(source))
+
     def draw(self, source: AnalysisResult) -> "Figure":
         """Draw one panel per statistic, and in it one row per scorer."""
         data = self.data(source)
@@ -87,12 +91,12 @@ class RankCorrelationIntervals(Sized):
         names = [name for kind in kinds for name in (*_heading(kind, kinds), *scorers.index[scorers == kind])]
         places = {str(scorer): names.index(scorer) for scorer in scorers.index}
         with figure_style():
-            figure = self.canvas(0.75 + 0.21 * len(names))
+            figure = self.canvas(0.75 + (0.27 if self.is_narrow else 0.21) * len(names))
             axes = figure.subplots(1, len(self.statistics), sharex=True, sharey=True, squeeze=False)[0]
             for axis, term in zip(axes, self.statistics, strict=True):
                 axis.set_title(term.replace("_given", "\ngiven" if self.is_narrow else " given").replace("_", " "))
                 _draw_panel(axis, data[data["term"] == term], places)
-                name_rows(axis, names, longest=29 if self.is_narrow else 36)
+                name_rows(axis, [wrapped(name, 18 if self.is_narrow else 32) for name in names])
                 for tick, name in zip(axis.yaxis.get_major_ticks(len(names)), names, strict=True):
                     if name not in places:
                         tick.label1.set(style="italic", color=MUTED)

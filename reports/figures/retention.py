@@ -9,7 +9,7 @@ import pandas as pd
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail, of
-from reports._drawing import Sized, name_rows
+from reports._drawing import Sized, name_rows, says_nothing, wrapped
 from reports._style import INK, category_name, figure_style, look_of
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Retention(Sized):
     title: ClassVar[str] = "What is kept of each kind of token"
     caption: ClassVar[str] = (
         "Bars: share of the tokens of a category that is kept when a chain is pruned to at most the keep ratio above the "
-        "panel; mean over chains, then questions. Vertical line: share of all tokens that is kept. A bar that ends beyond it"
-        " belongs to a kind that is kept more than others. Whiskers: interval of the difference from that line, over "
+        "panel; mean over chains, then questions. Vertical line: share of all tokens that is kept. A bar that ends beyond "
+        "it belongs to a kind that is kept more than others. Whiskers: interval of the difference from that line, over "
         "questions; a whisker across the line is compatible with no difference. Without a whisker, too few questions have "
-        "the category."
+        "the category, or the interval says nothing."
     )
     section: ClassVar[str] = "category_survival"
     analysis: ClassVar[str | None] = "category_survival"
@@ -75,11 +75,11 @@ class Retention(Sized):
         terms = {name: category for category in CATEGORIES if (name := category + _ENDINGS[self.position]) in shown}
         ratios = list(dict.fromkeys(data["keep_ratio"]))
         with figure_style():
-            figure, axes = self.panels(len(ratios), height=0.65 + 0.2 * len(terms), across=4)
+            figure, axes = self.panels(len(ratios), height=0.65 + 0.26 * len(terms), across=4)
             for axis, ratio in zip(axes, ratios, strict=True):
                 _draw_panel(axis, data[data["keep_ratio"] == ratio].set_index("term"), list(terms))
                 axis.set_title(f"keep ratio {ratio:g}")
-                name_rows(axis, [category_name(category) for category in terms.values()])
+                name_rows(axis, [wrapped(category_name(category), 16) for category in terms.values()])
             given = "; position held constant" if self.position == "given_position" else ""
             figure.supxlabel(f"share kept (line: of all tokens{given})")
         return figure
@@ -93,7 +93,7 @@ def _draw_panel(axis: "Axes", data: pd.DataFrame, terms: list[str]) -> None:
         colour = look_of(term.partition(" ")[0]).line
         axis.barh(place, row["kept"], height=0.62, color=colour, alpha=0.55, linewidth=0)
         ends = (row["achieved"] + row[["ci_low", "ci_high"]].to_numpy(dtype=float)).clip(0, 1)
-        if np.isfinite(ends).all():
+        if np.isfinite(ends).all() and not says_nothing(*ends):
             axis.hlines(place, *ends, color=INK, linewidth=1)
         axis.vlines(row["achieved"], place - 0.45, place + 0.45, color=INK, linewidth=1.2)
     axis.set_xlim(0, 1.1)

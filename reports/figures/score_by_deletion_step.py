@@ -9,7 +9,7 @@ import pandas as pd
 from reasoning_anatomy.errors import MissingError
 from reasoning_anatomy.run.folder import Run
 from reports._data import SCORE_PREFIX, STEP_PREFIX, names
-from reports._drawing import Sized, draw_band, shown
+from reports._drawing import Sized, draw_band, shown, wrapped
 from reports._style import ACCENT, MUTED, SMALL_TEXT, figure_style
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ class ScoreByDeletionStep(Sized):
         data = self.data(source)
         scorers = list(dict.fromkeys(data["scorer"]))
         with figure_style():
-            figure, axes = self.panels(len(scorers), height=2.4 if len(scorers) == 1 else 1.35, across=4)
+            figure, axes = self.panels(len(scorers), height=2.4 if len(scorers) == 1 else 1.45, across=4)
             for axis, scorer in zip(axes, scorers, strict=True):
                 rows = data[data["scorer"] == scorer]
                 middle = (rows["deletion_from"] + rows["deletion_to"]) / 2
                 axis.axhline(0.5, color=MUTED, linewidth=0.8, linestyle="dotted")
                 draw_band(axis, middle, rows["q25"], rows["q75"], ACCENT)
                 axis.plot(middle, rows["median"], color=ACCENT, linewidth=1.4)
-                axis.set_title(shown(scorer, 26), fontsize=SMALL_TEXT)
+                axis.set_title(wrapped(scorer, 22), fontsize=SMALL_TEXT)
                 axis.set_xlim(0, 1)
                 axis.set_ylim(0, 1)
                 axis.set_xticks([0, 0.5, 1])

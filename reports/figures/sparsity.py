@@ -8,7 +8,7 @@ import pandas as pd
 
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail, main_table, of
-from reports._drawing import Sized, draw_intervals, name_rows, shown, zero_line
+from reports._drawing import Sized, draw_intervals, name_rows, wrapped, zero_line
 from reports._style import ACCENT, INK, MUTED, SERIES, figure_style
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ class Sparsity(Sized):
         with figure_style():
             figure, (left, right) = self.panels(2, height=2.3, share_x=False, share_y=False)
             _draw_chains(left, chains)
-            left.set_title(shown(data["scorer"].iloc[0]))
+            left.set_title(wrapped(data["scorer"].iloc[0], 40))
             zero_line(right)
             for place, term in enumerate(differences["term"]):
                 is_of_all = "all questions" in term
                 row, colour = differences.iloc[[place]], MUTED if is_of_all else ACCENT
                 draw_intervals(right, row, [place], [colour], hollow=is_of_all)
-            name_rows(right, [_DIFFERENCES[term] for term in differences["term"]])
+            name_rows(right, [wrapped(_DIFFERENCES[term], 18) for term in differences["term"]])
             right.set_title("wrong less correct")
             right.set_xlabel("difference in sparsity\n(right of 0 = wrong sparser)")
         return figure

@@ -8,7 +8,7 @@ import pandas as pd
 
 from reasoning_anatomy.types import AnalysisResult
 from reports._data import detail
-from reports._drawing import Sized, draw_band, label_lines, shown
+from reports._drawing import Sized, draw_band, label_lines, wrapped
 from reports._style import DASHES, MUTED, SERIES, SMALL_TEXT, figure_style
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class StrategyCurves(Sized):
                             axis.plot(rows["keep_ratio"], rows["rise"], color=MUTED, linewidth=0.5, alpha=0.5, zorder=1)
                     _draw_strategy(axis, data[data["strategy"] == name], *lines[name])
                     _finish(axis, data)
-                    axis.set_title(shown(name, 26), fontsize=SMALL_TEXT)
+                    axis.set_title(wrapped(name, 22), fontsize=SMALL_TEXT)
             figure.supxlabel("share of reasoning tokens kept")
             figure.supylabel("rise of the nll of the answer\n(nats per token; lower = better)")
         return figure

@@ -1,5 +1,6 @@
 """What pruned reasoning teaches: accuracy of students against the tokens that they really generate."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -20,9 +21,22 @@ COLUMNS: Final = (
     "strategy", "matching", "equal", "keep_ratio", "tokens_generated", "accuracy", "accuracy_low", "accuracy_high",
     "n_questions", "n_seeds",
 )  # fmt: skip
+_ARMS: Final = {
+    "arm": "arm", "equal": "equal", "accuracy": "accuracy", "accuracy_low": "accuracy_low", "accuracy_high": "accuracy_high",
+    "tokens_taught": "tokens_taught", "tokens_generated": "tokens_generated", "cut_off": "share_cut_off",
+    "undecided": "share_undecided", "nll_gold": "nll_of_the_gold_answer", "n_seeds": "n_trainings",
+}  # fmt: skip
+"""Columns of the detail table ``arms`` that the summary shows, and as what."""
+_DIFFERENCES: Final = {
+    "estimate": "difference", "ci_low": "difference_low", "ci_high": "difference_high", "p_adjusted": "p_adjusted",
+    "verdict": "verdict",
+}  # fmt: skip
+"""The same, of ``comparisons`` and ``same_length``."""
 _WORLD: Final = ["matching", "equal"]
 _MARKERS: Final = {FULL: "s", ANSWER_ONLY: "^", UNTRAINED: "x"}
 _NAMES: Final = {FULL: "whole chains", ANSWER_ONLY: "answers only", UNTRAINED: "untrained"}
+_PLACES: Final = {FULL: 0, ANSWER_ONLY: 2, UNTRAINED: 3}
+"""Controls among those that arms stand beside: whole chains first, strategies next."""
 _TITLES: Final = {
     "chain": "each chain as long",
     "mean": "as long on average",
@@ -49,6 +63,12 @@ class StudentAccuracy(Sized):
     section: ClassVar[str] = "distillation"
     analysis: ClassVar[str | None] = "distillation"
 
+    summary_note: ClassVar[str] = (
+        "Intervals stand below their values; p adjusted by Holm over what stands beside one control. Share cut off: answers "
+        "that end at the limit or repeat themselves; the others end by themselves. nll of the gold answer: nats per token, "
+        "behind what a student reasons; lower = better supported."
+    )
+
     def is_of(self, run: Run) -> bool:
         """Whether the page of a run shows it: never."""
         return False
@@ -62,6 +82,22 @@ class StudentAccuracy(Sized):
         accuracy_low, accuracy_high, n_questions, n_seeds``; from the detail table ``arms``.
         """
         return detail(source, "arms", COLUMNS)[list(COLUMNS)]
+
+    def summary(self, source: AnalysisResult) -> Mapping[str, Sequence[pd.DataFrame]]:
+        """Tables of the arms, of their differences from each control, and of strategies at the same generated length."""
+        arms, versus, lengths = (detail(source, name, columns) for name, columns in _details())
+        names = _without_constants(arms[list(_ARMS)].rename(columns=_ARMS))
+        names.attrs["title"] = "Means over test questions and trainings"
+        tables = {"What the arms answer": [names]}
+        for control in sorted(dict.fromkeys(versus["control"]), key=lambda control: _PLACES.get(control, 1)):
+            title = f"Accuracy less that of {control}, within the question and the seed"
+            rows = versus[versus["control"] == control]
+            tables[f"Beside {_NAMES.get(control, control)}"] = [_differences(rows, ["arm", "equal"], title)]
+        means = lengths[lengths["verdict"].notna()]
+        if len(means):
+            title = "Accuracy of a strategy less that of another, mean over the lengths that the students of both have"
+            tables["At the same generated length"] = [_differences(means, ["strategy", "control", *_WORLD], title)]
+        return tables
 
     def draw(self, source: AnalysisResult) -> "Figure":
         """Draw one panel for each way in which students were taught alike."""
@@ -88,6 +124,28 @@ class StudentAccuracy(Sized):
             figure.supxlabel("tokens generated per answer (fewer = cheaper)")
             figure.supylabel("accuracy (higher = better)")
         return figure
+
+
+def _details() -> list[tuple[str, list[str]]]:
+    """Name the detail tables of the summary, with the columns that they must have."""
+    return [
+        ("arms", list(_ARMS)),
+        ("comparisons", ["control", "arm", "equal", *_DIFFERENCES]),
+        ("same_length", ["strategy", "control", *_WORLD, *_DIFFERENCES]),
+    ]
+
+
+def _differences(rows: pd.DataFrame, names: list[str], title: str) -> pd.DataFrame:
+    table = _without_constants(rows[[*names, *_DIFFERENCES]].rename(columns=_DIFFERENCES))
+    table.attrs["title"] = title
+    return table
+
+
+def _without_constants(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out ways of teaching that all rows have in common, and shares of which there is nothing."""
+    same = [name for name in _WORLD if name in table and len(set(table[name])) == 1]
+    none = [name for name in ("share_undecided",) if name in table and not table[name].any()]
+    return table.drop(columns=[*same, *none]).reset_index(drop=True)
 
 
 def _of_panel(controls: pd.DataFrame, equal: str) -> pd.DataFrame:

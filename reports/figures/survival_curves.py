@@ -38,10 +38,10 @@ class SurvivalCurves(Sized):
 
     title: ClassVar[str] = "How long each kind of token is left"
     caption: ClassVar[str] = (
-        "Share of the tokens of a kind that is left after a share of all tokens of the chain was deleted: mean over chains, "
-        "then questions. A line above the dotted diagonal belongs to a kind that is kept longer than others. Bands: "
-        "interval of each point by itself, over questions; in the CSV is also the band for a whole curve. Position is not "
-        "held constant here; the table has the differences for which it is."
+        "Share of the tokens of a kind that is left after a share of all tokens of the chain was deleted: mean over chains,"
+        " then questions. A line above the dotted diagonal belongs to a kind that is kept longer than others. Bands: "
+        "interval of each point by itself, over questions, where it says anything; in the CSV is also the band for a whole "
+        "curve. Position is not held constant here; the table has the differences for which it is."
     )
     section: ClassVar[str] = "category_survival"
     analysis: ClassVar[str | None] = "category_survival"

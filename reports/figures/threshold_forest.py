@@ -8,7 +8,7 @@ import pandas as pd
 from reasoning_anatomy.types import AnalysisResult
 from reports import _thresholds
 from reports._data import detail
-from reports._drawing import Sized, draw_intervals, name_rows, shown, zero_line
+from reports._drawing import Sized, draw_intervals, name_rows, nothing_said, shown, zero_line
 from reports._style import ACCENT, MUTED, SMALL_TEXT, figure_style
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = (
-    "strategy", *_thresholds.WORLD, "threshold", "tokens_kept", "accuracy", "difference", "difference_low", "difference_high",
-    "p_adjusted", "verdict", "because", "n_questions",
+    "strategy", *_thresholds.WORLD, "threshold", "tokens_kept", "share_of_tokens_kept", "accuracy", "difference",
+    "difference_low", "difference_high", "p_adjusted", "verdict", "because", "n_questions",
 )  # fmt: skip
 _UNDECIDED: Final = "undecided"
 _NAMES: Final = {"estimate": "difference", "ci_low": "difference_low", "ci_high": "difference_high"}
@@ -29,10 +29,11 @@ class ThresholdForest(Sized):
 
     title: ClassVar[str] = "What every threshold costs in accuracy"
     caption: ClassVar[str] = (
-        "One row per threshold, the share that a strategy is told to delete. Dot and bar: accuracy less that at threshold 0, "
-        "paired within the question, with its interval over questions; left of 0, accuracy is lost. At the right the verdict, "
-        "by Holm over the thresholds of a strategy. Hollow and grey: undecided, which is not the same as no difference. A row "
-        "without a dot is not compared, because more or fewer of its answers were cut off."
+        "One row per threshold, what a strategy is told to delete, with the share of the chain that it kept. Dot and bar: "
+        "accuracy less that at threshold 0, paired within the question, with its interval over questions; left of 0, "
+        "accuracy is lost. At the right the verdict, by Holm over the thresholds of a strategy. Hollow and grey: undecided,"
+        " which is not the same as no difference. A row without a dot is not compared, because more or fewer of its answers"
+        " were cut off."
     )
     section: ClassVar[str] = _thresholds.ANALYSIS
     analysis: ClassVar[str | None] = _thresholds.ANALYSIS
@@ -43,31 +44,35 @@ class ThresholdForest(Sized):
 
         Returns
         -------
-        Columns ``strategy, reading, restatements, threshold, tokens_kept, accuracy``; ``difference`` of the accuracy from that
-        at threshold 0 with ``difference_low, difference_high``; ``p_adjusted, verdict, because, n_questions``. From the detail
-        table ``thresholds`` of ``threshold_comparison``, without baselines and threshold 0.
+        Columns ``strategy, reading, restatements, threshold, tokens_kept, share_of_tokens_kept, accuracy``; ``difference`` of
+        the accuracy from that at threshold 0 with ``difference_low, difference_high``; ``p_adjusted, verdict, because,
+        n_questions``. From the detail table ``thresholds`` of ``threshold_comparison``, without baselines and threshold 0.
         """
         table = detail(source, "thresholds", (*COLUMNS, "reference"))
         return table[table["reference"].isna() & (table["threshold"] > 0)][list(COLUMNS)].reset_index(drop=True)
+
+    def notes(self, source: AnalysisResult) -> list[str]:
+        """Say what a dotted interval means, if there is one."""
+        return nothing_said(self.data(source), "difference_low", "difference_high")
 
     def draw(self, source: AnalysisResult) -> "Figure":
         """Draw one row per threshold, below a heading for each strategy, reading and form of restatements."""
         data = self.data(source)
         groups = list(data.groupby(["strategy", *_thresholds.WORLD], sort=False))
         with figure_style():
-            figure = self.canvas(0.55 + 0.2 * (len(data) + len(groups)))
+            figure = self.canvas(0.6 + 0.22 * (len(data) + len(groups)))
             axis = figure.subplots()
             zero_line(axis)
             names: list[str] = []
             for (strategy, reading, restatements), rows in groups:
-                heading = f"{shown(strategy, 20 if self.is_narrow else 60)} ({reading}, restatements {restatements})"
+                heading = f"{shown(strategy, 60)} ({reading}, restatements {restatements})"
                 _write(axis, 0, len(names), heading, MUTED, style="italic")
                 names.append("")
                 _draw_rows(axis, rows, len(names))
-                names += [f"{threshold:g}" for threshold in rows["threshold"]]
+                names += list(map(_thresholds.with_kept, rows["threshold"], rows["share_of_tokens_kept"]))
             name_rows(axis, names)
             axis.set_xlabel("accuracy less that at threshold 0" + ("\n" if self.is_narrow else " ") + "(left of 0 = worse)")
-            axis.set_ylabel("threshold")
+            axis.set_ylabel("threshold (kept)")
         return figure
 
 

@@ -10,7 +10,7 @@ from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.types import AnalysisResult
 from reports import _thresholds
 from reports._data import has_answers
-from reports._drawing import Sized, shown
+from reports._drawing import Sized, wrapped
 from reports._style import DASHES, GRID, MUTED, SERIES, SMALL_TEXT, figure_style
 
 if TYPE_CHECKING:
@@ -30,12 +30,13 @@ class ThresholdFrontier(Sized):
 
     title: ClassVar[str] = "Accuracy against tokens"
     caption: ClassVar[str] = (
-        "One point per threshold, which stands beside it; up and to the left is better. Tokens: mean number of reasoning "
-        "tokens kept and of tokens generated; of texts written anew (live), tokens generated. Filled: on the frontier, no "
-        "other point of the panel is as accurate with as few tokens and, if live, as small a peak of the cache. Hollow: "
-        "another is. Cross: not compared, because truncation differs from that at threshold 0. Bars: intervals of the "
-        "accuracy over questions. They describe one point each; whether two differ is tested in the tables, not by the "
-        "overlap of bars. Grey: baselines that keep as many tokens; their intervals are in the CSV of the figure."
+        "One point per threshold, which stands beside it with the share of the chain that was kept; up and to the left is "
+        "better. Tokens: mean number of reasoning tokens kept and of tokens generated; of texts written anew (live), tokens"
+        " generated. Filled: on the frontier, no other point of the panel is as accurate with as few tokens and, if live, "
+        "as small a peak of the cache. Hollow: another is. Cross: not compared, because truncation differs from that at "
+        "threshold 0. Bars: intervals of the accuracy over questions. They describe one point each; whether two differ is "
+        "tested in the tables, not by the overlap of bars. Grey: baselines that keep as many tokens; their intervals are in"
+        " the CSV of the figure."
     )
     section: ClassVar[str] = _thresholds.ANALYSIS
     analysis: ClassVar[str | None] = _thresholds.ANALYSIS
@@ -55,8 +56,8 @@ class ThresholdFrontier(Sized):
         Returns
         -------
         Columns ``strategy, reference, reading, restatements, threshold, tokens, tokens_kept, tokens_generated, accuracy,
-        accuracy_low, accuracy_high, is_compared, on_frontier``; ``reference`` is missing for strategies with thresholds of
-        their own.
+        accuracy_low, accuracy_high, is_compared, on_frontier, share_of_tokens_kept``; ``reference`` is missing for strategies
+        with thresholds of their own.
         """
         return _thresholds.points(source)
 
@@ -77,7 +78,7 @@ class ThresholdFrontier(Sized):
                 if len(worlds) > 1:
                     axis.set_title("{}, restatements {}".format(*world))
             lines = {str(line.get_label()): line for axis in axes for line in axis.get_legend_handles_labels()[0]}
-            names = [shown(name) for name in lines]
+            names = [wrapped(name, 40) for name in lines]
             columns = 1 if self.is_narrow else 3
             figure.legend(list(lines.values()), names, loc="outside upper left", ncols=columns, handlelength=3)
             figure.supxlabel("tokens kept and generated per answer (fewer = cheaper)")
@@ -119,9 +120,9 @@ def _draw_strategy(axis: "Axes", rows: pd.DataFrame, strategy: str, place: int) 
 
 def _name_thresholds(axis: "Axes", rows: pd.DataFrame, colour: str) -> None:
     """Write each threshold beside its point: below it if the line is higher at both sides, else above."""
-    points = rows.groupby(["tokens", "accuracy"])["threshold"].apply(list).reset_index()
+    named = rows.assign(name=list(map(_thresholds.with_kept, rows["threshold"], rows["share_of_tokens_kept"])))
+    points = named.groupby(["tokens", "accuracy"])["name"].apply(", ".join).reset_index()
     beside = pd.concat([points["accuracy"].shift(1), points["accuracy"].shift(-1)], axis=1).mean(axis=1)
-    for (tokens, accuracy, same), around in zip(points.itertuples(index=False), beside, strict=True):
-        name = ", ".join(f"{threshold:g}" for threshold in same)
+    for (tokens, accuracy, name), around in zip(points.itertuples(index=False), beside, strict=True):
         away = (4, -10 if around > accuracy else 4)
         axis.annotate(name, (tokens, accuracy), xytext=away, textcoords="offset points", color=colour, fontsize=SMALL_TEXT)

@@ -94,13 +94,12 @@ class TokenStrip(Sized):
         ``deletion_step`` (1 = first), ``n_tokens`` (of the chain). What the colour does not need and the run does not have is
         missing.
         """
-        table = source.tokens()
-        known = list(dict.fromkeys(table["chain_id"]))
+        known = list(dict.fromkeys(source.tokens(columns=["chain_id"])["chain_id"]))
         if self.chain is not None and self.chain not in known:
             raise MissingError(f"{source.folder}: has no measured chain {self.chain!r}; the chains are named in chains.jsonl")
         if not known:
             raise MissingError(f"{source.folder}: has no measured chain; run the command that made it again")
-        rows = table[table["chain_id"] == (self.chain or known[0])]
+        rows = source.tokens(chains=[self.chain or known[0]])
         columns = self._columns(source)
         score = rows[columns["score"]] if "score" in columns else pd.Series(np.nan, index=rows.index)
         found = rows[["chain_id", "position", "text"]].assign(

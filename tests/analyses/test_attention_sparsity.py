@@ -91,7 +91,7 @@ def test_sparser_wrong_chains_are_found_and_every_number_agrees_with_pandas(tmp_
     heads = result.details["per_head"].query("term == @GIVEN_LENGTH")
     assert heads["estimate"].mean() == pytest.approx(row(result, GIVEN_LENGTH)["estimate"], abs=1e-7)
     assert (heads["p_max_t"] <= 0.01).all()
-    assert result.finding.startswith("Wrong chains attend more sparsely than correct ones on the same question")
+    assert result.finding.startswith("Clear: wrong chains attend more sparsely than correct ones on the same question")
 
 
 def test_what_length_does_is_not_taken_for_what_is_wrong(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_questions_of_one_kind_each_are_compared_only_over_all_questions(tmp_pat
     assert row(result, RAW)["n_questions"] == 0
     assert np.isnan(row(result, RAW)["estimate"])
     assert row(result, ALL)["n_questions"] == 16
-    assert result.finding.startswith("No question has both a correct and a wrong chain")
+    assert result.finding.startswith("Undecided: no question has both a correct and a wrong chain")
     assert "difficulty of the questions" in result.finding
     assert set(result.details) == {"per_chain", "left_out"}
 
@@ -274,26 +274,29 @@ CAVEAT = (
     [
         (
             (0.015, 0.008, 0.022, 25, 0.01), (0.012, 0.005, 0.019, 25, 0.01), (0.42, 0.2, 0.64, 25, NAN),
-            "Wrong chains attend more sparsely than correct ones on the same question, by attention_sparsity: difference 0.012 "
-            "(95 % interval 0.005 to 0.019, 25 questions) with length held constant, 0.015 (0.008 to 0.022) without that; 0.42 "
-            "(0.20 to 0.64) standard deviations between chains of one kind on one question.",
+            "Clear: wrong chains attend more sparsely than correct ones on the same question, by attention_sparsity: "
+            "difference 0.012 (95 % interval 0.005 to 0.019, 25 questions) with length held constant. Without that it is 0.015 "
+            "(0.008 to 0.022); with length held constant, 0.42 (0.20 to 0.64) standard deviations between chains of one kind "
+            "on one question.",
         ),
         (
             (-0.015, -0.022, -0.008, 9, 0.01), (-0.012, -0.019, -0.005, 9, 0.01), (-0.42, NAN, NAN, 9, NAN),
-            "Wrong chains attend less sparsely than correct ones on the same question, by attention_sparsity: difference "
-            "-0.012 (95 % interval -0.019 to -0.005, only 9 questions) with length held constant, -0.015 (-0.022 to -0.008) "
-            "without that; -0.42 standard deviations between chains of one kind on one question.",
+            "Against: wrong chains attend less sparsely than correct ones on the same question, by attention_sparsity: "
+            "difference -0.012 (95 % interval -0.019 to -0.005, only 9 questions) with length held constant. Without that it "
+            "is -0.015 (-0.022 to -0.008); with length held constant, -0.42 standard deviations between chains of one kind on "
+            "one question.",
         ),
         (
             (0.015, 0.008, 0.022, 25, 0.01), (0.0001, -0.005, 0.005, 25, 0.9), (NAN, NAN, NAN, 0, NAN),
-            "It is not clear whether wrong chains attend more sparsely than correct ones on the same question, by "
-            "attention_sparsity: difference 0.000 (95 % interval -0.005 to 0.005, 25 questions) with length held constant, "
-            "0.015 (0.008 to 0.022) without that, so that length may be all of it.",
+            "Undecided: it is open whether wrong chains attend more sparsely than correct ones on the same question, by "
+            "attention_sparsity: difference 0.000 (95 % interval -0.005 to 0.005, 25 questions) with length held constant. "
+            "Without that it is 0.015 (0.008 to 0.022), so that length may be all of it.",
         ),
         (
             (0.015, NAN, NAN, 1, NAN), (NAN, NAN, NAN, 0, NAN), (NAN, NAN, NAN, 0, NAN),
-            "On the one question that has both, wrong chains attend more sparsely than correct ones, by attention_sparsity: "
-            "difference 0.015 (only 1 question, no interval), and too few chains to hold their length constant.",
+            "Undecided: on the one question that has both, wrong chains attend more sparsely than correct ones, by "
+            "attention_sparsity: difference 0.015 (only 1 question, no interval), and too few chains to hold their "
+            "length constant.",
         ),
     ],
     ids=["more", "less", "length", "one question"],
@@ -307,13 +310,13 @@ def test_measures_that_survive_correction_are_counted_by_direction() -> None:
     for p, counts in ((0.04, "1 of 2 measures say that wrong chains attend more sparsely, and 1"), (0.06, "1 of 2 measures")):
         assert f"Corrected for their number, {counts}" in say(found, found, others=p)
     uncorrected = (0.015, 0.001, 0.03, 25, 0.08)  # its interval leaves out zero, and the correction says no
-    assert say(uncorrected, uncorrected, others=0.08).startswith("It is not clear whether")
+    assert say(uncorrected, uncorrected, others=0.08).startswith("Undecided: it is open whether")
 
 
 def test_without_pairs_the_finding_names_the_difficulty() -> None:
     nothing = (NAN, NAN, NAN, 0, NAN)
     assert say(nothing, nothing, nothing) == (
-        "No question has both a correct and a wrong chain, so that no two can be compared on the same question; over all "
-        "questions the difference is 0.500 (95 % interval 0.400 to 0.600, 40 questions) by attention_sparsity with length held "
-        "constant, which may come from the difficulty of the questions."
+        "Undecided: no question has both a correct and a wrong chain, so that no two can be compared on the same question; "
+        "over all questions the difference is 0.500 (95 % interval 0.400 to 0.600, 40 questions) by attention_sparsity with "
+        "length held constant, which may come from the difficulty of the questions."
     )

@@ -178,7 +178,7 @@ def test_a_difference_is_found_raw_and_given_position(tmp_path: Path, make_plant
         assert rows.loc[term, "ci_low"] > 0.1
         assert rows.loc[term, "p_value"] == 0.002
     assert result.finding.startswith(
-        "Symbolic computation is deleted later than linguistic scaffolding by greedy (categories by rules)"
+        "Clear: symbolic computation is deleted later than linguistic scaffolding by greedy (categories by rules)"
     )
 
 

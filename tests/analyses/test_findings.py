@@ -49,45 +49,40 @@ def correlation(
     [
         (
             (0.31, 0.12, 0.5, 25), (0.05, -0.1, 0.2, 25),
-            "Tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.31 (95 % interval 0.12 to 0.50, "
-            "25 questions), 0.05 (-0.10 to 0.20) with position held constant, which leaves no clear relation.",
+            "Undecided: it is open whether tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.05 "
+            "(95 % interval -0.10 to 0.20, 25 questions) with position held constant. Without that it is 0.31 (0.12 to "
+            "0.50), which position may explain.",
         ),
         (
             (0.31, 0.12, 0.5, 8), (0.2, 0.1, 0.3, 8),
-            "Tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.31 (95 % interval 0.12 to 0.50, "
-            "only 8 questions), 0.20 (0.10 to 0.30) with position held constant.",
+            "Clear: tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.20 (95 % interval 0.10 to "
+            "0.30, only 8 questions) with position held constant. Without that it is 0.31 (0.12 to 0.50).",
         ),
         (
             (-0.31, -0.5, -0.12, 25), (0.2, 0.1, 0.3, 25),
-            "Tokens with a higher h2o score are deleted earlier by greedy: Spearman's rho -0.31 (95 % interval -0.50 to -0.12, "
-            "25 questions), 0.20 (0.10 to 0.30) with position held constant, which shows tokens with a higher score "
-            "deleted later.",
+            "Clear: tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.20 (95 % interval 0.10 to "
+            "0.30, 25 questions) with position held constant. Without that it is -0.31 (-0.50 to -0.12).",
         ),
         (
             (-0.001, -0.2, 0.2, 25), (-0.2, -0.3, -0.1, 25),
-            "No clear relation between the h2o score of tokens and when greedy deletes them: Spearman's rho 0.00 (95 % "
-            "interval "
-            "-0.20 to 0.20, 25 questions), -0.20 (-0.30 to -0.10) with position held constant, which shows tokens with "
-            "a higher "
-            "score deleted earlier.",
+            "Against: tokens with a higher h2o score are deleted earlier by greedy: Spearman's rho -0.20 (95 % interval "
+            "-0.30 to -0.10, 25 questions) with position held constant. Without that it is 0.00 (-0.20 to 0.20).",
         ),
         (
             (0.31, NAN, NAN, 1), (0.05, NAN, NAN, 1),
-            "In one question, tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.31 (one "
-            "question, which "
-            "has no interval), 0.05 with position held constant.",
+            "Undecided: it is open whether tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.05 "
+            "(one question, which has no interval) with position held constant. Without that it is 0.31.",
         ),
         (
             (1.0, NAN, NAN, 6), (1.0, NAN, NAN, 6),
-            "Tokens with a higher h2o score are deleted later by greedy: Spearman's rho 1.00 (the same in all 6 questions, so "
-            "without an interval), 1.00 with position held constant.",
+            "Clear: tokens with a higher h2o score are deleted later by greedy: Spearman's rho 1.00 (the same in all 6 "
+            "questions, so without an interval) with position held constant. Without that it is 1.00.",
         ),
         (
             (0.4, -1, 1, 3), (NAN, NAN, NAN, 0),
-            "No clear relation between the h2o score of tokens and when greedy deletes them: Spearman's rho 0.40 (95 % "
-            "interval "
-            "-1.00 to 1.00, only 3 questions), and nothing is left to estimate with position held constant, which fixes one of "
-            "the two orders.",
+            "Undecided: it is open whether tokens with a higher h2o score are deleted later by greedy: Spearman's rho 0.40 "
+            "(only 3 questions, too few for an interval that says anything). Position cannot be held constant: it fixes the "
+            "order of what is compared.",
         ),
     ],
     ids=["position", "kept", "reversed", "hidden", "one question", "all alike", "fixed by position"],
@@ -103,9 +98,9 @@ def test_of_several_scorers_the_largest_with_position_held_constant_is_named_and
         "surprisal": ((0.4, 0.3, 0.5, 25), (0.1, 0, 0.2, 25)),
     }
     assert correlation(scorers) == (
-        "Of 3 signals, h2o has the largest rank correlation with the deletion order of greedy once position is held constant: "
-        "rho -0.21 (95 % interval -0.30 to -0.10, 25 questions), 0.35 (0.20 to 0.50) without that; corrected for their number, "
-        "3 of 3 signals differ from zero, and 0 of 2 with position held constant."
+        "Undecided: none of 2 signals is shown to be related to the deletion order of greedy, corrected for their number; the "
+        "strongest is h2o, rho -0.21 (95 % interval -0.30 to -0.10, 25 questions) with position held constant. Without that, "
+        "3 of 3 are; h2o has 0.35 (0.20 to 0.50)."
     )
 
 
@@ -114,12 +109,12 @@ def test_the_attention_of_the_answer_speaks_first_and_then_the_strongest_scorer(
     surprisal: tuple[Row, Row] = ((0.4, 0.3, 0.5, 25), (0.3, 0.2, 0.4, 25))
     alone = correlation({"answer_attention": answer})
     assert correlation({"surprisal": surprisal, "answer_attention": answer}) == (
-        f"{alone}\nOf 2 signals, surprisal has the largest rank correlation with the deletion order of greedy once position is "
-        "held constant: rho 0.30 (95 % interval 0.20 to 0.40, 25 questions), 0.40 (0.30 to 0.50) without that; corrected for "
-        "their number, 2 of 2 signals differ from zero, and 0 of 2 with position held constant."
+        f"{alone}\nUndecided: none of 2 signals is shown to be related to the deletion order of greedy, corrected for their "
+        "number; the strongest is surprisal, rho 0.30 (95 % interval 0.20 to 0.40, 25 questions) with position held constant. "
+        "Without that, 2 of 2 are; surprisal has 0.40 (0.30 to 0.50)."
     )
     unknown = (NAN, NAN, NAN, 0)
-    assert correlation({"surprisal": surprisal, "answer_attention": (unknown, unknown)}).startswith("Of 2 signals, surprisal")
+    assert correlation({"surprisal": surprisal, "answer_attention": (unknown, unknown)}).startswith("Undecided: none of 1 ")
 
 
 def test_competitors_and_the_own_first_step_stand_beside_the_signals() -> None:
@@ -132,21 +127,22 @@ def test_competitors_and_the_own_first_step_stand_beside_the_signals() -> None:
         "conditional_surprisal": ((0.4, 0.3, 0.5, 25), (0.35, 0.3, 0.4, 25)),
     }
     alone = correlation({"h2o": signal})
-    competitor = (
-        "The best of 2 trivial competitors, token length, has rho 0.20 (0.10 to 0.30), 0.25 (0.20 to 0.30) with position"
-    )
-    own = "The strategy's own first step, conditional_surprisal, has rho 0.40 (0.30 to 0.50), 0.35 (0.30 to 0.40) with position"
-    assert correlation(rows, kinds=kinds) == f"{alone}\n{competitor} held constant.\n{own} held constant."
+    held = "with position held constant"
+    competitor = f"the best of 2 trivial competitors, token length, has rho 0.25 (0.20 to 0.30) {held}, 0.20 (0.10 to 0.30)"
+    own = f"the strategy's own first step, conditional_surprisal, has rho 0.35 (0.30 to 0.40) {held}, 0.40 (0.30 to 0.50)"
+    beside = [f"For comparison: {said} without that." for said in (competitor, own)]
+    assert correlation(rows, kinds=kinds) == "\n".join([alone, *beside])
     only = {"h2o": signal, "recency": rows["recency"]}
-    assert correlation(only, kinds=kinds) == f"{alone}\nThe trivial competitor, recency, has rho 0.60 (0.50 to 0.70)."
-    assert correlation({"recency": rows["recency"]}, kinds=kinds).startswith("Tokens with a higher recency score are deleted")
+    assert correlation(only, kinds=kinds) == (
+        f"{alone}\nFor comparison: the trivial competitor, recency, has rho 0.60 (0.50 to 0.70)."
+    )
+    recency = correlation({"recency": rows["recency"]}, kinds=kinds)
+    assert recency.startswith("Clear: tokens with a higher recency score are deleted later")
 
 
 def test_of_steps_the_finding_speaks_of_steps() -> None:
     rows: dict[str, tuple[Row, Row]] = {"h2o": ((-0.31, -0.5, -0.12, 25), (0.2, 0.1, 0.3, 25))}
-    sentence = correlation(rows, unit="step")
-    assert sentence.startswith("Steps with a higher h2o score are deleted earlier by greedy: ")
-    assert sentence.endswith("which shows steps with a higher score deleted later.")
+    assert correlation(rows, unit="step").startswith("Clear: steps with a higher h2o score are deleted later by greedy: ")
 
 
 def test_one_differs_and_several_differ() -> None:
@@ -162,10 +158,10 @@ def test_one_differs_and_several_differ() -> None:
             "p_adjusted": [0.01, 0.2, 0.2, 0.2],
         }
     )
-    assert "1 of 2 signals differs from zero, and 0 of 2 with" in correlation_finding(one, strategy="greedy", confidence=0.95)
+    assert "Without that, 1 of 2 is; a has" in correlation_finding(one, strategy="greedy", confidence=0.95)
     rows = (0.1, 0.05, 0.2, 25), (0.1, 0.05, 0.2, 25)
-    assert "; 1 of 3 pairs of categories differs then, " in difference(*rows, p_adjusted=(0.01, 0.2, 0.3))
-    assert "; 2 of 3 pairs of categories differ then, " in difference(*rows)
+    assert "Of 3 pairs of categories, 1 differs with " in difference(*rows, p_adjusted=(0.01, 0.2, 0.3))
+    assert "Of 3 pairs of categories, 2 differ with " in difference(*rows)
 
 
 def difference(raw: Row, given: Row, *, p_adjusted: tuple[float, ...] = (0.001, 0.03, 0.6)) -> str:
@@ -197,36 +193,36 @@ def difference(raw: Row, given: Row, *, p_adjusted: tuple[float, ...] = (0.001, 
     [
         (
             (0.12, 0.05, 0.19, 25), (0.1, 0.03, 0.17, 25),
-            "Symbolic computation is deleted later than linguistic scaffolding by greedy (categories by rules): difference in "
-            "relative deletion step 0.12 (95 % interval 0.05 to 0.19, 25 questions), 0.10 (0.03 to 0.17) with position held "
-            "constant; 2 of 3 pairs of categories differ then, corrected for their number.",
+            "Clear: symbolic computation is deleted later than linguistic scaffolding by greedy (categories by rules): "
+            "difference in relative deletion step 0.10 (95 % interval 0.03 to 0.17, 25 questions) with position held "
+            "constant. Without that it is 0.12 (0.05 to 0.19). Of 3 pairs of categories, 2 differ with position held "
+            "constant, corrected for their number.",
         ),
         (
             (-0.12, -0.19, -0.05, 8), (0.01, -0.07, 0.09, 8),
-            "Symbolic computation is deleted earlier than linguistic scaffolding by greedy (categories by rules): "
-            "difference in "
-            "relative deletion step -0.12 (95 % interval -0.19 to -0.05, only 8 questions), 0.01 (-0.07 to 0.09) with position "
-            "held constant, which leaves no clear difference; 2 of 3 pairs of categories differ then, corrected for "
-            "their number.",
+            "Undecided: it is open which is deleted first by greedy (categories by rules), symbolic computation or "
+            "linguistic scaffolding: difference in relative deletion step 0.01 (95 % interval -0.07 to 0.09, only 8 "
+            "questions) with position held constant. Without that it is -0.12 (-0.19 to -0.05), which position may explain. "
+            "Of 3 pairs of categories, 2 differ with position held constant, corrected for their number.",
         ),
         (
             (0.02, -0.05, 0.09, 25), (0.1, 0.03, 0.17, 25),
-            "It is not clear which is deleted first by greedy (categories by rules), symbolic computation or linguistic "
-            "scaffolding: difference in relative deletion step 0.02 (95 % interval -0.05 to 0.09, 25 questions), 0.10 (0.03 to "
-            "0.17) with position held constant, which shows symbolic computation deleted later; 2 of 3 pairs of categories "
-            "differ then, corrected for their number.",
+            "Clear: symbolic computation is deleted later than linguistic scaffolding by greedy (categories by rules): "
+            "difference in relative deletion step 0.10 (95 % interval 0.03 to 0.17, 25 questions) with position held "
+            "constant. Without that it is 0.02 (-0.05 to 0.09). Of 3 pairs of categories, 2 differ with position held "
+            "constant, corrected for their number.",
         ),
         (
             (0.0, NAN, NAN, 6), (0.0, NAN, NAN, 6),
-            "It is not clear which is deleted first by greedy (categories by rules), symbolic computation or linguistic "
-            "scaffolding: difference in relative deletion step 0.00 (the same in all 6 questions, so without an interval), "
-            "0.00 with position held constant; 2 of 3 pairs of categories differ then, corrected for their number.",
+            "Undecided: it is open which is deleted first by greedy (categories by rules), symbolic computation or "
+            "linguistic scaffolding: difference in relative deletion step 0.00 (the same in all 6 questions, so without an "
+            "interval) with position held constant. Without that it is 0.00. Of 3 pairs of categories, 2 differ with "
+            "position held constant, corrected for their number.",
         ),
         (
             (NAN, NAN, NAN, 0), (NAN, NAN, NAN, 0),
-            "No chain has tokens of both symbolic computation and linguistic scaffolding, so greedy (categories by "
-            "rules) cannot "
-            "tell which goes first.",
+            "No chain has tokens of both symbolic computation and linguistic scaffolding, so greedy (categories by rules) "
+            "cannot tell which goes first.",
         ),
     ],
     ids=["both", "position", "hidden", "zero", "nothing"],
@@ -237,10 +233,9 @@ def test_the_finding_of_the_classes(raw: Row, given: Row, sentence: str) -> None
 
 def test_one_question_and_an_order_that_position_fixes() -> None:
     assert difference((-0.12, NAN, NAN, 1), (NAN, NAN, NAN, 0), p_adjusted=()) == (
-        "In one question, symbolic computation is deleted earlier than linguistic scaffolding by greedy (categories by rules): "
-        "difference in relative deletion step -0.12 (one question, which has no interval), and nothing can be said "
-        "with position "
-        "held constant."
+        "Undecided: it is open which is deleted first by greedy (categories by rules), symbolic computation or linguistic "
+        "scaffolding: difference in relative deletion step -0.12 (one question, which has no interval). Position cannot be "
+        "held constant: it fixes the order of what is compared."
     )
 
 

@@ -110,7 +110,7 @@ def test_what_attention_tells_is_found_within_the_stage(result):
     # The nll is 0.2 times a standard normal plus 0.1 times another: at best r = 0.2 / sqrt(0.05) = 0.89, without the trend.
     assert 0.7 < within["ridge"] < 0.95
     assert min(gain.values()) > 0.2
-    assert "corrected for their number, 3 of 3 models rank better than position" in result.finding
+    assert "Corrected for their number, 3 of 3 models rank better than position" in result.finding
     tested = result.table[result.table["term"] == "spearman_within_stage - position"]
     assert (tested["p_adjusted"] <= 0.05).all()
 
@@ -197,7 +197,7 @@ def test_attention_that_tells_nothing_beyond_position_is_not_said_to(write_stage
     given = found.table[found.table["term"] == "spearman_within_stage_given_position"]
     assert (given["p_adjusted"] > 0.05).all()
     assert estimates(found.table, "spearman_within_stage")["position"] > 0.5
-    assert "it is not clear that attention adds anything" in found.finding
+    assert "it is open whether attention says more than position" in found.finding
     assert "0 of 3 models rank better than position" in found.finding
 
 

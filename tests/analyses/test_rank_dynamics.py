@@ -231,9 +231,9 @@ def test_the_finding_says_what_the_table_says(run: Run) -> None:
     result = FAST.analyse(run)
     difference, frozen = (row(result, name, "mean below 1") for name in ("fresh less made at 1", "made at 1"))
     said = result.finding.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
-    assert said.startswith("A ranking made anew foretells the deletions of greedy better than the one made at 1: Kendall's")
+    assert said.startswith("Clear: a ranking made anew foretells the deletions of greedy better than the one made at 1: ")
     low, high = f"{difference['ci_low']:.2f}", f"{difference['ci_high']:.2f}"
-    assert f"difference {difference['estimate']:.2f} (95 % interval {low} to {high}, only 8 questions)" in said
+    assert f"difference in Kendall's tau {difference['estimate']:.2f} (95 % interval {low} to {high}, only 8 questions)" in said
     assert f"{frozen['estimate']:.2f} ({frozen['ci_low']:.2f} to {frozen['ci_high']:.2f}) if it is made at 1" in said
 
 

@@ -575,14 +575,16 @@ def test_one_question_has_accuracies_and_no_tests(swept: Make) -> None:
     assert result.table[["ci_low", "ci_high", "p_value", "p_adjusted"]].isna().all(axis=None)
     assert row["because"] == "one question has no variation between questions"
     assert "one question has no variation between questions; no interval and no p-value" in result.warnings
-    assert "accuracy 0.75 (one question, which has no interval) at threshold 0" in result.finding
+    assert (
+        "from 0.75 to 0.25 at 0.5, a difference of \N{MINUS SIGN}0.50 (one question, which has no interval)" in result.finding
+    )
 
 
 def test_threshold_0_alone_has_its_accuracy_and_the_command_that_adds_others(swept: Make) -> None:
     run = swept(*rows_of({0: "cccw" * 6}))
     result = FAST.analyse(run)
     assert result.table["term"].tolist() == ["accuracy"]
-    assert f"there is no other threshold to compare, add some with: reasoning-anatomy sweep {run.folder}" in result.finding
+    assert "there is no other threshold to compare, add some with: reasoning-anatomy sweep RUN" in result.finding
     assert result.details["trend"].empty
 
 
@@ -625,9 +627,9 @@ def test_the_finding_names_the_verdict_of_every_threshold(swept: Make) -> None:
     theirs = {0: "c" * 60, 0.1: "c" * 60, 0.3: "c" * 40 + "w" * 20, 0.5: "c" * 41 + "w" * 19}
     run = swept(*rows_of(ours), *rows_of(theirs, strategy="random_steps", reference="s"))
     assert plain(ThresholdComparison(draws=99, margin=0.06).analyse(run).finding) == (
-        "s (closed_up, restatements kept): accuracy 1.00 (95 % interval 0.94 to 1.00, 60 questions) at threshold 0; compared "
-        "with it, undecided at 0.1 and 0.3, worse at 0.5; at 0.5 the difference is -0.25 (-0.37 to -0.16) with 50 % of the "
-        "tokens kept. Against random_steps of the same length: better at 0.3, undecided at 0.1 and 0.5."
+        "Undecided at 0.1 (90 % of the chain kept) and 0.3 (70 %), worse at 0.5 (50 % of the chain kept): by s (closed_up, "
+        "restatements kept), accuracy falls from 1.00 to 0.75 at 0.5, a difference of -0.25 (95 % interval -0.37 to -0.16, 60 "
+        "questions). Against random_steps of the same length: better at 0.3, undecided at 0.1 and 0.5."
     )
 
 
@@ -640,28 +642,30 @@ def test_the_finding_of_many_strategies_and_baselines_is_two_sentences(swept: Ma
         for baseline in ("random_steps", "random_block"):
             rows += rows_of(worse, strategy=baseline, reference=name)
     assert plain(ThresholdComparison(draws=99, margin=0.06).analyse(swept(*rows)).finding) == (
-        "5 strategies (closed_up, restatements kept): accuracy 1.00 (95 % interval 0.94 to 1.00, 60 questions) at threshold 0; "
-        "compared with it, of 15 comparisons undecided in 14, worse in 1 (bad at 0.5). Against random_steps and random_block "
-        "of the same length: of 24 comparisons better in 8, undecided in 16."
+        "Undecided in 14, worse in 1 (bad at 0.5), of 15 comparisons with threshold 0 by 5 strategies (closed_up, restatements "
+        "kept). Accuracy at threshold 0 is 1.00 (95 % interval 0.94 to 1.00, 60 questions). Against random_steps and "
+        "random_block of the same length: of 24 comparisons better in 8, undecided in 16."
     )
 
 
-def test_strategies_that_agree_are_one_clause_and_accuracies_that_differ_a_range(swept: Make) -> None:
+def test_each_of_a_few_strategies_has_a_sentence_of_its_own(swept: Make) -> None:
     one, other = {0: ["cc", "cw"] * 8, 0.5: ["cc"] * 16}, {0: ["cc", "cw"] * 7 + ["--"] * 2, 0.5: ["cc"] * 16}
     other[0][1] = "cc"
     result = FAST.analyse(swept(*rows_of(one, strategy="a"), *rows_of(other, strategy="b")))
-    assert result.finding == (
-        "a and b (closed_up, restatements kept): accuracy 0.75 to 0.79 at threshold 0; compared with it, better in all 2 "
-        "comparisons."
+    first, second = plain(result.finding).splitlines()
+    assert first.startswith(
+        "Better at 0.5 (50 % of the chain kept): by a (closed_up, restatements kept), accuracy rises from 0.75 to 1.00 at 0.5, "
+        "a difference of 0.25 (95 % interval "
     )
+    assert "by b (closed_up, restatements kept), accuracy rises from 0.79 to 1.00 at 0.5" in second
 
 
 def test_strategies_of_different_readings_and_questions_are_spoken_of_as_such(swept: Make) -> None:
     one, other = {0: ["cc", "cw"] * 8, 0.5: ["cc"] * 16}, {0: ["cc", "cw"] * 7 + ["--"] * 2, 0.5: ["cc"] * 16}
     result = FAST.analyse(swept(*rows_of(one, strategy="a"), *rows_of(other, strategy="b", reading="evicted")))
-    assert plain(result.finding).startswith(
-        "a and b, each in the first reading that it was swept in: accuracy 0.75 (95 % interval"
-    )
+    first, second = result.finding.splitlines()
+    assert "by a (closed_up, restatements kept), accuracy rises" in first
+    assert "by b (evicted, restatements kept), accuracy rises" in second
 
 
 def test_the_same_run_gives_the_same_result_and_can_be_read_again(swept: Make) -> None:
@@ -736,7 +740,7 @@ def test_texts_that_are_written_anew_are_a_world_with_peak_cache_and_length(swep
 
 def test_the_finding_says_whether_texts_get_longer(swept: Make) -> None:
     finding = plain(FAST.analyse(swept(*live(30, strategy="p"), *live(30, strategy="random", reference="p"))).finding)
-    assert "p (live, restatements kept): accuracy " in finding
+    assert ": by p (live, restatements kept), accuracy rises from 0.5" in finding
     assert "with 60 tokens in the cache at most, instead of 130" in finding
     assert "Against random of the same budget: " in finding
     assert "Texts, 100 tokens long at threshold 0, are longer at 0.75, not shown to be longer or shorter at 0.5; " in finding

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reasoning_anatomy.cli import conversion, demo, figures, labels, measuring, results
+from reasoning_anatomy.cli import conversion, demo, figures, following, labels, measuring, merging, results
 from reasoning_anatomy.cli._app import named_scorers
 from reasoning_anatomy.plugins import KINDS, available, options_of
 from reasoning_anatomy.run.folder import Run, open_run
@@ -25,6 +25,7 @@ COMMANDS = (
     "run",
     "import",
     "status",
+    "merge",
     "export",
     "annotate",
     "annotations",
@@ -96,7 +97,8 @@ MODEL_FLAGS = [
             ],
         ),
         ("import", measuring.import_run, ["FILE", "--out", "--format", "--scorers", "--plugins", *MODEL_FLAGS]),
-        ("status", measuring.status, ["RUN"]),
+        ("status", following.status, ["RUN", "--watch"]),
+        ("merge", merging.merge, ["RUN_A", "--out", "--without", "--plugins"]),
         ("export", measuring.export_run, ["RUN", "--format", "--out", "--strategy", "--annotator", "--plugins"]),
         ("annotate", labels.annotate, ["RUN", "--annotator", "--as", "--plugins"]),
         ("analyse", results.analyse, ["RUN", "--analyses", "--plugins"]),

@@ -283,7 +283,7 @@ def test_the_same_sweep_again_and_another_chain_of_a_known_question_write_nothin
     small(begun, tiny, chains=[chain(1, chain_id="c0", reasoning="So 22.")])
     assert written_files(open_run(begun)) == written_files(plain)
     pd.testing.assert_frame_equal(open_run(begun).evaluations(), plain.evaluations())
-    assert status_of(begun) == SweepStatus(n_chains=4, n_done=4, failed={})
+    assert status_of(begun) == SweepStatus(done=list(open_run(begun).chains), failed={}, left=[])
 
 
 def test_an_interrupted_sweep_is_finished(
@@ -393,7 +393,7 @@ def test_a_text_that_is_not_finite_fails_alone_and_is_tried_again(
     assert "not finite numbers" in status_of(begun).failed["c2"]
     monkeypatch.undo()
     small(begun, tiny, chains=None, samples=2)
-    assert status_of(begun) == SweepStatus(n_chains=3, n_done=3, failed={})
+    assert status_of(begun) == SweepStatus(done=list(open_run(begun).chains), failed={}, left=[])
     assert not list((begun / "failed").rglob("*.json"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reasoning_anatomy.errors import ReasoningAnatomyError, RunError
+from reasoning_anatomy.errors import MissingError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.run.folder import Run, newest_run, open_run
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, Annotation, ReasoningChain, TokenScores
@@ -187,6 +187,44 @@ def test_tokens_are_those_of_the_files_of_the_chains(run: Run, chains: list[Reas
         np.testing.assert_array_equal(steps, measurement.paths["greedy"].deletion_step)
         assert rows["deletion_step_greedy"].isna().sum() == 4  # 0.4 of 10 tokens are kept
     assert str(tokens["deletion_step_greedy"].dtype) == "Int64"
+
+
+def test_columns_and_chains_of_the_tokens_are_those_of_the_whole_table(run: Run) -> None:
+    annotate(run)
+    run.write_token_roles({"001": pd.DataFrame({"role_numeric": pd.array([True] * 10, dtype="boolean")})})
+    whole = run.tokens()
+    assert run.token_columns == list(whole.columns)
+    columns = ["category_words", "text", "role_numeric", "position"]
+    pd.testing.assert_frame_equal(run.tokens(columns=columns), whole[columns])
+    wanted = [IDS[3], IDS[1]]
+    expected = whole[whole["chain_id"].isin(wanted)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(run.tokens(chains=wanted), expected)
+    pd.testing.assert_frame_equal(run.tokens(chains=iter(wanted), columns=iter(columns)), expected[columns])
+    assert run.tokens(columns=["end"], chains=[]).shape == (0, 1)
+    assert run.tokens(columns=[]).shape == (len(whole), 0)
+
+
+def test_only_the_files_with_wanted_columns_are_read(run: Run) -> None:
+    annotate(run)
+    path = run.folder / "annotations" / "words.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:40] = bytes(36)  # the head stays, which says what columns there are
+    path.write_bytes(content)
+    assert run.tokens(columns=["chain_id", "score_answer_attention"]).notna().all(axis=None)
+    with pytest.raises(RunError, match=r"words\.parquet: cannot be read"):
+        run.tokens(columns=["category_words"])
+
+
+def test_a_column_or_chain_that_is_not_there_is_refused(run: Run) -> None:
+    with pytest.raises(MissingError) as refused:
+        run.tokens(columns=["position", "score_surprisal"])
+    assert str(refused.value) == (
+        f"{run.folder}: its tokens have no column 'score_surprisal'; they have {', '.join(run.token_columns)}"
+    )
+    with pytest.raises(RunError, match="has no chain 'stranger'"):
+        run.tokens(chains=["001", "stranger"])
+    shown = open_run(run.folder, only=["greedy"])
+    assert shown.token_columns == run.token_columns  # nothing of another kind is hidden
 
 
 def test_steps_hold_mean_and_sum_of_their_tokens(run: Run, chains: list[ReasoningChain]) -> None:

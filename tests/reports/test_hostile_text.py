@@ -1,5 +1,6 @@
 """A page full of text that tries to become code, in a real browser: it stays text, wherever it stands."""
 
+import json
 import re
 from html.parser import HTMLParser
 from urllib.parse import quote
@@ -7,11 +8,14 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from analyses.distillation import Distillation
 from reasoning_anatomy.run import open_run
+from reasoning_anatomy.run.layout import STUDENTS_NAME
 from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
+from reasoning_anatomy.run.students import FULL, Arm, Student, open_students
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain, TokenScores
-from reports import write_report
+from reports import write_report, write_students_report
 
 HACK = "window.hacked=1"
 PAYLOADS = (
@@ -285,3 +289,46 @@ def test_another_parser_finds_no_other_elements_either(hostile, harmless):
     one, other = (Page(path.read_text(encoding="utf-8")) for path in (hostile, harmless))
     assert one.tags <= other.tags
     assert one.attributes <= other.attributes
+
+
+def write_students(folder, make_students, texts):
+    """Write students whose questions, chains, answers, strategies and model are made of these texts."""
+    arms = [Arm(strategy=FULL, keep_ratio=1.0), *(Arm(strategy=text, keep_ratio=0.5) for text in texts[:3])]
+    students = make_students(folder, {Student(arm=arm): {text: ("w", 9) for text in texts[:4]} for arm in arms}, n_taught=4)
+    together = " ".join(texts)
+    changed = {"run": together, "recipe": together, "examination": together, "questions": together}
+    model = students.manifest.student.model_copy(update=dict.fromkeys(("id", "revision", "architecture", "weights"), together))
+    manifest = students.manifest.model_copy(update={**changed, "student": model})
+    (folder / STUDENTS_NAME).write_text(manifest.model_dump_json(), encoding="utf-8")
+    problems = [{"question_id": text, "question": together, "gold_answer": together} for text in texts[:4]]
+    students.test_file.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in problems), encoding="utf-8")
+    for student in students.manifest.students:
+        path = students.answers_file(student)
+        rows = [{**row, "reasoning": together, "answer": together} for row in students.answer_rows(student)]
+        path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
+        of_arm = students.rows(student.arm).assign(question=together, prompt=together, completion=together)
+        of_arm.to_parquet(students.training_file(student.arm))
+    students = open_students(folder)
+    students.write_analysis(Distillation().analyse(students))
+    return students, together
+
+
+def test_nothing_that_students_were_taught_or_write_runs(open_any_page, make_students, tmp_path):
+    whole = " ".join(PAYLOADS)
+    hostile = [PAYLOADS[0], f"</details></summary><img src=x onerror={HACK}>", f'" onmouseover="{HACK}', whole]
+    kinds = {}
+    for name, texts in (("harmless", ["a", "b", "c", "d"]), ("hostile", hostile)):
+        students, together = write_students(tmp_path / name, make_students, texts)
+        page = open_any_page(write_students_report(students).as_uri())
+        for each in page.locator("summary").all():
+            each.click()
+        assert page.evaluate("window.hacked") is None
+        kinds[name] = set(page.evaluate(ELEMENTS))
+        texts_shown = page.locator("#writing .part").all_text_contents()
+        assert len(texts_shown) == 4 * 4 * 4
+        if name == "hostile":
+            start = re.sub(r"\s+", "", shown_as(together))[:3000]
+            assert re.sub(r"\s+", "", texts_shown[-1])[: len("written") + 3000] == f"written{start}"
+            free = open_any_page(page.url, bypass_csp=True)
+            assert free.evaluate("window.hacked") is None
+    assert kinds["hostile"] <= kinds["harmless"]

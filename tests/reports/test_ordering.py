@@ -18,6 +18,7 @@ from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, TokenScores
 from reports import _sections, _summary
 from reports._ordering import ordered_view, without_control
 from reports._style import category_name, number
+from reports._words import Glossary
 
 SCORERS = [f"scorer_{place}" for place in range(14)]
 
@@ -52,6 +53,11 @@ def rows_of(view, *, is_apart=False):
     return [row for group in (*view.groups, *view.more) if group.is_apart == is_apart for row in group.rows]
 
 
+def _ends(row):
+    ends = row["ci_low"], row["ci_high"]
+    return "says nothing" if ends in ((0, 1), (-1, 1)) else f"{number(ends[0])} to {number(ends[1])}"
+
+
 def test_every_signal_has_one_row_with_raw_and_given_position_side_by_side(of_scorers, correlations):
     values = correlations.table.set_index(["scorer", "term"])
     rows = rows_of(of_scorers)
@@ -59,7 +65,7 @@ def test_every_signal_has_one_row_with_raw_and_given_position_side_by_side(of_sc
     for name, raw, given, *_ in rows:
         for cell, term in ((raw, "spearman"), (given, "spearman_given_position")):
             row = values.loc[name.text, term]
-            assert (cell.text, cell.words) == (number(row["estimate"]), f"{number(row['ci_low'])} to {number(row['ci_high'])}")
+            assert (cell.text, cell.words) == (number(row["estimate"]), _ends(row))
 
 
 def test_the_largest_value_given_position_comes_first_whatever_its_sign(of_scorers, correlations):
@@ -96,7 +102,7 @@ def test_what_was_tested_comes_first_and_the_rest_ascends(full_run):
     table = DeletionByCategory(draws=99).analyse(full_run).table
     view = ordered_view(table, {})
     of_classes = next(group for group in view.groups if group.title == "classes")
-    assert of_classes.rows[0][0].text == "symbolic_computation - linguistic_scaffolding"
+    assert of_classes.rows[0][0].text == "symbolic_computation \N{MINUS SIGN} linguistic_scaffolding"
     values = table.set_index("term")["estimate"].to_dict()
     keys = {category_name(key): key for key in CATEGORIES}
     of_categories = [keys[row[0].text] for row in view.groups[0].rows]
@@ -150,7 +156,7 @@ def with_results(make_planted_run, chains, tmp_path):
 
 
 def chosen(run):
-    return _summary.findings(_sections.sections(run))
+    return _summary.findings(_sections.sections(run), Glossary(run))
 
 
 def test_one_finding_of_each_subject_stands_first_in_the_order_of_the_subjects(with_results):
@@ -193,7 +199,7 @@ def test_an_analysis_that_was_skipped_has_its_reason_and_no_command(with_results
     of_categories = missing["Which kinds of token go first?"]
     assert of_categories.reason == "has no annotator; add one: reasoning-anatomy annotate RUN"
     assert of_categories.command == ""
-    assert missing["Other analyses"].command == "python -m analyses RUN"
+    assert missing["How well does the best head predict, on other questions?"].command == "python -m analyses.best_head RUN"
     assert missing["Categories of the tokens"].command == "reasoning-anatomy annotate RUN"
 
 
@@ -204,6 +210,37 @@ def test_what_was_run_takes_two_lines(many_scorers, swept_run):
     assert second == f"6 chains on 3 questions, {n_tokens:,} reasoning tokens; 15 scorers, 1 strategy, 1 annotator"
     _, swept = _summary.run_in_two_lines(swept_run, _sections.read_tables(swept_run))
     assert swept.endswith("answers at 3 thresholds of 4 strategies and baselines")
+
+
+def test_two_sentences_say_what_the_experiment_was(many_scorers, swept_run):
+    first, second = _summary.experiment(many_scorers, _sections.read_tables(many_scorers))
+    assert first == "planted was given 6 chains on 3 questions, each a question, its reasoning and its answer."
+    assert second == "greedy deleted the reasoning tokens one after another, and 15 scorers said how much each of them matters."
+    _, swept = _summary.experiment(swept_run, _sections.read_tables(swept_run))
+    assert " kept a part of each chain beside " in swept
+    assert "and the model answered again from that at 3 thresholds, " in swept
+
+
+def test_undecided_answers_are_counted_at_the_top(swept_run):
+    table = swept_run.evaluations()
+    n_undecided = int((table["verdict"] == "undecided").sum())
+    said = [f"{n_undecided:,} of {len(table):,} answers are undecided and count as not correct"] if n_undecided else []
+    assert [each for each in _summary.left_out(swept_run) if "undecided" in each] == said
+
+
+def test_a_word_is_explained_where_it_is_first_used_and_only_there(full_run):
+    glossary = Glossary(full_run)
+    found = dict(glossary.first_used_in("Spearman's rho with position held constant, by greedy and not_greedy"))
+    assert list(found) == ["greedy", "Spearman's rho", "position held constant"]
+    assert found["greedy"].startswith("delete, again and again, the token whose loss hurts the likelihood")
+    assert glossary.first_used_in("greedy, Spearman's rho") == []
+
+
+def test_a_part_points_to_the_one_before_it_that_asks_the_same(with_results):
+    sections = _sections.sections(with_results(*(result(name, "A.") for name in ("category_survival", "deletion_by_category"))))
+    assert [(each.key, each.twin and each.twin.key) for each in sections if each.analysis and each.analysis.finding] == [
+        ("category_survival", None), ("deletion_by_category", "category_survival"),
+    ]  # fmt: skip
 
 
 def test_a_result_that_is_older_than_the_run_is_named_at_the_top(make_full_run, chains, annotate):

@@ -94,7 +94,10 @@ def tables_of(html):
 
 
 def interval(row, low="ci_low", high="ci_high"):
-    return "\N{EN DASH}" if pd.isna(row[low]) else f"{number(row[low])} to {number(row[high])}"
+    if pd.isna(row[low]):
+        return "\N{EN DASH}"
+    is_nothing = (row[low], row[high]) in ((0, 1), (-1, 1))
+    return "says nothing" if is_nothing else f"{number(row[low])} to {number(row[high])}"
 
 
 def test_the_table_of_an_analysis_is_on_the_page_row_by_row(html, full_run):
@@ -136,27 +139,24 @@ def words_of(html):
     return " ".join("".join(Page(html).text).split())
 
 
-def test_findings_come_first_and_again_before_their_figures_and_tables(html, full_run):
+def test_findings_come_first_and_their_first_sentence_again_before_their_figures_and_tables(html, full_run):
     text = words_of(html)
     first_figure = text.index("One row per scorer")
     for name in ("rank_correlation", "deletion_by_category"):
         finding = " ".join(full_run.analysis(name).finding.split())
-        first, second = (match.start() for match in re.finditer(re.escape(finding), text))
-        assert first < first_figure
+        verdict, _, said = finding.partition(": ")
+        said = said[0].upper() + said[1:]
+        lead = re.split(r"(?<=[.]) (?=[A-Z])", said)[0]
+        assert text.index(f"{verdict} {said}") < first_figure
+        _, second = (match.start() for match in re.finditer(re.escape(f"{verdict} {lead}"), text))
         assert second < text.index("Intervals stand below", second) < text.index(f"Whole table of {name.replace('_', ' ')}")
 
 
-def test_what_a_finding_says_is_bold_before_its_numbers_and_after_them():
-    finding = (
-        "Tokens go late: rho 0.29 (95 % interval 0.21 to 0.37, only 5 questions), 0.19 (-0.13 to 0.52) with position held "
-    )
-    finding += (
-        "constant, which leaves no clear relation; and that is all that there is to say about tokens of these five questions."
-    )
-    lead = AnalysisView("a", finding=f"{finding}\nMore. And more.").lead
-    assert "".join(piece for piece, _ in lead) == finding
-    assert [piece for piece, is_claim in lead if is_claim] == ["Tokens go late", "which leaves no clear relation"]
-    assert AnalysisView("a", finding="No 1 differs: 0.1.").lead == [("No 1 differs: 0.1.", True)]
+def test_a_finding_begins_with_its_verdict_and_what_it_says_stands_apart_from_its_numbers():
+    view = AnalysisView("a", finding="Undecided: it is open who goes: rho 0.29 (0.21 to 0.37). Without that it is 1.\nMore: 3.")
+    assert view.lead == ("Undecided", "It is open who goes", ": rho 0.29 (0.21 to 0.37).")
+    assert view.further == [("", "Without that it is 1.", ""), ("", "More", ": 3.")]
+    assert AnalysisView("a", finding="None differs.").lead == ("", "None differs.", "")
 
 
 def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer_does(make_planted_run, chains, tmp_path):
@@ -171,7 +171,7 @@ def test_of_several_scorers_the_page_says_first_what_the_attention_of_the_answer
     alone = load("analysis", "rank_correlation:draws=99,scorer=answer_attention,competitors=false").analyse(run).finding
     alone = " ".join(alone.split())
     text = words_of(write_report(run).read_text(encoding="utf-8"))
-    assert text.index(alone) < text.index("Of 2 signals, another has the largest rank correlation") < text.index("How to read")
+    assert text.index(alone.partition(": ")[2][1:]) < text.index(" of 2 signals ") < text.index("How to read")
 
 
 def test_columns_that_differ_stay_in_the_table(make_full_run, chains, tmp_path):

@@ -76,6 +76,10 @@ def with_below(value, below):
     return f"{value}<small>{below}</small>"
 
 
+def kept(row):
+    return f"kept {100 * row['share_of_tokens_kept']:.0f}\N{NO-BREAK SPACE}%"
+
+
 def interval(low, high):
     return f"{number(low)} to {number(high)}"
 
@@ -123,10 +127,10 @@ def test_every_threshold_has_its_row_and_every_baseline_its_column(html, swept_r
             ends = interval(row["difference_low"], row["difference_high"])
             rows.append(
                 [
-                    f"{row['threshold']:g}",
+                    with_below(f"{row['threshold']:g}", kept(row)),
                     with_below(number(row["accuracy"]), interval(row["accuracy_low"], row["accuracy_high"])),
                     number(row["steps_kept"]),
-                    with_below(number(row["tokens_kept"]), f"{number(100 * row['share_of_tokens_kept'])}\N{NO-BREAK SPACE}%"),
+                    number(row["tokens_kept"]),
                     "\N{EN DASH}" if is_zero else with_below(number(row["difference"]), ends),
                     p_value(row["p_adjusted"]),
                     "\N{EN DASH}" if is_zero else row["verdict"],
@@ -135,6 +139,7 @@ def test_every_threshold_has_its_row_and_every_baseline_its_column(html, swept_r
         assert len(rows) == 4
         assert rows in found
     baselines = details["baselines"].set_index(["baseline", "threshold"])
+    own = thresholds[(thresholds["strategy"] == "step_percentile") & thresholds["reference"].isna()].set_index("threshold")
     rows = [["threshold", "tokens kept", "accuracy", "random_steps", "truncation"]]
     for threshold in (0.3, 0.6):
         cells = []
@@ -142,7 +147,14 @@ def test_every_threshold_has_its_row_and_every_baseline_its_column(html, swept_r
             row = baselines.loc[(name, threshold)]
             said = f"{row['verdict']}, p {p_value(row['p_adjusted'])}" if pd.notna(row["p_adjusted"]) else row["verdict"]
             cells.append(with_below(number(row["accuracy_of_baseline"]), said))
-        rows.append([f"{threshold:g}", number(row["tokens_kept"]), number(row["accuracy"]), *cells])
+        rows.append(
+            [
+                with_below(f"{threshold:g}", kept(own.loc[threshold])),
+                number(row["tokens_kept"]),
+                number(row["accuracy"]),
+                *cells,
+            ]
+        )
     assert rows in found
 
 
@@ -360,8 +372,8 @@ def test_report_and_analyse_compare_the_thresholds_of_a_sweep(make_planted_run, 
     run = add_sweep(make_planted_run(tmp_path / "run", chains[:4]), lambda *_: ("\\boxed{5}", "eos"))
     assert "threshold_comparison" not in run.analyses
     report(run.folder)
-    said = "\nthreshold_comparison: step_percentile and streaming (closed_up, restatements kept): accuracy "
-    assert said in capsys.readouterr().out
+    said = capsys.readouterr().out.partition("\nthreshold_comparison: ")[2]
+    assert "% of the chain kept)" in said.partition(": by step_percentile (closed_up, restatements kept), accuracy ")[0]
     assert '<section id="threshold_comparison">' in (run.folder / "report.html").read_text(encoding="utf-8")
     report(run.folder)
     assert "threshold_comparison:" not in capsys.readouterr().out, "the result is current"
