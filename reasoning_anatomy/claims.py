@@ -6,6 +6,7 @@ that was only out of reach for so long may go on; then both write the same bytes
 """
 
 import os
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -54,11 +55,26 @@ def claimed(marker: Path, targets: Iterable[Path] = (), *, wait: bool = False) -
 
 
 def is_held(marker: Path) -> bool:
-    """Whether a process holds a claim now, or held it when it ended less than `LEASE_SECONDS` ago; nothing is changed."""
+    """Whether a process holds a claim now; one of another machine may have ended less than `LEASE_SECONDS` ago.
+
+    Nothing is changed.
+    """
     try:
-        return time.time() - marker.stat().st_mtime <= LEASE_SECONDS
+        is_fresh = time.time() - marker.stat().st_mtime <= LEASE_SECONDS
+        holder = dict(line.partition("=")[::2] for line in marker.read_text().splitlines())
     except OSError:
         return False
+    return is_fresh and (holder.get("host") != socket.gethostname() or _is_alive(int(holder["pid"])))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _patience(marker: Path) -> float:

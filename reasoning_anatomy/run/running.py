@@ -11,8 +11,7 @@ from reasoning_anatomy.run.status import names_in
 def running(run: Run) -> dict[str, list[str]]:
     """chain_ids by what is done with them now, such as ``"strategy greedy"``.
 
-    Claims of processes on other machines are seen if the file system shares its locks. Whoever looks at all chains before it
-    scores them has one that is not a chain's: ``"scorer LABEL, all chains"``.
+    Whoever looks at all chains before it scores them has a claim that is not a chain's: ``"scorer LABEL, all chains"``.
     """
     configuration = run.manifest.configuration
     policies = {condition.plugins[0] for condition in configuration.conditions.values() if condition.is_live}

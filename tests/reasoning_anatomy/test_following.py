@@ -185,7 +185,7 @@ def test_looking_whether_a_claim_is_held_takes_no_work_from_anybody(tmp_path: Pa
     finally:
         stop.set()
         thread.join()
-    assert not is_held(tmp_path / "none.lock")
+    assert not is_held(tmp_path / "none.lease")
 
 
 def test_status_says_what_runs_how_fast_and_how_long_it_will_take(call: Call, run: Run) -> None:
