@@ -51,13 +51,13 @@ def rows_of(page, section):
 
 def claim_of(finding):
     """How a finding begins, without the word of its verdict, which the page sets apart."""
-    return re.sub("^(Clear|Against|Undecided): ", "", " ".join(finding.split()))[:40]
+    return re.sub("^(Clear|Against|Undecided): ", "", " ".join(finding.split()))[:40].casefold()
 
 
 def test_what_differs_comes_first_then_what_each_found_then_the_configuration(page, pair, differences):
     text = words_of(page)
     findings = [claim_of(run.analysis("rank_correlation").finding) for run in pair]
-    places = [text.index(each) for each in (claim_of(differences.finding), *findings)]
+    places = [text.casefold().index(each) for each in (claim_of(differences.finding), *findings)]
     assert places == sorted(places)
     assert places[-1] < text.index("What differs in the configuration")
 
