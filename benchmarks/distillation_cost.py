@@ -52,7 +52,7 @@ def main(options: Options) -> None:
         for method, quantize in recipes:
             recipe = Recipe(method=method, rows_at_once=1)  # type: ignore[arg-type]
             spec = ModelSpec("student", dtype="bfloat16", quantize=quantize)  # type: ignore[arg-type]
-            cost = count_step(options.config, spec, recipe, n_tokens)
+            cost = count_step(options.config, spec, recipe, n_tokens, n_tokens)
             hours = cost.per_token * n_tokens * options.chains * options.epochs / options.rate / 3600
             trained = "adapter of rank 8" if method == "lora" else "all weights"
             sizes = [f"{size / 2**30:.1f}" for size in (cost.weights, cost.optimiser, cost.saved, cost.memory)]

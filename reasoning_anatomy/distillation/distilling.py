@@ -197,7 +197,8 @@ def foresee(
     n_steps = {each: _n_steps(sets, each, recipe) for each in trained}
     longest = max(len(row["input_ids"]) for rows in sets.values() for row in rows)
     n_tokens = sum(_n_tokens(sets[each.arm], n_steps[each] * recipe.batch_size) for each in trained)
-    cost = count_step(config, student, recipe, longest)
+    n_predicted = max(n_supervised(row) for rows in sets.values() for row in rows if len(row["input_ids"]) == longest)
+    cost = count_step(config, student, recipe, longest, n_predicted)
     return Foreseen(cost, len(trained), sum(n_steps.values()), n_tokens, longest, questions.left_out)
 
 

@@ -75,8 +75,10 @@ def measure_step(loaded: LoadedModel, spec: ModelSpec, rows: Rows, recipe: Recip
     return StepCost(weights, *_trained(model), sum(kept.values()), seconds / batch["input_ids"].numel())
 
 
-def count_step(config: PreTrainedConfig, spec: ModelSpec, recipe: Recipe, n_tokens: int) -> StepCost:
+def count_step(config: PreTrainedConfig, spec: ModelSpec, recipe: Recipe, n_tokens: int, n_supervised: int) -> StepCost:
     """Count what a pass of rows of ``n_tokens`` costs on an accelerator, from the configuration of a model alone.
+
+    The last ``n_supervised`` of them are to be predicted.
 
     Every operation is run without numbers, on shapes: that takes seconds and no memory, whatever the size of the model.
 
@@ -97,8 +99,10 @@ def count_step(config: PreTrainedConfig, spec: ModelSpec, recipe: Recipe, n_toke
     with FakeTensorMode(), operations:
         _put_on_cpu(model.train())
         ids = torch.zeros((recipe.rows_at_once, n_tokens), dtype=torch.long)
+        kept_logits = torch.arange(max(0, n_tokens - n_supervised - 1), n_tokens)
         with _counting_what_is_kept(model) as kept, torch.autocast("cpu", torch.bfloat16, enabled=spec.dtype == "bfloat16"):
-            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+            labels = ids[:, -len(kept_logits) :]
+            loss = model(input_ids=ids, labels=labels, logits_to_keep=kept_logits, use_cache=False).loss
         loss.backward()
     return StepCost(int(weights), *_trained(model), sum(kept.values()), operations.get_total_flops() / ids.numel())
 

@@ -179,7 +179,7 @@ def test_small_samples_are_warned_of(tmp_path: Path, n_questions: int, words: st
     assert np.isfinite(row(result, GIVEN_LENGTH)["estimate"])
     if n_questions < 8:
         assert np.isnan(row(result, GIVEN_LENGTH)["ci_low"])
-        assert ("On the one question" in result.finding) == (n_questions == 1)
+        assert ("on the one question" in result.finding) == (n_questions == 1)
     else:
         sd = result.details["between_questions"].set_index("term").loc[RAW, "sd"]
         assert f"wrong - correct {1.156035 * sd:.2g}," in said  # 1.156 standard deviations: statsmodels, 8 questions

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,10 +206,11 @@ def test_processes_that_are_launched_together_train_one_student_to_the_same_weig
     run, distilled, tiny_model_folder, asked_file, tmp_path
 ):
     recipe = [f"--{name.replace('_', '-')}={value}" for name, value in vars(RECIPE).items()]
+    accelerate, program = (str(Path(sys.executable).with_name(name)) for name in ("accelerate", "reasoning-anatomy"))
     command = [
-        *("accelerate", "launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"),
+        *(accelerate, "launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"),
         *("--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--main_process_port=0"),
-        *(shutil.which("reasoning-anatomy"), "distill", str(run.folder), "--out", str(tmp_path / "two"), "--student"),
+        *(program, "distill", str(run.folder), "--out", str(tmp_path / "two"), "--student"),
         *(str(tiny_model_folder), "--strategies", *PRUNED[:1], "--keep-ratios", "0.5", "--seeds", "1", "--no-answer-only"),
         "--no-untrained",
         *("--test", str(asked_file), "--temperature", "0", "--max-tokens", "4", "--gold-form", EXAMINATION.gold_form, *recipe),
@@ -238,7 +240,8 @@ def test_processes_that_cannot_share_a_step_or_a_device_are_refused(monkeypatch)
 def test_what_is_counted_from_the_configuration_is_what_the_model_holds(run, encoder, chain_ids, tiny_model_folder, quantize):
     spec, rows = ModelSpec(str(tiny_model_folder), quantize=quantize), rows_of(run, encoder, chain_ids[:1])
     recipe = replace(RECIPE, rows_at_once=1)
-    counted = count_step(load_config(spec), spec, recipe, len(rows[0]["input_ids"]))
+    n_tokens, n_supervised = len(rows[0]["input_ids"]), sum(label != NOT_PREDICTED for label in rows[0]["labels"])
+    counted = count_step(load_config(spec), spec, recipe, n_tokens, n_supervised)
     measured = measure_step(load_model(spec), spec, rows, recipe)
     assert (counted.trained, counted.optimiser) == (measured.trained, 12 * measured.trained)
     assert counted.weights == measured.weights
@@ -247,7 +250,7 @@ def test_what_is_counted_from_the_configuration_is_what_the_model_holds(run, enc
 
 def test_moments_of_weights_in_bfloat16_are_in_bfloat16(tiny_model_folder):
     spec = ModelSpec(str(tiny_model_folder), dtype="bfloat16")
-    cost = count_step(load_config(spec), spec, replace(RECIPE, method="full"), 8)
+    cost = count_step(load_config(spec), spec, replace(RECIPE, method="full"), 8, 8)
     assert cost.optimiser == 6 * cost.trained
 
 

@@ -147,7 +147,8 @@ def test_bars_are_what_is_kept_beside_what_is_kept_of_all(position, analysed_run
         axis = panel(drawn, f"keep ratio {ratio:g}")
         bars = [patch.get_width() for patch in axis.patches if isinstance(patch, Rectangle)]
         assert bars == of_ratio["kept"].tolist()
-        assert row_names(drawn.axes[0]) == [category_name(term.removesuffix(ending)) for term in of_ratio["term"]]
+        names = [" ".join(name.split()) for name in row_names(drawn.axes[0])]
+        assert names == [category_name(term.removesuffix(ending)) for term in of_ratio["term"]]
         low = (of_ratio["achieved"] + of_ratio["ci_low"]).clip(0, 1)
         high = (of_ratio["achieved"] + of_ratio["ci_high"]).clip(0, 1)
         flat = [line for line in whiskers(axis) if line[0] != line[1]]
@@ -184,7 +185,9 @@ def test_the_forest_has_the_differences_and_verdicts_of_the_analysis(swept_run):
     own = table[table["reference"].isna() & (table["threshold"] > 0)]
     (axis,) = figure("threshold_forest", swept_run).axes
     names = row_names(axis)
-    assert [name for name in names if name] == [f"{threshold:g}" for threshold in own["threshold"]]
+    kept = zip(own["threshold"], own["share_of_tokens_kept"], strict=True)
+    named = [f"{threshold:g} ({100 * share:.0f}\N{NO-BREAK SPACE}%)" for threshold, share in kept]
+    assert [name for name in names if name] == named
     assert names.count("") == own.groupby(["strategy", "reading", "restatements"]).ngroups, "a heading each"
     places = [place for place, name in enumerate(names) if name]
     found = sorted((height, estimate) for estimate, height in dots(axis))

@@ -244,4 +244,5 @@ def test_a_chain_is_read_and_left_again_in_a_browser(live, open_any_page):
     assert page.inner_text("#reading").startswith("step 1 of ")
     page.click("nav a >> text=Results and all chains")
     assert page.url == f"{server.address}#index"
+    page.wait_for_selector("#index tbody tr")
     assert page.locator("#index tbody tr").count() == len(run.chains)
