@@ -157,6 +157,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_jobs_come_to_the_bytes_of_one_process(
     whole: Run, arguments: dict[str, Any], tmp_path: Path, slurm: Path, cluster_name: Any
 ) -> None:
+    pytest.importorskip("submitit")
     out = tmp_path / "run"
     with Stages() as stages:
         execute(work_on(out, arguments), Slurm(tmp_path / "jobs", 2, cluster=cluster_name), stages=stages)
@@ -164,6 +165,7 @@ def test_jobs_come_to_the_bytes_of_one_process(
 
 
 def test_the_script_says_what_is_submitted_and_submits_nothing(tmp_path: Path, slurm: Path) -> None:
+    pytest.importorskip("submitit")
     script = Slurm(tmp_path / "jobs", 8, {"slurm_partition": "gpu", "timeout_min": 240, "gpus_per_node": 1}).script()
     assert "#SBATCH --array=0-7" in script
     assert "#SBATCH --partition=gpu" in script
@@ -173,6 +175,7 @@ def test_the_script_says_what_is_submitted_and_submits_nothing(tmp_path: Path, s
 
 
 def test_a_parameter_that_slurm_does_not_have_is_named(tmp_path: Path, slurm: Path) -> None:
+    pytest.importorskip("submitit")
     with pytest.raises(RunError, match="partitoin"):
         Slurm(tmp_path, 1, {"slurm_partitoin": "gpu"}).script()
 
@@ -183,9 +186,9 @@ def test_workers_that_cannot_begin_end_with_their_reason(arguments: dict[str, An
         execute(work_on(tmp_path / "run", bad), Local(processes=2), stages=stages)
 
 
-def test_a_model_that_is_loaded_stays_in_its_process(tiny: LoadedModel) -> None:
+def test_a_model_that_is_loaded_stays_in_its_process(make_random_model: Callable[[str], LoadedModel]) -> None:
     with pytest.raises(RunError, match="model is a loaded model, which stays in its process; give its id"):
-        Work(measure, {"model": tiny}, lambda: 0)
+        Work(measure, {"model": make_random_model("llama")}, lambda: 0)
 
 
 def test_what_workers_say_is_said_once(arguments: dict[str, Any], tmp_path: Path) -> None:
