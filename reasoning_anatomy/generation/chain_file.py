@@ -3,11 +3,11 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from reasoning_anatomy.claims import claimed
+from filelock import FileLock, Timeout
+
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.specs import EncodingOptions
@@ -44,22 +44,26 @@ class SampledChains:
     def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
         self.path = path
         self._options_path = path.with_name(path.name + _OPTIONS_SUFFIX)
-        self._claim = ExitStack()
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         self._options = json.loads(json.dumps(options))
         self.rows: dict[str, Row] = {}
 
     def __enter__(self) -> "SampledChains":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as claim:
-            if not claim.enter_context(claimed(self.path.with_name(f".{self.path.name}.lease"))):
-                raise RunError(f"{self.path}: another process is adding to it; wait for it, or name another file")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(f"{self.path}: another process is adding to it; wait for it, or name another file") from None
+        try:
             self._expect_options()
             self.rows = self._read()
-            self._claim = claim.pop_all()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._claim.close()
+        self._lock.release()
 
     def add(self, row: Row) -> None:
         """Write one chain behind the others, to the disk."""
