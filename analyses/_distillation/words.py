@@ -133,6 +133,7 @@ def _without(lengths: pd.DataFrame) -> pd.DataFrame:
 
 
 def _needed(power: pd.DataFrame) -> list[str]:
+    power = power.dropna(subset="n_questions_needed")  # of comparisons in which nothing differs
     if power.empty:
         return []
     parts = []

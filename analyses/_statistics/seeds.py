@@ -211,15 +211,16 @@ def questions_needed_with(parts: Components, effect: float, *, n_seeds: int, con
 
     Returns
     -------
-    A whole number; infinite if no number of questions is enough, because trainings differ too much.
+    A whole number; infinite if no number of questions is enough, because trainings differ too much; NaN if nothing differs, so
+    that nothing is known of how much it could.
     """
+    if not parts.questions + parts.seeds + parts.rest:
+        return float("nan")
 
     def has_power(n_questions: int) -> bool:
         of_questions = n_seeds * parts.questions + parts.rest
         of_seeds = n_questions * parts.seeds
         variance = (of_questions + of_seeds) / (n_questions * n_seeds)
-        if variance <= 0:
-            return True
         squares = of_questions**2 / (n_questions - 1)
         if of_seeds > 0:
             freedom = parts.freedom_per_seed * (n_seeds - 1)

@@ -34,12 +34,18 @@ class Together:
     Raises
     ------
     ModelError
-        The rows of a step cannot be shared evenly, or all processes would use one device.
+        The rows of a step cannot be shared evenly, all processes would use one device, or one process would use several.
     """
 
     def __init__(self, device: str, *, batch_size: int) -> None:
         self.n, self.is_main, self.device = int(os.environ.get("WORLD_SIZE", "1")), True, device
         if self.n == 1:
+            n_visible = torch.cuda.device_count()
+            if device != "cpu" and n_visible > 1:  # the trainer would give each of them a whole batch
+                raise ModelError(
+                    f"{n_visible} GPUs are visible, and one process trains on one: set CUDA_VISIBLE_DEVICES, or start one "
+                    "for each with accelerate launch"
+                )
             return
         if batch_size % self.n:
             raise ModelError(f"{self.n} processes cannot share the {batch_size} rows of a step; give a multiple: --batch-size")

@@ -1,6 +1,6 @@
 """Who works on what: processes that share a run take each piece of work once."""
 
-import fcntl
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +45,14 @@ def claimed(lock: Path, targets: Iterable[Path], *, wait: bool = False) -> Itera
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a process holds a claim now, as far as the file system of the run says; nothing is changed."""
+    """Whether a process holds a claim now, as far as the file system of the run says; nothing is changed.
+
+    On Windows it cannot be seen.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
     try:
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file ends it

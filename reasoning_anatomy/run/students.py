@@ -278,20 +278,21 @@ class Students:
     @property
     def n_answered(self) -> int:
         """Students that have answered all questions."""
-        return sum(state.n_answers == state.n_questions for state in self.states())
+        return sum(0 < state.n_questions == state.n_answers for state in self.states())
 
     def states(self) -> "list[StudentState]":
         """How far each student is, from the files that exist now."""
         n_questions = self.n_questions
+        n_answers = {student: len(self.answer_rows(student)) for student in self.manifest.students}
         return [
             StudentState(
                 student,
                 is_trained=student.arm.strategy == UNTRAINED or self.trained_file(student).exists(),
-                n_answers=len(self.answer_rows(student)),
+                n_answers=n,
                 n_questions=n_questions,
-                is_done=self.likelihoods_file(student).exists() and len(self.answer_rows(student)) == n_questions,
+                is_done=self.likelihoods_file(student).exists() and n == n_questions,
             )
-            for student in self.manifest.students
+            for student, n in n_answers.items()
         ]
 
     def write_analysis(self, result: AnalysisResult) -> Path:

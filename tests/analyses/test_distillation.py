@@ -422,6 +422,7 @@ def test_questions_needed_are_those_of_a_t_test_if_trainings_do_not_differ() -> 
 
 def test_no_number_of_questions_makes_up_for_trainings_that_differ() -> None:
     assert questions_needed_with(Components(0.2, 0.01, 0.3, 4.0), 0.02, n_seeds=3, confidence=0.95) == np.inf
+    assert np.isnan(questions_needed_with(Components(0.0, 0.0, 0.0, 4.0), 0.02, n_seeds=3, confidence=0.95)), "nothing differs"
 
 
 def test_an_arm_whose_trainings_differ_more_than_others_is_named(tmp_path: Path, make_students: Make) -> None:

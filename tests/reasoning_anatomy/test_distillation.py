@@ -236,6 +236,13 @@ def test_processes_that_cannot_share_a_step_or_a_device_are_refused(monkeypatch)
         Together("cuda:1", batch_size=6)
 
 
+def test_one_process_that_sees_several_gpus_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ModelError, match="2 GPUs are visible, and one process trains on one: set CUDA_VISIBLE_DEVICES"):
+        Together("auto", batch_size=8)
+    assert Together("cpu", batch_size=8).n == 1
+
+
 @pytest.mark.parametrize("quantize", [None, "4bit"])
 def test_what_is_counted_from_the_configuration_is_what_the_model_holds(run, encoder, chain_ids, tiny_model_folder, quantize):
     spec, rows = ModelSpec(str(tiny_model_folder), quantize=quantize), rows_of(run, encoder, chain_ids[:1])
@@ -358,6 +365,13 @@ def test_a_row_that_is_too_long_is_left_out_of_every_set_and_counted(run, encode
     lengths = sorted(len(run.encoded(chain_id).ids) for chain_id in run.chains if chain_id != "wrong")
     found = questions_of(Orders(run), Taught(test=asked_file), PRUNED, encoder, longest_row=lengths[-1] - 1)
     assert found.left_out["row_too_long"] == lengths.count(lengths[-1])
+
+
+def test_nobody_has_answered_before_there_are_questions(make_students, tmp_path):
+    students = make_students(tmp_path / "students", {Student(arm=Arm(strategy=FULL, keep_ratio=1.0)): {"q0": ("c", 3)}})
+    assert students.n_answered == 1
+    students.test_file.unlink()
+    assert students.n_answered == 0
 
 
 def test_an_answer_may_hold_any_line_break(make_students, tmp_path):
