@@ -23,7 +23,9 @@
   let waiting = 0;
   const write = () => {
     clearTimeout(waiting);
+    const address = location.hash;
     waiting = setTimeout(() => {
+      if (location.hash !== address) return; // A link was followed meanwhile.
       try {
         history.replaceState(history.state, "", describe());
       } catch {

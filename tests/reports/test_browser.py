@@ -654,6 +654,18 @@ def test_a_link_changes_what_is_shown_without_loading_the_page_again(open_page, 
     assert page.locator(".chain.active h3").inner_text() == "chain-4"
 
 
+def test_a_link_followed_right_after_the_slider_stays_in_the_address(open_page):
+    page = open_page()
+    page.evaluate("""() => {
+        const step = document.getElementById("step");
+        step.value = 2;
+        step.dispatchEvent(new Event("input", {bubbles: true}));
+        document.querySelector("nav a[href='#rank_correlation']").click();
+    }""")
+    assert len(struck(page)) == 2
+    assert address_of(page) == "#rank_correlation"
+
+
 NONSENSE = {
     "step=99999999999999999999": 0, "step=9999": -1, "step=-3": 0, "step=NaN": 0, "step=1e1": 0, "step=0x3": 0,
     "step=3&step=4": 3, "step=%00%ff": 0, "colour=none%3A%3Cimg%20src=x%20onerror=alert(1)%3E&step=1": 1,
