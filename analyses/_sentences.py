@@ -6,18 +6,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from reasoning_anatomy.verdicts import AGAINST, CLEAR, UNDECIDED, says_nothing
+
 Row = Mapping[Hashable, Any]
 """A row of a result, as ``to_dict("records")`` gives it."""
 
-CLEAR: Final = "Clear"
-AGAINST: Final = "Against"
-UNDECIDED: Final = "Undecided"
-"""First word of a finding: its verdict, after what is held constant. `AGAINST`: clear, and the opposite of what is asked."""
-
 FEW_QUESTIONS: Final = 20
 _MOST_NAMED: Final = 4
-_EVERY_VALUE: Final = ((0.0, 1.0), (-1.0, 1.0))
-"""Intervals that hold every share, and every correlation or difference of two shares."""
 
 
 def verdict(row: Row) -> str:
@@ -57,11 +52,6 @@ def has_interval(row: Row) -> bool:
     return bool(np.isfinite(row["ci_low"]))
 
 
-def says_nothing(row: Row) -> bool:
-    """Whether the interval of a share, a correlation or a difference of shares holds every value that there can be."""
-    return (float(row["ci_low"]), float(row["ci_high"])) in _EVERY_VALUE
-
-
 def number(value: float) -> str:
     """Two digits after the point, as a reader of a sentence wants them; an exact reader has the table."""
     return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
@@ -90,14 +80,16 @@ def with_interval(row: Row, *, confidence: float) -> str:
     if not has_interval(row):
         return f"{number(row['estimate'])} (the same in all {n_questions} questions, so without an interval)"
     questions = f"only {n_questions} questions" if n_questions < FEW_QUESTIONS else f"{n_questions} questions"
-    if says_nothing(row):
+    if says_nothing(row["ci_low"], row["ci_high"]):
         return f"{number(row['estimate'])} ({questions}, too few for an interval that says anything)"
     return f"{number(row['estimate'])} ({100 * confidence:.6g}\N{NO-BREAK SPACE}% interval {ends(row)}, {questions})"
 
 
 def ends(row: Row) -> str:
     """Write the interval of a row: ``0.12 to 0.50``, or that it says nothing."""
-    return "says nothing" if says_nothing(row) else f"{number(row['ci_low'])} to {number(row['ci_high'])}"
+    if says_nothing(row["ci_low"], row["ci_high"]):
+        return "says nothing"
+    return f"{number(row['ci_low'])} to {number(row['ci_high'])}"
 
 
 def briefly(row: Row) -> str:

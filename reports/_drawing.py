@@ -9,10 +9,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
+from reasoning_anatomy.verdicts import says_nothing
 from reports._style import GRID, INK, MUTED, PAPER, SMALL_TEXT
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 Width = Literal["column", "double"]
 INCHES: Final[dict[Width, float]] = {"column": 3.35, "double": 7.0}
 """Widths of one and of two columns of a paper."""
-
-EVERY_VALUE: Final = ((0.0, 1.0), (-1.0, 1.0))
-"""Intervals that hold every share, and every correlation or difference of two shares: they say nothing."""
 
 NOTHING_SAID: Final = "Dotted: an interval that holds every value there can be, and says nothing."
 
@@ -210,12 +207,6 @@ def draw_intervals(
         linewidths=1,
         zorder=3,
     )
-
-
-def says_nothing(low: Any, high: Any) -> npt.NDArray[np.bool_]:
-    """Whether intervals hold every value that there can be; exact, since an estimate ends there only if it is cut off there."""
-    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-    return np.asarray(np.any([(low == least) & (high == most) for least, most in EVERY_VALUE], axis=0))
 
 
 def nothing_said(rows: pd.DataFrame, low: str = "ci_low", high: str = "ci_high") -> list[str]:

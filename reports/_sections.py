@@ -14,6 +14,7 @@ from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.students import Students
+from reasoning_anatomy.verdicts import VERDICTS
 from reports import Figure, HasNotes, HasSummary, HasTable
 from reports._data import CATEGORY_PREFIX, STEP_PREFIX, has_answers, names
 from reports._drawing import Sized
@@ -22,7 +23,6 @@ from reports._figures import figures_of, source_of
 from reports._ordering import OrderedView, ordered_view
 from reports._style import number, whole
 from reports._tables import TableView, stacked_view, table_view
-from reports._words import VERDICTS
 from reports._writing import Writings, eviction_table
 
 OWN_PARTS: Final = ("run", "chains", "provenance")

@@ -13,10 +13,11 @@ from typing import Final
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import Students
+from reasoning_anatomy.verdicts import VERDICTS
 from reports._data import CATEGORY_PREFIX, has_answers, names
 from reports._figures import analyses_not_about
 from reports._sections import FigureView, Section, Tables, place_of, plain
-from reports._words import VERDICTS, Glossary
+from reports._words import Glossary
 
 MOST_FINDINGS: Final = 5
 _MOST_NAMED: Final = 3

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from reports._drawing import EVERY_VALUE
+from reasoning_anatomy.verdicts import says_nothing
 from reports._style import NOT_GIVEN, category_index, category_name, number, p_value, whole
 
 _DIFFERENCE: Final = re.compile(r"(?<=\w) - (?=\w)")
@@ -166,7 +166,7 @@ def category_cell(value: str) -> Cell:
 
 def _interval(low: Any, high: Any) -> Cell:
     ends = number(low), number(high)
-    if (low, high) in EVERY_VALUE:
+    if says_nothing(low, high):
         return Cell("says nothing")
     return Cell(NOT_GIVEN if NOT_GIVEN in ends else f"{ends[0]} to {ends[1]}")
 

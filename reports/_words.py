@@ -9,13 +9,6 @@ from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reports._style import category_name
 
-VERDICTS: Final = {
-    "Clear": "the interval leaves out zero, after what is held constant",
-    "Against": "clear, and the opposite of what is asked",
-    "Undecided": "the data cannot tell, which is not the same as no effect",
-}
-"""First words of findings."""
-
 _OBJECTIVES: Final = {
     "answer": "of the answer",
     "joint": "of the answer and the reasoning that is left",

@@ -8,7 +8,8 @@ import pandas as pd
 
 from analyses._attention_sparsity.evidence import SCORER, Evidence
 from analyses._attention_sparsity.tables import ALL, EFFECT, GIVEN_LENGTH, LOG_LENGTH, RAW
-from analyses._sentences import AGAINST, CLEAR, FEW_QUESTIONS, UNDECIDED, Row, direction, has_interval, number, small_sample
+from analyses._sentences import FEW_QUESTIONS, Row, direction, has_interval, number, small_sample
+from reasoning_anatomy.verdicts import AGAINST, CLEAR, UNDECIDED
 
 _HOW: Final = {1: "more", -1: "less"}
 

@@ -8,9 +8,6 @@ from analyses._best_head.evidence import Evidence
 from analyses._best_head.tables import FLATTERY, OTHER, SAME
 from analyses._rank_correlation.words import ANSWER_ATTENTION
 from analyses._sentences import (
-    AGAINST,
-    CLEAR,
-    UNDECIDED,
     Row,
     briefly,
     judged_by,
@@ -22,6 +19,7 @@ from analyses._sentences import (
     with_interval,
 )
 from analyses._statistics.halves import FEWEST
+from reasoning_anatomy.verdicts import AGAINST, CLEAR, UNDECIDED
 
 _GIVEN = "_given_position"
 _NOTHING = "no head has a value in every question, position held constant if the name says so; there is nothing to choose from"

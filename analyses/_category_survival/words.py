@@ -11,8 +11,6 @@ from analyses._category_survival.hazards import CHANGE, FEWEST_QUESTIONS
 from analyses._category_survival.reading import Reading
 from analyses._schemes import GIVEN_POSITION, SCHEMES
 from analyses._sentences import (
-    CLEAR,
-    UNDECIDED,
     Row,
     briefly,
     differ,
@@ -27,6 +25,7 @@ from analyses._sentences import (
     with_interval,
 )
 from reasoning_anatomy.categories import LINGUISTIC_SCAFFOLDING, SYMBOLIC_COMPUTATION
+from reasoning_anatomy.verdicts import CLEAR, UNDECIDED
 
 CLASSES: Final = f"{SYMBOLIC_COMPUTATION} - {LINGUISTIC_SCAFFOLDING}"
 """The term that the finding is about; it is named here, before there is a result."""

@@ -6,19 +6,9 @@ import pandas as pd
 
 from analyses._deletion_by_category.evidence import Evidence
 from analyses._schemes import ENDINGS, GIVEN_POSITION, SCHEMES
-from analyses._sentences import (
-    CLEAR,
-    UNDECIDED,
-    Row,
-    differ,
-    judged_by,
-    left_free,
-    missing_intervals,
-    small_sample,
-    verdict,
-    with_interval,
-)
+from analyses._sentences import Row, differ, judged_by, left_free, missing_intervals, small_sample, verdict, with_interval
 from reasoning_anatomy.categories import LINGUISTIC_SCAFFOLDING, SYMBOLIC_COMPUTATION
+from reasoning_anatomy.verdicts import CLEAR, UNDECIDED
 
 CLASSES = f"{SYMBOLIC_COMPUTATION} - {LINGUISTIC_SCAFFOLDING}"
 """The term that the finding is about; it is named here, before there is a result."""

@@ -9,7 +9,8 @@ from analyses._predict_likelihood.cross_fitting import UNSEEN
 from analyses._predict_likelihood.evidence import Evidence
 from analyses._predict_likelihood.prediction import LEVEL, MODELS, POSITION, Split
 from analyses._predict_likelihood.tables import GAIN, PEARSON, SPEARMAN_WITHIN
-from analyses._sentences import CLEAR, UNDECIDED, Row, briefly, missing_intervals, number, small_sample, with_interval
+from analyses._sentences import Row, briefly, missing_intervals, number, small_sample, with_interval
+from reasoning_anatomy.verdicts import CLEAR, UNDECIDED
 
 PUBLISHED: Final = "mlp"
 """The model that a publication claims something of; the finding speaks of it, whichever model does best here."""

@@ -7,22 +7,10 @@ import pandas as pd
 from analyses._rank_correlation.competitors import COMPETITOR, INDEPENDENT, OWN_FIRST_STEP
 from analyses._rank_correlation.evidence import Evidence
 from analyses._rank_correlation.terms import WITHIN_BINS
-from analyses._sentences import (
-    AGAINST,
-    CLEAR,
-    UNDECIDED,
-    Row,
-    are,
-    briefly,
-    judged_by,
-    left_free,
-    missing_intervals,
-    small_sample,
-    verdict,
-    with_interval,
-)
+from analyses._sentences import Row, are, briefly, judged_by, left_free, missing_intervals, small_sample, verdict, with_interval
 from analyses._statistics.correlation import TERMS
 from analyses._statistics.nearby import FEWEST_TOKENS
+from reasoning_anatomy.verdicts import AGAINST, CLEAR, UNDECIDED
 
 RAW = "spearman"
 GIVEN_POSITION = "spearman_given_position"

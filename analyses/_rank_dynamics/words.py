@@ -8,7 +8,6 @@ import pandas as pd
 from analyses._rank_dynamics.evidence import Rankings
 from analyses._rank_dynamics.tables import BELOW, DIFFERENCE, FRESH, FROZEN
 from analyses._sentences import (
-    UNDECIDED,
     Row,
     briefly,
     differ,
@@ -19,6 +18,7 @@ from analyses._sentences import (
     verdict,
     with_interval,
 )
+from reasoning_anatomy.verdicts import UNDECIDED
 
 TERM = "kendall"
 GIVEN_POSITION = "kendall_given_position"

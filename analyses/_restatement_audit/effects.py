@@ -77,7 +77,9 @@ class Part:
 
 def part_of(effects: Sequence[Effects], *, draws: int, confidence: float, seed: int) -> Part:
     """Compare effects on several sets of chains, one family of tests, with and without what restates the answer."""
-    rows = pd.concat([side_by_side(each, draws=draws, confidence=confidence, seed=seed) for each in effects], ignore_index=True)
+    rows = pd.concat(
+        [with_and_without(each, draws=draws, confidence=confidence, seed=seed) for each in effects], ignore_index=True
+    )
     is_difference = rows["restatements"] == DIFFERENCE
     rows.loc[is_difference, "p_adjusted"] = adjust(rows.loc[is_difference, "p_value"].to_numpy(), "holm")
     names = dict.fromkeys(name for each in effects for name in each.details)
@@ -85,7 +87,7 @@ def part_of(effects: Sequence[Effects], *, draws: int, confidence: float, seed: 
     return Part(rows, most_left_out([each.exclusions for each in effects]), details)
 
 
-def side_by_side(effects: Effects, *, draws: int, confidence: float, seed: int) -> pd.DataFrame:
+def with_and_without(effects: Effects, *, draws: int, confidence: float, seed: int) -> pd.DataFrame:
     """Compare effects with and without what restates the answer, over the chains that have a value for both.
 
     Returns

@@ -8,7 +8,8 @@ import pandas as pd
 
 from analyses._restatement_audit import accuracy, deletion_time, likelihood
 from analyses._restatement_audit.effects import DIFFERENCE, KEPT, SHARE_LEFT, STRIPPED
-from analyses._sentences import FEW_QUESTIONS, UNDECIDED, Row, briefly, few_questions, has_interval
+from analyses._sentences import FEW_QUESTIONS, Row, briefly, few_questions, has_interval
+from reasoning_anatomy.verdicts import UNDECIDED
 
 _EFFECTS: Final = {
     deletion_time.PART: "of the difference between the classes in the time that a token is left by {strategy} (categories by "

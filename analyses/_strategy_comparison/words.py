@@ -7,9 +7,6 @@ import numpy as np
 import pandas as pd
 
 from analyses._sentences import (
-    AGAINST,
-    CLEAR,
-    UNDECIDED,
     Row,
     briefly,
     differ,
@@ -23,6 +20,7 @@ from analyses._sentences import (
 from analyses._strategy_comparison.concentration import AVOIDED, DISTANCE, PLACE
 from analyses._strategy_comparison.curves import Curves
 from analyses._strategy_comparison.tables import AREA, LESS
+from reasoning_anatomy.verdicts import AGAINST, CLEAR, UNDECIDED
 
 _WIDE_GAP: Final = 0.05
 

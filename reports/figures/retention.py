@@ -8,8 +8,9 @@ import pandas as pd
 
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.types import AnalysisResult
+from reasoning_anatomy.verdicts import says_nothing
 from reports._data import detail, of
-from reports._drawing import Sized, name_rows, says_nothing, wrapped
+from reports._drawing import Sized, name_rows, wrapped
 from reports._style import INK, category_name, figure_style, look_of
 
 if TYPE_CHECKING:
