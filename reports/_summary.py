@@ -8,11 +8,13 @@ follow when asked for.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import Students
+from reasoning_anatomy.unusable import counted
 from reasoning_anatomy.verdicts import VERDICTS
 from reports._data import CATEGORY_PREFIX, has_answers, names
 from reports._figures import analyses_not_about
@@ -146,9 +148,13 @@ def _names(labels: Sequence[str]) -> str:
 
 
 def left_out(run: Run) -> list[str]:
-    """Say what the findings do not speak of: chains without a result, and answers that nothing could decide."""
-    status = run.status()
+    """Say what the findings do not speak of: unusable chains, those without a result, and answers that nothing could decide."""
+    status, unusable = run.status(), run.unusable
     said: list[str] = []
+    if unusable:
+        reasons = "; ".join(f"{reason} ({count:,})" for reason, count in islice(counted(unusable).items(), _MOST_NAMED))
+        n_given = len(unusable) + status.n_chains
+        said.append(f"{len(unusable):,} of {count_of(n_given, 'chain')} that were given could not be used: {reasons}")
     if status.failed or status.n_left:
         said.append(
             f"{status.n_chains - status.n_done:,} of {count_of(status.n_chains, 'chain')} are not in it: "

@@ -15,6 +15,7 @@ from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run import open_run
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import RESULT_COLUMNS, AnalysisResult, TokenScores
+from reasoning_anatomy.unusable import Unusable, write_unusable
 from reports import _sections, _summary
 from reports._ordering import ordered_view, without_control
 from reports._style import category_name, number
@@ -226,6 +227,15 @@ def test_undecided_answers_are_counted_at_the_top(swept_run):
     n_undecided = int((table["verdict"] == "undecided").sum())
     said = [f"{n_undecided:,} of {len(table):,} answers are undecided and count as not correct"] if n_undecided else []
     assert [each for each in _summary.left_out(swept_run) if "undecided" in each] == said
+
+
+def test_unusable_chains_are_counted_at_the_top_with_their_reason(make_planted_run, chains, tmp_path):
+    run = make_planted_run(tmp_path, chains)
+    assert _summary.left_out(run) == []
+    unusable = [Unusable("given.jsonl", row, None, "has no answer", f"line {row}: has no answer") for row in (2, 5)]
+    write_unusable(run.folder / "unusable.jsonl", unusable)
+    said = f"2 of {len(run.chains) + 2} chains that were given could not be used: has no answer (2)"
+    assert _summary.left_out(run) == [said]
 
 
 def test_a_word_is_explained_where_it_is_first_used_and_only_there(full_run):
