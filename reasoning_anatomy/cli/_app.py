@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
+from reasoning_anatomy.cli._places import Folder, open_stores
 from reasoning_anatomy.errors import MissingError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.plugins import key_of
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 EXIT_BAD_INPUT: Final = 2
 _NAMED: Final = 4
 
-RunArgument = Annotated[Positional[Path], arg(help="Folder of the run.", metavar="RUN")]
-FolderArgument = Annotated[Positional[Path], arg(help="Folder of the run, or of students.", metavar="RUN")]
+RunArgument = Annotated[Positional[Folder], arg(help="Folder of the run.", metavar="RUN")]
+FolderArgument = Annotated[Positional[Folder], arg(help="Folder of the run, or of students.", metavar="RUN")]
 PluginsOption = Annotated[
     Path | None, arg(name="plugins", help="Folder with your own plugins, one per file.", metavar="FOLDER")
 ]
@@ -176,7 +177,8 @@ def unchecked(plugin_class: type[Any]) -> type[Any]:
 def errors_as_one_line() -> Iterator[None]:
     """Turn what a user can act on into one line on standard error and exit code 2."""
     try:
-        yield
+        with open_stores:
+            yield
     except ReasoningAnatomyError as error:
         _fail(str(error))
     except BrokenPipeError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from tyro.conf import arg
 
 from reasoning_anatomy.cli._app import analyse_and_write, app, named_scorers, say
+from reasoning_anatomy.cli._places import Folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ _WORK: Final = {
 
 @app.command
 def demo(
-    out: Annotated[Path, arg(help="Folder of the run.")] = Path("runs/demo"),
+    out: Annotated[Folder, arg(help="Folder of the run.")] = Path("runs/demo"),
     chains: Annotated[int, arg(help="How many of the shipped example chains to measure, shortest first.")] = 5,
     model: Annotated[str, arg(help="As for `run`.")] = "smollm2-135m",
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from tyro.conf import OmitArgPrefixes, arg
 
 from reasoning_anatomy.cli._app import PluginsOption, RunArgument, SamplingOption, app, say, use_plugins
+from reasoning_anatomy.cli._places import Folder
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.specs import Equal, Matching, ModelSpec
@@ -51,7 +52,7 @@ _SAMPLING: Final = SamplingOption(**asdict(Examination().sampling))
 @app.command
 def distill(
     run: RunArgument,
-    out: Annotated[Path, arg(help="Folder of the students; one that was begun is finished, or added to.")],
+    out: Annotated[Folder, arg(help="Folder of the students; one that was begun is finished, or added to.")],
     strategies: Annotated[
         tuple[str, ...], arg(help="Labels; measured in the run, unless they order tokens beforehand as random_tokens does.")
     ],

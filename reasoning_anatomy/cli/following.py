@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
-from reasoning_anatomy.cli._app import app, listed, open_folder, say
+from reasoning_anatomy.cli._app import FolderArgument, app, listed, open_folder, say
 from reasoning_anatomy.cli.measuring import say_measured, say_next
 from reasoning_anatomy.cli.sweeping import say_next_of_sweep, say_swept
 from reasoning_anatomy.errors import RunError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @app.command
 def status(
-    run: Annotated[Positional[Path], arg(help="Folder of the run, or of students.", metavar="RUN")],
+    run: FolderArgument,
     watch: Annotated[
         float | None, arg(help="Say it again every so many seconds, until nothing is left.", metavar="SECONDS")
     ] = None,

@@ -19,6 +19,7 @@ from reasoning_anatomy.cli._app import (
     say,
     use_plugins,
 )
+from reasoning_anatomy.cli._places import Folder, named
 from reasoning_anatomy.errors import PluginError, RunError
 from reasoning_anatomy.run.layout import UNUSABLE_NAME
 from reasoning_anatomy.specs import ModelSpec
@@ -49,7 +50,9 @@ class _Encoding(EncodingOption):
 @app.command
 def run(
     chains: Annotated[Positional[Path], arg(help="JSONL file, one chain a line; - is standard input.", metavar="CHAINS.jsonl")],
-    out: Annotated[Path, arg(help="Folder of the run; an existing run is finished, or added to.")],
+    out: Annotated[
+        Folder, arg(help="Folder of the run; an existing run is finished, or added to. A path, or s3://BUCKET/RUN.")
+    ],
     scorers: Annotated[
         tuple[str, ...], arg(help="KEY or KEY:option=value, see `list scorers`; all = every one that needs nothing else.")
     ] = ("answer_attention",),
@@ -99,7 +102,7 @@ def run(
 @app.command(name="import")
 def import_run(
     file: Annotated[Positional[Path], arg(help="Published file: one JSON object a line, or a list.", metavar="FILE")],
-    out: Annotated[Path, arg(help="Folder of the run; an interrupted import is finished.")],
+    out: Annotated[Folder, arg(help="Folder of the run; an interrupted import is finished.")],
     format: Annotated[str | None, arg(help="KEY, see `list`; recognised by the first item if left out.")] = None,
     scorers: Annotated[
         tuple[str, ...],
@@ -172,7 +175,7 @@ def say_measured(run: "Run") -> "Status":
 
     status = run.status()
     if run.unusable:
-        say(f"Left out: {len(run.unusable)}, named in {run.folder / UNUSABLE_NAME}")
+        say(f"Left out: {len(run.unusable)}, named in {named(run.folder)}/{UNUSABLE_NAME}")
         for reason, count in counted(run.unusable).items():
             say(f"  {count}  {reason}")
     by_reason: dict[tuple[str, str], list[str]] = {}
@@ -189,11 +192,12 @@ def say_measured(run: "Run") -> "Status":
         by_number.setdefault(n_left, []).append(plugin)
     for n_left, plugins in by_number.items():
         say(f"Left: {n_left} of {status.n_chains} chains have not been measured by {listed(plugins)}")
-    say(f"{status.n_done} of {status.n_chains} chains are measured in {run.folder}")
+    say(f"{status.n_done} of {status.n_chains} chains are measured in {named(run.folder)}")
     return status
 
 
 def say_next(run: "Run") -> None:
     """Say what to do with a run."""
-    annotating = "" if run.annotators else f"reasoning-anatomy annotate {run.folder} && "
-    say(f"Next: {annotating}reasoning-anatomy report {run.folder}")
+    place = named(run.folder)
+    annotating = "" if run.annotators else f"reasoning-anatomy annotate {place} && "
+    say(f"Next: {annotating}reasoning-anatomy report {place}")

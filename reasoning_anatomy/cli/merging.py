@@ -1,19 +1,19 @@
 """The command that puts runs into one: ``merge``."""
 
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from reasoning_anatomy.cli._app import PluginsOption, app, use_plugins
+from reasoning_anatomy.cli._places import Folder
 from reasoning_anatomy.cli.measuring import say_measured, say_next
 from reasoning_anatomy.cli.sweeping import say_next_of_sweep, say_swept
 
 
 @app.command
 def merge(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(help="Folders of the runs.", metavar="RUN_A RUN_B [RUN ...]")],
-    out: Annotated[Path, arg(help="Folder of the merged run; an existing run is added to.")],
+    runs: Annotated[Positional[tuple[Folder, ...]], arg(help="Folders of the runs.", metavar="RUN_A RUN_B [RUN ...]")],
+    out: Annotated[Folder, arg(help="Folder of the merged run; an existing run is added to.")],
     without: Annotated[
         tuple[str, ...], arg(help="Labels of scorers to leave out, such as those that looked at all chains of their run.")
     ] = (),

@@ -28,6 +28,7 @@ from reasoning_anatomy.cli._app import (
     unchecked,
     use_plugins,
 )
+from reasoning_anatomy.cli._places import Folder
 from reasoning_anatomy.errors import AnalysisError, MissingError, PluginError, RunError
 from reasoning_anatomy.plugins import KINDS, available, load_class, options_of
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _SECTION: Final = re.compile(r"\n\n\w+\n-+\n")
 _RunFolder = Annotated[
-    Positional[Path | None], arg(help="Folder of the run, or of students; the newest run below runs/.", metavar="RUN")
+    Positional[Folder | None], arg(help="Folder of the run, or of students; the newest run below runs/.", metavar="RUN")
 ]
 
 
@@ -82,7 +83,7 @@ def _analyse_all(opened: "Run | Students") -> None:
 def report(
     run: FolderArgument,
     others: Annotated[
-        Positional[tuple[Path, ...]], arg(help="Folders of further runs, to be set beside the first.", metavar="[RUN ...]")
+        Positional[tuple[Folder, ...]], arg(help="Folders of further runs, to be set beside the first.", metavar="[RUN ...]")
     ] = (),
     out: Annotated[
         Path | None,
@@ -180,7 +181,7 @@ def comparison_main() -> None:
     with errors_as_one_line():
         from analyses.compare import KEY, RunComparison
 
-        of_runs = ("runs", Annotated[Positional[tuple[Path, ...]], arg(help="Folders.", metavar="RUN RUN [RUN ...]")])
+        of_runs = ("runs", Annotated[Positional[tuple[Folder, ...]], arg(help="Folders.", metavar="RUN RUN [RUN ...]")])
         of_folder = ("out", Annotated[Path, arg(help="Folder of the result.")], Path("compare"))
         chosen = _parse("analyses.compare", RunComparison, [of_runs, ("only", OnlyOption, ()), of_folder])
         comparison = _checked(KEY, RunComparison, chosen.options)

@@ -16,6 +16,7 @@ from reasoning_anatomy.cli._app import (
     say,
     use_plugins,
 )
+from reasoning_anatomy.cli._places import named
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.evaluation.answering import Answering
 from reasoning_anatomy.generation.completion import Sampling
@@ -146,7 +147,7 @@ def say_swept(run: "Run") -> "SweepStatus":
     for reason, chain_ids in by_reason.items():
         say(f"Failed: {named_chains(chain_ids)}: {reason}")
     n_conditions = len(run.manifest.configuration.conditions)
-    say(f"{status.n_done} of {status.n_chains} chains are answered at all {n_conditions} conditions in {run.folder}")
+    say(f"{status.n_done} of {status.n_chains} chains are answered at all {n_conditions} conditions in {named(run.folder)}")
     if status.n_left:
         lacking = f"{status.n_left} of {status.n_chains} chains lack answers at some of them"
         say(f"Left: {lacking}; a sweep at these conditions makes what no other process is making")
@@ -155,4 +156,4 @@ def say_swept(run: "Run") -> "SweepStatus":
 
 def say_next_of_sweep(run: "Run") -> None:
     """Say what to do with a sweep."""
-    say(f"Next: python -m analyses.threshold_comparison {run.folder} && reasoning-anatomy report {run.folder}")
+    say(f"Next: python -m analyses.threshold_comparison {named(run.folder)} && reasoning-anatomy report {named(run.folder)}")

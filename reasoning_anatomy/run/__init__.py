@@ -7,7 +7,11 @@ from reasoning_anatomy.lazy import lazy_names
 if TYPE_CHECKING:
     from reasoning_anatomy.run.folder import Run, newest_run, open_run
     from reasoning_anatomy.run.merging import merge_runs
+    from reasoning_anatomy.run.stores import stored
 
-__all__ = ["Run", "merge_runs", "newest_run", "open_run"]
+__all__ = ["Run", "merge_runs", "newest_run", "open_run", "stored"]
 
-__getattr__ = lazy_names(__name__, {"folder": ["Run", "newest_run", "open_run"], "merging": ["merge_runs"]})
+__getattr__ = lazy_names(
+    __name__,
+    {"folder": ["Run", "newest_run", "open_run"], "merging": ["merge_runs"], "stores": ["stored"]},
+)
