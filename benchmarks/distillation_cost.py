@@ -26,6 +26,8 @@ class Options:
     vocabulary: int = 152064
     tokens: tuple[int, ...] = (1024, 2048, 4096)
     """Of the longest row."""
+    prompt: int = 200
+    """Of them, those of the prompt, whose logits are not computed."""
     chains: int = 7000
     """That are taught, all as long as the longest row."""
     epochs: int = 3
@@ -52,7 +54,7 @@ def main(options: Options) -> None:
         for method, quantize in recipes:
             recipe = Recipe(method=method, rows_at_once=1)  # type: ignore[arg-type]
             spec = ModelSpec("student", dtype="bfloat16", quantize=quantize)  # type: ignore[arg-type]
-            cost = count_step(options.config, spec, recipe, n_tokens, n_tokens)
+            cost = count_step(options.config, spec, recipe, n_tokens, n_tokens - options.prompt)
             hours = cost.per_token * n_tokens * options.chains * options.epochs / options.rate / 3600
             trained = "adapter of rank 8" if method == "lora" else "all weights"
             sizes = [f"{size / 2**30:.1f}" for size in (cost.weights, cost.optimiser, cost.saved, cost.memory)]

@@ -15,13 +15,13 @@ from tyro.conf import Positional, arg
 
 from reasoning_anatomy.files import write_atomic
 
-_NAMES: Final = ("Ann", "Ben", "Cara", "Dan", "Eva", "Finn", "Gina", "Hugo")
+_NAMES: Final = ("Ann", "Ben", "Dan", "Jack", "Kim", "Mary", "Paul", "Tom")
 _THINGS: Final = ("apples", "books", "coins", "pens", "shells", "stamps", "cards", "stones")
 _GAINS: Final = ("gets", "finds", "buys", "wins")
 _LOSSES: Final = ("gives away", "loses", "sells")
 _LARGEST: Final = 20
 _SYSTEM_PROMPT: Final = "Count."
-"""Short: rows are read often, and without one the template of SmolLM2 writes a longer one."""
+"""What is asked of every story. Short: rows are read often, and without one the template of SmolLM2 writes a longer one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Story:
         """What is asked."""
         *first, last = [f"{verb} {abs(number)}" for verb, number in self.changes]
         told = f"{', '.join(first)} and {last}" if first else last
-        return f"{self.name} has {self.start} {self.thing}, {told}. How many now?"
+        return f"{self.name} has {self.start} {self.thing}, {told}."
 
     @property
     def reasoning(self) -> str:
@@ -56,7 +56,7 @@ class Story:
         steps, total = [], self.start
         for verb, number in self.changes:
             sign = "+" if number > 0 else "-"
-            steps.append(f"{verb.capitalize()} {abs(number)}, so {total}{sign}{abs(number)}={total + number}.")
+            steps.append(f"{verb.capitalize()} {abs(number)}: {total}{sign}{abs(number)}={total + number}.")
             total += number
         return " ".join(steps)
 

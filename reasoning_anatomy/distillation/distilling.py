@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from reasoning_anatomy.distillation.examining import examine
 from reasoning_anatomy.distillation.forecast import StepCost, count_step, measure_step
 from reasoning_anatomy.distillation.orders import Orders
-from reasoning_anatomy.distillation.questions import Taught, questions_of
+from reasoning_anatomy.distillation.questions import Questions, Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.distillation.together import Together
-from reasoning_anatomy.distillation.training import expect_trainable, n_supervised, train
+from reasoning_anatomy.distillation.training import Rows, expect_trainable, n_supervised, train
 from reasoning_anatomy.distillation.training_sets import Form, Row, read_rows, taught_chains, training_set, write_rows
 from reasoning_anatomy.errors import MissingError, PluginError
 from reasoning_anatomy.evaluation.sweeping import model_of
@@ -255,15 +255,61 @@ def distill(
     _expect_possible(orders, plan, student, recipe)
     together = Together(student.device, batch_size=recipe.batch_size)
     student = replace(student, device=together.device)
+    work = _prepared(
+        orders, plan, out=out, student=student, recipe=recipe, examination=examination, taught=taught or Taught(), form=form,
+        encoding=encoding, together=together, stages=stages,
+    )  # fmt: skip
+    _train(work, recipe, together, stages)
+    together.part()
+    left, failed = _let_answer(work, recipe, examination, n_rows, stages)
+    return Distilled(work.students, work.questions.left_out, left, failed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What trainings and answers need: the folder, what is taught and asked, and the student but for its weights.
+
+    Attributes
+    ----------
+    n_steps
+        Of every student that is to be trained.
+    """
+
+    students: Students
+    plan: DistillationPlan
+    questions: Questions
+    sets: Mapping[Arm, Rows]
+    n_steps: Mapping[Student, int]
+    spec: ModelSpec
+    tokenizer: PreTrainedTokenizerBase
+    config: PreTrainedConfig
+    encoder: ChainEncoder
+
+
+def _prepared(
+    orders: Orders,
+    plan: DistillationPlan,
+    *,
+    out: Path,
+    student: ModelSpec,
+    recipe: Recipe,
+    examination: Examination,
+    taught: Taught,
+    form: Form,
+    encoding: EncodingOptions | None,
+    together: Together,
+    stages: Stages,
+) -> _Work:
+    """Begin the folder with its training sets, and say what the trainings that are left take. The model is not kept."""
     tokenizer, config = load_tokenizer(student), load_config(student)  # read once: those of a GGUF file take seconds
     loaded = load_model(student, tokenizer=tokenizer, config=copy.deepcopy(config))
-    encoder = _encoder(run, loaded.tokenizer, encoding, loaded.context_length)
-    questions = questions_of(orders, taught or Taught(), plan.strategies, encoder, longest_row=recipe.longest_row)
+    encoder = _encoder(orders.run, tokenizer, encoding, loaded.context_length)
+    questions = questions_of(orders, taught, plan.strategies, encoder, longest_row=recipe.longest_row)
     with together.main_first():
         students = begin_students(
             out,
             StudentsManifest(
-                run=run.folder.resolve().name,
+                run=orders.run.folder.resolve().name,
                 student=identity(loaded, encoder),
                 recipe=repr(recipe),
                 examination=repr(examination),
@@ -286,36 +332,46 @@ def distill(
             f"To train: {len(n_steps)} students, {sum(n_steps.values()):,} steps, {tokens:,.0f} tokens; about "
             f"{duration(tokens * cost.per_token / together.n)} at the speed of the longest batch"
         )
-    del loaded
-    training = stages.add("train", sum(n_steps.values()))
-    for each, steps in n_steps.items():
-        with _claimed(students, each, together) as is_ours:
-            if is_ours and together.agreed(_is_to_be_trained(students, each)):
+    return _Work(students, plan, questions, sets, n_steps, student, tokenizer, config, encoder)
+
+
+def _train(work: _Work, recipe: Recipe, together: Together, stages: Stages) -> None:
+    """Train the students that no other process is training."""
+    training = stages.add("train", sum(work.n_steps.values()))
+    for each, steps in work.n_steps.items():
+        with _claimed(work.students, each, together) as is_ours:
+            if is_ours and together.agreed(_is_to_be_trained(work.students, each)):
                 with training:
                     train(
-                        student, sets[each.arm], recipe, n_steps=steps, seed=each.seed,
-                        folder=students.student_folder(each), together=together, tokenizer=tokenizer,
-                        config=copy.deepcopy(config), stage=training,
+                        work.spec, work.sets[each.arm], recipe, n_steps=steps, seed=each.seed,
+                        folder=work.students.student_folder(each), together=together, tokenizer=work.tokenizer,
+                        config=copy.deepcopy(work.config), stage=training,
                     )  # fmt: skip
-    together.part()
+
+
+def _let_answer(
+    work: _Work, recipe: Recipe, examination: Examination, n_rows: int | None, stages: Stages
+) -> tuple[tuple[str, ...], dict[tuple[str, str], str]]:
+    """Let students answer what they have not. -> those left to other processes, and why answers could not be made."""
+    students, problems = work.students, work.questions.problems
     left: list[str] = []
     failed: dict[tuple[str, str], str] = {}
-    for each in plan.students:
+    for each in work.plan.students:
         with _claimed(students, each) as is_ours:
             if not is_ours or _is_to_be_trained(students, each):
                 left.append(each.label)
-            elif len(students.answer_rows(each)) < len(questions.problems) or not students.likelihoods_file(each).exists():
+            elif len(students.answer_rows(each)) < len(problems) or not students.likelihoods_file(each).exists():
                 is_whole = recipe.method == "full" and each.arm.strategy != UNTRAINED  # comes with a configuration of its own
-                answering = load_model(
-                    _spec_of(students, each, student),
-                    tokenizer=tokenizer,
-                    config=None if is_whole else copy.deepcopy(config),
+                loaded = load_model(
+                    _spec_of(students, each, work.spec),
+                    tokenizer=work.tokenizer,
+                    config=None if is_whole else copy.deepcopy(work.config),
                 )
                 found = examine(
-                    students, each, answering, questions.problems, examination, encoder=encoder, n_rows=n_rows, stages=stages
+                    students, each, loaded, problems, examination, encoder=work.encoder, n_rows=n_rows, stages=stages
                 )
                 failed |= {(each.label, question_id): reason for question_id, reason in found.items()}
-    return Distilled(students, questions.left_out, tuple(left), failed)
+    return tuple(left), failed
 
 
 def _expect_possible(orders: Orders, plan: DistillationPlan, student: ModelSpec, recipe: Recipe) -> None:

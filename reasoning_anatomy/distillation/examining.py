@@ -63,8 +63,8 @@ def _score_gold(
     known = read_json(path) if path.exists() else {}
     missing = [row for row in students.answer_rows(student) if row["question_id"] not in known]
     contexts = [_asker(row, examination, encoder) for row in missing]
-    for index, context in ContextReader(loaded).read([asker.to_score_gold(kept, "closed_up") for asker, kept in contexts]):
-        known[missing[index]["question_id"]] = float(-context.logp.mean())
+    for index, logp in ContextReader(loaded).score([asker.to_score_gold(kept, "closed_up") for asker, kept in contexts]):
+        known[missing[index]["question_id"]] = float(-logp.mean())
     write_atomic(path, json.dumps(known, indent=1))
 
 

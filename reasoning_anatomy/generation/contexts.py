@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from reasoning_anatomy.errors import ModelError
-from reasoning_anatomy.models.capabilities import can_be_chunked, tokens_per_pass
+from reasoning_anatomy.models.capabilities import can_be_chunked, longest_of_one_rotation, tokens_per_pass
 from reasoning_anatomy.models.loading import LoadedModel
 from reasoning_anatomy.models.memory import with_smaller_chunks_on_oom
 from reasoning_anatomy.types import FloatArray, IntArray
@@ -115,6 +115,21 @@ class ContextReader:
             yield index, self.open(contexts[index])
         self._forget()
 
+    def score(self, contexts: Sequence[Context]) -> Iterator[tuple[int, FloatArray]]:
+        """Score contexts that share little and of which nothing is evicted: those of similar length in one pass.
+
+        Yields
+        ------
+        The index of each context, and its (n_scored,) log-likelihood in nats of the ids that are scored.
+        """
+        waiting = sorted(range(len(contexts)), key=lambda index: len(contexts[index].ids), reverse=True)
+        while waiting:
+            longest = len(contexts[waiting[0]].ids)
+            n = self._token_budget // longest if longest <= longest_of_one_rotation(self._loaded) else 1
+            together, waiting = waiting[: max(1, n)], waiting[max(1, n) :]
+            yield from zip(together, self._scored_together([contexts[index] for index in together]), strict=True)
+        self._forget()
+
     @torch.inference_mode()
     def open(self, context: Context) -> OpenContext:
         """Read one context; of what the one before it began with, nothing is read again.
@@ -137,6 +152,35 @@ class ContextReader:
         ids = np.concatenate([context.ids, context.tail])
         logp = _logp(logits[-context.n_scored - 1 : -1], ids[len(ids) - context.n_scored :])
         return OpenContext(ids, cache, logits[-1], context.n_positions, logp)
+
+    @torch.inference_mode()
+    def _scored_together(self, contexts: Sequence[Context]) -> list[FloatArray]:
+        """Score contexts side by side, padded behind their ends, where no token of theirs looks; fewer if memory runs out."""
+        if len(contexts) == 1:
+            return [self.open(contexts[0]).logp]  # in chunks, if it is long
+
+        def at_once(n_rows: int) -> list[FloatArray]:
+            parts = [contexts[first : first + n_rows] for first in range(0, len(contexts), n_rows)]
+            return [logp for part in parts for logp in self._scored_rows(part)]
+
+        return with_smaller_chunks_on_oom(at_once, len(contexts), least=1)
+
+    def _scored_rows(self, contexts: Sequence[Context]) -> list[FloatArray]:
+        """Score contexts in one pass, with the logits of those positions alone that score any of them."""
+        model: Any = self._loaded.model
+        device = self._loaded.device
+        batch = np.zeros((len(contexts), max(len(context.ids) for context in contexts)), dtype=np.int64)
+        for row, context in zip(batch, contexts, strict=True):
+            row[: len(context.ids)] = context.ids
+        scoring = [np.arange(len(context.ids) - context.n_scored, len(context.ids)) - 1 for context in contexts]
+        positions = np.unique(np.concatenate(scoring))
+        output = model(
+            input_ids=torch.from_numpy(batch).to(device), use_cache=False, logits_to_keep=torch.from_numpy(positions).to(device)
+        )
+        self.token_forwards += batch.size
+        places = [torch.from_numpy(np.searchsorted(positions, of_row)).to(device) for of_row in scoring]
+        rows = zip(output.logits, places, contexts, strict=True)
+        return [_logp(logits[at].float(), each.ids[len(each.ids) - each.n_scored :]) for logits, at, each in rows]
 
     def _read(self, ids: IntArray, *, n_logits: int) -> Tensor:
         """Read ``ids`` (T,) and leave the cache behind them. -> (n_logits, vocabulary) float32, of the last."""

@@ -118,6 +118,37 @@ def test_likelihoods_are_those_of_a_whole_pass(make_random_model: Make, family: 
         np.testing.assert_allclose(opened.logp, log_likelihood(whole_pass(loaded, ids), ids, n), atol=2e-5)
 
 
+@pytest.mark.parametrize("token_budget", [None, 50, 4])
+@pytest.mark.parametrize("family", [*FULL_ATTENTION, *OTHERS])
+def test_likelihoods_of_contexts_that_are_scored_together_are_those_of_whole_passes(
+    make_random_model: Make, family: str, token_budget: int | None
+) -> None:
+    loaded = make_random_model(family)
+    contexts = [Context(draw(length, length), n_scored=n) for length, n in ((9, 2), (24, 5), (21, 1), (15, 14), (24, 3))]
+    found = dict(ContextReader(loaded, token_budget=token_budget).score(contexts))
+    assert sorted(found) == list(range(len(contexts)))
+    for index, logp in found.items():
+        ids, n = contexts[index].ids, contexts[index].n_scored
+        np.testing.assert_allclose(logp, log_likelihood(whole_pass(loaded, ids), ids, n), atol=2e-5)
+
+
+def test_contexts_are_scored_in_as_few_passes_as_the_budget_allows(make_random_model: Make) -> None:
+    """Rows of 10 tokens at most, 30 tokens a pass: three rows, then two, each as long as the longest beside it."""
+    reader = ContextReader(make_random_model("llama"), token_budget=30)
+    assert len(list(reader.score([Context(draw(length), n_scored=2) for length in (10, 6, 9, 8, 5)]))) == 5
+    assert reader.token_forwards == 3 * 10 + 2 * 6
+
+
+def test_contexts_that_do_not_fit_into_memory_together_are_scored_apart(make_random_model: Make) -> None:
+    contexts = [Context(draw(length, length), n_scored=2) for length in (10, 9, 8, 7)]
+    loaded = make_random_model("llama")
+    expected = dict(ContextReader(loaded).score(contexts))
+    found = dict(ContextReader(LoadedModel(_TooSmall(loaded.model, 25), None, "llama")).score(contexts))  # type: ignore[arg-type]
+    assert sorted(found) == list(range(4))
+    for index, logp in found.items():
+        np.testing.assert_allclose(logp, expected[index], atol=1e-5)
+
+
 def test_what_contexts_begin_with_is_run_once(make_random_model: Make) -> None:
     """Counted by hand, along the tree of the prefixes.
 
@@ -167,8 +198,8 @@ class _TooSmall:
         self.model, self.most, self.lengths = model, most, []
 
     def __call__(self, input_ids: Tensor, **options: object) -> object:
-        self.lengths.append(input_ids.shape[1])
-        if input_ids.shape[1] > self.most:
+        self.lengths.append(input_ids.numel())
+        if input_ids.numel() > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return self.model(input_ids=input_ids, **options)
 
