@@ -23,6 +23,7 @@ from reports._words import Glossary
 
 MOST_FINDINGS: Final = 5
 _MOST_NAMED: Final = 3
+_WHAT_THE_DATA_ALLOW: Final = "what the data allow is run, and of the rest it is said why not:"
 _SHARED_BY: Final = 3
 """Findings whose common caveat stands once above all of them."""
 
@@ -236,11 +237,10 @@ def missing(
     known = {section.key for section in sections} | analyses_not_about(run)
     others = {name: info for name, info in available("analysis").items() if name not in known and info.opens == "run"}
     found += [Missing(info.title or name, plain(run, skipped[name])) for name, info in others.items() if name in skipped]
-    return found + [
-        Missing(info.title or name, command=f"python -m analyses.{name} RUN")
-        for name, info in others.items()
-        if name not in skipped
-    ]
+    open_questions = [info.title or name for name, info in others.items() if name not in skipped]
+    return found + (
+        [Missing(" ".join(open_questions), _WHAT_THE_DATA_ALLOW, "python -m analyses RUN")] if open_questions else []
+    )
 
 
 def missing_analysis(run: Run | Students, title: str, name: str, reason: str, skipped: Mapping[str, str]) -> Missing:

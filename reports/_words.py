@@ -32,7 +32,7 @@ _MEANINGS: Final = {
     "keep ratio": "share of the reasoning tokens that is left",
     "threshold": "what a strategy is told to delete, 0 = nothing; what it kept stands beside it",
     "closed_up": "the model reads what is kept as a text without gaps, in a new pass",
-    "evicted": "what is not kept is removed from the cache of the whole chain, and positions stay as they were",
+    "evicted(?=, restatements)": "what is not kept is removed from the cache of the whole chain; positions stay as they were",
     "live": "the model writes the whole text anew while a policy evicts tokens from its cache",
     "restatements kept|restatements stripped|Without restatements": "whether places of the "
     "reasoning that state the answer already stay in it",

@@ -8,7 +8,7 @@ import pandas as pd
 from reasoning_anatomy.types import AnalysisResult
 from reports import _thresholds
 from reports._data import detail
-from reports._drawing import Sized, draw_intervals, name_rows, nothing_said, shown, zero_line
+from reports._drawing import Sized, draw_intervals, name_rows, nothing_said, shown, wrapped, zero_line
 from reports._style import ACCENT, MUTED, SMALL_TEXT, figure_style
 
 if TYPE_CHECKING:
@@ -58,16 +58,19 @@ class ThresholdForest(Sized):
     def draw(self, source: AnalysisResult) -> "Figure":
         """Draw one row per threshold, below a heading for each strategy, reading and form of restatements."""
         data = self.data(source)
-        groups = list(data.groupby(["strategy", *_thresholds.WORLD], sort=False))
+        groups = [
+            (wrapped(f"{strategy} ({reading}, restatements {restatements})", 44 if self.is_narrow else 100).split("\n"), rows)
+            for (strategy, reading, restatements), rows in data.groupby(["strategy", *_thresholds.WORLD], sort=False)
+        ]
         with figure_style():
-            figure = self.canvas(0.6 + 0.22 * (len(data) + len(groups)))
+            figure = self.canvas(0.6 + 0.22 * (len(data) + sum(len(heading) for heading, _ in groups)))
             axis = figure.subplots()
             zero_line(axis)
             names: list[str] = []
-            for (strategy, reading, restatements), rows in groups:
-                heading = f"{shown(strategy, 60)} ({reading}, restatements {restatements})"
-                _write(axis, 0, len(names), heading, MUTED, style="italic")
-                names.append("")
+            for heading, rows in groups:
+                for line in heading:
+                    _write(axis, 0, len(names), line, MUTED, style="italic")
+                    names.append("")
                 _draw_rows(axis, rows, len(names))
                 names += list(map(_thresholds.with_kept, rows["threshold"], rows["share_of_tokens_kept"]))
             name_rows(axis, names)
