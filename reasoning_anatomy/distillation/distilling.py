@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.distillation.examining import examine
 from reasoning_anatomy.distillation.forecast import StepCost, count_step, measure_step
 from reasoning_anatomy.distillation.orders import Orders
@@ -26,7 +27,6 @@ from reasoning_anatomy.models.loading import LoadedModel, context_length, load_c
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pipeline.identity import identity
 from reasoning_anatomy.progress import Stages, duration
-from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import (
     ANSWER_ONLY,
@@ -395,5 +395,5 @@ def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec
 def _claimed(students: Students, student: Student, together: Together | None = None) -> Iterator[bool]:
     """Hold a student, so that processes that share a folder share the work; those that train together hold it as one."""
     with ExitStack() as claim:
-        is_ours = (together is None or together.is_main) and claim.enter_context(claimed(students.claim(student), []))
+        is_ours = (together is None or together.is_main) and claim.enter_context(claimed(students.claim(student)))
         yield is_ours if together is None else together.agreed(is_ours)

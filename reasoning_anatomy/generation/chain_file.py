@@ -3,11 +3,11 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
-
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.specs import EncodingOptions
@@ -44,26 +44,22 @@ class SampledChains:
     def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
         self.path = path
         self._options_path = path.with_name(path.name + _OPTIONS_SUFFIX)
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._claim = ExitStack()
         self._options = json.loads(json.dumps(options))
         self.rows: dict[str, Row] = {}
 
     def __enter__(self) -> "SampledChains":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise RunError(f"{self.path}: another process is adding to it; wait for it, or name another file") from None
-        try:
+        with ExitStack() as claim:
+            if not claim.enter_context(claimed(self.path.with_name(f".{self.path.name}.lease"))):
+                raise RunError(f"{self.path}: another process is adding to it; wait for it, or name another file")
             self._expect_options()
             self.rows = self._read()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._claim = claim.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._claim.close()
 
     def add(self, row: Row) -> None:
         """Write one chain behind the others, to the disk."""

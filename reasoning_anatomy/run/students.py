@@ -176,7 +176,7 @@ class Students:
 
     def claim(self, student: Student) -> Path:
         """File that stands for a claim to a student."""
-        return self.claims / f"{self.student_folder(student).name}.lock"
+        return self.claims / f"{self.student_folder(student).name}.lease"
 
     @property
     def test_file(self) -> Path:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.files import TEMPORARY_PREFIX
-from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.writer import Missing, RunWriter, begin_run
@@ -41,13 +41,13 @@ def is_free(lock: Path) -> bool:
 
 
 def test_a_claim_is_had_by_one_until_it_ends(tmp_path: Path) -> None:
-    lock = tmp_path / "claims" / "a.lock"
+    lock = tmp_path / "claims" / "a.lease"
     with ThreadPoolExecutor(1) as another_thread:
         with claimed(lock, []) as is_ours:
             assert is_ours
             assert not is_free(lock)
             assert not another_thread.submit(is_free, lock).result()
-            assert is_free(lock.with_name("b.lock"))
+            assert is_free(lock.with_name("b.lease"))
         assert another_thread.submit(is_free, lock).result()
 
 
@@ -83,7 +83,7 @@ def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path: P
     target = tmp_path / "chains" / "score-a.safetensors"
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from reasoning_anatomy.files import atomic_path; from reasoning_anatomy.run.claims import claimed\n"
+        "from reasoning_anatomy.files import atomic_path; from reasoning_anatomy.claims import claimed\n"
         "lock, target = map(Path, sys.argv[1:])\n"
         "with claimed(lock, [target]) as is_ours, atomic_path(target) as temporary:\n"
         "    temporary.write_text('half'); print(is_ours, flush=True); time.sleep(60)"

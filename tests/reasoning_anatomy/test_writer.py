@@ -132,7 +132,7 @@ def test_what_was_not_finished_is_taken_up_again(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_killed_before_its_record_is_begun_again(tmp_path: Path) -> None:
-    (tmp_path / ".lock").touch()
+    (tmp_path / ".lease").touch()
     (tmp_path / "chains.jsonl").write_text("half of a li")
     (tmp_path / f"{TEMPORARY_PREFIX}run.json-12345678.json").write_text("{")
     measure(tmp_path)

@@ -1,0 +1,224 @@
+"""Workers of this machine, of a Ray cluster and of SLURM come to what one process comes to, whoever of them is killed."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm, Work, execute
+from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.run.folder import Run, open_run
+from reasoning_anatomy.types import ReasoningChain
+
+pytestmark = pytest.mark.slow
+
+RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/**/*.safetensors")
+
+
+@pytest.fixture(scope="module")
+def file(example_chains: list[ReasoningChain], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("chains") / "chains.jsonl"
+    write_chains(path, example_chains[:4])
+    return path
+
+
+@pytest.fixture(scope="module")
+def arguments(file: Path, tiny_model_folder: Path) -> dict[str, Any]:
+    return {
+        "chains": str(file), "model": str(tiny_model_folder), "scorers": ["recency"], "workers": 1,
+        "strategies": ["greedy:keep_ratio=0.7,checkpoint_every=3", "random_tokens"],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run by this process."""
+    return measure(**arguments, out=tmp_path_factory.mktemp("whole") / "run")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of this machine."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    yield ray
+    ray.shutdown()
+
+
+def content(run: Run) -> dict[str, bytes]:
+    """Every file that holds results; run.json also holds times."""
+    return {str(path.relative_to(run.folder)): path.read_bytes() for pattern in RESULTS for path in run.folder.glob(pattern)}
+
+
+def n_left(out: Path) -> int:
+    return open_run(out).status().n_left if (out / "run.json").exists() else 4
+
+
+def work_on(out: Path, arguments: dict[str, Any]) -> Work:
+    return Work(measure, {**arguments, "out": out}, partial(n_left, out))
+
+
+def pid_of_a_worker(out: Path) -> int:
+    """Wait until a path is begun, and return who holds a claim."""
+    while not any(out.glob("chains/*/begun-*")):
+        time.sleep(0.005)
+    for claim in out.glob(".claims/*"):
+        lines = dict(line.partition("=")[::2] for line in claim.read_text().splitlines())
+        return int(lines["pid"])
+    return pid_of_a_worker(out)
+
+
+def kill_one(out: Path) -> threading.Thread:
+    thread = threading.Thread(target=lambda: os.kill(pid_of_a_worker(out), signal.SIGKILL), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_processes_of_this_machine_come_to_the_bytes_of_one_though_one_is_killed(
+    whole: Run, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    killing = kill_one(out)
+    with Stages() as stages:
+        execute(work_on(out, arguments), Local(processes=2), stages=stages)
+    killing.join(1)
+    assert not killing.is_alive(), "no worker was killed"
+    assert content(open_run(out)) == content(whole)
+    assert n_left(out) == 0
+    assert not list((out / ".claims").iterdir())
+
+
+def test_actors_of_a_ray_cluster_come_to_the_bytes_of_one_process_though_one_is_killed(
+    whole: Run, arguments: dict[str, Any], tmp_path: Path, cluster: Any
+) -> None:
+    out = tmp_path / "run"
+    killing = kill_one(out)
+    with Stages() as stages:
+        execute(work_on(out, arguments), Ray(processes=2), stages=stages)
+    killing.join(1)
+    assert not killing.is_alive(), "no worker was killed"
+    assert content(open_run(out)) == content(whole)
+
+
+SBATCH = """#!{python}
+# Plays sbatch: runs every task of the array in the background, as SLURM does, with the variables that it sets.
+import os, re, subprocess, sys
+script = open(sys.argv[-1]).read()
+n = int(re.search(r"--array=0-(\\d+)", script).group(1)) + 1
+out = re.search(r"--output=(\\S+)", script).group(1)
+for number in range(n):
+    environment = os.environ | {{
+        "SLURM_JOB_ID": str(100 + number), "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(number),
+        "SLURM_JOB_NUM_NODES": "1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+        "SLURM_JOB_NODELIST": "here", "SLURMD_NODENAME": "here",
+    }}
+    subprocess.Popen(["bash", sys.argv[-1]], env=environment, start_new_session=True,
+                     stdout=open(out.replace("%A", "7").replace("%a", str(number)), "w"), stderr=subprocess.STDOUT)
+print("Submitted batch job 7")
+"""
+SRUN = """#!/bin/bash
+# Plays srun: leaves its own options out, and runs the rest here.
+while [[ "$1" == --* || "$1" == -* ]]; do
+  case "$1" in --output|--error) shift 2 ;; *) shift ;; esac
+done
+exec "$@"
+"""
+SACCT = """#!{python}
+print("JobID|State")
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Programs that play those of SLURM."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": "#!/bin/bash\n"}.items():
+        program = folder / name
+        program.write_text(text.format(python=sys.executable) if "{python}" in text else text)
+        program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+@pytest.mark.parametrize("cluster_name", ["local", "slurm"])
+def test_jobs_come_to_the_bytes_of_one_process(
+    whole: Run, arguments: dict[str, Any], tmp_path: Path, slurm: Path, cluster_name: Any
+) -> None:
+    pytest.importorskip("submitit")
+    out = tmp_path / "run"
+    with Stages() as stages:
+        execute(work_on(out, arguments), Slurm(tmp_path / "jobs", 2, cluster=cluster_name), stages=stages)
+    assert content(open_run(out)) == content(whole)
+
+
+def test_the_script_says_what_is_submitted_and_submits_nothing(tmp_path: Path, slurm: Path) -> None:
+    pytest.importorskip("submitit")
+    script = Slurm(tmp_path / "jobs", 8, {"slurm_partition": "gpu", "timeout_min": 240, "gpus_per_node": 1}).script()
+    assert "#SBATCH --array=0-7" in script
+    assert "#SBATCH --partition=gpu" in script
+    assert "#SBATCH --time=240" in script
+    assert "#SBATCH --gpus-per-node=1" in script
+    assert not list(tmp_path.glob("jobs/*"))
+
+
+def test_a_parameter_that_slurm_does_not_have_is_named(tmp_path: Path, slurm: Path) -> None:
+    pytest.importorskip("submitit")
+    with pytest.raises(RunError, match="partitoin"):
+        Slurm(tmp_path, 1, {"slurm_partitoin": "gpu"}).script()
+
+
+def test_workers_that_cannot_begin_end_with_their_reason(arguments: dict[str, Any], tmp_path: Path) -> None:
+    bad = {**arguments, "strategies": ["greedy:keep_ratio=2"]}
+    with pytest.raises(RunError, match="keep_ratio"), Stages() as stages:
+        execute(work_on(tmp_path / "run", bad), Local(processes=2), stages=stages)
+
+
+def test_a_model_that_is_loaded_stays_in_its_process(make_random_model: Callable[[str], LoadedModel]) -> None:
+    with pytest.raises(RunError, match="model is a loaded model, which stays in its process; give its id"):
+        Work(measure, {"model": make_random_model("llama")}, lambda: 0)
+
+
+def test_what_workers_say_is_said_once(arguments: dict[str, Any], tmp_path: Path) -> None:
+    with Stages() as stages:
+        execute(work_on(tmp_path / "run", arguments), Local(processes=2), stages=stages)
+    prompts = [text for text in stages.said if text.startswith("The prompt ends in ")]
+    assert len(prompts) == 1
+
+
+def test_the_command_takes_an_executor(call: Callable[..., Any], file: Path, tiny_model_folder: Path, whole: Run) -> None:
+    options = ["--model", tiny_model_folder, "--scorers", "recency", "--workers", "1", "--out", "run"]
+    strategies = ["--strategies", "greedy:keep_ratio=0.7,checkpoint_every=3", "random_tokens"]
+    done = call("run", file, *options, *strategies, "--processes", "2")
+    assert (done.code, done.out.splitlines()[-2:-1]) == (0, ["4 of 4 chains are measured in run"])
+    assert content(open_run("run")) == content(whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--address", "auto"], "--address is for --executor ray, not for local"),
+        (["--executor", "ray", "--dry-run"], "--dry-run is for --executor slurm, not for ray"),
+        (["--executor", "slurm"], "how many jobs there are to be is not said: --processes N"),
+        (["--processes", "0"], "processes is 0; give 1 or more"),
+        (["--executor", "slurm", "--processes", "2", "--slurm", "fast"], "--slurm fast: expected KEY=VALUE"),
+    ],
+)
+def test_options_that_contradict_each_other_are_named(
+    call: Callable[..., Any], file: Path, options: list[str], message: str
+) -> None:
+    done = call("run", file, "--out", "run", *options)
+    assert done.code == 2
+    assert message in done.err
