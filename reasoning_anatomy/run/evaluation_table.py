@@ -9,7 +9,7 @@ import pandas as pd
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer, restatements
-from reasoning_anatomy.claims import claimed
+from reasoning_anatomy.claims import claimed, expect_held
 from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.files import atomic_path, remove_temporary
 from reasoning_anatomy.run.evaluations import Answer
@@ -44,6 +44,7 @@ def write_evaluations(run: Run) -> None:
             remove_temporary(run.folder / EVALUATIONS_NAME)
             with atomic_path(run.folder / EVALUATIONS_NAME) as temporary:
                 table.to_parquet(temporary, index=False)
+                expect_held(run.folder / LOCK_NAME)
         write_evictions(folder)
 
 

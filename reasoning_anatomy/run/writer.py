@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from reasoning_anatomy.chains import write_chains
-from reasoning_anatomy.claims import claimed
+from reasoning_anatomy.claims import claimed, expect_held
 from reasoning_anatomy.errors import ModelError, ReasoningAnatomyError, RunError, UndefinedScoreError, reason_of
 from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary, write_atomic
 from reasoning_anatomy.progress import Stages
@@ -220,6 +220,7 @@ class RunWriter:
             known = {each.chain_id or (each.file, each.row): each for each in [*read_unusable(path), *unusable]}
             left_out = [each for each in known.values() if each.chain_id not in self.run.chains]
             if left_out or path.exists():
+                expect_held(self.run.folder / LOCK_NAME)
                 write_unusable(path, left_out)
 
     def add_transcript(self, chain_id: str, transcript: EvictionTranscript) -> bool:
@@ -261,6 +262,7 @@ class RunWriter:
                 remove_temporary(run.folder / name)
             with self.stages.add("tabulate", 1) as stage:
                 refused = write_tables(run, inventory)
+                expect_held(run.folder / LOCK_NAME)  # else they may be older than those of a successor
                 stage.advance()
             for label, reasons in refused.items():
                 chain_id, reason = next(iter(reasons.items()))
@@ -296,6 +298,7 @@ class RunWriter:
 
     def _update(self, before: Manifest, after: Manifest) -> None:
         if after != before:
+            expect_held(self.run.folder / LOCK_NAME)
             write_manifest(self.run.folder, after)
 
 
@@ -311,6 +314,7 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
     """Write the record of a new run, or add what is new to that of an existing run."""
     if not (folder / MANIFEST_NAME).exists():
         segmenters_of(folder, configuration)
+        expect_held(folder / LOCK_NAME)
         write_chains(folder / CHAINS_NAME, chains)
         write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions=_versions()))
         return
@@ -318,6 +322,7 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
     grown = expect_to_grow(folder, configuration)
     segmenters_of(folder, grown)
     after = {**before, **{chain.chain_id: updated_chain(folder, before.get(chain.chain_id), chain) for chain in chains}}
+    expect_held(folder / LOCK_NAME)
     if after != before:
         write_chains(folder / CHAINS_NAME, after.values())
     if grown != manifest.configuration:
