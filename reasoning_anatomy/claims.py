@@ -191,7 +191,7 @@ def _renew(marker: Path, record: bytes, ended: threading.Event) -> None:
 def _host() -> str:
     """Name this machine, and within it those processes that see one another by their ids."""
     try:
-        namespace = os.stat("/proc/self/ns/pid").st_ino
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:  # not Linux
         namespace = 0
     return f"{socket.gethostname()}:{namespace}"

@@ -1,12 +1,11 @@
 """Workers of this machine, of a Ray cluster and of SLURM come to what one process comes to, whoever of them is killed."""
 
+import importlib
 import os
-import signal
 import stat
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.errors import RunError
+from reasoning_anatomy.files import TEMPORARY_PREFIX
 from reasoning_anatomy.models.loading import LoadedModel
-from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm, Work, execute
+from reasoning_anatomy.pipeline.executors import Executor, Local, Ray, Slurm, Work, execute
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.folder import Run, open_run
@@ -49,7 +49,7 @@ def whole(arguments: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(dying: object) -> Iterator[Any]:
     """A Ray cluster of this machine."""
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
@@ -70,46 +70,95 @@ def work_on(out: Path, arguments: dict[str, Any]) -> Work:
     return Work(measure, {**arguments, "out": out}, partial(n_left, out))
 
 
-def pid_of_a_worker(out: Path) -> int:
-    """Wait until a path is begun, and return who holds a claim."""
-    while not any(out.glob("chains/*/begun-*")):
-        time.sleep(0.005)
-    for claim in out.glob(".claims/*"):
-        lines = dict(line.partition("=")[::2] for line in claim.read_text().splitlines())
-        return int(lines["pid"])
-    return pid_of_a_worker(out)
+DYING = """
+import os, signal
+from pathlib import Path
+from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.run import tables
+from reasoning_anatomy.run.writer import RunWriter
+
+MOMENTS = {
+    "before the first chain is written": (RunWriter, "add_encoded", True),
+    "within a chain": (RunWriter, "add_begun_path", False),
+    "between chains": (RunWriter, "add_path", False),
+    "between tables": (tables, "_write_table", False),
+}
+
+def measure_or_die(moment, died, **arguments):
+    owner, name, is_before = MOMENTS[moment]
+    act = getattr(owner, name)
+
+    def die(*args, **options):
+        if not is_before:
+            act(*args, **options)
+        try:
+            Path(died).touch(exist_ok=False)
+        except FileExistsError:
+            return act(*args, **options) if is_before else None
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, die)
+    try:
+        return measure(**arguments)
+    finally:
+        setattr(owner, name, act)
+"""
+"""Workers import it: the first of them that comes to a moment is killed there, as often as ``died`` is not there yet."""
+
+MOMENTS = ("before the first chain is written", "within a chain", "between chains", "between tables")
 
 
-def kill_one(out: Path) -> threading.Thread:
-    thread = threading.Thread(target=lambda: os.kill(pid_of_a_worker(out), signal.SIGKILL), daemon=True)
-    thread.start()
-    return thread
+@pytest.fixture(scope="module")
+def dying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Run]]:
+    """A `measure` that kills its process, wherever that runs."""
+    folder = tmp_path_factory.mktemp("dying")
+    (folder / "dying.py").write_text(DYING)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(folder)
+        patched.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        yield importlib.import_module("dying").measure_or_die
 
 
-def test_processes_of_this_machine_come_to_the_bytes_of_one_though_one_is_killed(
-    whole: Run, arguments: dict[str, Any], tmp_path: Path
+@pytest.fixture
+def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
+    """Two workers: processes, actors of the cluster, or jobs that submitit runs here."""
+    if request.param == "local":
+        return Local(processes=2)
+    if request.param == "ray":
+        request.getfixturevalue("cluster")
+        return Ray(processes=2)
+    pytest.importorskip("submitit")
+    return Slurm(tmp_path / "jobs", 2, cluster="local")
+
+
+@pytest.mark.parametrize("executor", ["local", "ray", "submitit"], indirect=True)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_workers_come_to_the_bytes_of_one_process_whenever_one_is_killed(
+    whole: Run, arguments: dict[str, Any], tmp_path: Path, dying: Callable[..., Run], executor: Executor, moment: str
 ) -> None:
-    out = tmp_path / "run"
-    killing = kill_one(out)
+    out, died = tmp_path / "run", tmp_path / "died"
+    work = Work(dying, {**arguments, "out": out, "moment": moment, "died": died}, partial(n_left, out))
     with Stages() as stages:
-        execute(work_on(out, arguments), Local(processes=2), stages=stages)
-    killing.join(1)
-    assert not killing.is_alive(), "no worker was killed"
+        execute(work, executor, stages=stages)
+    assert died.exists()
+    measure(**arguments, out=out)
+    assert content(open_run(out)) == content(whole)
+    assert [path.name for path in out.rglob("*") if path.name.startswith(TEMPORARY_PREFIX)] == []
+    assert [path.name for path in out.rglob("*.lease")] == []
+
+
+def test_two_commands_with_workers_share_a_run(whole: Run, arguments: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def command() -> None:
+        with Stages() as stages:
+            execute(work_on(out, arguments), Local(processes=1), stages=stages)
+
+    with ThreadPoolExecutor(2) as commands:
+        for each in [commands.submit(command) for _ in range(2)]:
+            each.result()
     assert content(open_run(out)) == content(whole)
     assert n_left(out) == 0
-    assert not list((out / ".claims").iterdir())
-
-
-def test_actors_of_a_ray_cluster_come_to_the_bytes_of_one_process_though_one_is_killed(
-    whole: Run, arguments: dict[str, Any], tmp_path: Path, cluster: Any
-) -> None:
-    out = tmp_path / "run"
-    killing = kill_one(out)
-    with Stages() as stages:
-        execute(work_on(out, arguments), Ray(processes=2), stages=stages)
-    killing.join(1)
-    assert not killing.is_alive(), "no worker was killed"
-    assert content(open_run(out)) == content(whole)
 
 
 SBATCH = """#!{python}
@@ -153,14 +202,12 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("cluster_name", ["local", "slurm"])
-def test_jobs_come_to_the_bytes_of_one_process(
-    whole: Run, arguments: dict[str, Any], tmp_path: Path, slurm: Path, cluster_name: Any
-) -> None:
+@pytest.mark.usefixtures("slurm")
+def test_jobs_of_an_array_come_to_the_bytes_of_one_process(whole: Run, arguments: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     out = tmp_path / "run"
     with Stages() as stages:
-        execute(work_on(out, arguments), Slurm(tmp_path / "jobs", 2, cluster=cluster_name), stages=stages)
+        execute(work_on(out, arguments), Slurm(tmp_path / "jobs", 2), stages=stages)
     assert content(open_run(out)) == content(whole)
 
 

@@ -2,15 +2,19 @@
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from reasoning_anatomy.pipeline.executors.work import MOST_RESTARTS, SECONDS_BETWEEN_LOOKS, Outcome, Work
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 _DEVICES: Final = "CUDA_VISIBLE_DEVICES"
 _CRASHED: Final = 1
@@ -67,12 +71,21 @@ class Local:
 
 def _started(work: Work, number: int, n_workers: int) -> tuple[Connection, tuple[int, BaseProcess]]:
     """Start a worker -> where its outcome comes from, its number, and its process."""
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     results, sender = context.Pipe(duplex=False)
     worker = context.Process(target=_work, args=(work, number, n_workers, sender), daemon=True)
     worker.start()
     sender.close()  # so that the pipe ends with the worker
     return results, (number, worker)
+
+
+def _context() -> "ForkServerContext | SpawnContext":
+    """How processes start: as copies of one that has imported everything; with GPUs, which forbid that, each anew."""
+    if sys.platform != "linux" or torch.cuda.device_count():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _work(work: Work, number: int, n_workers: int, sender: Connection) -> None:

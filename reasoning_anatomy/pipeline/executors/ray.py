@@ -62,6 +62,8 @@ class Ray:
                         yield ray.get(each)
                     except ray.exceptions.RayActorError as error:
                         yield Outcome(error=f"a worker was lost {MOST_RESTARTS + 1} times: {error}")
+                    except ray.exceptions.RayTaskError as error:
+                        yield Outcome(error=f"a worker crashed: {error}")
                     ray.kill(worker)  # what it held is free for those who wait
         finally:
             for worker in working.values():
