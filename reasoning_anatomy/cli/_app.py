@@ -129,7 +129,7 @@ class ExecutorOption:
         RunError
             Options contradict each other.
         """
-        workers = self._workers(folder)
+        workers = self.workers(folder)
         if self.dry_run:
             say(workers.script())  # type: ignore[union-attr]
             return False
@@ -141,8 +141,14 @@ class ExecutorOption:
             execute(Work(function, arguments, n_left, plugins), workers, stages=stages)
         return True
 
-    def _workers(self, folder: Path) -> "Local | Ray | Slurm | None":
-        """Who does the work on a folder; None = this process."""
+    def workers(self, out: Path) -> "Local | Ray | Slurm | None":
+        """Who makes a folder or a file; None = this process.
+
+        Raises
+        ------
+        RunError
+            Options contradict each other.
+        """
         for name, owner in {"address": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
             if getattr(self, name) and self.executor != owner:
                 raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
@@ -155,7 +161,7 @@ class ExecutorOption:
         if self.executor == "slurm":
             if self.processes is None:
                 raise RunError("how many jobs there are to be is not said: --processes N")
-            return Slurm(folder.with_name(f"{folder.name}.jobs"), self.processes, dict(map(_parameter, self.slurm)))
+            return Slurm(out.with_name(f"{out.name}.jobs"), self.processes, dict(map(_parameter, self.slurm)))
         local = Local(self.processes)
         return local if local.n_processes() > 1 else None
 

@@ -1,9 +1,13 @@
 """Workers of this machine, of a Ray cluster and of SLURM come to what one process comes to, whoever of them is killed."""
 
 import importlib
+import json
 import os
+import signal
 import stat
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +29,7 @@ from reasoning_anatomy.types import ReasoningChain
 
 pytestmark = pytest.mark.slow
 
+PROGRAM = (sys.executable, "-c", "from reasoning_anatomy.cli import main; main()")
 RESULTS = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/**/*.safetensors")
 
 
@@ -257,6 +262,52 @@ def test_the_command_takes_an_executor(call: Callable[..., Any], file: Path, tin
     done = call("run", file, *options, *strategies, "--processes", "2")
     assert (done.code, done.out.splitlines()[-2:-1]) == (0, ["4 of 4 chains are measured in run"])
     assert content(open_run("run")) == content(whole)
+
+
+@pytest.fixture(scope="module")
+def sampling(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> list[str]:
+    """Words of a command that samples, without its file."""
+    problems = tmp_path_factory.mktemp("problems") / "problems.jsonl"
+    asked = [{"question_id": f"q{n}", "question": f"What is {n} + {n}?", "gold_answer": f"{2 * n}"} for n in range(20)]
+    problems.write_text("".join(json.dumps(each) + "\n" for each in asked))
+    return ["generate", str(problems), "--model", str(tiny_model_folder), "--samples", "2", "--max-tokens", "8"]
+
+
+@pytest.fixture(scope="module")
+def sampled(sampling: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file by one process."""
+    path = tmp_path_factory.mktemp("sampled") / "chains.jsonl"
+    subprocess.run([*PROGRAM, *sampling, "--out", str(path)], check=True, capture_output=True)
+    return path
+
+
+def test_workers_sample_the_file_of_one_process(call: Callable[..., Any], sampling: list[str], sampled: Path) -> None:
+    first = call(*sampling[:4], "--samples", "1", "--max-tokens", "8", "--first", "6", "--out", "chains.jsonl")
+    assert first.code == 0, first.err
+    done = call(*sampling, "--processes", "2", "--out", "chains.jsonl")
+    assert done.code == 0, done.err
+    assert "Wrote chains.jsonl: 40 chains" in done.out
+    assert Path("chains.jsonl").read_bytes() == sampled.read_bytes()
+    assert sorted(path.name for path in Path().glob(".chains*")) == []
+    again = call(*sampling, "--processes", "2", "--out", "chains.jsonl", "--temperature", "0")
+    assert again.code == 2
+    assert "was sampled with other options (sampling" in again.err
+
+
+def test_workers_go_on_where_a_killed_command_and_its_workers_were(
+    call: Callable[..., Any], sampling: list[str], sampled: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed" / "chains.jsonl"
+    words = [*sampling, "--processes", "2", "--out", str(out)]
+    with subprocess.Popen([*PROGRAM, *words], start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        while not any(path.read_bytes() for path in out.parent.glob(".chains.jsonl.parts/0000*.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    done = call(*words)
+    assert done.code == 0, done.err
+    assert out.read_bytes() == sampled.read_bytes()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["chains.jsonl", "chains.jsonl.options.json"]
 
 
 @pytest.mark.parametrize(
