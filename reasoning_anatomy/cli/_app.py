@@ -79,7 +79,7 @@ class SamplingOption(Sampling):
 
 
 @dataclass(frozen=True)
-class ExecutorOption:
+class WorkersOption:
     """Who does the work: this process, or several that share it; all of them must see the same files."""
 
     executor: Annotated[
@@ -99,6 +99,36 @@ class ExecutorOption:
             metavar="KEY=VALUE",
         ),
     ] = ()
+
+    def workers(self, out: Path) -> "Local | Ray | Slurm | None":
+        """Who makes a folder or a file; None = this process.
+
+        Raises
+        ------
+        RunError
+            Options contradict each other.
+        """
+        for name, owner in {"address": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
+            if getattr(self, name, False) and self.executor != owner:
+                raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
+        if self.processes is not None and self.processes < 1:
+            raise RunError(f"processes is {self.processes}; give 1 or more")
+        from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
+
+        if self.executor == "ray":
+            return Ray(self.processes, self.address)
+        if self.executor == "slurm":
+            if self.processes is None:
+                raise RunError("how many jobs there are to be is not said: --processes N")
+            return Slurm(out.with_name(f"{out.name}.jobs"), self.processes, dict(map(_parameter, self.slurm)))
+        local = Local(self.processes)
+        return local if local.n_processes() > 1 else None
+
+
+@dataclass(frozen=True)
+class ExecutorOption(WorkersOption):
+    """Who does the work: this process, or several that share it; all of them must see the same files."""
+
     dry_run: Annotated[bool, arg(help="Show the script for SLURM, and submit nothing.")] = False
 
     def do(
@@ -141,31 +171,8 @@ class ExecutorOption:
             execute(Work(function, arguments, n_left, plugins), workers, stages=stages)
         return True
 
-    def workers(self, out: Path) -> "Local | Ray | Slurm | None":
-        """Who makes a folder or a file; None = this process.
 
-        Raises
-        ------
-        RunError
-            Options contradict each other.
-        """
-        for name, owner in {"address": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
-            if getattr(self, name) and self.executor != owner:
-                raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
-        if self.processes is not None and self.processes < 1:
-            raise RunError(f"processes is {self.processes}; give 1 or more")
-        from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
-
-        if self.executor == "ray":
-            return Ray(self.processes, self.address)
-        if self.executor == "slurm":
-            if self.processes is None:
-                raise RunError("how many jobs there are to be is not said: --processes N")
-            return Slurm(out.with_name(f"{out.name}.jobs"), self.processes, dict(map(_parameter, self.slurm)))
-        local = Local(self.processes)
-        return local if local.n_processes() > 1 else None
-
-
+WORKERS: Final = WorkersOption()
 EXECUTOR: Final = ExecutorOption()
 
 
