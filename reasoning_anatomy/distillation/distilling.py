@@ -135,7 +135,7 @@ class Distilled:
     failed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def in_words(self) -> list[str]:
-        """What was left out, and what failed, by reason."""
+        """Say what was left out, and what failed, by reason."""
         failed = Counter(self.failed.values())
         return [*left_out_in_words(self.left_out), *(f"Failed: {n} answers: {reason}" for reason, n in failed.items())]
 
