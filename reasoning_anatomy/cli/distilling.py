@@ -4,7 +4,7 @@ import os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from tyro.conf import OmitArgPrefixes, arg
 
@@ -124,7 +124,7 @@ def distill(
     is_launched = "RANK" in os.environ
     if is_launched and executor != WORKERS:
         raise RunError("processes that a launcher started train together; leave out --executor and its options")
-    arguments = {
+    arguments: dict[str, Any] = {
         "run": open_run(run),
         "plan": plan,
         "out": out,

@@ -27,6 +27,7 @@ from reasoning_anatomy.template_variables import template_variable
 
 if TYPE_CHECKING:
     from reasoning_anatomy.generation.generate import Sampled
+    from reasoning_anatomy.generation.request import Completer
     from reasoning_anatomy.generation.server import ServedModel
 
 
@@ -131,6 +132,7 @@ def sample_chains(
             )
             sampled = generate_together(wanted, asked, out=out, executor=workers, plugins=plugins, stages=stages)
         else:
+            completer: Completer
             if server.url is None:
                 from reasoning_anatomy.generation.local import open_local
 

@@ -50,7 +50,7 @@ class Local:
                 ended = wait(list(workers), timeout=SECONDS_BETWEEN_LOOKS)
                 if not ended:
                     yield None
-                for results in ended:
+                for results in [each for each in workers if each in ended]:
                     number, worker = workers.pop(results)
                     try:
                         yield results.recv()
