@@ -27,7 +27,7 @@ LEASE_SECONDS: Final = 30.0
 """After so long without being renewed a claim is free, as whoever waits for it sees it."""
 
 _SECONDS_BETWEEN_RENEWALS: Final = LEASE_SECONDS / 3
-_SECONDS_BETWEEN_LOOKS: Final = 0.02
+_SECONDS_BETWEEN_LOOKS: Final = (0.02, 0.5)
 _LONG_AGO: Final = 10 * LEASE_SECONDS
 """A claim that is so old when it is first seen is free at once; clocks differ by less."""
 
@@ -58,8 +58,10 @@ def claimed(marker: Path, targets: Iterable[Path] = (), *, wait: bool = False) -
     record = f"host={_host()}\npid={os.getpid()}\nclaim={uuid.uuid4().hex}\n".encode()
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)
+        pause, longest = _SECONDS_BETWEEN_LOOKS
         while not (is_ours := _take(marker, record)) and wait:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(pause)
+            pause = min(1.5 * pause, longest)  # hundreds may wait for one file
     except OSError as error:
         reason = error.strerror or error
         raise RunError(f"{marker}: cannot be written ({reason}); make room, then run the same command again") from error

@@ -84,6 +84,7 @@ def work_on(out: Path, arguments: dict[str, Any]) -> Work:
 DYING = """
 import os, signal
 from pathlib import Path
+from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.pipeline.measuring import measure
 from reasoning_anatomy.run import tables
 from reasoning_anatomy.run.writer import RunWriter
@@ -95,7 +96,7 @@ MOMENTS = {
     "between tables": (tables, "_write_table", False),
 }
 
-def measure_or_die(moment, died, **arguments):
+def measure_or_die(moment, died, error=None, **arguments):
     owner, name, is_before = MOMENTS[moment]
     act = getattr(owner, name)
 
@@ -106,6 +107,8 @@ def measure_or_die(moment, died, **arguments):
             Path(died).touch(exist_ok=False)
         except FileExistsError:
             return act(*args, **options) if is_before else None
+        if error is not None:
+            raise RunError(error)
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, name, die)
@@ -114,7 +117,7 @@ def measure_or_die(moment, died, **arguments):
     finally:
         setattr(owner, name, act)
 """
-"""Workers import it: the first of them that comes to a moment is killed there, as often as ``died`` is not there yet."""
+"""Workers import it: the first of them that comes to a moment is killed there, or ends with an error."""
 
 MOMENTS = ("before the first chain is written", "within a chain", "between chains", "between tables")
 
@@ -156,6 +159,17 @@ def test_workers_come_to_the_bytes_of_one_process_whenever_one_is_killed(
     assert content(open_run(out)) == content(whole)
     assert [path.name for path in out.rglob("*") if path.name.startswith(TEMPORARY_PREFIX)] == []
     assert [path.name for path in out.rglob("*.lease")] == []
+
+
+def test_what_a_worker_leaves_whose_disk_is_full_the_others_do(
+    whole: Run, arguments: dict[str, Any], tmp_path: Path, dying: Callable[..., Run]
+) -> None:
+    out = tmp_path / "run"
+    failing = {"moment": "within a chain", "died": tmp_path / "died", "error": "No space left on device"}
+    with Stages() as stages:
+        execute(Work(dying, {**arguments, **failing, "out": out}, partial(n_left, out)), Local(processes=2), stages=stages)
+    assert "note: a worker could not go on, and left its part to others: No space left on device" in stages.said
+    assert content(open_run(out)) == content(whole)
 
 
 def test_two_commands_with_workers_share_a_run(whole: Run, arguments: dict[str, Any], tmp_path: Path) -> None:
