@@ -16,8 +16,8 @@ import numpy as np
 import tyro
 
 from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.run import Run
-from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.evaluations import Answer, GoldLikelihood
 from reasoning_anatomy.run.layout import CHAINS_NAME, artefact_name
 from reasoning_anatomy.run.manifest import Condition, Configuration, Manifest, write_manifest

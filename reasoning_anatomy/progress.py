@@ -34,6 +34,7 @@ class Stages:
         self._progress = Progress(*columns, console=Console(stderr=True, quiet=not self._has_bars))
         self._stages: dict[str, Stage] = {}
         self._is_live = False
+        self.said: list[str] = []
         self._lines = _Lines(self._stages, seconds_between_lines)
 
     def add(self, name: str, total: int) -> "Stage":
@@ -46,7 +47,8 @@ class Stages:
         return self._stages[name]
 
     def say(self, text: str) -> None:
-        """Show a sentence above the bars, or as a line of its own; without ``show`` nothing is written."""
+        """Show a sentence above the bars, or as a line of its own; without ``show`` it is only kept, in ``said``."""
+        self.said.append(text)
         if self._has_bars:
             self._progress.console.print(text, markup=False, highlight=False)
         elif self._show:

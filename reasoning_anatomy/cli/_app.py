@@ -1,12 +1,13 @@
 """What all commands share: where they are registered, how they print, and how they fail."""
 
+import ast
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from rich.console import Console
 from tyro.conf import Positional, arg
@@ -20,6 +21,8 @@ from reasoning_anatomy.plugins import key_of
 from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 
 if TYPE_CHECKING:
+    from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
+    from reasoning_anatomy.progress import Stages
     from reasoning_anatomy.run import Run
     from reasoning_anatomy.run.students import Students
     from reasoning_anatomy.types import AnalysisResult
@@ -74,6 +77,115 @@ class SamplingOption(Sampling):
             return Sampling(**asdict(self))
         except ValueError as error:
             raise RunError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class WorkersOption:
+    """Who does the work: this process, or several that share it; all of them must see the same files."""
+
+    executor: Annotated[
+        Literal["local", "ray", "slurm"],
+        arg(help="local: processes of this machine; ray: of a Ray cluster; slurm: an array of jobs."),
+    ] = "local"
+    processes: Annotated[
+        int | None, arg(help="Workers, each with the model. If left out, one for each GPU; without GPUs, this process.")
+    ] = None
+    address: Annotated[str | None, arg(help="Of the Ray cluster, such as auto; if left out, one begins on this machine.")] = (
+        None
+    )
+    slurm: Annotated[
+        tuple[str, ...],
+        arg(
+            help="How to submit jobs: slurm_partition=gpu timeout_min=240 gpus_per_node=1 and other parameters of submitit.",
+            metavar="KEY=VALUE",
+        ),
+    ] = ()
+
+    def workers(self, out: Path) -> "Local | Ray | Slurm | None":
+        """Who makes a folder or a file; None = this process.
+
+        Raises
+        ------
+        RunError
+            Options contradict each other.
+        """
+        for name, owner in {"address": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
+            if getattr(self, name, False) and self.executor != owner:
+                raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
+        if self.processes is not None and self.processes < 1:
+            raise RunError(f"processes is {self.processes}; give 1 or more")
+        from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
+
+        if self.executor == "ray":
+            return Ray(self.processes, self.address)
+        if self.executor == "slurm":
+            if self.processes is None:
+                raise RunError("how many jobs there are to be is not said: --processes N")
+            return Slurm(out.with_name(f"{out.name}.jobs"), self.processes, dict(map(_parameter, self.slurm)))
+        local = Local(self.processes)
+        return local if local.n_processes() > 1 else None
+
+
+@dataclass(frozen=True)
+class ExecutorOption(WorkersOption):
+    """Who does the work: this process, or several that share it; all of them must see the same files."""
+
+    dry_run: Annotated[bool, arg(help="Show the script for SLURM, and submit nothing.")] = False
+
+    def do(
+        self,
+        function: Callable[..., object],
+        arguments: Mapping[str, Any],
+        *,
+        folder: Path,
+        n_left: Callable[[], int],
+        plugins: Path | None,
+        stages: "Stages",
+    ) -> bool:
+        """Make a call here, or let workers make it; False if only the script was shown.
+
+        Parameters
+        ----------
+        function, arguments
+            The call; ``stages`` is added to its arguments.
+        folder
+            That is worked on.
+        n_left, plugins
+            As of `Work`.
+        stages
+            Shows progress.
+
+        Raises
+        ------
+        RunError
+            Options contradict each other.
+        """
+        workers = self.workers(folder)
+        if self.dry_run:
+            say(workers.script())  # type: ignore[union-attr]
+            return False
+        if workers is None:
+            function(**arguments, stages=stages)
+        else:
+            from reasoning_anatomy.pipeline.executors import Work, execute
+
+            execute(Work(function, arguments, n_left, plugins), workers, stages=stages)
+        return True
+
+
+WORKERS: Final = WorkersOption()
+EXECUTOR: Final = ExecutorOption()
+
+
+def _parameter(typed: str) -> tuple[str, Any]:
+    """Take ``KEY=VALUE`` apart; a value that reads as a number is one."""
+    key, equals, value = typed.partition("=")
+    if not equals:
+        raise RunError(f"--slurm {typed}: expected KEY=VALUE, such as timeout_min=240")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
 
 
 app = SubcommandApp()

@@ -1,15 +1,23 @@
 """The command that teaches students pruned chains: ``distill``."""
 
 import os
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from tyro.conf import OmitArgPrefixes, arg
 
-from reasoning_anatomy.cli._app import PluginsOption, RunArgument, SamplingOption, app, say, use_plugins
+from reasoning_anatomy.cli._app import (
+    WORKERS,
+    PluginsOption,
+    RunArgument,
+    SamplingOption,
+    WorkersOption,
+    app,
+    say,
+    use_plugins,
+)
 from reasoning_anatomy.cli._places import Folder
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.errors import RunError
@@ -84,14 +92,16 @@ def distill(
     student: Annotated[_Student, OmitArgPrefixes] = _Student(),
     recipe: Annotated[_Recipe, OmitArgPrefixes] = _RECIPE,
     sampling: Annotated[SamplingOption, OmitArgPrefixes] = _SAMPLING,
+    executor: Annotated[WorkersOption, OmitArgPrefixes] = WORKERS,
 ) -> None:
     """Teach students the chains of a run as strategies prune them, and let them answer."""
     use_plugins(plugins)
-    from reasoning_anatomy.distillation.distilling import DistillationPlan, foresee
+    from reasoning_anatomy.distillation.distilling import DistillationPlan, Distilled, foresee, left_out_in_words, n_left
     from reasoning_anatomy.distillation.distilling import distill as distill_run
     from reasoning_anatomy.distillation.questions import Taught
     from reasoning_anatomy.progress import Stages
     from reasoning_anatomy.run.folder import open_run
+    from reasoning_anatomy.run.students import open_students
 
     if not student.id:
         raise RunError("no student is named; name the model that is to be taught: --student ID")
@@ -108,40 +118,46 @@ def distill(
         foreseen = foresee(
             open_run(run), plan, student=ModelSpec(**asdict(student)), recipe=recipe.checked(), taught=taught, form=form
         )
-        _say_left_out(foreseen.left_out)
+        for text in left_out_in_words(foreseen.left_out):
+            say(text)
         say(foreseen.in_words())
         return
+    is_launched = "RANK" in os.environ
+    if is_launched and executor != WORKERS:
+        raise RunError("processes that a launcher started train together; leave out --executor and its options")
+    arguments: dict[str, Any] = {
+        "run": open_run(run),
+        "plan": plan,
+        "out": out,
+        "student": ModelSpec(**asdict(student)),
+        "recipe": recipe.checked(),
+        "examination": examination,
+        "taught": taught,
+        "form": form,
+        "n_rows": rows,
+    }
+    workers = None if is_launched else executor.workers(out)
     is_main = os.environ.get("RANK", "0") == "0"  # of those that a launcher started, one speaks
     with Stages(show=is_main) as stages:
-        distilled = distill_run(
-            open_run(run),
-            plan,
-            out=out,
-            student=ModelSpec(**asdict(student)),
-            recipe=recipe.checked(),
-            examination=examination,
-            taught=taught,
-            form=form,
-            n_rows=rows,
-            stages=stages,
-        )
+        if workers is None:
+            distilled = distill_run(**arguments, stages=stages)
+        else:
+            from reasoning_anatomy.distillation.distilling import distill_part
+            from reasoning_anatomy.pipeline.executors import Work, execute
+
+            execute(Work(distill_part, arguments, partial(n_left, out, plan), plugins), workers, stages=stages)
+            distilled = Distilled(open_students(out), {})
     if is_main:
         _say_distilled(distilled)
-
-
-def _say_left_out(left_out: Mapping[str, int]) -> None:
-    for reason, count in left_out.items():
-        say(f"Not taught: {count} chains ({reason.replace('_', ' ')})")
 
 
 def _say_distilled(distilled: "Distilled") -> None:
     """Say what was left out, how far the students are, and what to do with them."""
     students = distilled.students
-    _say_left_out(distilled.left_out)
+    for text in distilled.in_words():
+        say(text)
     for table in (students.training(), students.trained()):
         say(table.rename(columns=_SHOWN).to_string(index=False, float_format="{:.4g}".format))
-    for reason, count in Counter(distilled.failed.values()).items():
-        say(f"Failed: {count} answers: {reason}")
     if distilled.left:
         say(f"Left to other processes: {', '.join(distilled.left)}; the same command makes what no other process is making")
     say(f"{students.n_answered} of {len(students.manifest.students)} students have answered, in {students.folder}")

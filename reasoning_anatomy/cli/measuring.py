@@ -1,13 +1,16 @@
 """The commands that write runs and files of other programs: ``run``, ``import``, ``export``."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from reasoning_anatomy.cli._app import (
+    EXECUTOR,
     EncodingOption,
+    ExecutorOption,
     FolderArgument,
     ModelOption,
     PluginsOption,
@@ -69,6 +72,7 @@ def run(
     plugins: PluginsOption = None,
     model: Annotated[_Model, OmitArgPrefixes] = _Model(),
     encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
+    executor: Annotated[ExecutorOption, OmitArgPrefixes] = EXECUTOR,
 ) -> None:
     """Measure chains with a model: attention scores and pruning paths, into a run folder."""
     from reasoning_anatomy.chains import read_chain_file
@@ -81,22 +85,27 @@ def run(
         file.expect_usable()  # a mistake in the file is found before anything heavy is imported
     from reasoning_anatomy.pipeline.measuring import measure
     from reasoning_anatomy.progress import Stages
+    from reasoning_anatomy.run.folder import open_run
 
+    arguments = {
+        "chains": file,
+        "out": out,
+        "model": ModelSpec(**asdict(model)),
+        "scorers": named_scorers(scorers),
+        "strategies": strategies,
+        "segmenters": segmenters,
+        "encoding": encoding.with_line_breaks(),
+        "workers": workers,
+        "skip_unusable": skip_unusable,
+    }
     with Stages(show=True) as stages:
-        measured = measure(
-            file,
-            out=out,
-            model=ModelSpec(**asdict(model)),
-            scorers=named_scorers(scorers),
-            strategies=strategies,
-            segmenters=segmenters,
-            encoding=encoding.with_line_breaks(),
-            workers=workers,
-            skip_unusable=skip_unusable,
-            stages=stages,
+        is_done = executor.do(
+            measure, arguments, folder=out, n_left=partial(_n_left, out, len(file.chains)), plugins=plugins, stages=stages
         )
-    say_measured(measured)
-    say_next(measured)
+    if is_done:
+        measured = open_run(out)
+        say_measured(measured)
+        say_next(measured)
 
 
 @app.command(name="import")
@@ -159,6 +168,14 @@ def export_run(
     written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
     n_written = len(written.read_bytes().splitlines())
     say(f"Wrote {n_written} of {len(opened.chains)} chains to {written}")
+
+
+def _n_left(folder: Path, n_chains: int) -> int:
+    """Count the chains that are left to measure; all of them before the run is begun."""
+    from reasoning_anatomy.run.folder import open_run
+    from reasoning_anatomy.run.manifest import MANIFEST_NAME
+
+    return open_run(folder).status().n_left if (folder / MANIFEST_NAME).exists() else n_chains
 
 
 def _export_sets(students: "Students", format: str, out: Path | None, *, text: bool) -> None:

@@ -2,14 +2,23 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from reasoning_anatomy.cli._app import ModelOption, PluginsOption, SamplingOption, app, flags, say, use_plugins
+from reasoning_anatomy.cli._app import (
+    EXECUTOR,
+    ExecutorOption,
+    ModelOption,
+    PluginsOption,
+    SamplingOption,
+    app,
+    flags,
+    say,
+    use_plugins,
+)
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import INSTRUCTION, LOOP_TOKENS
 from reasoning_anatomy.plugins import load
@@ -17,11 +26,9 @@ from reasoning_anatomy.specs import BUNDLED, EncodingOptions, ModelSpec
 from reasoning_anatomy.template_variables import template_variable
 
 if TYPE_CHECKING:
-    from reasoning_anatomy.eviction import EvictionPolicy
     from reasoning_anatomy.generation.generate import Sampled
     from reasoning_anatomy.generation.request import Completer
     from reasoning_anatomy.generation.server import ServedModel
-    from reasoning_anatomy.progress import Stages
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ def sample_chains(
     model: Annotated[_Model, OmitArgPrefixes] = _Model(),
     sampling: Annotated[SamplingOption, OmitArgPrefixes] = _SAMPLING,
     server: Annotated[ServerOption, OmitArgPrefixes] = ServerOption(),
+    executor: Annotated[ExecutorOption, OmitArgPrefixes] = EXECUTOR,
 ) -> None:
     """Sample chains on problems, with a model here or behind a server."""
     from reasoning_anatomy.generation.chain_file import encoding_of_samples
@@ -96,57 +104,64 @@ def sample_chains(
         raise RunError("--evict needs a model that is loaded here; leave out --url")
     if server.url is None and server != ServerOption():
         raise RunError("--key-variable, --concurrency and --opens-thinking are for a server; name it with --url")
+    if server.url is not None and executor != EXECUTOR:
+        raise RunError("--executor and its options are for a model that is loaded by workers; leave out --url")
     file = read_problem_file(problems)
     for note in file.notes:
         say(f"note: {note}")
     wanted = file.problems[:first]
+    workers = None if server.url is not None else executor.workers(out)
+    if executor.dry_run:
+        say(workers.script())  # type: ignore[union-attr]
+        return
+    spec = ModelSpec(**asdict(model))
     with Stages(show=True) as stages:
-        if server.url is None:
-            encoding = EncodingOptions(template_variables=template_variables, date=encoding_of_samples(out).date)
-            policy = None if evict is None else load("policy", evict)
-            completer, about, opened = _local(model, encoding, loop_tokens, ends_with_thinking, policy, stages)
+        if workers is not None:
+            from reasoning_anatomy.pipeline.sampling import Asked, generate_together
+
+            asked = Asked(
+                model=spec,
+                samples=samples,
+                sampling=checked,
+                instruction=instruction,
+                until_correct=until_correct,
+                template_variables=template_variables,
+                ends_with_thinking=ends_with_thinking,
+                loop_tokens=loop_tokens,
+                policy=evict,
+            )
+            sampled = generate_together(wanted, asked, out=out, executor=workers, plugins=plugins, stages=stages)
         else:
-            completer = served = _served(server, model, template_variables, loop_tokens, ends_with_thinking)
-            about = {"name": served.find_model(), "server": True, "template_variables": sorted(template_variables)}
-            opened = "<think>" if server.opens_thinking else ""
-        sampled = generate(
-            wanted,
-            out=out,
-            completer=completer,
-            model=about,
-            samples=samples,
-            sampling=checked,
-            instruction=instruction,
-            opened=opened,
-            until_correct=until_correct,
-            stages=stages,
-        )
+            completer: Completer
+            if server.url is None:
+                from reasoning_anatomy.generation.local import open_local
+
+                completer, about, opened = open_local(
+                    spec,
+                    EncodingOptions(template_variables=template_variables, date=encoding_of_samples(out).date),
+                    loop_tokens=loop_tokens,
+                    ends_with_thinking=ends_with_thinking,
+                    policy=None if evict is None else load("policy", evict),
+                    stages=stages,
+                )
+            else:
+                completer = served = _served(server, model, template_variables, loop_tokens, ends_with_thinking)
+                about = {"name": served.find_model(), "server": True, "template_variables": sorted(template_variables)}
+                opened = "<think>" if server.opens_thinking else ""
+            sampled = generate(
+                wanted,
+                out=out,
+                completer=completer,
+                model=about,
+                samples=samples,
+                sampling=checked,
+                instruction=instruction,
+                opened=opened,
+                until_correct=until_correct,
+                stages=stages,
+            )
     answering = model if server.url is None else replace(model, id=about["name"])
     _say_sampled(sampled, n_asked=len(wanted) * samples, model=answering)
-
-
-def _local(
-    model: ModelOption,
-    encoding: EncodingOptions,
-    loop_tokens: int,
-    ends_with_thinking: bool,
-    policy: "EvictionPolicy | None",
-    stages: "Stages",
-) -> tuple["Completer", Mapping[str, Any], str]:
-    from reasoning_anatomy.generation.local import LocalModel
-    from reasoning_anatomy.models.encoding import ChainEncoder
-    from reasoning_anatomy.models.loading import load_model
-
-    with stages.add("load", 1) as stage:
-        loaded = load_model(ModelSpec(**asdict(model)))
-        stage.advance()
-    encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
-    if ends_with_thinking and not encoder.closing_tag:
-        raise RunError(f"{model.id}: does not think in tags, as far as its files tell; leave out --ends-with-thinking")
-    local = LocalModel(
-        loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking, policy=policy, loop_tokens=loop_tokens
-    )
-    return local, local.identity(), encoder.opened_thinking
 
 
 def _served(

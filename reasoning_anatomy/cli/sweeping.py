@@ -1,13 +1,16 @@
 """The command that prunes at thresholds and answers again: ``sweep``."""
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, arg
 
 from reasoning_anatomy.cli._app import (
+    EXECUTOR,
     EncodingOption,
+    ExecutorOption,
     PluginsOption,
     RunArgument,
     SamplingOption,
@@ -100,12 +103,14 @@ def sweep(
     model: Annotated[_ModelOfRun, OmitArgPrefixes] = _ModelOfRun(),
     answering: Annotated[_Answering, OmitArgPrefixes] = _Answering(),
     encoding: Annotated[_Encoding, OmitArgPrefixes] = _Encoding(),
+    executor: Annotated[ExecutorOption, OmitArgPrefixes] = EXECUTOR,
 ) -> None:
     """Prune the chains of a run at thresholds, or evict while it writes anew, and let the model answer again."""
     use_plugins(plugins)
     from reasoning_anatomy.evaluation.sweeping import SweepPlan
     from reasoning_anatomy.evaluation.sweeping import sweep as sweep_run
     from reasoning_anatomy.progress import Stages
+    from reasoning_anatomy.run.folder import open_run
 
     plan = SweepPlan(
         strategies=strategies,
@@ -119,21 +124,35 @@ def sweep(
     )
     if not model.id and model != _ModelOfRun():
         raise RunError("--dtype, --device, --quantize and --revision say how to hold --model; name it, too")
+    arguments = {
+        "run": run,
+        "plan": plan,
+        "chains": chains,
+        "model": ModelSpec(**asdict(model)) if model.id else None,
+        "answering": answering.checked(),
+        "encoding": encoding.with_line_breaks(),
+        "evict_max_tokens": evict_max_tokens,
+        "n_rows": rows,
+        "skip_unusable": skip_unusable,
+    }
     with Stages(show=True) as stages:
-        swept = sweep_run(
-            run,
-            plan,
-            chains=chains,
-            model=ModelSpec(**asdict(model)) if model.id else None,
-            answering=answering.checked(),
-            encoding=encoding.with_line_breaks(),
-            evict_max_tokens=evict_max_tokens,
-            n_rows=rows,
-            skip_unusable=skip_unusable,
-            stages=stages,
-        )
-    say_swept(swept)
-    say_next_of_sweep(swept)
+        is_done = executor.do(sweep_run, arguments, folder=run, n_left=partial(_n_left, run), plugins=plugins, stages=stages)
+    if is_done:
+        swept = open_run(run)
+        say_swept(swept)
+        say_next_of_sweep(swept)
+
+
+def _n_left(folder: Path) -> int:
+    """Count the chains that are left to answer; none before the run is begun."""
+    from reasoning_anatomy.run.folder import open_run
+    from reasoning_anatomy.run.manifest import MANIFEST_NAME
+    from reasoning_anatomy.run.sweep import SweepFolder
+
+    if not (folder / MANIFEST_NAME).exists():
+        return 0
+    run = open_run(folder)
+    return SweepFolder(run, run.manifest.configuration).status().n_left
 
 
 def say_swept(run: "Run") -> "SweepStatus":

@@ -1,15 +1,17 @@
 """Teach students pruned chains, and let them answer: training sets, trainings and answers that are not there yet are made."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.distillation.examining import examine
 from reasoning_anatomy.distillation.forecast import StepCost, count_step, measure_step
 from reasoning_anatomy.distillation.orders import Orders
@@ -26,8 +28,8 @@ from reasoning_anatomy.models.loading import LoadedModel, context_length, load_c
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.pipeline.identity import identity
 from reasoning_anatomy.progress import Stages, duration
-from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.folder import Run
+from reasoning_anatomy.run.layout import STUDENTS_NAME
 from reasoning_anatomy.run.students import (
     ANSWER_ONLY,
     FULL,
@@ -37,6 +39,7 @@ from reasoning_anatomy.run.students import (
     Students,
     StudentsManifest,
     begin_students,
+    open_students,
 )
 from reasoning_anatomy.specs import EncodingOptions, Equal, Matching, ModelSpec
 
@@ -130,6 +133,16 @@ class Distilled:
     left_out: Mapping[str, int]
     left: tuple[str, ...] = ()
     failed: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def in_words(self) -> list[str]:
+        """Say what was left out, and what failed, by reason."""
+        failed = Counter(self.failed.values())
+        return [*left_out_in_words(self.left_out), *(f"Failed: {n} answers: {reason}" for reason, n in failed.items())]
+
+
+def left_out_in_words(left_out: Mapping[str, int]) -> list[str]:
+    """Say which chains of a run are not taught, by reason."""
+    return [f"Not taught: {count} chains ({reason.replace('_', ' ')})" for reason, count in left_out.items()]
 
 
 @dataclass(frozen=True)
@@ -321,7 +334,8 @@ def _prepared(
             ),
         )
         write_atomic(students.test_file, "".join(problem.model_dump_json() + "\n" for problem in questions.problems))
-        sets = _training_sets(students, orders, plan, loaded, encoder, questions.chain_ids, form, stages)
+        with claimed(students.claims / "sets.lease", wait=True):
+            sets = _training_sets(students, orders, plan, loaded, encoder, questions.chain_ids, form, stages)
     waiting = [each for each in plan.students if together.agreed(_is_to_be_trained(students, each))]
     n_steps = {each: _n_steps(sets, each, recipe) for each in waiting}
     if n_steps:
@@ -372,6 +386,20 @@ def _let_answer(
                 )
                 failed |= {(each.label, question_id): reason for question_id, reason in found.items()}
     return tuple(left), failed
+
+
+def distill_part(run: Run, plan: DistillationPlan, *, stages: Stages, **options: Any) -> None:
+    """Do as `distill` does, in a worker, which says what comes of it."""
+    for text in distill(run, plan, stages=stages, **options).in_words():
+        stages.say(text)
+
+
+def n_left(out: Path, plan: DistillationPlan) -> int:
+    """Count the students of a plan that are not trained or have not answered."""
+    if not (out / STUDENTS_NAME).exists():
+        return len(plan.students)
+    done = {state.student for state in open_students(out).states() if state.is_done}
+    return sum(student not in done for student in plan.students)
 
 
 def _expect_possible(orders: Orders, plan: DistillationPlan, student: ModelSpec, recipe: Recipe) -> None:
@@ -451,5 +479,5 @@ def _spec_of(students: Students, student: Student, base: ModelSpec) -> ModelSpec
 def _claimed(students: Students, student: Student, together: Together | None = None) -> Iterator[bool]:
     """Hold a student, so that processes that share a folder share the work; those that train together hold it as one."""
     with ExitStack() as claim:
-        is_ours = (together is None or together.is_main) and claim.enter_context(claimed(students.claim(student), []))
+        is_ours = (together is None or together.is_main) and claim.enter_context(claimed(students.claim(student)))
         yield is_ours if together is None else together.agreed(is_ours)

@@ -2,19 +2,23 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
-
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import write_atomic
 from reasoning_anatomy.specs import EncodingOptions
 
 Row = Mapping[str, Any]
 
-_OPTIONS_SUFFIX: Final = ".options.json"
+OPTIONS_SUFFIX: Final = ".options.json"
+
+
+class TakenError(RunError):
+    """Another process is adding to a file."""
 
 
 class SampledChains:
@@ -28,6 +32,8 @@ class SampledChains:
         The file, absent or as an earlier process left it.
     options
         All that a sample depends on beside its question and number, as JSON can hold it.
+    wait
+        Wait for another process that adds to the file.
 
     Attributes
     ----------
@@ -38,32 +44,29 @@ class SampledChains:
     ------
     RunError
         On entering: the file was sampled with other options, or was not written by this class; or another process is adding to
-        it.
+        it (`TakenError`).
     """
 
-    def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, options: Mapping[str, Any], *, wait: bool = False) -> None:
         self.path = path
-        self._options_path = path.with_name(path.name + _OPTIONS_SUFFIX)
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._options_path = _options_path(path)
+        self._wait = wait
+        self._claim = ExitStack()
         self._options = json.loads(json.dumps(options))
         self.rows: dict[str, Row] = {}
 
     def __enter__(self) -> "SampledChains":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise RunError(f"{self.path}: another process is adding to it; wait for it, or name another file") from None
-        try:
+        with ExitStack() as claim:
+            if not claim.enter_context(claimed(self.path.with_name(f".{self.path.name}.lease"), wait=self._wait)):
+                raise TakenError(f"{self.path}: another process is adding to it; wait for it, or name another file")
             self._expect_options()
             self.rows = self._read()
-        except BaseException:
-            self._lock.release()
-            raise
+            self._claim = claim.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._claim.close()
 
     def add(self, row: Row) -> None:
         """Write one chain behind the others, to the disk."""
@@ -81,18 +84,17 @@ class SampledChains:
         if not self.path.exists() or self.path.read_bytes() != content.encode():
             write_atomic(self.path, content)
 
+    def put(self, rows: Iterable[Row]) -> None:
+        """Take rows into the file that were made elsewhere; `sort` writes them."""
+        self.rows = {**{row["chain_id"]: row for row in rows}, **self.rows}
+
     def _expect_options(self) -> None:
         """Compare the options with those of the file, or write them if it has no chain yet."""
         options = self._options
         if not (self.path.exists() and self.path.stat().st_size):
             write_atomic(self._options_path, json.dumps(options, indent=2, ensure_ascii=False) + "\n")
             return
-        if not self._options_path.exists():
-            raise RunError(
-                f"{self.path}: holds something already that was not sampled here ({self._options_path.name} is missing); "
-                "name another file"
-            )
-        before = self._known_options()
+        before = options_of(self.path)
         differing = [name for name in sorted({*before, *options}) if before.get(name) != options.get(name)]
         if differing:
             name = differing[0]
@@ -100,13 +102,6 @@ class SampledChains:
                 f"{self.path}: was sampled with other options ({name}: {before.get(name)!r} in the file, {options.get(name)!r} "
                 "now); use the same, or name another file"
             )
-
-    def _known_options(self) -> dict[str, Any]:
-        try:
-            known: dict[str, Any] = json.loads(self._options_path.read_text(encoding="utf-8"))
-            return dict(known)
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self._options_path}: cannot be read ({error}); restore it, or name another file") from error
 
     def _read(self) -> dict[str, Row]:
         """Read the rows, and cut off one that a kill left half written."""
@@ -123,11 +118,35 @@ class SampledChains:
             raise RunError(f"{self.path}: cannot be read ({error}); restore it, or name another file") from error
 
 
+def options_of(path: Path) -> dict[str, Any]:
+    """Read how a file was sampled.
+
+    Raises
+    ------
+    RunError
+        Nothing says so.
+    """
+    options = _options_path(path)
+    if not options.exists():
+        raise RunError(
+            f"{path}: holds something already that was not sampled here ({options.name} is missing); name another file"
+        )
+    try:
+        known: dict[str, Any] = json.loads(options.read_text(encoding="utf-8"))
+        return dict(known)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{options}: cannot be read ({error}); restore it, or name another file") from error
+
+
+def _options_path(path: Path) -> Path:
+    return path.with_name(path.name + OPTIONS_SUFFIX)
+
+
 def encoding_of_samples(path: Path) -> EncodingOptions:
     """Date and variables of the chat template with which a file was sampled; neither if nothing says that it was sampled."""
     try:
-        model = json.loads(path.with_name(path.name + _OPTIONS_SUFFIX).read_text(encoding="utf-8"))["model"]
+        model = options_of(path)["model"]
         date, variables = model.get("date"), model.get("template_variables", ())
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (RunError, KeyError, AttributeError, TypeError):
         return EncodingOptions()  # adding to the file says what is wrong with it
     return EncodingOptions(date=date, template_variables=tuple(variables))

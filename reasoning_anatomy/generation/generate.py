@@ -58,6 +58,7 @@ def generate(
     instruction: str = INSTRUCTION,
     opened: str = "",
     until_correct: bool = False,
+    wait: bool = False,
     stages: Stages | None = None,
 ) -> Sampled:
     """Sample chains.
@@ -86,21 +87,18 @@ def generate(
         Thinking tag that the model's prompt opens; empty if it opens none.
     until_correct
         Make no further sample of a problem once one is correct; every problem needs a gold answer.
+    wait
+        Wait for another process that adds to the file.
     stages
         Shows progress; silent if None.
 
     Raises
     ------
     RunError
-        The file was sampled with other options, or a problem of it has another text now.
+        The file was sampled with other options, or a problem of it has another text now, or another process adds to it.
     """
     sampling, stages = sampling or Sampling(), stages or Stages()
-    if samples < 1:
-        raise RunError(f"samples is {samples}; give 1 or more")
-    if until_correct and (lacking := [problem.question_id for problem in problems if problem.gold_answer is None]):
-        raise RunError(
-            f"problem {lacking[0]!r} has no gold answer, so that no sample can be told correct; leave out until_correct"
-        )
+    expect_askable(problems, samples=samples, until_correct=until_correct)
     options = {
         "model": dict(model),
         "sampling": repr(sampling),
@@ -115,7 +113,7 @@ def generate(
         for number in range(samples)
     ]
     stage, transcripts = stages.add("sample", 0), TranscriptFile(Path(out))
-    with SampledChains(Path(out), options) as file, Judge() as judge, stage:
+    with SampledChains(Path(out), options, wait=wait) as file, Judge() as judge, stage:
         _expect_same_problems(asked, file)
         n_judged_again = _judge_again(problems, file, judge)
         for some in _rounds(asked, samples, file) if until_correct else [asked]:
@@ -136,6 +134,21 @@ def generate(
         file.sort([each.request.name for each in asked])
         transcripts.write_table(file.rows)
         return Sampled(file.path, tuple(file.rows.values()), failed, n_judged_again)
+
+
+def expect_askable(problems: Sequence[Problem], *, samples: int, until_correct: bool) -> None:
+    """Refuse what cannot be asked."""
+    if samples < 1:
+        raise RunError(f"samples is {samples}; give 1 or more")
+    if until_correct and (lacking := [problem.question_id for problem in problems if problem.gold_answer is None]):
+        raise RunError(
+            f"problem {lacking[0]!r} has no gold answer, so that no sample can be told correct; leave out until_correct"
+        )
+
+
+def sample_name(problem: Problem, number: int) -> str:
+    """Name a sample of a problem; it is its chain_id."""
+    return f"{problem.question_id}-s{number}"
 
 
 @dataclass(frozen=True)
@@ -175,7 +188,7 @@ def _rounds(asked: Sequence[_Asked], samples: int, file: SampledChains) -> Itera
 
 def _request(problem: Problem, number: int, sampling: Sampling, instruction: str) -> Request:
     return Request(
-        name=f"{problem.question_id}-s{number}",
+        name=sample_name(problem, number),
         question=f"{problem.question}\n\n{instruction}" if instruction else problem.question,
         seed=sample_seed(sampling.seed, problem.question_id, number),
         sampling=sampling,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from reasoning_anatomy.errors import EncodingError, PluginError, SampleError
+from reasoning_anatomy.errors import EncodingError, PluginError, RunError, SampleError
 from reasoning_anatomy.eviction import EvictionPolicy, WaitsForClosing
 from reasoning_anatomy.generation.batch import Sample
 from reasoning_anatomy.generation.check import check_decoding
@@ -19,10 +19,40 @@ from reasoning_anatomy.generation.stopping import StopRules
 from reasoning_anatomy.generation.text import text_behind
 from reasoning_anatomy.models.encoding import ChainEncoder
 from reasoning_anatomy.models.finite import LOGITS, not_finite
-from reasoning_anatomy.models.loading import LoadedModel
+from reasoning_anatomy.models.loading import LoadedModel, load_model
 from reasoning_anatomy.options import expect_at_least
 from reasoning_anatomy.plugins import label
+from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 from reasoning_anatomy.types import IntArray
+
+
+def open_local(
+    spec: ModelSpec,
+    encoding: EncodingOptions,
+    *,
+    loop_tokens: int,
+    ends_with_thinking: bool,
+    policy: EvictionPolicy | None,
+    stages: Stages,
+) -> tuple["LocalModel", dict[str, Any], str]:
+    """Load a model -> what makes samples, which model it is, and the thinking tag that its prompt opens.
+
+    Raises
+    ------
+    RunError
+        Samples are to end with the thinking of a model that does not think in tags.
+    """
+    with stages.add("load", 1) as stage:
+        loaded = load_model(spec)
+        stage.advance()
+    encoder = ChainEncoder(loaded.tokenizer, encoding, context_length=loaded.context_length)
+    if ends_with_thinking and not encoder.closing_tag:
+        raise RunError(f"{spec.id}: does not think in tags, as far as its files tell; leave out --ends-with-thinking")
+    local = LocalModel(
+        loaded=loaded, encoder=encoder, ends_with_thinking=ends_with_thinking, policy=policy, loop_tokens=loop_tokens
+    )
+    return local, local.identity(), encoder.opened_thinking
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from reasoning_anatomy import plugins
 from reasoning_anatomy.answers import Judge, Judgement, answer_values, read_answer, restatements
+from reasoning_anatomy.claims import claimed, expect_held
 from reasoning_anatomy.errors import MeasurementError
 from reasoning_anatomy.files import atomic_path, remove_temporary
 from reasoning_anatomy.run.evaluations import Answer
@@ -34,7 +34,7 @@ def write_evaluations(run: Run) -> None:
 
     The same files give the same bytes.
     """
-    with FileLock(run.folder / LOCK_NAME), Judge() as judge:  # so that who ends last, writes last
+    with claimed(run.folder / LOCK_NAME, wait=True), Judge() as judge:  # so that who ends last, writes last
         folder = SweepFolder(run, run.manifest.configuration)
         verdicts = _Verdicts(judge)
         rows = [row for chain_id in folder.chain_ids for row in _rows_of_chain(folder, chain_id, verdicts)]
@@ -44,6 +44,7 @@ def write_evaluations(run: Run) -> None:
             remove_temporary(run.folder / EVALUATIONS_NAME)
             with atomic_path(run.folder / EVALUATIONS_NAME) as temporary:
                 table.to_parquet(temporary, index=False)
+                expect_held(run.folder / LOCK_NAME)
         write_evictions(folder)
 
 

@@ -20,7 +20,7 @@ EVALUATIONS_NAME: Final = "evaluations.parquet"
 EVICTIONS_NAME: Final = "evictions.parquet"
 TOKEN_ROLES_NAME: Final = "token_roles.parquet"
 REPORT_NAME: Final = "report.html"
-LOCK_NAME: Final = ".lock"
+LOCK_NAME: Final = ".lease"
 ENCODED_NAME: Final = "encoded.safetensors"
 
 
@@ -127,4 +127,4 @@ class Layout:
 
     def claim(self, chain_id: str, work: str) -> Path:
         """File that stands for a claim to a piece of work on a chain."""
-        return self.claims / f"{file_stem(chain_id)}.{file_stem(work)}.lock"
+        return self.claims / f"{file_stem(chain_id)}.{file_stem(work)}.lease"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reasoning_anatomy.run.claims import is_held
+from reasoning_anatomy.claims import is_held
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.layout import file_stem
 from reasoning_anatomy.run.status import names_in
@@ -11,8 +11,7 @@ from reasoning_anatomy.run.status import names_in
 def running(run: Run) -> dict[str, list[str]]:
     """chain_ids by what is done with them now, such as ``"strategy greedy"``.
 
-    Claims of processes on other machines are seen if the file system shares its locks. Whoever looks at all chains before it
-    scores them has one that is not a chain's: ``"scorer LABEL, all chains"``.
+    Whoever looks at all chains before it scores them has a claim that is not a chain's: ``"scorer LABEL, all chains"``.
     """
     configuration = run.manifest.configuration
     policies = {condition.plugins[0] for condition in configuration.conditions.values() if condition.is_live}
@@ -37,5 +36,5 @@ def running(run: Run) -> dict[str, list[str]]:
 
 def held_in(folder: Path) -> list[str]:
     """Names of the claims in a folder that are held now, without their ending."""
-    claims = sorted(name for name in names_in(folder) if name.endswith(".lock"))
-    return [name.removesuffix(".lock") for name in claims if is_held(folder / name)]
+    claims = sorted(name for name in names_in(folder) if name.endswith(".lease"))
+    return [name.removesuffix(".lease") for name in claims if is_held(folder / name)]

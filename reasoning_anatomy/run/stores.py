@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.errors import MissingError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, write_atomic
 from reasoning_anatomy.run.layout import LOCK_NAME, file_stem
@@ -146,7 +145,7 @@ class Store:
     def _index(self) -> Iterator[_Index]:
         """Read what both sides have, for one process at a time, and keep what comes of it even if something fails."""
         beside = self.folder.with_name(f"{self.folder.name}.json")
-        with FileLock(beside.with_suffix(".lock")):
+        with claimed(beside.with_suffix(".lease"), wait=True):
             index: _Index = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
             try:
                 yield index

@@ -11,9 +11,10 @@ from typing import Any, Final, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from reasoning_anatomy.claims import claimed, expect_held
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import atomic_path, write_atomic
-from reasoning_anatomy.run.layout import STUDENTS_NAME, file_stem
+from reasoning_anatomy.run.layout import LOCK_NAME, STUDENTS_NAME, file_stem
 from reasoning_anatomy.run.manifest import ModelIdentity
 from reasoning_anatomy.run.results import data_of_result, read_result, write_result
 from reasoning_anatomy.specs import CUTS_OFF, Equal, Matching
@@ -176,7 +177,7 @@ class Students:
 
     def claim(self, student: Student) -> Path:
         """File that stands for a claim to a student."""
-        return self.claims / f"{self.student_folder(student).name}.lock"
+        return self.claims / f"{self.student_folder(student).name}.lease"
 
     @property
     def test_file(self) -> Path:
@@ -430,12 +431,13 @@ def begin_students(folder: Path, manifest: StudentsManifest) -> Students:
     RunError
         The folder holds students of another model, taught in another way or examined otherwise; the message names what differs.
     """
-    if (folder / STUDENTS_NAME).exists():
-        before = read_students_manifest(folder)
-        manifest = _grown(folder, before, manifest)
-    elif folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder}: holds other files and no students; give an empty or a new folder")
-    write_atomic(folder / STUDENTS_NAME, manifest.model_dump_json(indent=1))
+    with claimed(folder / LOCK_NAME, wait=True):
+        if (folder / STUDENTS_NAME).exists():
+            manifest = _grown(folder, read_students_manifest(folder), manifest)
+        elif any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise RunError(f"{folder}: holds other files and no students; give an empty or a new folder")
+        expect_held(folder / LOCK_NAME)
+        write_atomic(folder / STUDENTS_NAME, manifest.model_dump_json(indent=1))
     return Students(folder)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.errors import ReasoningAnatomyError, reason_of
 from reasoning_anatomy.files import write_atomic
-from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.evaluations import (
     Answer,
     GoldLikelihood,
@@ -132,7 +132,7 @@ class SweepFolder:
 
     def claim_texts(self, chain_id: str, policy: str) -> AbstractContextManager[bool]:
         """Claim the texts on a chain's question under a policy, see `claimed`."""
-        return claimed(self.run.layout.claim(chain_id, f"written {policy}"), [])
+        return claimed(self.run.layout.claim(chain_id, f"written {policy}"))
 
     def add_failure(self, chain_id: str, reason: str, **more: str) -> None:
         """Write why the model could not answer from what is left of a chain; the next sweep tries again."""
@@ -159,7 +159,7 @@ class SweepFolder:
 
     def claim(self, chain_id: str) -> AbstractContextManager[bool]:
         """Claim the answers of a chain, see `claimed`."""
-        return claimed(self.run.layout.claim(chain_id, "sweep"), [])
+        return claimed(self.run.layout.claim(chain_id, "sweep"))
 
     def status(self) -> "SweepStatus":
         """Count the chains of which all conditions are answered."""

@@ -10,13 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock
-
 from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.claims import claimed, expect_held
 from reasoning_anatomy.errors import ModelError, ReasoningAnatomyError, RunError, UndefinedScoreError, reason_of
 from reasoning_anatomy.files import TEMPORARY_PREFIX, remove_temporary, write_atomic
 from reasoning_anatomy.progress import Stages
-from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.encoded import write_encoded
 from reasoning_anatomy.run.fit import read_fit, write_fit
 from reasoning_anatomy.run.folder import Run
@@ -67,13 +65,13 @@ def begin_run(
     expect_run_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stages = stages or Stages()
-    with FileLock(folder / LOCK_NAME):
+    with claimed(folder / LOCK_NAME, wait=True):
         for name in (MANIFEST_NAME, CHAINS_NAME):
             remove_temporary(folder / name)
         _grow(folder, configuration, chains)
     writer = RunWriter(Run(folder), configuration, stages)
     yield writer
-    with FileLock(folder / LOCK_NAME):
+    with claimed(folder / LOCK_NAME, wait=True):
         writer.finish()
 
 
@@ -210,7 +208,7 @@ class RunWriter:
 
     def add_checks(self, checks: Mapping[str, float]) -> None:
         """Record what was verified on the model; if a check was made before, the larger value is kept."""
-        with FileLock(self.run.folder / LOCK_NAME):
+        with claimed(self.run.folder / LOCK_NAME, wait=True):
             manifest = read_manifest(self.run.folder)
             larger = {name: max(value, manifest.checks.get(name, value)) for name, value in checks.items()}
             self._update(manifest, manifest.model_copy(update={"checks": {**manifest.checks, **larger}}))
@@ -218,10 +216,11 @@ class RunWriter:
     def add_unusable(self, unusable: Sequence[Unusable]) -> None:
         """Record what was left out, beside what was left out before; chains that the run has by now are forgotten."""
         path = self.run.folder / UNUSABLE_NAME
-        with FileLock(self.run.folder / LOCK_NAME):
+        with claimed(self.run.folder / LOCK_NAME, wait=True):
             known = {each.chain_id or (each.file, each.row): each for each in [*read_unusable(path), *unusable]}
             left_out = [each for each in known.values() if each.chain_id not in self.run.chains]
             if left_out or path.exists():
+                expect_held(self.run.folder / LOCK_NAME)
                 write_unusable(path, left_out)
 
     def add_transcript(self, chain_id: str, transcript: EvictionTranscript) -> bool:
@@ -240,7 +239,7 @@ class RunWriter:
     def claim_fit(self, label: str) -> AbstractContextManager[bool]:
         """Wait for the claim to what a scorer finds in all chains."""
         return claimed(
-            self.run.layout.claims / f"{self.run.layout.fit(label).stem}.lock", [self.run.layout.fit(label)], wait=True
+            self.run.layout.claims / f"{self.run.layout.fit(label).stem}.lease", [self.run.layout.fit(label)], wait=True
         )
 
     def add_fit(self, label: str, fit: Fit, chain_ids: Sequence[str]) -> None:
@@ -255,7 +254,7 @@ class RunWriter:
         write_fit(self.run.layout.fit(label), fit, origin={**self._origin_of_fit(label), "chains": chains})
 
     def finish(self) -> None:
-        """Write the tables if they are out of date; remove free claims if nothing is left to measure."""
+        """Write the tables if they are out of date; remove the claims of killed processes if nothing is left to measure."""
         run = Run(self.run.folder)
         inventory = run.inventory()
         if not tables_are_current(run, inventory, made_after=self._added):
@@ -263,6 +262,7 @@ class RunWriter:
                 remove_temporary(run.folder / name)
             with self.stages.add("tabulate", 1) as stage:
                 refused = write_tables(run, inventory)
+                expect_held(run.folder / LOCK_NAME)  # else they may be older than those of a successor
                 stage.advance()
             for label, reasons in refused.items():
                 chain_id, reason = next(iter(reasons.items()))
@@ -271,9 +271,8 @@ class RunWriter:
             self._update(run.manifest, run.manifest.model_copy(update={"seconds": self.stages.seconds}))
         if run.layout.claims.exists() and inventory.status(run.manifest.configuration).n_done == len(run.chains):
             for claim in run.layout.claims.iterdir():  # the folder stays: another process may be about to claim in it
-                with claimed(claim, []) as is_free:
-                    if is_free:
-                        claim.unlink(missing_ok=True)
+                with claimed(claim):
+                    pass  # a claim of a killed process goes, that of another stays
 
     def _settle(self, chain_id: str, stage: Stage, label: str, path: Path) -> None:
         self.forget_failure(chain_id, stage, label)
@@ -299,6 +298,7 @@ class RunWriter:
 
     def _update(self, before: Manifest, after: Manifest) -> None:
         if after != before:
+            expect_held(self.run.folder / LOCK_NAME)
             write_manifest(self.run.folder, after)
 
 
@@ -314,6 +314,7 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
     """Write the record of a new run, or add what is new to that of an existing run."""
     if not (folder / MANIFEST_NAME).exists():
         segmenters_of(folder, configuration)
+        expect_held(folder / LOCK_NAME)
         write_chains(folder / CHAINS_NAME, chains)
         write_manifest(folder, Manifest(package=__version__, configuration=configuration, versions=_versions()))
         return
@@ -321,6 +322,7 @@ def _grow(folder: Path, configuration: Configuration, chains: Sequence[Reasoning
     grown = expect_to_grow(folder, configuration)
     segmenters_of(folder, grown)
     after = {**before, **{chain.chain_id: updated_chain(folder, before.get(chain.chain_id), chain) for chain in chains}}
+    expect_held(folder / LOCK_NAME)
     if after != before:
         write_chains(folder / CHAINS_NAME, after.values())
     if grown != manifest.configuration:

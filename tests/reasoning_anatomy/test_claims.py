@@ -1,9 +1,11 @@
 """Threads and processes that share a run do each piece of work once, wait for one another, and lose nothing if one dies."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reasoning_anatomy import claims
+from reasoning_anatomy.claims import claimed, expect_held
+from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX
-from reasoning_anatomy.run.claims import claimed
 from reasoning_anatomy.run.folder import Run, open_run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.writer import Missing, RunWriter, begin_run
@@ -41,13 +45,13 @@ def is_free(lock: Path) -> bool:
 
 
 def test_a_claim_is_had_by_one_until_it_ends(tmp_path: Path) -> None:
-    lock = tmp_path / "claims" / "a.lock"
+    lock = tmp_path / "claims" / "a.lease"
     with ThreadPoolExecutor(1) as another_thread:
         with claimed(lock, []) as is_ours:
             assert is_ours
             assert not is_free(lock)
             assert not another_thread.submit(is_free, lock).result()
-            assert is_free(lock.with_name("b.lock"))
+            assert is_free(lock.with_name("b.lease"))
         assert another_thread.submit(is_free, lock).result()
 
 
@@ -83,7 +87,7 @@ def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path: P
     target = tmp_path / "chains" / "score-a.safetensors"
     script = (
         "import sys, time; from pathlib import Path\n"
-        "from reasoning_anatomy.files import atomic_path; from reasoning_anatomy.run.claims import claimed\n"
+        "from reasoning_anatomy.files import atomic_path; from reasoning_anatomy.claims import claimed\n"
         "lock, target = map(Path, sys.argv[1:])\n"
         "with claimed(lock, [target]) as is_ours, atomic_path(target) as temporary:\n"
         "    temporary.write_text('half'); print(is_ours, flush=True); time.sleep(60)"
@@ -100,6 +104,109 @@ def test_a_claim_ends_with_its_process_and_what_that_left_is_removed(tmp_path: P
     with claimed(tmp_path / "a", [target], wait=True) as is_ours:
         assert is_ours
         assert list(target.parent.iterdir()) == []
+
+
+LEASE = 0.6
+ELSEWHERE = b"host=elsewhere:1\npid=1\nclaim=a\n"
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process waits for; the tests renew by hand."""
+    monkeypatch.setattr(claims, "LEASE_SECONDS", LEASE)
+
+
+@pytest.mark.usefixtures("short_lease")
+@pytest.mark.parametrize("record", [ELSEWHERE, b""], ids=["of another machine", "killed before it was written"])
+def test_a_claim_that_is_not_renewed_goes_to_who_waits(tmp_path: Path, record: bytes) -> None:
+    lock, begun = tmp_path / "a", time.monotonic()
+    lock.write_bytes(record)
+    assert not is_free(lock)
+    with claimed(lock, wait=True) as is_ours:
+        assert is_ours
+        assert LEASE <= time.monotonic() - begun < 20 * LEASE
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("short_lease")
+@pytest.mark.parametrize("fast", [-100, 0, 100])
+def test_a_claim_that_is_renewed_stays_though_clocks_differ(tmp_path: Path, fast: float) -> None:
+    """Times of the file are of the other machine, whose clock goes so many seconds fast."""
+    lock = tmp_path / "a"
+    lock.write_bytes(ELSEWHERE)
+    for _ in range(20):
+        os.utime(lock, times=2 * (time.time() + fast,))
+        assert not is_free(lock)
+        time.sleep(LEASE / 10)
+    assert lock.read_bytes() == ELSEWHERE
+
+
+def test_a_claim_of_long_ago_is_free_at_once(tmp_path: Path) -> None:
+    lock = tmp_path / "a"
+    lock.write_bytes(ELSEWHERE)
+    os.utime(lock, times=2 * (time.time() - 3600,))
+    assert is_free(lock)
+
+
+def test_of_many_who_take_over_a_claim_one_has_it(tmp_path: Path) -> None:
+    lock, n_holders, most = tmp_path / "a", Counter[str](), Counter[str]()
+    lock.write_bytes(ELSEWHERE)
+    os.utime(lock, times=2 * (time.time() - 3600,))
+
+    def take() -> None:
+        with claimed(lock, wait=True):
+            n_holders["now"] += 1
+            most["ever"] = max(most["ever"], n_holders["now"])
+            time.sleep(0.002)
+            n_holders["now"] -= 1
+
+    with ThreadPoolExecutor(8) as threads:
+        for each in [threads.submit(take) for _ in range(64)]:
+            each.result()
+    assert most["ever"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_stood_still_does_not_undo_what_its_successor_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, record = tmp_path / "a", tmp_path / "record"
+    script = (
+        "import sys; from pathlib import Path; from reasoning_anatomy.claims import claimed, expect_held\n"
+        "lock, record = map(Path, sys.argv[1:])\n"
+        "with claimed(lock):\n"
+        "    expect_held(lock); print('held', flush=True); sys.stdin.readline()\n"
+        "    expect_held(lock); record.write_text('first')"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script, str(lock), str(record)], text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(claims, "LEASE_SECONDS", LEASE)
+        with claimed(lock, wait=True):
+            record.write_text("second")
+            process.send_signal(signal.SIGCONT)
+            _, error = process.communicate("go\n", timeout=60)
+            assert "this process stood still for more than" in error
+            assert record.read_text() == "second"
+            expect_held(lock)  # the first one has removed its own claim only
+    assert list(tmp_path.iterdir()) == [record]
+
+
+def test_a_claim_is_renewed_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "_SECONDS_BETWEEN_RENEWALS", 0.02)
+    lock = tmp_path / "a"
+    with claimed(lock):
+        os.utime(lock, times=(0, 0))
+        deadline = time.monotonic() + 20
+        while lock.stat().st_mtime == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_disk_that_is_full_is_named(tmp_path: Path) -> None:
+    (tmp_path / "claims").write_text("a file where a folder is to be")
+    with pytest.raises(RunError, match=r"claims.a: cannot be written .*make room, then run the same command again"):
+        is_free(tmp_path / "claims" / "a")
 
 
 # -- a run that several processes measure

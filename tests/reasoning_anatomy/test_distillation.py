@@ -228,6 +228,27 @@ def test_processes_that_are_launched_together_train_one_student_to_the_same_weig
         assert two.trained().set_index("student").loc[student.label, "steps"] == 6
 
 
+@pytest.mark.slow
+def test_workers_make_the_students_of_one_process(run, distilled, tiny_model_folder, asked_file, call):
+    recipe = [f"--{name.replace('_', '-')}={value}" for name, value in vars(RECIPE).items()]
+    done = call(
+        "distill", run.folder, "--out", "shared", "--student", tiny_model_folder, "--strategies", *PRUNED[:1],
+        "--keep-ratios", "0.5", "--seeds", "1", "--test", asked_file, "--temperature", "0", "--max-tokens", "4",
+        "--gold-form", EXAMINATION.gold_form, *recipe, "--processes", "2",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "4 of 4 students have answered, in shared" in done.out
+    assert done.err.count("Not taught: 1 chains (wrong)") == 1
+    one, two = distilled.students, open_students("shared")
+    expected = one.answers()
+    expected = expected[expected["student"].isin([student.label for student in two.manifest.students])]
+    assert two.answers().equals(expected.reset_index(drop=True))
+    for student in two.manifest.students:
+        if student.arm.strategy != UNTRAINED:
+            paths = [students.student_folder(student) / "adapter_model.safetensors" for students in (one, two)]
+            assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def test_processes_that_cannot_share_a_step_or_a_device_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ModelError, match=r"3 processes cannot share the 4 rows of a step"):

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasoning_anatomy.claims import claimed, is_held
 from reasoning_anatomy.run import Run, pace
-from reasoning_anatomy.run.claims import claimed, is_held
 from reasoning_anatomy.run.layout import artefact_name
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.pace import Pace, run_pace, students_pace
@@ -153,7 +153,7 @@ def test_claims_that_are_held_are_what_is_running(run: Run) -> None:
 def test_what_a_killed_process_held_is_not_running(run: Run) -> None:
     lock = run.layout.claim("c0", "path g")
     script = (
-        "import sys, time; from pathlib import Path; from reasoning_anatomy.run.claims import claimed\n"
+        "import sys, time; from pathlib import Path; from reasoning_anatomy.claims import claimed\n"
         "with claimed(Path(sys.argv[1]), []): print('held', flush=True); time.sleep(100)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(lock)], stdout=subprocess.PIPE, text=True)
@@ -168,7 +168,7 @@ def test_what_a_killed_process_held_is_not_running(run: Run) -> None:
 
 
 def test_looking_whether_a_claim_is_held_takes_no_work_from_anybody(tmp_path: Path) -> None:
-    lock, stop = tmp_path / "a.lock", threading.Event()
+    lock, stop = tmp_path / "a.lease", threading.Event()
 
     def look() -> None:
         while not stop.is_set():
@@ -185,7 +185,7 @@ def test_looking_whether_a_claim_is_held_takes_no_work_from_anybody(tmp_path: Pa
     finally:
         stop.set()
         thread.join()
-    assert not is_held(tmp_path / "none.lock")
+    assert not is_held(tmp_path / "none.lease")
 
 
 def test_status_says_what_runs_how_fast_and_how_long_it_will_take(call: Call, run: Run) -> None:

@@ -131,7 +131,7 @@ def test_second_run_changes_nothing(finished, tiny, example_chains):
     measure(example_chains[:6], out=finished.folder, model=tiny, strategies=[GREEDY])
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in finished.folder.rglob("*") if path.is_file()}
     assert {path: content for path, (content, _) in after.items()} == {path: content for path, (content, _) in before.items()}
-    kept = [path for path in before if path.name != ".lock"]
+    kept = [path for path in before if path.name != ".lease"]
     assert all(after[path] == before[path] for path in kept)
 
 

@@ -76,7 +76,7 @@ def here(folder: Path) -> dict[str, bytes]:
 
 
 def finished(folder: Path) -> dict[str, bytes]:
-    return {name: content for name, content in here(folder).items() if not name.startswith((".lock", ".claims"))}
+    return {name: content for name, content in here(folder).items() if not name.startswith((".lease", ".claims"))}
 
 
 @pytest.mark.usefixtures("on")

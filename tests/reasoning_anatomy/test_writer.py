@@ -1,6 +1,7 @@
 """A run is begun once and grows; what is there is kept, and another meaning is refused."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def test_what_was_not_finished_is_taken_up_again(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_killed_before_its_record_is_begun_again(tmp_path: Path) -> None:
-    (tmp_path / ".lock").touch()
+    (tmp_path / ".lease").touch()
     (tmp_path / "chains.jsonl").write_text("half of a li")
     (tmp_path / f"{TEMPORARY_PREFIX}run.json-12345678.json").write_text("{")
     measure(tmp_path)
@@ -338,12 +339,16 @@ def test_the_record_has_the_seconds_of_who_measured_last(tmp_path: Path) -> None
     assert list(measured()) == ["measure b", "tabulate"]
 
 
-def test_claims_are_forgotten_when_nothing_is_left_to_claim(tmp_path: Path) -> None:
+def test_claims_of_killed_processes_are_forgotten_when_nothing_is_left_to_claim(tmp_path: Path) -> None:
     with begin_run(tmp_path, CONFIGURATION, CHAINS) as writer:
         with writer.claim_scores("a", ["s"]) as is_ours:
             assert is_ours
+            claim = next(writer.run.layout.claims.iterdir())
+            record = claim.read_bytes()
         writer.add_encoded(encode(CHAINS[0]))
         writer.add_scores("a", "s", SCORES)
-    assert len(list(writer.run.layout.claims.iterdir())) == 2
+        assert list(writer.run.layout.claims.iterdir()) == []
+        claim.write_bytes(record.replace(str(os.getpid()).encode(), str(2**31 - 1).encode()))  # of a process that is gone
+    assert claim.exists()
     measure(tmp_path)
-    assert list(writer.run.layout.claims.iterdir()) == []
+    assert not claim.exists()

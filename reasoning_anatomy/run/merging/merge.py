@@ -3,9 +3,8 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from reasoning_anatomy.chains import write_chains
+from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.run.evaluation_table import write_evaluations
@@ -78,7 +77,7 @@ def merge_runs(
 def _begin(folder: Path, together: Together) -> None:
     """Write the record of a new run: the versions are those with which the runs were begun, not those of now."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK_NAME):
+    with claimed(folder / LOCK_NAME, wait=True):
         if not (folder / MANIFEST_NAME).exists():
             write_chains(folder / CHAINS_NAME, together.chains.values())
             write_manifest(folder, together.manifest)

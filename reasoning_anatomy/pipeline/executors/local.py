@@ -1,0 +1,98 @@
+"""Workers on this machine: one process for each GPU, or several that share the processor cores."""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from reasoning_anatomy.pipeline.executors.work import MOST_RESTARTS, SECONDS_BETWEEN_LOOKS, Outcome, Work
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
+
+_DEVICES: Final = "CUDA_VISIBLE_DEVICES"
+_CRASHED: Final = 1
+_KILLED: Final = "workers ended {} times without a word"
+_REMEDY: Final = "if memory ran out, take fewer: --processes"
+
+
+@dataclass(frozen=True)
+class Local:
+    """Workers that are processes of this machine.
+
+    In a script, call it below ``if __name__ == "__main__":``, since every process reads the script again.
+
+    Attributes
+    ----------
+    processes
+        How many; None takes one for each GPU that is visible, and at least one. If there are GPUs, they are dealt out.
+    """
+
+    processes: int | None = None
+
+    def n_processes(self) -> int:
+        """How many workers there are."""
+        return self.processes or max(1, torch.cuda.device_count())
+
+    def outcomes(self, work: Work) -> Iterator[Outcome | None]:
+        """See `Executor`."""
+        n = self.n_processes()
+        workers = dict(_started(work, number, n) for number in range(n))
+        n_restarts = 0
+        try:
+            while workers:
+                ended = wait(list(workers), timeout=SECONDS_BETWEEN_LOOKS)
+                if not ended:
+                    yield None
+                for results in [each for each in workers if each in ended]:
+                    number, worker = workers.pop(results)
+                    try:
+                        yield results.recv()
+                    except EOFError:
+                        worker.join()
+                        if worker.exitcode == _CRASHED:
+                            yield Outcome(error="a worker crashed; its traceback stands above")
+                        elif n_restarts < MOST_RESTARTS:
+                            n_restarts += 1
+                            workers |= [_started(work, number, n)]
+                        else:
+                            yield Outcome(error=f"{_KILLED.format(n_restarts + 1)} (exit code {worker.exitcode}); {_REMEDY}")
+        finally:
+            for _, worker in workers.values():
+                worker.kill()
+                worker.join()
+
+
+def _started(work: Work, number: int, n_workers: int) -> tuple[Connection, tuple[int, BaseProcess]]:
+    """Start a worker -> where its outcome comes from, its number, and its process."""
+    context = _context()
+    results, sender = context.Pipe(duplex=False)
+    worker = context.Process(target=_work, args=(work, number, n_workers, sender), daemon=True)
+    worker.start()
+    sender.close()  # so that the pipe ends with the worker
+    return results, (number, worker)
+
+
+def _context() -> "ForkServerContext | SpawnContext":
+    """How processes start: as copies of one that has imported everything; with GPUs, which forbid that, each anew."""
+    if sys.platform != "linux" or torch.cuda.device_count():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _work(work: Work, number: int, n_workers: int, sender: Connection) -> None:
+    n_devices = torch.cuda.device_count()
+    if n_devices:
+        visible = os.environ.get(_DEVICES, ",".join(map(str, range(n_devices)))).split(",")
+        os.environ[_DEVICES] = visible[number % len(visible)]
+    else:
+        torch.set_num_threads(max(1, torch.get_num_threads() // n_workers))
+    sender.send(work())

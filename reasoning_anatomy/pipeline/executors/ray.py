@@ -1,0 +1,83 @@
+"""Workers on a Ray cluster, which may grow and shrink."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from reasoning_anatomy.errors import MissingError
+from reasoning_anatomy.pipeline.executors.work import MOST_RESTARTS, SECONDS_BETWEEN_LOOKS, Outcome, Work
+
+
+@dataclass(frozen=True)
+class Ray:
+    """Workers that are Ray actors. A worker that is lost, with its process or its node, is started again elsewhere.
+
+    Attributes
+    ----------
+    processes
+        How many; None takes one for each GPU of the cluster, and at least one. Those for which there is no room yet wait for
+        it, so that a cluster that grows by demand grows.
+    address
+        Of the cluster, such as ``auto`` or ``ray://HOST:10001``; None starts one on this machine if none runs here.
+    gpus
+        Of each worker, which may be a fraction; None takes one if the cluster has any.
+    cpus
+        Of each worker.
+    """
+
+    processes: int | None = None
+    address: str | None = None
+    gpus: float | None = None
+    cpus: float = 1
+
+    def outcomes(self, work: Work) -> Iterator[Outcome | None]:
+        """See `Executor`."""
+        ray = _ray()
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            ray.init(address=self.address, log_to_driver=False, include_dashboard=False if self.address is None else None)
+        try:
+            n_gpus = ray.cluster_resources().get("GPU", 0)
+            actor = ray.remote(
+                num_cpus=self.cpus,
+                num_gpus=min(1, n_gpus) if self.gpus is None else self.gpus,
+                max_restarts=MOST_RESTARTS,
+                max_task_retries=MOST_RESTARTS,
+            )(_Worker)
+            yield from self._outcomes(ray, [actor.remote() for _ in range(self.processes or max(1, int(n_gpus)))], work)
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+    def _outcomes(self, ray: Any, workers: list[Any], work: Work) -> Iterator[Outcome | None]:
+        working = {worker.work.remote(work): worker for worker in workers}
+        try:
+            while working:
+                ended, _ = ray.wait(list(working), timeout=SECONDS_BETWEEN_LOOKS)
+                if not ended:
+                    yield None
+                for each in ended:
+                    worker = working.pop(each)
+                    try:
+                        yield ray.get(each)
+                    except ray.exceptions.RayActorError as error:
+                        yield Outcome(error=f"a worker was lost {MOST_RESTARTS + 1} times: {error}")
+                    except ray.exceptions.RayTaskError as error:
+                        yield Outcome(error=f"a worker crashed: {error}")
+                    ray.kill(worker)  # what it held is free for those who wait
+        finally:
+            for worker in working.values():
+                ray.kill(worker)
+
+
+class _Worker:
+    def work(self, work: Work) -> Outcome:
+        return work()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingError(f"the executor ray needs Ray ({error}); install it: pip install 'reasoning-anatomy[ray]'") from None
+    return ray
