@@ -6,7 +6,6 @@ INSTALLED := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo sweep distill test: export HF_HUB_OFFLINE := 1
-distill: export OMP_NUM_THREADS = $(shell expr \( $$(getconf _NPROCESSORS_ONLN) + 1 \) / 2)
 test: export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
@@ -38,11 +37,10 @@ sweep: $(INSTALLED)  ## sample chains on easy problems, prune them at thresholds
 distill: $(INSTALLED)  ## a demonstration: teach a small model sums from whole and pruned chains, compare: runs/students
 	$(VENV)/bin/python -m reasoning_anatomy.distillation.arithmetic runs/stories
 	$(VENV)/bin/reasoning-anatomy run runs/stories/chains.jsonl --out runs/sums --scorers recency --strategies none
-	@echo "Two processes, each on half of the cores, take the students in turn."
-	@trap "kill 0" INT; for process in 1 2; do $(VENV)/bin/reasoning-anatomy distill runs/sums --student smollm2-135m --test runs/stories/test.jsonl \
-		--out runs/students --strategies ascending_score:scorer=surprisal random_tokens --keep-ratios .5 --seeds 2 --no-answer-only \
-		--no-untrained --rank 16 --alpha 32 --learning-rate 1e-3 --epochs 1 --checkpoint-every 10 --max-tokens 64 --rows 100 \
-		--gold-form "The answer is GOLD." 2>&1 | sed "s/^/[$$process] /" & done; wait
+	$(VENV)/bin/reasoning-anatomy distill runs/sums --student smollm2-135m --test runs/stories/test.jsonl --out runs/students \
+		--strategies ascending_score:scorer=surprisal random_tokens --keep-ratios .5 --seeds 2 --no-answer-only --no-untrained \
+		--rank 16 --alpha 32 --learning-rate 1e-3 --epochs 1 --checkpoint-every 10 --max-tokens 64 --rows 100 \
+		--gold-form "The answer is GOLD." --processes 2
 	$(VENV)/bin/python -m analyses.distillation runs/students
 	@echo "This is a demonstration: it shows that everything works, with too few questions and trainings to show what is true."
 

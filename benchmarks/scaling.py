@@ -1,8 +1,9 @@
 """What many workers are worth: ``python -m benchmarks.scaling``.
 
-Three tables. **Efficiency**: a small model prunes chains with 1, 2 and 4 local workers; more workers than cores show what the machine
-limits. **Overhead**: what claims, files and tables cost a chain when the model costs next to nothing. **Schedule**: exact greedy paths on
-many GPUs, some of which fail, simulated with costs that are measured here, against the shortest time that any schedule could take.
+Three tables. **Efficiency**: a small model prunes chains with 1, 2 and 4 local workers; more workers than cores show what the
+machine limits. **Overhead**: what claims, files and tables cost a chain when the model costs next to nothing. **Schedule**: exact
+greedy paths on many GPUs, some of which fail, simulated with costs that are measured here, against the shortest time that any
+schedule could take.
 """
 
 import heapq
@@ -61,7 +62,7 @@ class Options:
     scheduled: int = 7500
     """Chains of the schedule."""
     tokens: float = 200
-    """Median of the reasoning tokens of a scheduled chain; their logarithm has a standard deviation of 0.5, up to 1,000 tokens."""
+    """Median of the reasoning tokens of a scheduled chain; their logarithm has a standard deviation of 0.5, up to 1,000."""
     minutes: float = 4
     """That a GPU takes for the exact path of a chain of median length."""
     hours_between_failures: float = 24
@@ -142,8 +143,8 @@ def _n_left(out: Path) -> int:
 
 def _schedules(options: Options) -> None:
     """Simulate the schedules of a corpus."""
-    per_token, per_deletion, error = measured_costs()
-    jobs = _jobs(options, per_token, per_deletion)
+    costs, error = measured_costs()
+    jobs = _jobs(options, costs)
     total = sum(float(job.checkpoints[-1]) for job in jobs)
     longest = max(float(job.checkpoints[-1]) for job in jobs)
     _say(
@@ -162,35 +163,34 @@ def _schedules(options: Options) -> None:
         )
 
 
-def measured_costs() -> tuple[float, float, float]:
+def measured_costs() -> tuple[FloatArray, float]:
     """Measure what exact paths cost on this machine.
 
     Returns
     -------
-    Seconds a token run through the model, seconds a deletion, and the largest relative error of a chain by both.
+    Seconds of a token run through the model, of a candidate and of a deletion; and the largest relative error by these.
     """
     loaded = four_layers(dtype="float32", device="cpu")
     counts, seconds = [], []
-    for n, p, m in ((20, 20, 4), *_MEASURED):  # the first is for the caches
-        chain = random_chain(p, n, m, _VOCABULARY)
+    for n, p, m in (_MEASURED[0], *_MEASURED):  # once for the caches
         begin = time.process_time()
-        path = Greedy().prune(chain, loaded=loaded)
+        path = Greedy().prune(random_chain(p, n, m, _VOCABULARY), loaded=loaded)
         seconds.append(time.process_time() - begin)
-        counts.append((path.token_forwards, n))
-    cost, _ = nnls(np.array(counts[1:], dtype=float), np.array(seconds[1:]))
-    errors = np.abs(np.array(counts[1:]) @ cost / seconds[1:] - 1)
-    return float(cost[0]), float(cost[1]), float(errors.max())
+        counts.append((path.token_forwards, n * (n + 1) / 2, n))
+    relative = np.array(counts[1:]) / np.array(seconds[1:])[:, None]
+    costs, _ = nnls(relative, np.ones(len(relative)))
+    return costs, float(np.abs(relative @ costs - 1).max())
 
 
-def _jobs(options: Options, per_token: float, per_deletion: float) -> list[Job]:
-    """Draw the chains of a corpus, and count what their paths cost in units of the median one."""
+def _jobs(options: Options, costs: FloatArray) -> list[Job]:
+    """Draw the chains of a corpus, and count what their paths cost, if that of the median one takes so many minutes."""
     rng = np.random.default_rng(options.seed)
     lengths = np.clip(options.tokens * np.exp(0.5 * rng.standard_normal(options.scheduled)), 20, 1000).astype(int)
     answers = rng.integers(4, 20, options.scheduled)
 
     def seconds(n: int, m: int) -> FloatArray:
         left = np.arange(n, 0, -1)
-        return per_token * left * ((left - 1) / 2 + m) + per_deletion
+        return np.asarray(np.stack([left * ((left - 1) / 2 + m), left, np.ones(n)], axis=1) @ costs)
 
     unit = 60 * options.minutes / seconds(round(options.tokens), 12).sum()
     return [Job(int(n), unit * _at_checkpoints(seconds(int(n), int(m)))) for n, m in zip(lengths, answers, strict=True)]
