@@ -1,9 +1,9 @@
 """What many workers are worth: ``python -m benchmarks.scaling``.
 
 Three tables. **Efficiency**: a small model prunes chains with 1, 2 and 4 local workers; more workers than cores show what the
-machine limits. **Overhead**: what claims, files and tables cost a chain when the model costs next to nothing. **Schedule**: exact
-greedy paths on many GPUs, some of which fail, simulated with costs that are measured here, against the shortest time that any
-schedule could take.
+machine limits. **Overhead**: what claims, files and tables cost a chain when no pass through a model is made. **Schedule**:
+exact greedy paths on many GPUs, some of which fail, simulated with costs that are measured here, against the shortest time that
+any schedule could take.
 """
 
 import heapq
@@ -13,33 +13,21 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import torch
 import tyro
 from scipy.optimize import nnls
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks._models import four_layers, random_chain
-from reasoning_anatomy.chains import write_chains
+from benchmarks._workers import work_on, write_model, write_short_chains
 from reasoning_anatomy.claims import LEASE_SECONDS
-from reasoning_anatomy.models.loading import ModelSpec, load_tokenizer
-from reasoning_anatomy.pipeline.executors import Local, Work, execute
-from reasoning_anatomy.pipeline.measuring import measure
+from reasoning_anatomy.pipeline.executors import Local, execute
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning.greedy import Greedy
-from reasoning_anatomy.run.folder import open_run
-from reasoning_anatomy.run.manifest import MANIFEST_NAME
-from reasoning_anatomy.types import FloatArray, IntArray, ReasoningChain
+from reasoning_anatomy.types import FloatArray, IntArray
 
-_SHAPE: Final[dict[str, Any]] = {
-    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 16, "max_position_embeddings": 4096,
-}  # fmt: skip
-_SENTENCE: Final = "So we add 3 and 4, which gives 7 apples. "
 _MEASURED: Final = ((20, 20, 4), (20, 80, 16), (30, 40, 8), (30, 120, 4), (40, 40, 4), (40, 80, 16))
 """Reasoning, prompt and answer tokens of the chains whose cost is measured."""
 _VOCABULARY: Final = 1000
@@ -92,7 +80,7 @@ class Job:
 def main(options: Options) -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as folder:
-        model = _write_model(Path(folder) / "model")
+        model = write_model(Path(folder) / "model")
         if options.workers:
             _efficiency(Path(folder), model, options)
         if options.measured:
@@ -104,11 +92,12 @@ def main(options: Options) -> None:
 def _efficiency(folder: Path, model: Path, options: Options) -> None:
     _say(f"{options.pruned} chains pruned by local workers of one thread each, on {os.cpu_count()} cores")
     _say("  workers  seconds  of which work  speed-up of the work  efficiency")
-    file = _write_chains(folder / "pruned.jsonl", options.pruned, options.sentences)
+    file = write_short_chains(folder / "pruned.jsonl", options.pruned, options.sentences)
+    short = write_short_chains(folder / "one.jsonl", 1, 1)
     first = 0.0
     for n_workers in options.workers:
         whole = _seconds(file, folder / f"of {n_workers}", model, n_workers, "greedy")
-        starting = _seconds(_write_chains(folder / "one.jsonl", 1, 1), folder / f"start {n_workers}", model, n_workers, "none")
+        starting = _seconds(short, folder / f"start {n_workers}", model, n_workers, "none")
         seconds = whole - starting
         first = first or seconds * n_workers
         speed_up = first / seconds
@@ -117,7 +106,7 @@ def _efficiency(folder: Path, model: Path, options: Options) -> None:
 
 def _overhead(folder: Path, model: Path, n_chains: int) -> None:
     _say(f"\n{n_chains:,} chains scored by their position, which takes no pass through a model")
-    file = _write_chains(folder / "measured.jsonl", n_chains, 1)
+    file = write_short_chains(folder / "measured.jsonl", n_chains, 1)
     for n_workers in (1, 2):
         seconds = _seconds(file, folder / f"overhead {n_workers}", model, n_workers, "none")
         _say(f"  {n_workers} workers: {seconds:.0f} s, {1000 * seconds / n_chains:.1f} ms a chain")
@@ -125,20 +114,13 @@ def _overhead(folder: Path, model: Path, n_chains: int) -> None:
 
 def _seconds(file: Path, out: Path, model: Path, n_workers: int, strategy: str) -> float:
     """Seconds that local workers take for a file of chains, from start to the last table."""
-    arguments = {
-        "chains": str(file), "out": out, "model": str(model), "scorers": ["recency"], "strategies": [strategy], "workers": 1,
-    }  # fmt: skip
-    work = Work(measure, arguments, partial(_n_left, out))
+    work = work_on(file, out, model, strategy)
     begin = time.perf_counter()
     execute(work, Local(n_workers), stages=Stages())
     seconds = time.perf_counter() - begin
-    if n_left := _n_left(out):
+    if n_left := work.n_left():
         raise SystemExit(f"{n_left} chains were not measured")
     return seconds
-
-
-def _n_left(out: Path) -> int:
-    return open_run(out).status().n_left if (out / MANIFEST_NAME).exists() else 1
 
 
 def _schedules(options: Options) -> None:
@@ -263,30 +245,6 @@ def schedule(jobs: Sequence[Job], n_workers: int, options: Options, *, can_fail:
         heapq.heappush(free, (died + 60 * options.minutes_to_restart, worker))
         failures[worker] = failure(died + 60 * options.minutes_to_restart)
     return Scheduled(end, n_failures)
-
-
-def _write_model(folder: Path) -> Path:
-    """Write a very small model with random weights and the tokenizer of SmolLM2."""
-    tokenizer = load_tokenizer(ModelSpec())
-    torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **_SHAPE)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def _write_chains(file: Path, n_chains: int, n_sentences: int) -> Path:
-    chains = [
-        ReasoningChain(
-            chain_id=f"c{number}",
-            question_id=f"q{number}",
-            question=f"How many are {number} and {number}?",
-            reasoning=f"We take {number} twice. " + _SENTENCE * n_sentences,
-            answer=str(2 * number),
-        )
-        for number in range(n_chains)
-    ]
-    write_chains(file, chains)
-    return file
 
 
 def _say(text: str) -> None:

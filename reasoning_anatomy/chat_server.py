@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 import httpx
 
 from reasoning_anatomy.errors import ServerError
+from reasoning_anatomy.gate import Gate
 from reasoning_anatomy.options import expect_address
 from reasoning_anatomy.untrusted import one_line
 
 _CHAT: Final = "/chat/completions"
 _MODELS: Final = "/models"
 _BUSY: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_FULL: Final = frozenset({429, 503, 529})
 _LONGEST_WAIT: Final = 120.0
 _LARGEST_ANSWER: Final = 8 << 20
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
@@ -72,7 +74,14 @@ class ChatServer:
         ) as client:
             yield client
 
-    def post(self, client: httpx.Client, body: Mapping[str, Any], *, ended: threading.Event | None = None) -> tuple[int, bytes]:
+    def post(
+        self,
+        client: httpx.Client,
+        body: Mapping[str, Any],
+        *,
+        ended: threading.Event | None = None,
+        gate: Gate | None = None,
+    ) -> tuple[int, bytes]:
         """Send a request for a reply of the model, and again while the server is busy or does not answer.
 
         Parameters
@@ -83,6 +92,8 @@ class ChatServer:
             What is asked.
         ended
             Set by another thread when the reply is not wanted any more: then nothing is sent again.
+        gate
+            Through which the requests of several threads go. A server that is full is asked for as long as it answers others.
 
         Returns
         -------
@@ -93,18 +104,26 @@ class ChatServer:
         ServerError
             The server stays busy, does not answer, or answers without end.
         """
-        for attempt in range(1, self.attempts + 1):
-            status, content, after, reason = self._send(client, "POST", self.address, body)
+        ended, gate = ended or threading.Event(), gate or Gate(1)
+        attempt, n_answered = 0, gate.n_answered
+        while True:
+            with gate.passed(ended) as sent:
+                status, content, after, reason = self._send(client, "POST", self.address, body)
             if status and status not in _BUSY:
+                gate.answered()
                 return status, content
+            gate.found_full(sent)
+            if status in _FULL and gate.n_answered > n_answered:
+                attempt, n_answered = 0, gate.n_answered
+            attempt += 1
             wait = _wait(after, attempt)
             if wait > _LONGEST_WAIT:
                 raise self.error(f"{reason}; it asks to wait {wait:.0f} s. {_LATER.capitalize()}")
             if attempt < self.attempts:
-                _pause(wait, ended or threading.Event())
-            if ended and ended.is_set():
-                break
-        raise self.error(f"{reason}, {attempt} {'time' if attempt == 1 else 'times'}; check the url, or {_LATER}")
+                _pause(wait, ended)
+            if attempt >= self.attempts or ended.is_set():
+                times = f"{attempt} {'time' if attempt == 1 else 'times'}"
+                raise self.error(f"{reason}, {times}; check the url, or {_LATER}")
 
     def models(self, client: httpx.Client) -> list[str] | None:
         """Names of the models that the server lists; None if it has no list.

@@ -259,7 +259,10 @@ def server() -> Iterator[ChatEndpoint]:
         def log_message(self, *arguments: object) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 4096  # thousands may connect at once
+
+    http = Server(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
     served = ChatEndpoint(f"http://127.0.0.1:{http.server_address[1]}/v1")
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})

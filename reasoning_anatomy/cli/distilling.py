@@ -114,17 +114,19 @@ def distill(
         examination = Examination(sampling=sampling.checked(), gold_form=gold_form)
     except ValueError as error:
         raise RunError(str(error)) from None
-    if dry_run:
+    is_launched = "RANK" in os.environ
+    if is_launched and executor != WORKERS:
+        raise RunError("processes that a launcher started train together; leave out --executor and its options")
+    workers = None if is_launched else executor.workers(out)
+    if dry_run or workers is not None:
         foreseen = foresee(
             open_run(run), plan, student=ModelSpec(**asdict(student)), recipe=recipe.checked(), taught=taught, form=form
         )
         for text in left_out_in_words(foreseen.left_out):
             say(text)
         say(foreseen.in_words())
+    if dry_run:
         return
-    is_launched = "RANK" in os.environ
-    if is_launched and executor != WORKERS:
-        raise RunError("processes that a launcher started train together; leave out --executor and its options")
     arguments: dict[str, Any] = {
         "run": open_run(run),
         "plan": plan,
@@ -136,7 +138,6 @@ def distill(
         "form": form,
         "n_rows": rows,
     }
-    workers = None if is_launched else executor.workers(out)
     is_main = os.environ.get("RANK", "0") == "0"  # of those that a launcher started, one speaks
     with Stages(show=is_main) as stages:
         if workers is None:

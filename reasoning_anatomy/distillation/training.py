@@ -8,7 +8,8 @@ import resource
 import shutil
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -129,7 +130,8 @@ def train(
     trainer.remove_callback(PrinterCallback)  # which prints a line a step
     with together.main_first():
         last = _last_checkpoint(folder / _CHECKPOINTS)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    with _without_notes_of_peft():
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry][-max(1, n_steps // 10) :]
     trained = Trained(
         steps=trainer.state.global_step,
@@ -176,9 +178,17 @@ def adapted(model: Any, recipe: Recipe) -> Any:
     config = peft.LoraConfig(
         r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=PROJECTIONS, task_type="CAUSAL_LM"
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")  # between peft and transformers
+    with _without_notes_of_peft():
         return peft.get_peft_model(model, config)
+
+
+@contextmanager
+def _without_notes_of_peft() -> Iterator[None]:
+    """Keep to itself what peft says of other libraries, and of a base whose vocabulary stays as it is, at every save."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        warnings.filterwarnings("ignore", message="Could not find a config file in")
+        yield
 
 
 def _forget_file_format(model: Any) -> None:
@@ -308,7 +318,7 @@ def _last_checkpoint(folder: Path) -> Path | None:
 
 
 def _write(model: Any, loaded: LoadedModel, folder: Path) -> None:
-    with without_progress_bars():
+    with without_progress_bars(), _without_notes_of_peft():
         model.save_pretrained(str(folder))
         if isinstance(model, PreTrainedModel):
             loaded.tokenizer.save_pretrained(str(folder))

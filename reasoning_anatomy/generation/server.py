@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoning_anatomy.errors import SampleError, ServerError, UnusableError
+from reasoning_anatomy.gate import Gate
 from reasoning_anatomy.generation.completion import Completion, FinishReason, Sampling
 from reasoning_anatomy.generation.request import Request
 from reasoning_anatomy.options import expect_address, expect_at_least
@@ -26,6 +27,7 @@ _REFUSES_REQUEST: Final = frozenset({400, 413, 422})
 _BITS_OF_A_SEED: Final = 31
 _TOO_LONG: Final = re.compile(r"context|too long|longer than|maximum\b.{0,20}\blength", re.IGNORECASE)
 _LISTED: Final = 8
+_OTHER_FILES: Final = 256
 _FORMS: Final = ("fields", "generation_config", "plain")
 _NEUTRAL: Final[Mapping[str, Any]] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 _ORDER: Final[Mapping[str, Any]] = {"samplers": ["temperature", "top_p"]}
@@ -45,7 +47,7 @@ class ServedModel:
     key_variable
         Name of the environment variable that holds the server's key; empty for no key.
     concurrency
-        Number of requests at the same time.
+        Number of requests at the same time, at most: fewer while the server says that it is full.
     attempts, timeout
         How often a server that is busy or does not answer is tried, and the seconds that each sample may take.
     template_variables
@@ -102,6 +104,7 @@ class ServedModel:
             for and yielded first.
         """
         server = self._server()
+        _make_room_for(self.concurrency)
         with server.session() as client:
             named = self._named(server, client)
             ended = threading.Event()
@@ -114,13 +117,13 @@ class ServedModel:
         self, server: "ChatServer", client: "httpx.Client", waiting: Iterator[Request], ended: threading.Event
     ) -> Iterator[tuple[Request, Completion | SampleError]]:
         finished: queue.SimpleQueue[tuple[Request, Future[Completion | SampleError]]] = queue.SimpleQueue()
-        n_running = 0
+        gate, n_running = Gate(self.concurrency), 0
         failure: ServerError | None = None
 
         def work(request: Request) -> None:
             future: Future[Completion | SampleError] = Future()
             try:
-                future.set_result(self._one(server, client, request, ended))
+                future.set_result(self._one(server, client, request, ended, gate))
             except Exception as error:
                 future.set_exception(error)
             finished.put((request, future))
@@ -144,11 +147,11 @@ class ServedModel:
             raise failure
 
     def _one(
-        self, server: "ChatServer", client: "httpx.Client", request: Request, ended: threading.Event
+        self, server: "ChatServer", client: "httpx.Client", request: Request, ended: threading.Event, gate: Gate
     ) -> Completion | SampleError:
         while True:
             form = self._form
-            status, content = server.post(client, self._body(server, request, _FORMS[form]), ended=ended)
+            status, content = server.post(client, self._body(server, request, _FORMS[form]), ended=ended, gate=gate)
             if status == _OK:
                 return _completion(request, *server.choice(content), draws_from_all_tokens=_FORMS[form] != "plain")
             text = content.decode(errors="replace")
@@ -198,6 +201,23 @@ class ServedModel:
 
     def _names(self, server: "ChatServer", client: "httpx.Client") -> str:
         return f"{_listed(server.models(client))}: check the name of the model, and that the url ends as in http://localhost:8000/v1"
+
+
+def _make_room_for(n_connections: int) -> None:
+    """Raise the limit of open files, each connection being one, as far as it is needed."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = n_connections + _OTHER_FILES
+    if resource.RLIM_INFINITY != hard < needed:
+        raise ServerError(
+            f"{n_connections} requests at the same time need {needed} open files, and this system allows {hard}; lower "
+            "concurrency, or raise the limit: ulimit -Hn"
+        )
+    if resource.RLIM_INFINITY != soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _further_fields(form: str, sampling: Sampling) -> dict[str, Any]:

@@ -214,6 +214,57 @@ def test_the_server_says_how_long_to_wait(server: Any) -> None:
     assert _waits == [7]
 
 
+def test_thousands_of_requests_are_on_their_way_at_once(server: Any) -> None:
+    all_there = threading.Barrier(1500, timeout=60)
+
+    def together(request: dict[str, Any]) -> Any:
+        all_there.wait()
+        return echo(request)
+
+    server.replies = [together]
+    served = ServedModel(url=server.url, model="m", concurrency=1500, attempts=1)
+    assert {request.name for request, _ in served.complete(requests_for(1500))} == {f"q{number}" for number in range(1500)}
+
+
+def test_a_server_that_is_full_is_asked_by_as_many_as_it_takes_until_all_are_answered(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_server, "_pause", lambda seconds, ended: ended.wait(0.05))
+    taken, most, refused = threading.Semaphore(20), 20, 0
+
+    def if_there_is_room(request: dict[str, Any]) -> Any:
+        nonlocal refused
+        if not taken.acquire(blocking=False):
+            refused += 1
+            return status(429, Retry_After="0")(request)
+        try:
+            time.sleep(0.01)
+            return echo(request)
+        finally:
+            taken.release()
+
+    server.replies = [if_there_is_room]
+    served = ServedModel(url=server.url, model="m", concurrency=500, attempts=3)
+    answered = {request.name for request, outcome in served.complete(requests_for(1500)) if isinstance(outcome, Completion)}
+    assert len(answered) == 1500
+    assert refused < 1500, f"{refused} of more than 1500 were refused by a server that takes {most}"
+
+
+@pytest.mark.parametrize(("n_requests", "is_allowed"), [(1 << 30, False), (4, True)])
+def test_more_connections_than_the_system_allows_are_refused_before_any_is_made(
+    server: Any, n_requests: int, is_allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 4096))
+    server.replies = [echo]
+    served = ServedModel(url=server.url, model="m", concurrency=n_requests)
+    if is_allowed:
+        assert len(list(served.complete(requests_for(2)))) == 2
+    else:
+        with pytest.raises(ServerError, match=r"open files, and this system allows 4096; lower concurrency"):
+            list(served.complete(requests_for(2)))
+    assert len(server.requests) == 2 * is_allowed
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
