@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import tyro
 
 from benchmarks._workers import work_on, write_model, write_short_chains

@@ -215,15 +215,15 @@ def test_the_server_says_how_long_to_wait(server: Any) -> None:
 
 
 def test_thousands_of_requests_are_on_their_way_at_once(server: Any) -> None:
-    all_there = threading.Barrier(1500, timeout=60)
+    all_there = threading.Barrier(1000, timeout=60)
 
     def together(request: dict[str, Any]) -> Any:
         all_there.wait()
         return echo(request)
 
     server.replies = [together]
-    served = ServedModel(url=server.url, model="m", concurrency=1500, attempts=1)
-    assert {request.name for request, _ in served.complete(requests_for(1500))} == {f"q{number}" for number in range(1500)}
+    served = ServedModel(url=server.url, model="m", concurrency=1000, attempts=1)
+    assert {request.name for request, _ in served.complete(requests_for(1000))} == {f"q{number}" for number in range(1000)}
 
 
 def test_a_server_that_is_full_is_asked_by_as_many_as_it_takes_until_all_are_answered(
