@@ -6,6 +6,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from reasoning_anatomy.cli._app import PluginsOption, app, say, use_plugins
+from reasoning_anatomy.cli._places import LocalFile
 from reasoning_anatomy.errors import ChainFileError
 
 
@@ -15,7 +16,7 @@ def chains(
         Positional[tuple[Path, ...]],
         arg(help="JSON, JSON lines, CSV or Parquet, also gzipped; a folder of them; - is standard input.", metavar="FILE"),
     ],
-    out: Annotated[Path, arg(help="File of chains to write; rows that are not chains go into a file beside it.")],
+    out: Annotated[LocalFile, arg(help="File of chains to write; rows that are not chains go into a file beside it.")],
     format: Annotated[str | None, arg(help="KEY, see `list converters`; told by the keys of the rows if left out.")] = None,
     map: Annotated[
         tuple[str, ...],

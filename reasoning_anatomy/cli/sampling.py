@@ -19,6 +19,7 @@ from reasoning_anatomy.cli._app import (
     say,
     use_plugins,
 )
+from reasoning_anatomy.cli._places import LocalFile
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.completion import INSTRUCTION, LOOP_TOKENS
 from reasoning_anatomy.plugins import load
@@ -67,7 +68,7 @@ def sample_chains(
     problems: Annotated[
         Positional[Path], arg(help="Problems: JSONL, JSON, CSV or Parquet; - is standard input.", metavar="PROBLEMS")
     ],
-    out: Annotated[Path, arg(help="JSONL file of the chains; one that was begun is finished, or added to.")],
+    out: Annotated[LocalFile, arg(help="JSONL file of the chains; one that was begun is finished, or added to.")],
     samples: Annotated[int, arg(help="Chains for each problem.")] = 1,
     first: Annotated[int | None, arg(help="Only so many of the problems, from the first on.")] = None,
     instruction: Annotated[str, arg(help="Goes behind every question; '' for none.")] = INSTRUCTION,

@@ -218,6 +218,13 @@ def test_commands_take_urls(url, on, call, tiny_model_folder, example_chains, tm
     assert "analyses/rank_correlation/table.csv" in there(url)
 
 
+def test_samples_are_a_local_file(call):
+    done = call("generate", "problems.jsonl", "--out", "s3://bucket/chains.jsonl")
+    assert done.code == 2
+    assert done.err.startswith("error: s3://bucket/chains.jsonl: is a URL, and this is a local file")
+    assert not Path("s3:").exists()
+
+
 def test_a_path_is_a_path(tmp_path, call, make_planted_run, chains, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     make_planted_run(tmp_path / "run", chains)
