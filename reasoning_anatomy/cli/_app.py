@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 from tyro.extras import SubcommandApp
 
 from reasoning_anatomy import plugins
-from reasoning_anatomy.cli._places import Folder, open_stores
+from reasoning_anatomy.cli._places import Folder, named, open_stores
 from reasoning_anatomy.errors import MissingError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.plugins import key_of
@@ -114,6 +114,11 @@ class WorkersOption:
                 raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
         if self.processes is not None and self.processes < 1:
             raise RunError(f"processes is {self.processes}; give 1 or more")
+        if self.executor != "local" and named(out) != str(out):
+            raise RunError(
+                f"{named(out)}: its local copy is on this machine, and workers of {self.executor} must see the same files; give "
+                "a folder that all of them see"
+            )
         from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
 
         if self.executor == "ray":

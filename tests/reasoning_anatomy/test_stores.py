@@ -218,6 +218,15 @@ def test_commands_take_urls(url, on, call, tiny_model_folder, example_chains, tm
     assert "analyses/rank_correlation/table.csv" in there(url)
 
 
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+@pytest.mark.usefixtures("on")
+def test_workers_of_other_machines_do_not_see_the_local_copy(url, call, chains, tmp_path):
+    write_chains(tmp_path / "chains.jsonl", chains)
+    done = call("run", tmp_path / "chains.jsonl", "--out", url, "--executor", "slurm", "--processes", "2")
+    assert done.code == 2
+    assert done.err.startswith(f"error: {url}: its local copy is on this machine, and workers of slurm must see the same files")
+
+
 def test_samples_are_a_local_file(call):
     done = call("generate", "problems.jsonl", "--out", "s3://bucket/chains.jsonl")
     assert done.code == 2
