@@ -116,8 +116,8 @@ class WorkersOption:
             raise RunError(f"processes is {self.processes}; give 1 or more")
         if self.executor != "local" and named(out) != str(out):
             raise RunError(
-                f"{named(out)}: its local copy is on this machine, and workers of {self.executor} must see the same files; give "
-                "a folder that all of them see"
+                f"{named(out)}: its local copy is on this machine, and workers of {self.executor} must see the same files; "
+                "give a folder that all of them see"
             )
         from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
 
