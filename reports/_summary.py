@@ -167,7 +167,7 @@ def left_out(run: Run) -> list[str]:
         if n_out:
             said.append(f"{n_out:,} of {count_of(len(run.chains), 'chain')} have no answers at thresholds and are left out")
         if n_undecided := int((table["verdict"] == "undecided").sum()):
-            said.append(f"{n_undecided:,} of {count_of(len(table), 'answer')} are undecided and count as not correct")
+            said.append(f"{n_undecided:,} of {count_of(len(table), 'answer')} could not be judged and count as not correct")
     return said
 
 

@@ -33,7 +33,8 @@ _MEANINGS: Final = {
     "threshold": "what a strategy is told to delete, 0 = nothing; what it kept stands beside it",
     "closed_up": "the model reads what is kept as a text without gaps, in a new pass",
     "evicted(?=, restatements)": "what is not kept is removed from the cache of the whole chain; positions stay as they were",
-    "live": "the model writes the whole text anew while a policy evicts tokens from its cache",
+    "live": "the model writes the whole text anew while a policy evicts tokens from its cache; at threshold 0, too, it is "
+    "a new text and not the given chain",
     "restatements kept|restatements stripped|Without restatements": "whether places of the "
     "reasoning that state the answer already stay in it",
     "interval": "where the mean over all such questions lies; questions, not tokens, are the unit",

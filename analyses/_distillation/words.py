@@ -123,7 +123,7 @@ def warnings(evidence: Evidence, tables: Mapping[str, pd.DataFrame], *, margin: 
         )
     undecided = round(float(evidence.outcomes["undecided"].sum()))
     if undecided:
-        said.append(f"{undecided} answers are undecided, and counted as not correct; the table students says of whom")
+        said.append(f"{undecided} answers could not be judged, and count as not correct; the table students says of whom")
     said += [f"same generated length: {why}" for why in dict.fromkeys(_without(tables["same_length"])["because"])]
     return said + _needed(tables["power"]) + _missing(evidence)
 

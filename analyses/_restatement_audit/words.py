@@ -12,10 +12,10 @@ from analyses._sentences import FEW_QUESTIONS, Row, briefly, few_questions, has_
 from reasoning_anatomy.verdicts import UNDECIDED
 
 _EFFECTS: Final = {
-    deletion_time.PART: "of the difference between the classes in the time that a token is left by {strategy} (categories by "
+    deletion_time.PART: "the difference between the classes in the time that a token is left by {strategy} (categories by "
     "{annotator})",
-    likelihood.PART: "of the area between the nll curves of {strategy}",
-    accuracy.PART: "of the {term} by {strategy}",
+    likelihood.PART: "the area between the nll curves of {strategy}",
+    accuracy.PART: "the {term} by {strategy}",
 }
 _WITHOUT: Final = {
     deletion_time.PART: "without the tokens that restate the answer",
@@ -25,12 +25,13 @@ _WITHOUT: Final = {
 
 
 def finding(table: pd.DataFrame) -> str:
-    """Say of the first effect of every part how much of it is left."""
+    """Say of the first effect of every part how much of it is left; first of those of which something could be left."""
     said = []
     for part, rows in table.groupby("part", sort=False):
         first = rows[rows["restatements"] == KEPT].iloc[0]
         of_effect = rows[(rows[["annotator", "strategy", "term"]] == first[["annotator", "strategy", "term"]]).all(axis=1)]
         said.append(_left(str(part), {row["restatements"]: row for row in of_effect.to_dict("records")}))
+    said.sort(key=lambda text: text.startswith(UNDECIDED))
     return "\n".join(f"{text[0].upper()}{text[1:]}." for text in said)
 
 
@@ -71,16 +72,17 @@ def _left(part: str, rows: Mapping[str, Row]) -> str:
     kept, stripped, share, difference = (rows[form] for form in (KEPT, STRIPPED, SHARE_LEFT, DIFFERENCE))
     effect, without = _EFFECTS[part].format(**_texts(kept)), _WITHOUT[part]
     if kept["n_questions"] == 0:
-        return f"nothing can be said {effect}, since no chain has a value both with and without what restates the answer"
+        return f"nothing can be said of {effect}, since no chain has a value both with and without what restates the answer"
     values = f"{briefly(kept)} with restatements, {briefly(stripped)} without, difference {_difference(difference)}"
     if not np.isfinite(share["estimate"]):
-        return f"{UNDECIDED}: no share can be said to be left {effect}, which is not clear with restatements kept: {values}"
+        return f"{UNDECIDED}: {effect} is not clear even with restatements, so that no share of it could be left: {values}"
     interval = f" ({_percent(share['ci_low'])} to {_percent(share['ci_high'])})" if has_interval(share) else ""
-    return f"{_percent(share['estimate'])}{interval} {effect} are left {without}: {values}"
+    return f"{_percent(share['estimate'])}{interval} of {effect} are left {without}: {values}"
 
 
 def _texts(row: Row) -> dict[str, Any]:
-    return {name: row[name] for name in ("annotator", "strategy", "term")}
+    texts = {name: row[name] for name in ("annotator", "strategy", "term")}
+    return texts | {"strategy": " and ".join(str(row["strategy"]).split(" - "))}
 
 
 def _difference(row: Row) -> str:

@@ -32,11 +32,14 @@ class Compared:
         Of its paths in the run: one, or one for each seed.
     role
         ``baseline`` (`BASELINES`), ``worst first`` (deletes the most important token first) or ``strategy``.
+    follows_the_answer
+        Whether it chooses deletions by the likelihood of the answer.
     """
 
     name: str
     labels: tuple[str, ...]
     role: Role
+    follows_the_answer: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,13 @@ def compared_in(run: Run, wanted: Sequence[str]) -> list[Compared]:
         name, options = parsed(known[label])
         draws.setdefault((name, frozenset(options.items() - {("seed", options.get("seed", ""))})), []).append(label)
     found = [
-        Compared(_common_name(of_one), tuple(of_one), _role(of_one[0], dict(options))) for (_, options), of_one in draws.items()
+        Compared(
+            _common_name(of_one),
+            tuple(of_one),
+            _role(of_one[0], dict(options)),
+            follows_the_answer=dict(options).get("objective") == "'answer'",
+        )
+        for (_, options), of_one in draws.items()
     ]
     if len(found) < 2:
         have = f"one strategy, {found[0].name}" if found else "no strategy"

@@ -57,6 +57,11 @@ def warnings(tables: Mapping[str, pd.DataFrame], table: pd.DataFrame, curves: Cu
     nothing = f"the chains are compared down to the keep ratio {curves.down_to:g} only"
     names = (table["term"] + " of " + table["strategy"]).tolist()
     said = missing_intervals(table, names, widest=[np.inf] * len(table), nothing=nothing)
+    if following := [strategy.name for strategy in curves.strategies if strategy.follows_the_answer]:
+        said.append(
+            f"{', '.join(following)}: deletes by the likelihood of the answer, so that it differs from chance is built in; by "
+            "how much, and whether answers stay right, is not"
+        )
     if below:
         said.append(f"there is no rise at keep ratio {', '.join(below)}: {nothing}, where the path that stops first ends")
     said += small_sample(tables["between_questions"].assign(term="difference between the areas of two strategies"))
@@ -94,10 +99,11 @@ def _best(tables: Mapping[str, pd.DataFrame], table: pd.DataFrame, curves: Curve
         )
     hardest = max(of_best, key=lambda name: float(of_best[name]["estimate"]))
     gap = with_interval(of_best[hardest], confidence=confidence)
+    loss = briefly(rows[best]) + _as_gain(rows[best])
     others = ", ".join(f"from {name} {briefly(row)}" for name, row in of_best.items() if name != hardest)
     return (
         f"{_beside_chance(best, hardest, list(of_best.values()))}: difference of the {rise}, {gap}. "
-        f"{own.format(briefly(rows[best]))}{f'; its difference {others}' if others else ''}. {_tests(tables, confidence)}"
+        f"{own.format(loss)}{f'; its difference {others}' if others else ''}. {_tests(tables, confidence)}"
     )
 
 
@@ -107,6 +113,11 @@ def _beside_chance(best: str, hardest: str, gaps: Sequence[Row]) -> str:
     if is_clear:
         return f"{CLEAR}: {best} loses less than {hardest}{', the best baseline' if len(gaps) > 1 else ''}"
     return f"{UNDECIDED}: it is open whether {best} loses less than {hardest}"
+
+
+def _as_gain(row: Row) -> str:
+    """Say what a rise below zero is."""
+    return " (below 0: its deletions make the answer likelier)" if direction(row) < 0 else ""
 
 
 def _without_chance(row: Row, best: str) -> str:

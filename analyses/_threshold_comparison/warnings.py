@@ -14,6 +14,10 @@ from analyses._threshold_comparison.words import MOST_NAMED, listing, percent, p
 _SAME_LENGTH: Final = 0.01
 """Largest relative difference of two lengths that are called the same."""
 
+_MUCH: Final = 0.2
+_LITTLE: Final = 0.1
+"""Threshold from which on a policy is told to evict much, and the share of a text that is little."""
+
 _SAME_BUDGET: Final = 0.05
 """Largest difference of two shares of the tokens in a cache that are called the same budget."""
 
@@ -30,7 +34,7 @@ def warnings(evidence: Evidence, tables: dict[str, pd.DataFrame], *, margin: flo
         )
     said += _refused(judged, tables["baselines"])
     said += _with_verdict(judged, NOTHING_DELETED, "nothing was deleted, so there is nothing to compare")
-    said += _undecided(tables, confidence)
+    said += _hardly_acting(thresholds[thresholds["reference"].isna()]) + _undecided(tables, confidence)
     said += _lengths(tables["baselines"]) + _budgets(thresholds)
     said += _missing(tables["left_out"])
     return said + _chains(evidence)
@@ -56,6 +60,16 @@ def _refused(judged: pd.DataFrame, baselines: pd.DataFrame) -> list[str]:
             f"{len(cut)} of {len(baselines)} comparisons with baselines are not made, since truncation differs there too"
         )
     return said
+
+
+def _hardly_acting(own: pd.DataFrame) -> list[str]:
+    """Name the policies that evicted next to nothing, since what they protect is most of a text."""
+    rows = own[(own["reading"] == LIVE) & (own["threshold"] >= _MUCH) & (own["share_of_tokens_kept"] > 1 - _LITTLE)]
+    return [
+        f"{row.strategy} at {row.threshold:g} kept {percent(row.share_of_tokens_kept)} of a text: with what it protects, texts "
+        "this short hardly go beyond its budget, so that the comparison says little about eviction; let them be longer"
+        for row in rows.itertuples()
+    ]
 
 
 def _with_verdict(judged: pd.DataFrame, verdict: str, sentence: str) -> list[str]:
@@ -115,7 +129,7 @@ def _undecided(tables: dict[str, pd.DataFrame], confidence: float) -> list[str]:
     level = 1 - confidence + 1e-12
     n_changed = int(((counted["p_adjusted"] <= level) != (found["p_adjusted"] <= level)).sum())
     changes = f"changes {n_changed} of the verdicts better and worse" if n_changed else "changes no verdict better or worse"
-    return [f"{n_undecided} of {n_answers} answers are undecided and count as not correct; leaving them out {changes}"]
+    return [f"{n_undecided} of {n_answers} answers could not be judged and count as not correct; leaving them out {changes}"]
 
 
 def _lengths(baselines: pd.DataFrame) -> list[str]:

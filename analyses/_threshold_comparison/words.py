@@ -57,7 +57,11 @@ def finding(tables: Mapping[str, pd.DataFrame], *, margin: float | None, confide
 def _of_one(rows: pd.DataFrame, margin: float | None, confidence: float) -> str:
     """Say of one strategy: the verdict at every threshold, with what it kept there, and the change of accuracy at the last."""
     judged = rows[rows["verdict"].notna()]
-    said = ", ".join(f"{_spoken(verdict, margin)} at {_kept(found)}" for verdict, found in _by_verdict(judged))
+    verdicts = _by_verdict(judged)
+    said = ", ".join(f"{_spoken(verdict, margin)} at {_kept(found)}" for verdict, found in verdicts)
+    if len(verdicts) == 1 < len(judged):
+        shares = [percent(share) for share in (judged["share_of_tokens_kept"].max(), judged["share_of_tokens_kept"].min())]
+        said = f"{_spoken(verdicts[0][0], margin)} at all {len(judged)} thresholds ({' to '.join(shares)} of the chain kept)"
     compared = judged[judged["verdict"] != NOT_COMPARED]
     who = _who(rows[["strategy", *WORLD]].head(1))
     if compared.empty:

@@ -436,7 +436,7 @@ def test_an_arm_whose_trainings_differ_more_than_others_is_named(tmp_path: Path,
 def test_undecided_answers_are_counted(tmp_path: Path, make_students: Make) -> None:
     words = {student("full", 1.0): "ccwucwcw", student("greedy", 0.5): "cuwucwcw"}
     result = Distillation().analyse(make_students(tmp_path / "s", spelled(words)))
-    assert any(text.startswith("3 answers are undecided, and counted as not correct") for text in result.warnings)
+    assert any(text.startswith("3 answers could not be judged, and count as not correct") for text in result.warnings)
     assert result.details["students"]["undecided"].tolist() == [1 / 8, 2 / 8]
 
 

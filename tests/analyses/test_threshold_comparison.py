@@ -384,8 +384,8 @@ def test_undecided_answers_are_not_correct_and_what_that_decides_is_said(swept: 
     decided = result.details["undecided_left_out"].iloc[1]
     assert decided[["estimate", "difference", "p_value", "n_questions", "n_undecided"]].tolist() == [1, 0, 1, 22, 8]
     assert (
-        "8 of 60 answers are undecided and count as not correct; leaving them out changes 1 of the verdicts better and worse"
-        in result.warnings
+        "8 of 60 answers could not be judged and count as not correct; leaving them out changes 1 of the verdicts better and "
+        "worse" in result.warnings
     )
     answers = result.details["answers"].iloc[1]
     assert answers[["n_answers", "n_correct", "n_wrong", "n_undecided", "n_eos"]].tolist() == [30, 22, 0, 8, 30]

@@ -224,11 +224,11 @@ def test_two_sentences_say_what_the_experiment_was(many_scorers, swept_run):
     assert "and the model answered again from that at 3 thresholds, " in swept
 
 
-def test_undecided_answers_are_counted_at_the_top(swept_run):
+def test_answers_that_could_not_be_judged_are_counted_at_the_top(swept_run):
     table = swept_run.evaluations()
     n_undecided = int((table["verdict"] == "undecided").sum())
-    said = [f"{n_undecided:,} of {len(table):,} answers are undecided and count as not correct"] if n_undecided else []
-    assert [each for each in _summary.left_out(swept_run) if "undecided" in each] == said
+    said = [f"{n_undecided:,} of {len(table):,} answers could not be judged and count as not correct"] if n_undecided else []
+    assert [each for each in _summary.left_out(swept_run) if "judged" in each] == said
 
 
 def test_unusable_chains_are_counted_at_the_top_with_their_reason(make_planted_run, chains, tmp_path):
