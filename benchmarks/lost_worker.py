@@ -44,7 +44,7 @@ def main(chains: int = 2000, sentences: int = 1) -> None:
         killer.join()
         one, two = _content(whole), _content(shared)
         same = sum(two.get(name) == content for name, content in one.items())
-        left = [path.name for path in shared.rglob("*") if path.name.startswith(".tmp-") or path.suffix == ".lease"]
+        left = [path.name for path in shared.rglob("*") if path.name.startswith(".tmp-") or path.name.endswith(".lease")]
         _say(f"{same:,} of {len(one):,} files are the same, {len(set(two) - set(one))} are more, {len(left)} were left behind")
 
 
@@ -60,7 +60,8 @@ def _kill_half_way(work: Work, out: Path, n_chains: int) -> None:
     """Kill one of the workers when half of the chains are done."""
     while not (out / "run.json").exists() or work.n_left() > n_chains / 2:
         time.sleep(0.5)
-    workers = [each for each in psutil.process_iter(["cmdline"]) if "ray::_Worker" in " ".join(each.info["cmdline"] or ())]
+    children = psutil.Process().children(recursive=True)
+    workers = [each for each in children if "ray::_Worker" in " ".join(each.cmdline())]
     victim = min(workers, key=lambda worker: worker.pid)
     os.kill(victim.pid, signal.SIGKILL)
     _say(f"killed process {victim.pid}, one of {len(workers)} workers, with {work.n_left():,} chains left")

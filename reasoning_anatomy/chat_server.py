@@ -108,6 +108,8 @@ class ChatServer:
         attempt, n_answered = 0, gate.n_answered
         while True:
             with gate.passed(ended) as sent:
+                if ended.is_set() and not attempt:
+                    raise self.error("was not asked any more, since another request failed")
                 status, content, after, reason = self._send(client, "POST", self.address, body)
             if status and status not in _BUSY:
                 gate.answered()

@@ -18,7 +18,7 @@ from reasoning_anatomy.cli._app import (
     say,
     use_plugins,
 )
-from reasoning_anatomy.cli._places import Folder
+from reasoning_anatomy.cli._places import Folder, named
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.specs import Equal, Matching, ModelSpec
@@ -161,5 +161,5 @@ def _say_distilled(distilled: "Distilled") -> None:
         say(table.rename(columns=_SHOWN).to_string(index=False, float_format="{:.4g}".format))
     if distilled.left:
         say(f"Left to other processes: {', '.join(distilled.left)}; the same command makes what no other process is making")
-    say(f"{students.n_answered} of {len(students.manifest.students)} students have answered, in {students.folder}")
-    say(f"Next: reasoning-anatomy report {students.folder}")
+    say(f"{students.n_answered} of {len(students.manifest.students)} students have answered, in {named(students.folder)}")
+    say(f"Next: reasoning-anatomy report {named(students.folder)}")

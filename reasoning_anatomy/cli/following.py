@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from reasoning_anatomy.cli._app import FolderArgument, app, listed, open_folder, say
+from reasoning_anatomy.cli._places import named
 from reasoning_anatomy.cli.measuring import say_measured, say_next
 from reasoning_anatomy.cli.sweeping import say_next_of_sweep, say_swept
 from reasoning_anatomy.errors import RunError
@@ -31,6 +32,8 @@ def status(
     """Say how far a run is: what is done, running, failed and why, how fast it goes and how long the rest will take."""
     if watch is not None and watch <= 0:
         raise RunError(f"--watch is {watch:g}; give seconds above 0")
+    if watch is not None and named(run) != str(run):
+        raise RunError(f"{named(run)}: is fetched once for a command, so --watch would show the same again; leave it out")
     while True:
         is_left = _say_status(run)
         if watch is None or not is_left:
@@ -77,13 +80,13 @@ def _say_students(students: "Students") -> bool:
     n_left = sum(not state.is_done for state in states)
     say(
         f"{sum(state.is_trained for state in states)} of {len(states)} students are trained and {students.n_answered} have "
-        f"answered all {students.n_questions} questions, in {students.folder}"
+        f"answered all {students.n_questions} questions, in {named(students.folder)}"
     )
     _say_running([state.in_words for state in states if students.claim(state.student).stem in held], bool(n_left))
     if n_left:
         say(f"Left: {n_left} of {len(states)} students")
         _say_pace(students_pace(students), "students")
-    say(f"Next: python -m analyses.distillation {students.folder}")
+    say(f"Next: python -m analyses.distillation {named(students.folder)}")
     return bool(n_left)
 
 

@@ -3,9 +3,10 @@
 import json
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +16,18 @@ from urllib.parse import urlsplit
 from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.errors import MissingError, ReasoningAnatomyError, RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX, atomic_path, write_atomic
-from reasoning_anatomy.run.layout import LOCK_NAME, file_stem
+from reasoning_anatomy.run.layout import LOCK_NAME, STUDENTS_NAME, file_stem
+from reasoning_anatomy.run.manifest import MANIFEST_NAME
 
 CACHE_VARIABLE: Final = "REASONING_ANATOMY_CACHE"
 """Environment variable that names the folder of local copies."""
 
 _SECONDS_BETWEEN: Final = 30.0
 _AT_ONCE: Final = 8
-_UNFINISHED: Final = (TEMPORARY_PREFIX, "begun-", LOCK_NAME, ".claims")
-"""How names begin, of files or of folders of a run, that stay on this machine."""
+_UNFINISHED: Final = (TEMPORARY_PREFIX, "begun-")
+_FOLDERS_OF_UNFINISHED: Final = {".claims", "checkpoints"}
+"""How names of files begin, and of folders are, that stay on this machine, as claims do."""
+_RECORDS: Final = {MANIFEST_NAME, STUDENTS_NAME}
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "mtime", "last_modified", "LastModified", "created")
 """What file systems say of a file; the first that one of them says tells whether the file has changed."""
 
@@ -41,8 +45,9 @@ def stored(url: str) -> Iterator[Path]:
     """Work on a run, or on students, in an object store.
 
     What the store has is fetched into a local copy. What is finished there is sent to the store every 30 seconds, and when the
-    context ends, with an error or without. What is unfinished, such as the first deletions of a path, stays in the local copy,
-    which is kept, so that the same machine goes on where it was.
+    context ends, with an error or without; that it could not be sent is added to the error, if there is one. What is not
+    finished, such as the first deletions of a path, stays in the local copy, which is kept, so that the same machine goes on
+    where it was.
 
     Parameters
     ----------
@@ -64,21 +69,32 @@ def stored(url: str) -> Iterator[Path]:
     """
     store = Store(url)
     store.fetch()
-    is_over = threading.Event()
+    is_over, failures = threading.Event(), set[str]()
 
     def send_now_and_then() -> None:
         while not is_over.wait(_SECONDS_BETWEEN):
-            with suppress(RunError):  # what keeps it from being sent at the end, too, is told then
+            try:
                 store.send()
+            except RunError as error:  # it may be possible later
+                if str(error) not in failures:
+                    failures.add(str(error))
+                    warnings.warn(str(error), stacklevel=1)
 
     sender = threading.Thread(target=send_now_and_then, daemon=True)
     sender.start()
     try:
         yield store.folder
-    finally:
+    except BaseException as error:
         is_over.set()
         sender.join()
-        store.send()
+        try:
+            store.send()
+        except RunError as unsent:
+            error.add_note(str(unsent))
+        raise
+    is_over.set()
+    sender.join()
+    store.send()
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,10 @@ class Store:
         with self._index() as index:
             there = self._versions_there()
             gone = [name for name in index if name not in there]
+            if gone and not _RECORDS.intersection(there):
+                raise RunError(
+                    f"{self.url}: has lost its record, which {self.folder} has; copy that there, or delete it to begin anew"
+                )
             for name in gone:
                 (self.folder / name).unlink(missing_ok=True)
                 del index[name]
@@ -131,6 +151,8 @@ class Store:
             here = {name: _stamp(path) for path in self.folder.rglob("*") if (name := self._finished(path))}
             changed = [name for name, stamp in here.items() if name not in index or index[name][1:] != stamp]
             gone = [name for name in index if name not in here]
+            if gone and not _RECORDS.intersection(here):
+                raise RunError(f"{self.folder}: has lost its record; delete the folder, and {self.url} is fetched again")
             self._expect_unchanged([name for name in (*changed, *gone) if "/" not in name], index)
             for rank in range(3):
                 names = [name for name in changed if _rank(name) == rank]
@@ -190,6 +212,7 @@ class Store:
 
     def _expect_unchanged(self, names: list[str], index: _Index) -> None:
         """Refuse to replace what somebody else has changed; the files of one chain are the same, whoever makes them."""
+        self._files.invalidate_cache()
         for name in names:
             path = f"{self._root}/{name}"
             version = _version(self._files.info(path)) if self._files.exists(path) else None
@@ -202,8 +225,10 @@ class Store:
     def _finished(self, path: Path) -> str:
         """Name of a file that is finished; empty for any other."""
         name = path.relative_to(self.folder)
-        is_finished = path.is_file() and not any(part.startswith(_UNFINISHED) for part in name.parts)
-        return name.as_posix() if is_finished else ""
+        is_unfinished = path.name.startswith(_UNFINISHED) or path.name.endswith(LOCK_NAME)
+        if is_unfinished or not _FOLDERS_OF_UNFINISHED.isdisjoint(name.parts) or not path.is_file():
+            return ""
+        return name.as_posix()
 
     @staticmethod
     def _at_once(call: Any, names: list[str]) -> Iterator[Any]:

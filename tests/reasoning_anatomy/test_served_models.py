@@ -250,6 +250,16 @@ def test_a_server_that_is_full_is_asked_by_as_many_as_it_takes_until_all_are_ans
     assert refused < 1500, f"{refused} of more than 1500 were refused by a server that takes {most}"
 
 
+def test_what_waits_for_room_is_not_asked_any_more_when_the_server_has_gone(server: Any) -> None:
+    def first_full_then_gone(request: dict[str, Any]) -> Any:
+        return status(429, Retry_After="0")(request) if len(server.requests) <= 20 else status(401)(request)
+
+    server.replies = [first_full_then_gone]
+    with pytest.raises(ServerError):
+        list(ServedModel(url=server.url, model="m", concurrency=20, attempts=50).complete(requests_for(20)))
+    assert len(server.requests) < 40, "half as many at a time after the first round, and nobody after the end"
+
+
 @pytest.mark.parametrize(("n_requests", "is_allowed"), [(1 << 30, False), (4, True)])
 def test_more_connections_than_the_system_allows_are_refused_before_any_is_made(
     server: Any, n_requests: int, is_allowed: bool, monkeypatch: pytest.MonkeyPatch

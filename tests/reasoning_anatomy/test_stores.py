@@ -1,6 +1,7 @@
 """Runs in an object store: what is finished here is there, and on every other machine; served by moto, as S3 is."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +52,6 @@ def on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]
 
     def go(machine: str) -> None:
         monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / machine))
-        fsspec.filesystem("s3").invalidate_cache()
 
     go("first")
     return go
@@ -83,14 +83,21 @@ def finished(folder: Path) -> dict[str, bytes]:
 def test_what_is_finished_here_is_in_the_store_and_nothing_else_is(url, make_planted_run, chains):
     with stored(url) as folder:
         make_planted_run(folder, chains)
-        unfinished = [folder / "chains" / "x" / "begun-greedy.safetensors", folder / ".tmp-run.json-12345678.json"]
+        unfinished = [
+            folder / "chains" / "x" / "begun-greedy.safetensors",
+            folder / ".tmp-run.json-12345678.json",
+            folder / "answers" / ".full-seed-0.jsonl.lease",
+            folder / "students" / "full" / "checkpoints" / "checkpoint-2" / "state.json",
+        ]
+        (folder / "chains" / "begun-yesterday-1").mkdir()
+        (folder / "chains" / "begun-yesterday-1" / "encoded.safetensors").write_bytes(b"whole")
         for path in unfinished:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"half")
     assert {path.name for path in unfinished} <= {path.name for path in folder.rglob("*")}
     expected = {name: content for name, content in finished(folder).items() if content != b"half"}
     assert there(url) == expected
-    assert set(TABLES) < set(expected)
+    assert {*TABLES, "chains/begun-yesterday-1/encoded.safetensors"} < set(expected)
 
 
 def test_another_machine_reads_it_and_adds_to_it(url, on, make_planted_run, chains):
@@ -147,6 +154,37 @@ def test_what_is_removed_on_one_side_is_removed_on_the_other(url, on, make_plant
     files.rm_file(f"{root}/unusable.jsonl")
     with stored(url) as folder:
         assert not (folder / "unusable.jsonl").exists()
+
+
+def test_a_local_copy_that_vanishes_takes_nothing_with_it(url, on, make_planted_run, chains):
+    with stored(url) as folder:
+        make_planted_run(folder, chains)
+    before = there(url)
+    with pytest.raises(RunError, match=r"has lost its record; delete the folder"), stored(url) as folder:
+        shutil.rmtree(folder)
+    assert there(url) == before
+    with stored(url) as folder:
+        assert finished(folder) == before, "it is fetched again"
+    files, root = fsspec.core.url_to_fs(url)
+    files.rm(root, recursive=True)
+    with pytest.raises(RunError, match=r"has lost its record, which .* has; copy that there"), stored(url):
+        pass
+    assert finished(folder) == before
+
+
+@pytest.mark.usefixtures("on")
+def test_an_error_of_the_work_stays_the_error_and_what_could_not_be_sent_is_added(url, make_planted_run, chains):
+    with stored(url) as folder:
+        make_planted_run(folder, chains)
+
+    def work() -> None:
+        with stored(url) as folder:
+            shutil.rmtree(folder)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as found:
+        work()
+    assert "has lost its record" in found.value.__notes__[0]
 
 
 def test_two_machines_at_once_are_noticed_and_nothing_is_lost(url, on, make_planted_run, chains):
