@@ -47,10 +47,10 @@ def write_short_chains(file: Path, n_chains: int, n_sentences: int) -> Path:
     return file
 
 
-def work_on(file: Path, out: Path, model: Path, strategy: str) -> Work:
-    """Measure a file of chains by one strategy, and by the position of tokens, which takes no pass through a model."""
+def work_on(file: Path, out: Path, model: Path, *, scorer: str = "recency", strategy: str = "none") -> Work:
+    """Measure a file of chains; by default by the position of tokens alone, which takes no pass through a model."""
     arguments = {
-        "chains": str(file), "out": out, "model": str(model), "scorers": ["recency"], "strategies": [strategy], "workers": 1,
+        "chains": str(file), "out": out, "model": str(model), "scorers": [scorer], "strategies": [strategy], "workers": 1,
     }  # fmt: skip
     return Work(measure, arguments, partial(_n_left, out))
 

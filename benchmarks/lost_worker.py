@@ -36,8 +36,8 @@ def main(chains: int = 2000, sentences: int = 1) -> None:
         model = write_model(Path(folder) / "model")
         file = write_short_chains(Path(folder) / "chains.jsonl", chains, sentences)
         whole, shared = Path(folder) / "whole", Path(folder) / "shared"
-        _say(f"{chains:,} chains by one process: {_seconds(work_on(file, whole, model, 'random_tokens'), Local(1)):.0f} s")
-        work = work_on(file, shared, model, "random_tokens")
+        _say(f"{chains:,} chains by one process: {_seconds(work_on(file, whole, model, scorer='surprisal'), Local(1)):.0f} s")
+        work = work_on(file, shared, model, scorer="surprisal")
         killer = threading.Thread(target=_kill_half_way, args=(work, shared, chains), daemon=True)
         killer.start()
         _say(f"by two workers of Ray, one of them killed: {_seconds(work, Ray(2)):.0f} s")

@@ -114,7 +114,7 @@ def _overhead(folder: Path, model: Path, n_chains: int) -> None:
 
 def _seconds(file: Path, out: Path, model: Path, n_workers: int, strategy: str) -> float:
     """Seconds that local workers take for a file of chains, from start to the last table."""
-    work = work_on(file, out, model, strategy)
+    work = work_on(file, out, model, strategy=strategy)
     begin = time.perf_counter()
     execute(work, Local(n_workers), stages=Stages())
     seconds = time.perf_counter() - begin
