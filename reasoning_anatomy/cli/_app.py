@@ -88,7 +88,10 @@ class WorkersOption:
         arg(help="local: processes of this machine; ray: of a Ray cluster; slurm: an array of jobs."),
     ] = "local"
     processes: Annotated[
-        int | None, arg(help="Workers, each with the model. If left out, one for each GPU; without GPUs, this process.")
+        int | None,
+        arg(
+            help="Workers, each with the model. If left out, one for each GPU; without GPUs, or with a --device, this process."
+        ),
     ] = None
     address: Annotated[str | None, arg(help="Of the Ray cluster, such as auto; if left out, one begins on this machine.")] = (
         None
@@ -101,8 +104,8 @@ class WorkersOption:
         ),
     ] = ()
 
-    def workers(self, out: Path) -> "Local | Ray | Slurm | None":
-        """Who makes a folder or a file; None = this process.
+    def workers(self, out: Path, device: str) -> "Local | Ray | Slurm | None":
+        """Who makes a folder or a file with models on a device; None = this process.
 
         Raises
         ------
@@ -114,6 +117,8 @@ class WorkersOption:
                 raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
         if self.processes is not None and self.processes < 1:
             raise RunError(f"processes is {self.processes}; give 1 or more")
+        if device.startswith("cuda:") and (self.executor != "local" or (self.processes or 1) > 1):
+            raise RunError(f"--device {device} is one GPU, and workers get one each: give cuda, or leave the workers out")
         if self.executor != "local" and named(out) != str(out):
             raise RunError(
                 f"{named(out)}: its local copy is on this machine, and workers of {self.executor} must see the same files; "
@@ -127,7 +132,7 @@ class WorkersOption:
             if self.processes is None:
                 raise RunError("how many jobs there are to be is not said: --processes N")
             return Slurm(out.with_name(f"{out.name}.jobs"), self.processes, dict(map(_parameter, self.slurm)))
-        local = Local(self.processes)
+        local = Local(self.processes, device)
         return local if local.n_processes() > 1 else None
 
 
@@ -143,6 +148,7 @@ class ExecutorOption(WorkersOption):
         arguments: Mapping[str, Any],
         *,
         folder: Path,
+        device: str,
         n_left: Callable[[], int],
         plugins: Path | None,
         stages: "Stages",
@@ -153,8 +159,8 @@ class ExecutorOption(WorkersOption):
         ----------
         function, arguments
             The call; ``stages`` is added to its arguments.
-        folder
-            That is worked on.
+        folder, device
+            That is worked on, and where the model is.
         n_left, plugins
             As of `Work`.
         stages
@@ -165,7 +171,7 @@ class ExecutorOption(WorkersOption):
         RunError
             Options contradict each other.
         """
-        workers = self.workers(folder)
+        workers = self.workers(folder, device)
         if self.dry_run:
             say(workers.script())  # type: ignore[union-attr]
             return False

@@ -117,7 +117,7 @@ def distill(
     is_launched = "RANK" in os.environ
     if is_launched and executor != WORKERS:
         raise RunError("processes that a launcher started train together; leave out --executor and its options")
-    workers = None if is_launched else executor.workers(out)
+    workers = None if is_launched else executor.workers(out, student.device)
     if dry_run or workers is not None:
         foreseen = foresee(
             open_run(run), plan, student=ModelSpec(**asdict(student)), recipe=recipe.checked(), taught=taught, form=form

@@ -100,7 +100,13 @@ def run(
     }
     with Stages(show=True) as stages:
         is_done = executor.do(
-            measure, arguments, folder=out, n_left=partial(_n_left, out, len(file.chains)), plugins=plugins, stages=stages
+            measure,
+            arguments,
+            folder=out,
+            device=model.device,
+            n_left=partial(_n_left, out, len(file.chains)),
+            plugins=plugins,
+            stages=stages,
         )
     if is_done:
         measured = open_run(out)

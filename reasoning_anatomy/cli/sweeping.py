@@ -136,7 +136,9 @@ def sweep(
         "skip_unusable": skip_unusable,
     }
     with Stages(show=True) as stages:
-        is_done = executor.do(sweep_run, arguments, folder=run, n_left=partial(_n_left, run), plugins=plugins, stages=stages)
+        is_done = executor.do(
+            sweep_run, arguments, folder=run, device=model.device, n_left=partial(_n_left, run), plugins=plugins, stages=stages
+        )
     if is_done:
         swept = open_run(run)
         say_swept(swept)
