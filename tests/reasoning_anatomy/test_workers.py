@@ -1,6 +1,10 @@
 """How many workers there are, what each of them gets, and when they end."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
@@ -54,3 +58,43 @@ def test_a_worker_gets_its_part_of_the_machine(device: str, gpus: str, n_threads
     _work(Work(look, {"found": found}, lambda: 0), Local(2, device), 1, sender)
     assert results.recv().error == ""
     assert found == [(gpus, n_threads)]
+
+
+STANDING = """
+import os, sys, time
+from pathlib import Path
+from reasoning_anatomy.pipeline.executors import Local, Work, execute
+from reasoning_anatomy.progress import Stages
+
+def stand(folder, stages):
+    (folder / str(os.getpid())).touch()
+    time.sleep(300)
+
+if __name__ == "__main__":
+    execute(Work(stand, {"folder": Path(sys.argv[1])}, int), Local(2), stages=Stages())
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and not only its entry, which stands until somebody asks how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+def test_workers_end_with_their_command_however_that_ends(tmp_path: Path) -> None:
+    script, folder = tmp_path / "standing.py", tmp_path / "pids"
+    script.write_text(STANDING)
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, str(script), str(folder)]) as command:
+        while len(pids := [int(path.name) for path in folder.iterdir()]) < 2:
+            assert command.poll() is None
+            time.sleep(0.05)
+        command.send_signal(signal.SIGKILL)
+    until = time.monotonic() + 30
+    while any(map(is_running, pids)):
+        assert time.monotonic() < until, "workers outlive their command"
+        time.sleep(0.05)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -96,7 +97,16 @@ def _context() -> "ForkServerContext | SpawnContext":
     return context
 
 
+def _end_with_command() -> None:
+    """Wait until the command has ended, however that was, and end without a word."""
+    command = multiprocessing.parent_process()
+    if command is not None:
+        wait([command.sentinel])
+        os._exit(_CRASHED)
+
+
 def _work(work: Work, local: Local, number: int, sender: Connection) -> None:
+    threading.Thread(target=_end_with_command, daemon=True).start()
     n_dealt = local.n_dealt()
     if n_dealt:
         visible = os.environ.get(_DEVICES, ",".join(map(str, range(n_dealt)))).split(",")
