@@ -1,5 +1,6 @@
 """Samples that several workers make: blocks of problems, each in a file of its own, put together in order at the end."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -185,8 +186,14 @@ def _rows(out: Path) -> Sequence[Row]:
 
 def _blocks(folder: Path, problems: Sequence[Problem], samples: int) -> dict[Path, list[Problem]]:
     size = max(1, min(_MOST_SAMPLES // samples, len(problems) // _LEAST_BLOCKS))
-    starts = range(0, len(problems), size)
-    return {folder / f"{start // size:06}.jsonl": list(problems[start : start + size]) for start in starts}
+    blocks = [list(problems[start : start + size]) for start in range(0, len(problems), size)]
+    return {folder / _part_name(block, samples): block for block in blocks}
+
+
+def _part_name(problems: Sequence[Problem], samples: int) -> str:
+    """Name a file by what is to be in it, so that it is the same to workers of a command that was killed."""
+    parts = [samples, *(each.question_id for each in problems)]
+    return f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.jsonl"
 
 
 def _begin(part: Path, known: Sequence[Row], problems: Sequence[Problem], options: Mapping[str, Any], *, wait: bool) -> None:

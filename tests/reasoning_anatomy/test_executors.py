@@ -314,7 +314,7 @@ def test_workers_go_on_where_a_killed_command_and_its_workers_were(
     out = tmp_path / "killed" / "chains.jsonl"
     words = [*sampling, "--processes", "2", "--out", str(out)]
     with subprocess.Popen([*PROGRAM, *words], start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        while not any(path.read_bytes() for path in out.parent.glob(".chains.jsonl.parts/0000*.jsonl")):
+        while not any(path.read_bytes() for path in out.parent.glob(".chains.jsonl.parts/*.jsonl")):
             assert process.poll() is None
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)

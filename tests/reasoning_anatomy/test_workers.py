@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,15 @@ import torch
 
 from reasoning_anatomy.cli._app import WorkersOption
 from reasoning_anatomy.errors import RunError
-from reasoning_anatomy.pipeline.executors import Local, Work
+from reasoning_anatomy.generation.chain_file import SampledChains
+from reasoning_anatomy.generation.completion import Sampling
+from reasoning_anatomy.generation.generate import sample_name
+from reasoning_anatomy.pipeline.executors import Local, Outcome, Work
 from reasoning_anatomy.pipeline.executors.local import _work
+from reasoning_anatomy.pipeline.sampling import Asked, generate_together
+from reasoning_anatomy.problems import Problem
 from reasoning_anatomy.progress import Stages
+from reasoning_anatomy.specs import ModelSpec
 
 
 @pytest.fixture
@@ -98,3 +105,41 @@ def test_workers_end_with_their_command_however_that_ends(tmp_path: Path) -> Non
     while any(map(is_running, pids)):
         assert time.monotonic() < until, "workers outlive their command"
         time.sleep(0.05)
+
+
+PROBLEMS = [Problem(question_id=f"q{n}", question=f"What is {n} + {n}?", gold_answer=f"{2 * n}") for n in range(40)]
+
+
+@dataclass(frozen=True)
+class Refusing:
+    """An executor whose workers never begin; it keeps the blocks that they were to sample."""
+
+    blocks: dict[Path, Sequence[Problem]] = field(default_factory=dict)
+
+    def outcomes(self, work: Work) -> Iterator[Outcome]:
+        self.blocks.update(work.arguments["blocks"])
+        yield Outcome(error="no room")
+
+
+def blocks_of(out: Path, samples: int) -> dict[Path, Sequence[Problem]]:
+    """Blocks of a command, which the workers of another may still write."""
+    asked = Asked(
+        model=ModelSpec(), samples=samples, sampling=Sampling(), instruction="", until_correct=False, template_variables=(),
+        ends_with_thinking=False, loop_tokens=0, policy=None,
+    )  # fmt: skip
+    executor = Refusing()
+    with pytest.raises(RunError, match="no room"), Stages() as stages:
+        generate_together(PROBLEMS, asked, out=out, executor=executor, plugins=None, stages=stages)
+    return executor.blocks
+
+
+def test_a_block_has_the_same_samples_for_the_workers_of_every_command(tmp_path: Path) -> None:
+    out = tmp_path / "chains.jsonl"
+    first = blocks_of(out, 1)
+    with SampledChains(out, {}) as file:
+        for each in PROBLEMS[:6]:
+            file.add({"chain_id": sample_name(each, 0), "question_id": each.question_id})
+    second = blocks_of(out, 1)
+    assert [sum(map(len, blocks.values())) for blocks in (first, second)] == [40, 34]
+    assert second.items() <= first.items()
+    assert not first.keys() & blocks_of(out, 2).keys()
