@@ -162,7 +162,7 @@ class ExecutorOption(WorkersOption):
         folder, device
             That is worked on, and where the model is.
         n_left, plugins
-            As of `Work`.
+            As of `execute` and `Work`.
         stages
             Shows progress.
 
@@ -180,7 +180,7 @@ class ExecutorOption(WorkersOption):
         else:
             from reasoning_anatomy.pipeline.executors import Work, execute
 
-            execute(Work(function, arguments, n_left, plugins), workers, stages=stages)
+            execute(Work(function, arguments, plugins), workers, n_left=n_left, stages=stages)
         return True
 
 

@@ -146,7 +146,8 @@ def distill(
             from reasoning_anatomy.distillation.distilling import distill_part
             from reasoning_anatomy.pipeline.executors import Work, execute
 
-            execute(Work(distill_part, arguments, partial(n_left, out, plan), plugins), workers, stages=stages)
+            work = Work(distill_part, arguments, plugins)
+            execute(work, workers, n_left=partial(n_left, out, plan), stages=stages)
             distilled = Distilled(open_students(out), {})
     if is_main:
         _say_distilled(distilled)

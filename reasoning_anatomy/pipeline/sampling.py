@@ -92,10 +92,8 @@ def generate_together(
         _gather(folder, out)
         blocks = _blocks(folder, _lacking(problems, out, asked.samples), asked.samples)
         if blocks:
-            work = Work(
-                sample_blocks, {"blocks": blocks, "asked": asked, "out": out}, partial(_n_left, list(blocks)), plugins=plugins
-            )
-            execute(work, executor, stages=stages)
+            work = Work(sample_blocks, {"blocks": blocks, "asked": asked, "out": out}, plugins)
+            execute(work, executor, n_left=partial(_n_left, list(blocks)), stages=stages)
         failed = {name: reason for part in blocks for name, reason in _failed(part).items()}
         _gather(folder, out)
         options = options_of(out)

@@ -62,7 +62,7 @@ def look(found: list[tuple[str, int]], stages: Stages) -> None:
 def test_a_worker_gets_its_part_of_the_machine(device: str, gpus: str, n_threads: int) -> None:
     found: list[tuple[str, int]] = []
     results, sender = Pipe(duplex=False)
-    _work(Work(look, {"found": found}, lambda: 0), Local(2, device), 1, sender)
+    _work(Work(look, {"found": found}), Local(2, device), 1, sender)
     assert results.recv().error == ""
     assert found == [(gpus, n_threads)]
 
@@ -78,7 +78,7 @@ def stand(folder, stages):
     time.sleep(300)
 
 if __name__ == "__main__":
-    execute(Work(stand, {"folder": Path(sys.argv[1])}, int), Local(2), stages=Stages())
+    execute(Work(stand, {"folder": Path(sys.argv[1])}), Local(2), n_left=lambda: 1, stages=Stages())
 """
 
 
