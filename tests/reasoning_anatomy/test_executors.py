@@ -232,22 +232,6 @@ def test_jobs_of_an_array_come_to_the_bytes_of_one_process(whole: Run, arguments
     assert content(open_run(out)) == content(whole)
 
 
-def test_the_script_says_what_is_submitted_and_submits_nothing(tmp_path: Path, slurm: Path) -> None:
-    pytest.importorskip("submitit")
-    script = Slurm(tmp_path / "jobs", 8, {"slurm_partition": "gpu", "timeout_min": 240, "gpus_per_node": 1}).script()
-    assert "#SBATCH --array=0-7" in script
-    assert "#SBATCH --partition=gpu" in script
-    assert "#SBATCH --time=240" in script
-    assert "#SBATCH --gpus-per-node=1" in script
-    assert not list(tmp_path.glob("jobs/*"))
-
-
-def test_a_parameter_that_slurm_does_not_have_is_named(tmp_path: Path, slurm: Path) -> None:
-    pytest.importorskip("submitit")
-    with pytest.raises(RunError, match="partitoin"):
-        Slurm(tmp_path, 1, {"slurm_partitoin": "gpu"}).script()
-
-
 def test_workers_that_cannot_begin_end_with_their_reason(arguments: dict[str, Any], tmp_path: Path) -> None:
     bad = {**arguments, "strategies": ["greedy:keep_ratio=2"]}
     with pytest.raises(RunError, match="keep_ratio"), Stages() as stages:

@@ -19,7 +19,7 @@ from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.chain_file import SampledChains
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.generate import sample_name
-from reasoning_anatomy.pipeline.executors import Local, Outcome, Work
+from reasoning_anatomy.pipeline.executors import Local, Outcome, Slurm, Work
 from reasoning_anatomy.pipeline.executors.local import _work
 from reasoning_anatomy.pipeline.sampling import Asked, generate_together
 from reasoning_anatomy.problems import Problem
@@ -143,3 +143,37 @@ def test_a_block_has_the_same_samples_for_the_workers_of_every_command(tmp_path:
     assert [sum(map(len, blocks.values())) for blocks in (first, second)] == [40, 34]
     assert second.items() <= first.items()
     assert not first.keys() & blocks_of(out, 2).keys()
+
+
+def test_the_script_is_shown_where_slurm_is_not_and_nothing_is_submitted(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    script = Slurm(tmp_path / "jobs", 8, {"slurm_partition": "gpu", "timeout_min": 240, "gpus_per_node": 1}).script()
+    assert "#SBATCH --array=0-7" in script
+    assert "#SBATCH --partition=gpu" in script
+    assert "#SBATCH --time=240" in script
+    assert "#SBATCH --gpus-per-node=1" in script
+    assert not list(tmp_path.glob("jobs/*"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("slurm_partitoin", "gpu"), ("timeout_min", "long")])
+def test_a_parameter_that_slurm_does_not_have_is_named(tmp_path: Path, name: str, value: str) -> None:
+    pytest.importorskip("submitit")
+    with pytest.raises(RunError, match=f"SLURM parameters: .*{name}"):
+        Slurm(tmp_path, 1, {name: value}).script()
+
+
+def test_where_slurm_is_not_the_error_says_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RunError, match=r"there is no srun here.*login node.*--dry-run"):
+        next(Slurm(tmp_path / "jobs", 1).outcomes(Work(look, {})))
+
+
+def test_what_sbatch_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    for name in ("srun", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/bash\necho 'invalid partition' >&2; exit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(RunError, match=r"SLURM refused the jobs: .*invalid partition"):
+        next(Slurm(tmp_path / "jobs", 2).outcomes(Work(look, {})))
