@@ -96,6 +96,13 @@ class WorkersOption:
     address: Annotated[str | None, arg(help="Of the Ray cluster, such as auto; if left out, one begins on this machine.")] = (
         None
     )
+    gpus: Annotated[
+        float | None,
+        arg(
+            help="Of each worker of Ray; a fraction lets several share one. If left out, one if the cluster has any now: "
+            "say it for one that grows from none."
+        ),
+    ] = None
     slurm: Annotated[
         tuple[str, ...],
         arg(
@@ -112,8 +119,9 @@ class WorkersOption:
         RunError
             Options contradict each other.
         """
-        for name, owner in {"address": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
-            if getattr(self, name, False) and self.executor != owner:
+        for name, owner in {"address": "ray", "gpus": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
+            is_given = getattr(self, name, None) != getattr(type(self), name, None)
+            if is_given and self.executor != owner:
                 raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
         if self.processes is not None and self.processes < 1:
             raise RunError(f"processes is {self.processes}; give 1 or more")
@@ -127,7 +135,7 @@ class WorkersOption:
         from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
 
         if self.executor == "ray":
-            return Ray(self.processes, self.address)
+            return Ray(self.processes, self.address, 0 if self.gpus is None and device == "cpu" else self.gpus)
         if self.executor == "slurm":
             if self.processes is None:
                 raise RunError("how many jobs there are to be is not said: --processes N")

@@ -310,6 +310,8 @@ def test_workers_go_on_where_a_killed_command_and_its_workers_were(
     ("options", "message"),
     [
         (["--address", "auto"], "--address is for --executor ray, not for local"),
+        (["--gpus", "0"], "--gpus is for --executor ray, not for local"),
+        (["--executor", "ray", "--gpus", "1.5"], "gpus is 1.5; give a whole number, or a fraction of one"),
         (["--executor", "ray", "--dry-run"], "--dry-run is for --executor slurm, not for ray"),
         (["--executor", "slurm"], "how many jobs there are to be is not said: --processes N"),
         (["--processes", "0"], "processes is 0; give 1 or more"),

@@ -19,7 +19,7 @@ from reasoning_anatomy.errors import RunError
 from reasoning_anatomy.generation.chain_file import SampledChains
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.generation.generate import sample_name
-from reasoning_anatomy.pipeline.executors import Local, Outcome, Slurm, Work
+from reasoning_anatomy.pipeline.executors import Local, Outcome, Ray, Slurm, Work
 from reasoning_anatomy.pipeline.executors.local import _work
 from reasoning_anatomy.pipeline.sampling import Asked, generate_together
 from reasoning_anatomy.problems import Problem
@@ -65,6 +65,32 @@ def test_a_worker_gets_its_part_of_the_machine(device: str, gpus: str, n_threads
     _work(Work(look, {"found": found}), Local(2, device), 1, sender)
     assert results.recv().error == ""
     assert found == [(gpus, n_threads)]
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "n_gpus", "expected"),
+    [
+        ({}, "auto", 4, (1, 4)),
+        ({}, "auto", 0, (0, 1)),
+        ({}, "cpu", 4, (0, 1)),
+        ({"gpus": 0.5}, "auto", 4, (0.5, 8)),
+        ({"gpus": 2.0}, "auto", 4, (2, 2)),
+        ({"gpus": 1.0, "processes": 8}, "auto", 0, (1, 8)),
+    ],
+    ids=["one each", "no GPU", "on the CPU", "two share one", "two each", "a cluster that grows from none"],
+)
+def test_workers_of_ray_ask_for_what_they_need(
+    tmp_path: Path, options: dict[str, Any], device: str, n_gpus: int, expected: tuple[float, int]
+) -> None:
+    workers = WorkersOption(executor="ray", **options).workers(tmp_path, device)
+    assert isinstance(workers, Ray)
+    assert workers.shares(n_gpus) == expected
+
+
+@pytest.mark.parametrize("gpus", [-1, 1.5, float("nan")])
+def test_gpus_that_no_worker_can_have_are_refused(gpus: float) -> None:
+    with pytest.raises(RunError, match=f"gpus is {gpus}; give a whole number, or a fraction of one"):
+        Ray(gpus=gpus)
 
 
 STANDING = """
