@@ -19,6 +19,7 @@ from reasoning_anatomy.generation.chain_file import (
     TakenError,
     encoding_of_samples,
     options_of,
+    release_options,
 )
 from reasoning_anatomy.generation.completion import Completion, Sampling
 from reasoning_anatomy.generation.generate import Sampled, expect_askable, generate, sample_name
@@ -90,10 +91,10 @@ def generate_together(
         if not is_ours:
             raise TakenError(f"{out}: another process is adding to it; wait for it, or name another file")
         _gather(folder, out)
+        release_options(out)
         blocks = _blocks(folder, _lacking(problems, out, asked.samples), asked.samples)
-        if blocks:
-            work = Work(sample_blocks, {"blocks": blocks, "asked": asked, "out": out}, plugins)
-            execute(work, executor, n_left=partial(_n_left, list(blocks)), stages=stages)
+        work = Work(sample_blocks, {"blocks": blocks, "asked": asked, "out": out}, plugins)
+        execute(work, executor, n_left=partial(_n_left, list(blocks)), stages=stages)  # without blocks, it compares the options
         failed = {name: reason for part in blocks for name, reason in _failed(part).items()}
         _gather(folder, out)
         options = options_of(out)
@@ -145,6 +146,7 @@ def sample_blocks(blocks: Mapping[Path, Sequence[Problem]], *, asked: Asked, out
         instruction=asked.instruction,
         opened=opened,
         until_correct=asked.until_correct,
+        bound=True,
         stages=stages,
     )
     ask([], out=out, wait=True)  # refuses other options than those of the file

@@ -171,6 +171,14 @@ def test_a_block_has_the_same_samples_for_the_workers_of_every_command(tmp_path:
     assert not first.keys() & blocks_of(out, 2).keys()
 
 
+def test_workers_compare_their_options_with_a_file_that_lacks_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "chains.jsonl"
+    with SampledChains(out, {}) as file:
+        for each in PROBLEMS:
+            file.add({"chain_id": sample_name(each, 0), "question_id": each.question_id})
+    assert blocks_of(out, 1) == {}
+
+
 def test_the_script_is_shown_where_slurm_is_not_and_nothing_is_submitted(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     script = Slurm(tmp_path / "jobs", 8, {"slurm_partition": "gpu", "timeout_min": 240, "gpus_per_node": 1}).script()
