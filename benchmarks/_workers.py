@@ -1,6 +1,5 @@
 """A very small model and many short chains, for when only workers and files matter."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +10,6 @@ from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.models.loading import ModelSpec, load_tokenizer
 from reasoning_anatomy.pipeline.executors import Work
 from reasoning_anatomy.pipeline.measuring import measure
-from reasoning_anatomy.run.folder import open_run
-from reasoning_anatomy.run.manifest import MANIFEST_NAME
 from reasoning_anatomy.types import ReasoningChain
 
 _SHAPE: Final[dict[str, Any]] = {
@@ -52,8 +49,4 @@ def work_on(file: Path, out: Path, model: Path, *, scorer: str = "recency", stra
     arguments = {
         "chains": str(file), "out": out, "model": str(model), "scorers": [scorer], "strategies": [strategy], "workers": 1,
     }  # fmt: skip
-    return Work(measure, arguments, partial(_n_left, out))
-
-
-def _n_left(out: Path) -> int:
-    return open_run(out).status().n_left if (out / MANIFEST_NAME).exists() else 1
+    return Work(measure, arguments)

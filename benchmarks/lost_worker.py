@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,8 @@ import psutil  # type: ignore[import-untyped]
 import tyro
 
 from benchmarks._workers import work_on, write_model, write_short_chains
-from reasoning_anatomy.pipeline.executors import Executor, Local, Ray, Work, execute
+from reasoning_anatomy.pipeline.executors import Executor, Local, Ray, execute
+from reasoning_anatomy.pipeline.measuring import n_left
 from reasoning_anatomy.progress import Stages
 
 _RESULTS: Final = ("chains.jsonl", "tokens.parquet", "paths.parquet", "chains/**/*.safetensors")
@@ -36,11 +38,10 @@ def main(chains: int = 2000, sentences: int = 1) -> None:
         model = write_model(Path(folder) / "model")
         file = write_short_chains(Path(folder) / "chains.jsonl", chains, sentences)
         whole, shared = Path(folder) / "whole", Path(folder) / "shared"
-        _say(f"{chains:,} chains by one process: {_seconds(work_on(file, whole, model, scorer='surprisal'), Local(1)):.0f} s")
-        work = work_on(file, shared, model, scorer="surprisal")
-        killer = threading.Thread(target=_kill_half_way, args=(work, shared, chains), daemon=True)
+        _say(f"{chains:,} chains by one process: {_seconds(file, whole, model, Local(1)):.0f} s")
+        killer = threading.Thread(target=_kill_half_way, args=(shared, chains), daemon=True)
         killer.start()
-        _say(f"by two workers of Ray, one of them killed: {_seconds(work, Ray(2)):.0f} s")
+        _say(f"by two workers of Ray, one of them killed: {_seconds(file, shared, model, Ray(2)):.0f} s")
         killer.join()
         one, two = _content(whole), _content(shared)
         same = sum(two.get(name) == content for name, content in one.items())
@@ -48,23 +49,23 @@ def main(chains: int = 2000, sentences: int = 1) -> None:
         _say(f"{same:,} of {len(one):,} files are the same, {len(set(two) - set(one))} are more, {len(left)} were left behind")
 
 
-def _seconds(work: Work, executor: Executor) -> float:
+def _seconds(file: Path, out: Path, model: Path, executor: Executor) -> float:
     begin = time.perf_counter()
-    execute(work, executor, stages=Stages())
-    if n_left := work.n_left():
-        raise SystemExit(f"{n_left} chains were not measured")
+    execute(work_on(file, out, model, scorer="surprisal"), executor, n_left=partial(n_left, out), stages=Stages())
+    if left := n_left(out):
+        raise SystemExit(f"{left} chains were not measured")
     return time.perf_counter() - begin
 
 
-def _kill_half_way(work: Work, out: Path, n_chains: int) -> None:
+def _kill_half_way(out: Path, n_chains: int) -> None:
     """Kill one of the workers when half of the chains are done."""
-    while not (out / "run.json").exists() or work.n_left() > n_chains / 2:
+    while not (out / "run.json").exists() or n_left(out) > n_chains / 2:
         time.sleep(0.5)
     children = psutil.Process().children(recursive=True)
     workers = [each for each in children if "ray::_Worker" in " ".join(each.cmdline())]
     victim = min(workers, key=lambda worker: worker.pid)
     os.kill(victim.pid, signal.SIGKILL)
-    _say(f"killed process {victim.pid}, one of {len(workers)} workers, with {work.n_left():,} chains left")
+    _say(f"killed process {victim.pid}, one of {len(workers)} workers, with {n_left(out):,} chains left")
 
 
 def _content(folder: Path) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from benchmarks._models import four_layers, random_chain
 from benchmarks._workers import work_on, write_model, write_short_chains
 from reasoning_anatomy.claims import LEASE_SECONDS
 from reasoning_anatomy.pipeline.executors import Local, execute
+from reasoning_anatomy.pipeline.measuring import n_left
 from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import FloatArray, IntArray
@@ -116,10 +118,10 @@ def _seconds(file: Path, out: Path, model: Path, n_workers: int, strategy: str) 
     """Seconds that local workers take for a file of chains, from start to the last table."""
     work = work_on(file, out, model, strategy=strategy)
     begin = time.perf_counter()
-    execute(work, Local(n_workers), stages=Stages())
+    execute(work, Local(n_workers), n_left=partial(n_left, out), stages=Stages())
     seconds = time.perf_counter() - begin
-    if n_left := work.n_left():
-        raise SystemExit(f"{n_left} chains were not measured")
+    if left := n_left(out):
+        raise SystemExit(f"{left} chains were not measured")
     return seconds
 
 

@@ -8,6 +8,7 @@ A holder that stood still for so long may wake up beside its successor. Both the
 and put them into place whole. Where one file holds what several processes add, `expect_held` comes before it is written.
 """
 
+import functools
 import os
 import socket
 import sys
@@ -30,6 +31,8 @@ _SECONDS_BETWEEN_RENEWALS: Final = LEASE_SECONDS / 3
 _SECONDS_BETWEEN_LOOKS: Final = (0.02, 0.5)
 _LONG_AGO: Final = 10 * LEASE_SECONDS
 """A claim that is so old when it is first seen is free at once; clocks differ by less."""
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 _FIRST_SEEN: Final[dict[Path, "tuple[_Seen, float]"]] = {}
 """What this process found at claims that others held, and since when, by its monotonic clock."""
@@ -190,13 +193,22 @@ def _renew(marker: Path, record: bytes, ended: threading.Event) -> None:
             continue
 
 
+@functools.cache
+def _boot() -> str:
+    """Say which start of which machine this is: copies of a machine have one name."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:  # not Linux
+        return ""
+
+
 def _host() -> str:
     """Name this machine, and within it those processes that see one another by their ids."""
     try:
         namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:  # not Linux
         namespace = 0
-    return f"{socket.gethostname()}:{namespace}"
+    return f"{socket.gethostname()}:{namespace}:{_boot()}"
 
 
 def _is_alive(pid: int) -> bool:

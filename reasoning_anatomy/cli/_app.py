@@ -88,11 +88,21 @@ class WorkersOption:
         arg(help="local: processes of this machine; ray: of a Ray cluster; slurm: an array of jobs."),
     ] = "local"
     processes: Annotated[
-        int | None, arg(help="Workers, each with the model. If left out, one for each GPU; without GPUs, this process.")
+        int | None,
+        arg(
+            help="Workers, each with the model. If left out, one for each GPU; without GPUs, or with a --device, this process."
+        ),
     ] = None
     address: Annotated[str | None, arg(help="Of the Ray cluster, such as auto; if left out, one begins on this machine.")] = (
         None
     )
+    gpus: Annotated[
+        float | None,
+        arg(
+            help="Of each worker of Ray; a fraction lets several share one. If left out, one if the cluster has any now: "
+            "say it for one that grows from none."
+        ),
+    ] = None
     slurm: Annotated[
         tuple[str, ...],
         arg(
@@ -101,19 +111,22 @@ class WorkersOption:
         ),
     ] = ()
 
-    def workers(self, out: Path) -> "Local | Ray | Slurm | None":
-        """Who makes a folder or a file; None = this process.
+    def workers(self, out: Path, device: str) -> "Local | Ray | Slurm | None":
+        """Who makes a folder or a file with models on a device; None = this process.
 
         Raises
         ------
         RunError
             Options contradict each other.
         """
-        for name, owner in {"address": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
-            if getattr(self, name, False) and self.executor != owner:
+        for name, owner in {"address": "ray", "gpus": "ray", "slurm": "slurm", "dry_run": "slurm"}.items():
+            is_given = getattr(self, name, None) != getattr(type(self), name, None)
+            if is_given and self.executor != owner:
                 raise RunError(f"--{name.replace('_', '-')} is for --executor {owner}, not for {self.executor}")
         if self.processes is not None and self.processes < 1:
             raise RunError(f"processes is {self.processes}; give 1 or more")
+        if device.startswith("cuda:") and (self.executor != "local" or (self.processes or 1) > 1):
+            raise RunError(f"--device {device} is one GPU, and workers get one each: give cuda, or leave the workers out")
         if self.executor != "local" and named(out) != str(out):
             raise RunError(
                 f"{named(out)}: its local copy is on this machine, and workers of {self.executor} must see the same files; "
@@ -122,12 +135,12 @@ class WorkersOption:
         from reasoning_anatomy.pipeline.executors import Local, Ray, Slurm
 
         if self.executor == "ray":
-            return Ray(self.processes, self.address)
+            return Ray(self.processes, self.address, 0 if self.gpus is None and device == "cpu" else self.gpus)
         if self.executor == "slurm":
             if self.processes is None:
                 raise RunError("how many jobs there are to be is not said: --processes N")
             return Slurm(out.with_name(f"{out.name}.jobs"), self.processes, dict(map(_parameter, self.slurm)))
-        local = Local(self.processes)
+        local = Local(self.processes, device)
         return local if local.n_processes() > 1 else None
 
 
@@ -143,6 +156,7 @@ class ExecutorOption(WorkersOption):
         arguments: Mapping[str, Any],
         *,
         folder: Path,
+        device: str,
         n_left: Callable[[], int],
         plugins: Path | None,
         stages: "Stages",
@@ -153,10 +167,10 @@ class ExecutorOption(WorkersOption):
         ----------
         function, arguments
             The call; ``stages`` is added to its arguments.
-        folder
-            That is worked on.
+        folder, device
+            That is worked on, and where the model is.
         n_left, plugins
-            As of `Work`.
+            As of `execute` and `Work`.
         stages
             Shows progress.
 
@@ -165,7 +179,7 @@ class ExecutorOption(WorkersOption):
         RunError
             Options contradict each other.
         """
-        workers = self.workers(folder)
+        workers = self.workers(folder, device)
         if self.dry_run:
             say(workers.script())  # type: ignore[union-attr]
             return False
@@ -174,7 +188,7 @@ class ExecutorOption(WorkersOption):
         else:
             from reasoning_anatomy.pipeline.executors import Work, execute
 
-            execute(Work(function, arguments, n_left, plugins), workers, stages=stages)
+            execute(Work(function, arguments, plugins), workers, n_left=n_left, stages=stages)
         return True
 
 

@@ -117,7 +117,7 @@ def distill(
     is_launched = "RANK" in os.environ
     if is_launched and executor != WORKERS:
         raise RunError("processes that a launcher started train together; leave out --executor and its options")
-    workers = None if is_launched else executor.workers(out)
+    workers = None if is_launched else executor.workers(out, student.device)
     if dry_run or workers is not None:
         foreseen = foresee(
             open_run(run), plan, student=ModelSpec(**asdict(student)), recipe=recipe.checked(), taught=taught, form=form
@@ -146,7 +146,8 @@ def distill(
             from reasoning_anatomy.distillation.distilling import distill_part
             from reasoning_anatomy.pipeline.executors import Work, execute
 
-            execute(Work(distill_part, arguments, partial(n_left, out, plan), plugins), workers, stages=stages)
+            work = Work(distill_part, arguments, plugins)
+            execute(work, workers, n_left=partial(n_left, out, plan), stages=stages)
             distilled = Distilled(open_students(out), {})
     if is_main:
         _say_distilled(distilled)

@@ -83,7 +83,7 @@ def run(
     file = read_chain_file(chains)
     if not skip_unusable:
         file.expect_usable()  # a mistake in the file is found before anything heavy is imported
-    from reasoning_anatomy.pipeline.measuring import measure
+    from reasoning_anatomy.pipeline.measuring import measure, n_left
     from reasoning_anatomy.progress import Stages
     from reasoning_anatomy.run.folder import open_run
 
@@ -100,7 +100,13 @@ def run(
     }
     with Stages(show=True) as stages:
         is_done = executor.do(
-            measure, arguments, folder=out, n_left=partial(_n_left, out, len(file.chains)), plugins=plugins, stages=stages
+            measure,
+            arguments,
+            folder=out,
+            device=model.device,
+            n_left=partial(n_left, out),
+            plugins=plugins,
+            stages=stages,
         )
     if is_done:
         measured = open_run(out)
@@ -168,14 +174,6 @@ def export_run(
     written = interchange.export_run(opened, format=format, out=out, strategy=strategy, annotator=annotator)
     n_written = len(written.read_bytes().splitlines())
     say(f"Wrote {n_written} of {len(opened.chains)} chains to {written}")
-
-
-def _n_left(folder: Path, n_chains: int) -> int:
-    """Count the chains that are left to measure; all of them before the run is begun."""
-    from reasoning_anatomy.run.folder import open_run
-    from reasoning_anatomy.run.manifest import MANIFEST_NAME
-
-    return open_run(folder).status().n_left if (folder / MANIFEST_NAME).exists() else n_chains
 
 
 def _export_sets(students: "Students", format: str, out: Path | None, *, text: bool) -> None:

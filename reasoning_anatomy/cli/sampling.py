@@ -111,7 +111,7 @@ def sample_chains(
     for note in file.notes:
         say(f"note: {note}")
     wanted = file.problems[:first]
-    workers = None if server.url is not None else executor.workers(out)
+    workers = None if server.url is not None else executor.workers(out, model.device)
     if executor.dry_run:
         say(workers.script())  # type: ignore[union-attr]
         return

@@ -107,7 +107,7 @@ def sweep(
 ) -> None:
     """Prune the chains of a run at thresholds, or evict while it writes anew, and let the model answer again."""
     use_plugins(plugins)
-    from reasoning_anatomy.evaluation.sweeping import SweepPlan
+    from reasoning_anatomy.evaluation.sweeping import SweepPlan, n_left
     from reasoning_anatomy.evaluation.sweeping import sweep as sweep_run
     from reasoning_anatomy.progress import Stages
     from reasoning_anatomy.run.folder import open_run
@@ -136,23 +136,13 @@ def sweep(
         "skip_unusable": skip_unusable,
     }
     with Stages(show=True) as stages:
-        is_done = executor.do(sweep_run, arguments, folder=run, n_left=partial(_n_left, run), plugins=plugins, stages=stages)
+        is_done = executor.do(
+            sweep_run, arguments, folder=run, device=model.device, n_left=partial(n_left, run), plugins=plugins, stages=stages
+        )
     if is_done:
         swept = open_run(run)
         say_swept(swept)
         say_next_of_sweep(swept)
-
-
-def _n_left(folder: Path) -> int:
-    """Count the chains that are left to answer; none before the run is begun."""
-    from reasoning_anatomy.run.folder import open_run
-    from reasoning_anatomy.run.manifest import MANIFEST_NAME
-    from reasoning_anatomy.run.sweep import SweepFolder
-
-    if not (folder / MANIFEST_NAME).exists():
-        return 0
-    run = open_run(folder)
-    return SweepFolder(run, run.manifest.configuration).status().n_left
 
 
 def say_swept(run: "Run") -> "SweepStatus":

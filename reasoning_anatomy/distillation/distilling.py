@@ -136,8 +136,11 @@ class Distilled:
 
     def in_words(self) -> list[str]:
         """Say what was left out, and what failed, by reason."""
-        failed = Counter(self.failed.values())
-        return [*left_out_in_words(self.left_out), *(f"Failed: {n} answers: {reason}" for reason, n in failed.items())]
+        return [*left_out_in_words(self.left_out), *self.failed_in_words()]
+
+    def failed_in_words(self) -> list[str]:
+        """Say which answers could not be made, by reason."""
+        return [f"Failed: {n} answers: {reason}" for reason, n in Counter(self.failed.values()).items()]
 
 
 def left_out_in_words(left_out: Mapping[str, int]) -> list[str]:
@@ -389,8 +392,8 @@ def _let_answer(
 
 
 def distill_part(run: Run, plan: DistillationPlan, *, stages: Stages, **options: Any) -> None:
-    """Do as `distill` does, in a worker, which says what comes of it."""
-    for text in distill(run, plan, stages=stages, **options).in_words():
+    """Do as `distill` does, in a worker, which says what failed; what is not taught, `foresee` knows beforehand."""
+    for text in distill(run, plan, stages=stages, **options).failed_in_words():
         stages.say(text)
 
 

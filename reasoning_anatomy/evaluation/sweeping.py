@@ -271,6 +271,14 @@ def sweep(
     return Run(folder)
 
 
+def n_left(run: str | Path) -> int:
+    """Count the chains that lack answers and have not failed; none before the run is begun."""
+    if not (Path(run) / MANIFEST_NAME).exists():
+        return 0
+    begun = open_run(run)
+    return SweepFolder(begun, begun.manifest.configuration).status().n_left
+
+
 def _say_what_is_left(folder: SweepFolder, stages: Stages) -> None:
     """Say how many chains other processes still answer; raise the reason if no chain could be answered."""
     status = folder.status()

@@ -34,6 +34,8 @@ class SampledChains:
         All that a sample depends on beside its question and number, as JSON can hold it.
     wait
         Wait for another process that adds to the file.
+    bound
+        Options bind from when they are written, as workers of one command need it; else from the first chain on.
 
     Attributes
     ----------
@@ -47,10 +49,11 @@ class SampledChains:
         it (`TakenError`).
     """
 
-    def __init__(self, path: Path, options: Mapping[str, Any], *, wait: bool = False) -> None:
+    def __init__(self, path: Path, options: Mapping[str, Any], *, wait: bool = False, bound: bool = False) -> None:
         self.path = path
         self._options_path = _options_path(path)
         self._wait = wait
+        self._bound = bound
         self._claim = ExitStack()
         self._options = json.loads(json.dumps(options))
         self.rows: dict[str, Row] = {}
@@ -58,7 +61,7 @@ class SampledChains:
     def __enter__(self) -> "SampledChains":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as claim:
-            if not claim.enter_context(claimed(self.path.with_name(f".{self.path.name}.lease"), wait=self._wait)):
+            if not claim.enter_context(claimed(_lease(self.path), wait=self._wait)):
                 raise TakenError(f"{self.path}: another process is adding to it; wait for it, or name another file")
             self._expect_options()
             self.rows = self._read()
@@ -89,9 +92,9 @@ class SampledChains:
         self.rows = {**{row["chain_id"]: row for row in rows}, **self.rows}
 
     def _expect_options(self) -> None:
-        """Compare the options with those of the file, or write them if it has no chain yet."""
+        """Compare the options with those of the file, or write them if none bind."""
         options = self._options
-        if not (self.path.exists() and self.path.stat().st_size):
+        if not _has_chains(self.path) and not (self._bound and self._options_path.exists()):
             write_atomic(self._options_path, json.dumps(options, indent=2, ensure_ascii=False) + "\n")
             return
         before = options_of(self.path)
@@ -136,6 +139,21 @@ def options_of(path: Path) -> dict[str, Any]:
         return dict(known)
     except (OSError, ValueError) as error:
         raise RunError(f"{options}: cannot be read ({error}); restore it, or name another file") from error
+
+
+def release_options(path: Path) -> None:
+    """Remove the options of a file in which there is no chain, and to which no process adds."""
+    with claimed(_lease(path)) as is_ours:
+        if is_ours and not _has_chains(path):
+            _options_path(path).unlink(missing_ok=True)
+
+
+def _lease(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lease")
+
+
+def _has_chains(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _options_path(path: Path) -> Path:

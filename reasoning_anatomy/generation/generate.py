@@ -59,6 +59,7 @@ def generate(
     opened: str = "",
     until_correct: bool = False,
     wait: bool = False,
+    bound: bool = False,
     stages: Stages | None = None,
 ) -> Sampled:
     """Sample chains.
@@ -89,6 +90,8 @@ def generate(
         Make no further sample of a problem once one is correct; every problem needs a gold answer.
     wait
         Wait for another process that adds to the file.
+    bound
+        As in `SampledChains`.
     stages
         Shows progress; silent if None.
 
@@ -113,7 +116,7 @@ def generate(
         for number in range(samples)
     ]
     stage, transcripts = stages.add("sample", 0), TranscriptFile(Path(out))
-    with SampledChains(Path(out), options, wait=wait) as file, Judge() as judge, stage:
+    with SampledChains(Path(out), options, wait=wait, bound=bound) as file, Judge() as judge, stage:
         _expect_same_problems(asked, file)
         n_judged_again = _judge_again(problems, file, judge)
         for some in _rounds(asked, samples, file) if until_correct else [asked]:

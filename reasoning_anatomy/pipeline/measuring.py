@@ -138,6 +138,11 @@ def measure(
     return Run(folder)
 
 
+def n_left(out: str | Path) -> int:
+    """Count the chains of a run that are neither measured nor failed; none before it is begun."""
+    return open_run(out).status().n_left if (Path(out) / MANIFEST_NAME).exists() else 0
+
+
 def measure_missing(
     writer: RunWriter, encoded: Mapping[str, EncodedChain], plan: Plan, *, loaded: LoadedModel, workers: int | None = None
 ) -> None:

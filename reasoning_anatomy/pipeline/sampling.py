@@ -1,5 +1,6 @@
 """Samples that several workers make: blocks of problems, each in a file of its own, put together in order at the end."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -18,6 +19,7 @@ from reasoning_anatomy.generation.chain_file import (
     TakenError,
     encoding_of_samples,
     options_of,
+    release_options,
 )
 from reasoning_anatomy.generation.completion import Completion, Sampling
 from reasoning_anatomy.generation.generate import Sampled, expect_askable, generate, sample_name
@@ -89,12 +91,10 @@ def generate_together(
         if not is_ours:
             raise TakenError(f"{out}: another process is adding to it; wait for it, or name another file")
         _gather(folder, out)
+        release_options(out)
         blocks = _blocks(folder, _lacking(problems, out, asked.samples), asked.samples)
-        if blocks:
-            work = Work(
-                sample_blocks, {"blocks": blocks, "asked": asked, "out": out}, partial(_n_left, list(blocks)), plugins=plugins
-            )
-            execute(work, executor, stages=stages)
+        work = Work(sample_blocks, {"blocks": blocks, "asked": asked, "out": out}, plugins)
+        execute(work, executor, n_left=partial(_n_left, list(blocks)), stages=stages)  # without blocks, it compares the options
         failed = {name: reason for part in blocks for name, reason in _failed(part).items()}
         _gather(folder, out)
         options = options_of(out)
@@ -146,6 +146,7 @@ def sample_blocks(blocks: Mapping[Path, Sequence[Problem]], *, asked: Asked, out
         instruction=asked.instruction,
         opened=opened,
         until_correct=asked.until_correct,
+        bound=True,
         stages=stages,
     )
     ask([], out=out, wait=True)  # refuses other options than those of the file
@@ -185,8 +186,14 @@ def _rows(out: Path) -> Sequence[Row]:
 
 def _blocks(folder: Path, problems: Sequence[Problem], samples: int) -> dict[Path, list[Problem]]:
     size = max(1, min(_MOST_SAMPLES // samples, len(problems) // _LEAST_BLOCKS))
-    starts = range(0, len(problems), size)
-    return {folder / f"{start // size:06}.jsonl": list(problems[start : start + size]) for start in starts}
+    blocks = [list(problems[start : start + size]) for start in range(0, len(problems), size)]
+    return {folder / _part_name(block, samples): block for block in blocks}
+
+
+def _part_name(problems: Sequence[Problem], samples: int) -> str:
+    """Name a file by what is to be in it, so that it is the same to workers of a command that was killed."""
+    parts = [samples, *(each.question_id for each in problems)]
+    return f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.jsonl"
 
 
 def _begin(part: Path, known: Sequence[Row], problems: Sequence[Problem], options: Mapping[str, Any], *, wait: bool) -> None:

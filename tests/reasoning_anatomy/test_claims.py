@@ -116,6 +116,19 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "LEASE_SECONDS", LEASE)
 
 
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="only Linux tells machines of one name apart")
+def test_who_ended_on_a_machine_of_the_same_name_is_not_known_to_have_ended(tmp_path: Path) -> None:
+    lock, booted = tmp_path / "a", Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    with claimed(lock):
+        record = lock.read_bytes().replace(f"pid={os.getpid()}".encode(), f"pid={ended.pid}".encode())
+    lock.write_bytes(record.replace(booted.encode(), b"another"))
+    assert not is_free(lock)
+    lock.write_bytes(record)
+    assert is_free(lock)
+
+
 @pytest.mark.usefixtures("short_lease")
 @pytest.mark.parametrize("record", [ELSEWHERE, b""], ids=["of another machine", "killed before it was written"])
 def test_a_claim_that_is_not_renewed_goes_to_who_waits(tmp_path: Path, record: bytes) -> None:

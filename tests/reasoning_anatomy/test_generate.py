@@ -15,7 +15,7 @@ import pytest
 
 from reasoning_anatomy.chains import read_chain_file
 from reasoning_anatomy.errors import ChainFileError, RunError, SampleError
-from reasoning_anatomy.generation.chain_file import SampledChains, encoding_of_samples
+from reasoning_anatomy.generation.chain_file import SampledChains, encoding_of_samples, release_options
 from reasoning_anatomy.generation.completion import Completion, Sampling, sample_seed
 from reasoning_anatomy.generation.generate import Sampled, generate
 from reasoning_anatomy.generation.local import LocalModel
@@ -153,6 +153,16 @@ def test_options_with_which_nothing_was_made_bind_nobody(tmp_path: Path) -> None
     result, asked = sampled(out, instruction="Hurry.")
     assert len(asked) == len(result.rows) == 4
     assert result.failed == {}
+
+
+def test_options_bind_workers_before_anything_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "chains.jsonl"
+    sampled(out, problems=[], bound=True)
+    with pytest.raises(RunError, match=r"with other options \(model: "):
+        sampled(out, model={"name": "another"}, bound=True)
+    release_options(out)
+    result, _ = sampled(out, model={"name": "another"}, bound=True)
+    assert len(result.rows) == 4
 
 
 def test_a_file_of_someone_else_is_not_added_to(tmp_path: Path) -> None:

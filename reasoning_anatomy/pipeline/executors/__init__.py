@@ -4,5 +4,6 @@ from reasoning_anatomy.pipeline.executors.local import Local as Local
 from reasoning_anatomy.pipeline.executors.ray import Ray as Ray
 from reasoning_anatomy.pipeline.executors.slurm import Slurm as Slurm
 from reasoning_anatomy.pipeline.executors.work import Executor as Executor
+from reasoning_anatomy.pipeline.executors.work import Outcome as Outcome
 from reasoning_anatomy.pipeline.executors.work import Work as Work
 from reasoning_anatomy.pipeline.executors.work import execute as execute

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from reasoning_anatomy.errors import MissingError
+from reasoning_anatomy.errors import MissingError, RunError
 from reasoning_anatomy.pipeline.executors.work import MOST_RESTARTS, SECONDS_BETWEEN_LOOKS, Outcome, Work
 
 
@@ -15,20 +15,35 @@ class Ray:
     Attributes
     ----------
     processes
-        How many; None takes one for each GPU of the cluster, and at least one. Those for which there is no room yet wait for
-        it, so that a cluster that grows by demand grows.
+        How many; None takes as many as the GPUs of the cluster have room for, and at least one. Those for which there is no
+        room yet wait for it, so that a cluster that grows by demand grows.
     address
         Of the cluster, such as ``auto`` or ``ray://HOST:10001``; None starts one on this machine if none runs here.
     gpus
-        Of each worker, which may be a fraction; None takes one if the cluster has any.
+        Of each worker; a fraction lets several share one. None takes one if the cluster has any when they are started, so
+        name it for a cluster that has none yet.
     cpus
         Of each worker.
+
+    Raises
+    ------
+    RunError
+        ``gpus`` is not what a worker can have.
     """
 
     processes: int | None = None
     address: str | None = None
     gpus: float | None = None
     cpus: float = 1
+
+    def __post_init__(self) -> None:
+        if self.gpus is not None and not (0 <= self.gpus <= 1 or (self.gpus > 1 and self.gpus % 1 == 0)):
+            raise RunError(f"gpus is {self.gpus}; give a whole number, or a fraction of one")
+
+    def shares(self, n_gpus: float) -> tuple[float, int]:
+        """GPUs of each worker, and how many workers, on a cluster that has so many GPUs now."""
+        gpus = min(1, n_gpus) if self.gpus is None else self.gpus
+        return gpus, self.processes or max(1, int(n_gpus / gpus) if gpus else 1)
 
     def outcomes(self, work: Work) -> Iterator[Outcome | None]:
         """See `Executor`."""
@@ -37,14 +52,14 @@ class Ray:
         if is_ours:
             ray.init(address=self.address, log_to_driver=False, include_dashboard=False if self.address is None else None)
         try:
-            n_gpus = ray.cluster_resources().get("GPU", 0)
+            gpus, n_workers = self.shares(ray.cluster_resources().get("GPU", 0))
             actor = ray.remote(
                 num_cpus=self.cpus,
-                num_gpus=min(1, n_gpus) if self.gpus is None else self.gpus,
+                num_gpus=gpus,
                 max_restarts=MOST_RESTARTS,
                 max_task_retries=MOST_RESTARTS,
             )(_Worker)
-            yield from self._outcomes(ray, [actor.remote() for _ in range(self.processes or max(1, int(n_gpus)))], work)
+            yield from self._outcomes(ray, [actor.remote() for _ in range(n_workers)], work)
         finally:
             if is_ours:
                 ray.shutdown()

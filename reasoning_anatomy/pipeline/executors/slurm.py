@@ -35,7 +35,7 @@ class Slurm:
     def outcomes(self, work: Work) -> Iterator[Outcome | None]:
         """See `Executor`."""
         submitit = _submitit()
-        jobs = self._executor(submitit).map_array(_Job(work), range(self.processes))
+        jobs = self._submitted(submitit, work)
         try:
             while jobs:
                 ended = [job for job in jobs if job.done()]
@@ -50,22 +50,37 @@ class Slurm:
                 job.cancel()
 
     def script(self) -> str:
-        """Write the script that would be submitted, and submit nothing."""
+        """Write the script that would be submitted, and submit nothing; SLURM need not be here."""
         submitit = _submitit()
-        executor = self._executor(submitit)._executor
+        auto = submitit.AutoExecutor(folder=self.folder, cluster="local")
+        executor = _without_srun(submitit)(self.folder)
+        auto.cluster, auto._executor = "slurm", executor
+        self._set(auto)
         return str(
             submitit.slurm.slurm._make_sbatch_string(
                 command=executor._submitit_command_str, folder=self.folder, map_count=self.processes, **executor.parameters
             )
         )
 
-    def _executor(self, submitit: ModuleType) -> Any:
-        executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+    def _submitted(self, submitit: ModuleType, work: Work) -> list[Any]:
+        try:
+            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+        except RuntimeError:
+            raise RunError(
+                "there is no srun here, so no jobs can be submitted; run the command on a login node of the cluster "
+                "(--dry-run shows the script anywhere)"
+            ) from None
+        self._set(executor)
+        try:
+            return list(executor.map_array(_Job(work), range(self.processes)))
+        except submitit.core.utils.FailedJobError as error:
+            raise RunError(f"SLURM refused the jobs: {' '.join(str(error).split())}") from None
+
+    def _set(self, executor: Any) -> None:
         try:
             executor.update_parameters(name="reasoning-anatomy", **self.parameters)
-        except (NameError, TypeError, ValueError) as error:
+        except (AssertionError, NameError, TypeError, ValueError) as error:
             raise RunError(f"SLURM parameters: {error}") from None
-        return executor
 
 
 class _Job:
@@ -79,6 +94,17 @@ class _Job:
 
     def checkpoint(self, number: int) -> Any:
         return _submitit().helpers.DelayedSubmission(self, number)
+
+
+def _without_srun(submitit: ModuleType) -> type[Any]:
+    """Make submitit's executor for SLURM one that can be made where SLURM is not."""
+
+    class WithoutSrun(submitit.SlurmExecutor):  # type: ignore[misc,name-defined]
+        @classmethod
+        def affinity(cls) -> int:
+            return 1
+
+    return WithoutSrun
 
 
 def _outcome(submitit: ModuleType, job: Any) -> Outcome:

@@ -47,8 +47,6 @@ class Work:
         `measure`, `sweep` or `distill`.
     arguments
         By name. Workers get copies of them, so paths must mean the same where these are, and models are named, not loaded.
-    n_left
-        Counts what is left to do, from the files alone.
     plugins
         Folder with plugins of the user's.
     directory
@@ -62,7 +60,6 @@ class Work:
 
     function: Callable[..., object]
     arguments: Mapping[str, Any]
-    n_left: Callable[[], int] = field(repr=False)
     plugins: Path | None = None
     directory: Path = field(default_factory=Path.cwd)
 
@@ -96,13 +93,15 @@ class Executor(Protocol):
         ...
 
 
-def execute(work: Work, executor: Executor, *, stages: Stages) -> None:
+def execute(work: Work, executor: Executor, *, n_left: Callable[[], int], stages: Stages) -> None:
     """Do the work until nothing is left that can be done.
 
     Parameters
     ----------
     work, executor
         What, and where.
+    n_left
+        Counts what is left to do, from the files alone; it is called in this process only.
     stages
         Shows how much is done, as the files tell it, and says once what the workers say.
 
@@ -116,14 +115,14 @@ def execute(work: Work, executor: Executor, *, stages: Stages) -> None:
         outcomes = list[Outcome]()
         with stage:
             for outcome in executor.outcomes(work):
-                _show(stage, work.n_left())
+                _show(stage, n_left())
                 if outcome is not None:
                     outcomes.append(outcome)
                     for text in outcome.said:
                         if text not in said:
                             said.add(text)
                             stages.say(text)
-        before, left = left, work.n_left()
+        before, left = left, n_left()
         errors = list(dict.fromkeys(outcome.error for outcome in outcomes if outcome.error))
         if all(outcome.error for outcome in outcomes) or (errors and left >= before):
             raise RunError(errors[0])
