@@ -1,5 +1,6 @@
 """Workers on a Ray cluster, which may grow and shrink."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,12 @@ class Ray:
         ray = _ray()
         is_ours = not ray.is_initialized()
         if is_ours:
-            ray.init(address=self.address, log_to_driver=False, include_dashboard=False if self.address is None else None)
+            ray.init(
+                address=self.address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False if self.address is None else None,
+            )
         try:
             gpus, n_workers = self.shares(ray.cluster_resources().get("GPU", 0))
             actor = ray.remote(
