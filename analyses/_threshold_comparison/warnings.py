@@ -66,9 +66,9 @@ def _hardly_acting(own: pd.DataFrame) -> list[str]:
     """Name the policies that evicted next to nothing, since what they protect is most of a text."""
     rows = own[(own["reading"] == LIVE) & (own["threshold"] >= _MUCH) & (own["share_of_tokens_kept"] > 1 - _LITTLE)]
     return [
-        f"{row.strategy} at {row.threshold:g} kept {percent(row.share_of_tokens_kept)} of a text: with what it protects, texts "
-        "this short hardly go beyond its budget, so that the comparison says little about eviction; let them be longer"
-        for row in rows.itertuples()
+        f"{row['strategy']} at {row['threshold']:g} kept {percent(row['share_of_tokens_kept'])} of a text: with what it "
+        "protects, short texts hardly go beyond its budget, so that this says little about eviction; let them be longer"
+        for row in rows.to_dict("records")
     ]
 
 

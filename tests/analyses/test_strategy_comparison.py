@@ -356,6 +356,20 @@ def test_the_finding_names_the_best_and_how_it_compares_with_chance(four: Run) -
     assert "between the two (0 and 1) lie random_tokens 0." in second
 
 
+def test_a_rise_below_zero_is_said_to_be_a_gain(tmp_path: Path, make_curves: Make) -> None:
+    content = walks(8, levels={"greedy": -0.2, "random_tokens": 1.0})
+    run = make_curves(tmp_path / "run", content, provenance={"greedy": PROVENANCE["greedy"]})
+    found = FAST.analyse(run)
+    assert " (below 0: its deletions make the answer likelier)" in found.finding
+    assert "below 0" not in FAST.analyse(make_curves(tmp_path / "other", walks(8))).finding
+
+
+def test_what_deletes_by_the_likelihood_that_it_is_judged_by_is_named(four: Run) -> None:
+    said = [each for each in FAST.analyse(four).warnings if "built in" in each]
+    assert len(said) == 1
+    assert said[0].startswith(f"greedy, {REVERSE}: deletes by the likelihood of the answer, so that it differs from chance is ")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

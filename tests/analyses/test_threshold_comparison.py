@@ -768,6 +768,24 @@ def test_policies_that_leave_other_shares_in_the_cache_than_their_baseline_are_n
     assert any(each.startswith(expected) for each in said), said
 
 
+def test_a_policy_that_hardly_acted_is_named(swept: Make) -> None:
+    rows = live(30, strategy="p")
+    for row in rows:
+        row["tokens_after"] = {0.0: 100, 0.5: 94, 0.75: 40}[float(str(row["threshold"]))]
+    said = [plain(each) for each in FAST.analyse(swept(*rows)).warnings if "hardly" in each]
+    assert said == [
+        "p at 0.5 kept 94 % of a text: with what it protects, short texts hardly go beyond its budget, so that this says "
+        "little about eviction; let them be longer"
+    ]
+
+
+def test_one_verdict_at_all_thresholds_is_said_once(swept: Make) -> None:
+    run = swept(*rows_of({0: "c" * 60, 0.1: "c" * 60, 0.3: "c" * 59 + "w", 0.5: "w" + "c" * 59}))
+    assert plain(ThresholdComparison(draws=99).analyse(run).finding).startswith(
+        "Undecided at all 3 thresholds (90 % to 50 % of the chain kept): by s (closed_up, restatements kept), accuracy falls"
+    )
+
+
 def test_further_chains_of_a_question_that_is_written_on_are_not_missing(swept: Make) -> None:
     rows = live(30, strategy="p")
     found = FAST.analyse(swept(*rows, questions=[*(f"q{number}" for number in range(30)), "q0", "q0", "other"]))
