@@ -15,7 +15,7 @@ from reasoning_anatomy.plugins import available
 from reasoning_anatomy.run.folder import Run
 from reasoning_anatomy.run.students import Students
 from reasoning_anatomy.unusable import counted
-from reasoning_anatomy.verdicts import VERDICTS
+from reasoning_anatomy.verdicts import UNDECIDED, VERDICTS
 from reports._data import CATEGORY_PREFIX, has_answers, names
 from reports._figures import analyses_not_about
 from reports._sections import FigureView, Section, Tables, place_of, plain
@@ -23,6 +23,7 @@ from reports._words import Glossary
 
 MOST_FINDINGS: Final = 5
 _MOST_NAMED: Final = 3
+_SEVERAL: Final = 2
 _WHAT_THE_DATA_ALLOW: Final = "what the data allow is run, and of the rest it is said why not:"
 _SHARED_BY: Final = 3
 """Findings whose common caveat stands once above all of them."""
@@ -51,6 +52,20 @@ class Findings:
         analyses = [each.section.analysis for each in (*self.first, *self.others)]
         leads = [lead for view in analyses if view is not None for lead in (view.lead, *view.further)]
         return [(name, meaning) for name, meaning in VERDICTS.items() if name in {lead.verdict for lead in leads}]
+
+    @property
+    def in_short(self) -> str:
+        """One sentence: which questions have a clear answer, and how many stay open; empty if fewer than two have a verdict."""
+        analyses = [each.section.analysis for each in (*self.first, *self.others)]
+        leads = [view.lead for view in analyses if view is not None and view.lead.verdict]
+        if len(leads) < _SEVERAL:
+            return ""
+        clear = [f"{lead.claim[:1].lower()}{lead.claim[1:]}" for lead in leads if lead.verdict != UNDECIDED]
+        if not clear:
+            return f"none of {len(leads)} questions has a clear answer"
+        rest = "" if len(clear) == len(leads) else f"; {len(leads) - len(clear)} stay open"
+        have = "has" if len(clear) == 1 else "have"
+        return f"{len(clear)} of {len(leads)} questions {have} a clear answer: {', '.join(clear)}{rest}"
 
     @property
     def older(self) -> list[str]:

@@ -191,6 +191,24 @@ def test_a_caveat_that_findings_share_stands_once(with_results):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (("Clear", "Undecided", "Undecided"), "1 of 3 questions has a clear answer: a holds; 2 stay open"),
+        (("Clear", "Against"), "2 of 2 questions have a clear answer: a holds, b holds"),
+        (("Undecided", "Undecided"), "none of 2 questions has a clear answer"),
+        (("Clear",), ""),
+    ],
+)
+def test_one_sentence_says_which_questions_have_an_answer(with_results, verdicts, expected):
+    names = ("rank_correlation", "best_head", "rank_dynamics")
+    results = [
+        result(name, f"{verdict}: {letter} holds: rho 0.3.")
+        for name, verdict, letter in zip(names, verdicts, "abc", strict=False)
+    ]
+    assert _summary.findings(_sections.sections(with_results(*results))).in_short == expected
+
+
 def test_an_analysis_that_was_skipped_has_its_reason_and_no_command(with_results):
     run = with_results(result("rank_correlation", "A."))
     sections, tables = _sections.sections(run), _sections.read_tables(run)
