@@ -192,9 +192,9 @@ def frame() -> dict[str, Any]:
 
 
 def _lean(script: str) -> str:
-    """Leave out what only those who read the source need: indentation, and lines that are comments."""
-    lines = (line.strip() for line in script.splitlines())
-    return "\n".join(line for line in lines if not line.startswith("//"))
+    """Leave out what only those who read the source need: indentation, empty lines and comments, which begin with ``// ``."""
+    lines = (re.sub(r"(^|\s+)// .*", "", line).strip() for line in script.splitlines())
+    return "\n".join(filter(None, lines))
 
 
 def _digest(script: str) -> str:

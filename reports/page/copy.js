@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const viewer = document.getElementById("viewer");
-  const { at, view, words } = viewer.tools;
+  const { at, isDeleted: isDeletedIn, view, words } = viewer.tools;
   const partOf = (selector) => {
     const part = view().element.querySelector(selector).cloneNode(true);
     part.querySelector("b")?.remove();
@@ -19,7 +19,7 @@
     walk(view().panes[0].box);
     return found;
   };
-  const isDeleted = ({ token }) => token && token.classList.contains("deleted");
+  const isDeleted = ({ token }) => token && isDeletedIn(token.pane, token.position);
   const count = () => pieces().filter(isDeleted).length;
 
   const asText = () => {

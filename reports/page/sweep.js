@@ -1,11 +1,10 @@
 "use strict";
 (() => {
   const viewer = document.getElementById("viewer");
-  const { at, element, own } = viewer.tools;
+  const { at, element, markSoon, own } = viewer.tools;
   const slider = at("threshold");
   const chosen = (id) => at(id).value;
   let view = null; // the chain on show
-  let gone = []; // of each of its tokens, whether it is greyed
   let threshold = 0;
 
   const rows = () => own(own(own(view.numbers.sweep?.rows, chosen("swept")), chosen("read-as")), chosen("restated")) || [];
@@ -17,10 +16,9 @@
   };
   // Only the tokens that change are touched.
   const grey = (flags) => {
-    for (const { tokens } of view.panes) {
-      tokens.forEach((token, i) => { if (Boolean(flags[i]) !== Boolean(gone[i])) token.classList.toggle("gone", Boolean(flags[i])); });
-    }
-    gone = flags;
+    const changed = view.panes.flatMap(({ tokens }) => tokens.filter((token, i) => token.gone !== Boolean(flags[i])));
+    for (const token of changed) token.gone = !token.gone;
+    markSoon(changed);
   };
 
   const answer = (row) => {
@@ -70,8 +68,8 @@
     }
     grey(goneIn(row[1]));
     threshold = row[0];
-    const total = view.panes[0].tokens.length, kept = total - gone.filter(Boolean).length;
-    const said = `${threshold} · ${kept} of ${total} tokens and ${row[2]} of ${view.numbers.sweep.steps} steps kept`;
+    const { tokens } = view.panes[0], kept = tokens.filter((token) => !token.gone).length;
+    const said = `${threshold} · ${kept} of ${tokens.length} tokens and ${row[2]} of ${view.numbers.sweep.steps} steps kept`;
     at("kept").textContent = said;
     slider.setAttribute("aria-valuetext", said);
     const first = rows()[0];
@@ -85,7 +83,6 @@
     choose(Math.max(0, places.filter((place) => place <= threshold).length - 1));
   };
   const show = () => {
-    if (view) grey([]);
     view = viewer.tools.view();
     view.element.querySelector(".panes").after(at("answers"));
     again();

@@ -4,6 +4,7 @@
   const viewer = at("viewer");
   const words = JSON.parse(at("words").textContent);
   const BINS = words.bins.length;
+  const AT_ONCE = 300; // tokens that can change in one frame without delaying it
   const UNKNOWN = words.categories.length; // place of a category that is none of these
   const chains = [...viewer.querySelectorAll(".chain")];
   const card = at("card");
@@ -21,6 +22,8 @@
     const pane = { box, element: box.parentElement, legend: box.previousElementSibling, tokens: [...box.querySelectorAll("span")], steps: [], order: [], step: 0, focus: 0 };
     pane.tokens.forEach((token, position) => {
       token.position = position;
+      token.pane = pane;
+      token.gone = token.classList.contains("gone");
       token.tabIndex = position ? -1 : 0;
       token.colour = [...token.classList].find((name) => /^[csd](\d+|n)$|^kept$/.test(name));
     });
@@ -130,13 +133,43 @@
     if (a.labels && b.labels && cut(chosen("colour"))[0] === cut(chosen("colour-2"))[0]) return (i) => a.labels[i] !== b.labels[i];
     return null;
   };
-  const mark = (positions) => {
+  const mark = (tokens) => {
     const differs = difference();
-    for (const pane of chain.panes) for (const i of positions) pane.tokens[i].classList.toggle("differs", Boolean(differs && differs(i)));
+    for (const token of tokens) {
+      token.classList.toggle("deleted", isDeleted(token.pane, token.position));
+      token.classList.toggle("gone", token.gone);
+      token.classList.toggle("differs", Boolean(differs && differs(token.position)));
+      unseen.delete(token);
+    }
   };
+
+  // Of many tokens those in sight change at once, the others a frame later: so a long chain answers without delay.
+  const unseen = new Set();
+  const inSight = ({ tokens }) => {
+    const first = (isThere) => { // They stand from top to bottom.
+      let [low, high] = [0, tokens.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (isThere(tokens[middle].getBoundingClientRect())) high = middle;
+        else low = middle + 1;
+      }
+      return low;
+    };
+    return new Set(tokens.slice(first((box) => box.bottom > 0), first((box) => box.top > window.innerHeight)));
+  };
+  const markUnseen = () => mark(unseen);
+  const markSoon = (tokens) => {
+    if (tokens.length <= AT_ONCE) return mark(tokens);
+    const seen = new Map([...new Set(tokens.map((token) => token.pane))].map((pane) => [pane, inSight(pane)]));
+    if (!unseen.size) requestAnimationFrame(() => requestAnimationFrame(markUnseen)); // The first is still of the frame that answers.
+    for (const token of tokens) unseen.add(token);
+    mark(tokens.filter((token) => seen.get(token.pane).has(token)));
+  };
+  window.addEventListener("beforeprint", markUnseen);
+
   const compare = () => {
     if (chain.panes.some((pane) => !pane.painting)) return;
-    mark(chain.panes[0].tokens.map((_, i) => i));
+    mark(chain.panes.flatMap((pane) => pane.tokens));
     sayDifference();
   };
   const sayDifference = () => {
@@ -156,13 +189,11 @@
     const changed = new Set();
     for (const pane of chain.panes) {
       const step = Math.min(wanted, pane.order.length), [low, high] = [Math.min(step, pane.step), Math.max(step, pane.step)];
-      for (let k = low; k < high; k++) {
-        pane.tokens[pane.order[k]].classList.toggle("deleted", step > pane.step);
-        changed.add(pane.order[k]);
-      }
+      for (const position of pane.order.slice(low, high)) changed.add(position);
       pane.step = step;
     }
-    if (chain.panes[1]) { mark(changed); sayDifference(); }
+    markSoon(chain.panes.flatMap((pane) => [...changed].map((position) => pane.tokens[position])));
+    sayDifference();
     const slider = at("step");
     if (!slider) return;
     slider.value = wanted;
@@ -204,7 +235,6 @@
     pane.steps = own(chain.numbers.steps, pane.strategy) || [];
     pane.order = [];
     pane.steps.forEach((step, i) => { if (step) pane.order[step - 1] = i; });
-    pane.tokens.forEach((token) => token.classList.remove("deleted"));
     pane.step = 0;
   };
   const changeOrders = (step) => {
@@ -219,6 +249,7 @@
   // A second view of the same chain.
   const second = (wanted) => {
     const [one, two] = chain.panes;
+    markUnseen();
     if (two) two.element.remove();
     chain.panes = [one];
     one.element.parentElement.classList.toggle("two", wanted);
@@ -283,7 +314,7 @@
       const name = isOneOrder() ? "deletion_step" : `deletion_step of ${pane.strategy}`;
       given.push([name, pane.steps[i] ? `${pane.steps[i]} of ${pane.order.length}` : "never deleted"]);
     }
-    if (numbers.sweep) given.push(["at this threshold", token.classList.contains("gone") ? "gone" : "kept"]);
+    if (numbers.sweep) given.push(["at this threshold", token.gone ? "gone" : "kept"]);
     for (const [scorer, values] of Object.entries(numbers.scores)) given.push([scorer, short(values[i])]);
     return [...given, ["token id", String(numbers.ids[i])]];
   };
@@ -396,6 +427,6 @@
   };
   at("previous").addEventListener("click", () => go(-1));
   at("next").addEventListener("click", () => go(1));
-  viewer.tools = { at, bin, chains, comparing, cut, element, own, prune, ranked, recolour, short, show, words, view: () => chain };
+  viewer.tools = { at, bin, chains, comparing, cut, element, isDeleted, markSoon, own, prune, ranked, recolour, short, show, words, view: () => chain };
   show(0);
 })();

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from annotations.token_roles import write_token_roles
+from benchmarks.report import plant
 from reasoning_anatomy.run import open_run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.sweep import SweepFolder
@@ -57,6 +58,12 @@ def swept_address(swept_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def written_address(written_run, tmp_path_factory):
     return write_report(written_run, tmp_path_factory.mktemp("page") / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def long_address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("long")
+    return write_report(plant(folder / "run", 1, 1500), folder / "report.html").as_uri()
 
 
 @pytest.fixture
@@ -905,6 +912,47 @@ def test_it_can_be_read_without_scripts(open_page, run):
 def test_a_narrow_screen_does_not_scroll_sideways(open_page):
     page = open_page(viewport={"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+SLIDE_AND_LOOK = """() => {
+    const slider = document.getElementById("step");
+    slider.value = slider.max;
+    slider.dispatchEvent(new Event("input", {bubbles: true}));
+    const isSeen = (token) => {
+        const {top, bottom} = token.getBoundingClientRect();
+        return top < innerHeight && bottom > 0;
+    };
+    const tokens = [...document.querySelectorAll(".chain.active .tokens > span")];
+    return [tokens.filter((token) => isSeen(token) && !token.classList.contains("deleted")).length, tokens.filter(isSeen).length];
+}"""
+"""Slide to the end, and count at once the tokens in sight that are not struck, and those in sight."""
+
+
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("looked_at", [0, 700])
+def test_in_a_long_chain_what_is_in_sight_is_struck_at_once_and_the_rest_a_moment_later(open_page, long_address, two, looked_at):
+    page = open_page(long_address)
+    page.set_checked("#compare", two)
+    page.evaluate("i => document.querySelectorAll('.tokens > span')[i].scrollIntoView({behavior: 'instant'})", looked_at)
+    left, seen = page.evaluate(SLIDE_AND_LOOK)
+    assert left == 0
+    assert 0 < seen < 1500 * (1 + two)
+    page.wait_for_function("n => document.querySelectorAll('.tokens > .deleted').length === n", arg=1500 * (1 + two))
+    page.keyboard.press("[")
+    assert page.locator(".chain.active .deleted").count() == 1499 * (1 + two)
+
+
+def test_what_is_copied_or_printed_of_a_long_chain_is_what_the_slider_says_at_once(open_page, long_address):
+    page = open_page(long_address)
+    copied, printed = page.evaluate(f"""() => {{
+        Object.defineProperty(navigator, "clipboard", {{value: undefined}});
+        ({SLIDE_AND_LOOK})();
+        document.getElementById("copy-latex").click();
+        dispatchEvent(new Event("beforeprint"));
+        return [document.getElementById("copy").value, document.querySelectorAll(".tokens > .deleted").length];
+    }}""")
+    assert "; 1500 of 1500 tokens deleted" in copied.splitlines()[0]
+    assert printed == 1500
 
 
 def test_it_prints_what_the_slider_says(open_page):
