@@ -1,9 +1,9 @@
 """How large a report is, and how fast: ``python -m benchmarks.report``.
 
-Two runs are made up from the text of the example chains, with one token per word and numbers that are drawn: one of many chains
-as they often are, one of a single long chain. Their pages are opened from disk in Chromium. The first paint is counted from the
-start of the navigation. A response is the time from a key to the next frame, as the browser itself counts it (Event Timing: in
-steps of 8 milliseconds; what takes less than 16 counts as 16).
+Two runs are made up from the text of the example chains, with one token per word and numbers that are drawn: one of many
+chains as they often are, one of a single long chain with a sweep. Their pages are opened from disk in Chromium. The first
+paint is counted from the start of the navigation. A response is the time from a key to the next frame, as the browser itself
+counts it (Event Timing: in steps of 8 milliseconds; what takes less than 16 counts as 16).
 """
 
 import re
@@ -23,13 +23,18 @@ import tyro
 from reasoning_anatomy.categories import CATEGORIES
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.run import Run, open_run
-from reasoning_anatomy.run.manifest import Configuration, ModelIdentity
+from reasoning_anatomy.run.evaluation_table import write_evaluations
+from reasoning_anatomy.run.evaluations import Answer
+from reasoning_anatomy.run.manifest import Condition, Configuration, ModelIdentity
+from reasoning_anatomy.run.selection import Kept
+from reasoning_anatomy.run.sweep import SweepFolder
 from reasoning_anatomy.run.writer import begin_run
 from reasoning_anatomy.types import Annotation, EncodedChain, PruningPath, ReasoningChain, TokenScores
 from reports import write_report
 
 SCORERS: Final = ("answer_attention", "surprisal", "contribution", "gradient_x_input", "key_norm", "recency")
 STRATEGIES: Final = ("greedy", "random_tokens")
+THRESHOLDS: Final = tuple(tenth / 10 for tenth in range(10))
 SHORTEST: Final = 16
 """Milliseconds below which the browser does not report a response."""
 
@@ -72,7 +77,7 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pages = {
             f"{options.chains} chains x {options.tokens} tokens": plant(Path(folder) / "many", options.chains, options.tokens),
-            f"1 chain x {options.long} tokens": plant(Path(folder) / "long", 1, options.long),
+            f"1 chain x {options.long} tokens": plant_sweep(plant(Path(folder) / "long", 1, options.long)),
         }
         for name, run in pages.items():
             page = write_report(run, max_chains=options.chains)
@@ -117,6 +122,27 @@ def plant(folder: Path, n_chains: int, n_tokens: int, seed: int = 0) -> Run:
     return open_run(folder)
 
 
+def plant_sweep(run: Run) -> Run:
+    """Let every chain of a run be answered at ten thresholds of a strategy that deletes from the beginning."""
+    conditions = [
+        Condition(strategy="oldest", threshold=threshold, reading="closed_up", samples=1, plugins=("oldest()",))
+        for threshold in THRESHOLDS
+    ]
+    configuration = run.manifest.configuration.model_copy(
+        update={"answering": "Answering()", "conditions": {condition.label: condition for condition in conditions}}
+    )
+    with begin_run(run.folder, configuration, list(run.chains.values())) as writer:
+        folder = SweepFolder(writer.run, configuration)
+        for chain_id, chain in run.chains.items():
+            n = run.encoded(chain_id).n_reasoning
+            for condition in conditions:
+                kept = Kept(np.arange(int(n * condition.threshold), n), n)
+                folder.add_kept(chain_id, condition, kept)
+                folder.add_answers(chain_id, condition.reading, kept, [Answer(0, 0, chain.answer, 1, "eos")])
+    write_evaluations(open_run(run.folder))
+    return open_run(run.folder)
+
+
 def speed_of(page: Path, options: Options) -> Speed:
     """Open a page and use its slider: one step at a time, from one end to the other, and with a second view beside it."""
     from playwright.sync_api import sync_playwright
@@ -137,16 +163,21 @@ def speed_of(page: Path, options: Options) -> Speed:
             "slider, a step": _responses(opened, ["ArrowRight"] * options.presses),
             "slider, end to end": _responses(opened, ["End", "Home"] * 3),
         }
+        with_thresholds = opened.locator("#threshold").count() == 1
+        if with_thresholds:
+            responses["thresholds, end to end"] = _responses(opened, ["End", "Home"] * 3, "#threshold")
         opened.check("#compare")
         responses["two views, a step"] = _responses(opened, ["ArrowRight"] * options.presses)
         responses["two views, end to end"] = _responses(opened, ["End", "Home"] * 3)
+        if with_thresholds:
+            responses["two views, thresholds"] = _responses(opened, ["End", "Home"] * 3, "#threshold")
         browser.close()
     return Speed(paints, responses)
 
 
-def _responses(page: Any, keys: Sequence[str]) -> list[float]:
-    """Press keys on the slider, and return how long each took to be answered."""
-    page.focus("#step")
+def _responses(page: Any, keys: Sequence[str], slider: str = "#step") -> list[float]:
+    """Press keys on a slider, and return how long each took to be answered."""
+    page.focus(slider)
     page.evaluate("window.responses = []")
     for key in keys:
         page.keyboard.press(key)
