@@ -91,6 +91,16 @@ class Inventory:
             for chain_id, names in self.names.items()
         }
 
+    def begun_and_done(self, configuration: Configuration) -> list[tuple[str, str]]:
+        """Every chain_id and strategy of a path that is there beside its first deletions."""
+        begun = {label: self.layout.begun_path("", label).name for label in configuration.strategies}
+        return [
+            (chain_id, label)
+            for chain_id, names in self.names.items()
+            for label, name in begun.items()
+            if name in names and self.has(chain_id, "path", label)
+        ]
+
     def status(self, configuration: Configuration) -> Status:
         """Count from the names of files; only reasons are read."""
         lacking = self.lacking(configuration)

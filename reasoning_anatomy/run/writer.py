@@ -254,7 +254,7 @@ class RunWriter:
         write_fit(self.run.layout.fit(label), fit, origin={**self._origin_of_fit(label), "chains": chains})
 
     def finish(self) -> None:
-        """Write the tables if they are out of date; remove the claims of killed processes if nothing is left to measure."""
+        """Write the tables if they are out of date, and remove what killed processes left of what is done by now."""
         run = Run(self.run.folder)
         inventory = run.inventory()
         if not tables_are_current(run, inventory, made_after=self._added):
@@ -269,6 +269,8 @@ class RunWriter:
                 self.stages.say(f"No steps by {label} for {len(reasons)} chains, such as {chain_id}: {reason}")
         if self._added:
             self._update(run.manifest, run.manifest.model_copy(update={"seconds": self.stages.seconds}))
+        for chain_id, label in inventory.begun_and_done(run.manifest.configuration):
+            run.layout.begun_path(chain_id, label).unlink(missing_ok=True)
         if run.layout.claims.exists() and inventory.status(run.manifest.configuration).n_done == len(run.chains):
             for claim in run.layout.claims.iterdir():  # the folder stays: another process may be about to claim in it
                 with claimed(claim):

@@ -33,9 +33,7 @@ def test_curve_is_that_of_the_tokens_it_leaves(make_random_model, make_random_ch
         assert path.nll_joint[step] == pytest.approx(left.joint, abs=NATS)
 
 
-@pytest.mark.parametrize(
-    ("objective", "n", "times"), [("answer", 72, 5), ("answer", 100, 5), ("answer", 150, 5), ("joint", 100, 2.5)]
-)
+@pytest.mark.parametrize(("objective", "n", "times"), [("answer", 72, 5), ("answer", 100, 5), ("joint", 100, 2.5)])
 def test_it_runs_a_fraction_of_the_tokens_of_greedy(make_random_model, make_random_chain, objective, n, times):
     loaded, chain = make_random_model("llama"), make_random_chain(100, n, 13)
     exact = Greedy(objective=objective).prune(chain, loaded=loaded)

@@ -355,14 +355,14 @@ def test_a_segmenter_that_crashes_is_named_before_anything_is_measured(tiny, exa
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_grew_holds_what_a_run_at_once_holds(grown, tiny, example_chains, tmp_path):
+def test_a_run_that_grew_holds_what_a_run_at_once_holds(tiny, example_chains, tmp_path):
     options = {"model": tiny, "workers": 1}
     scorers, strategies = ["answer_attention", "surprisal"], [GREEDY, RANDOM]
-    at_once = measure(example_chains[:8], out=tmp_path / "once", scorers=scorers, strategies=strategies, **options)
+    at_once = measure(example_chains[:5], out=tmp_path / "once", scorers=scorers, strategies=strategies, **options)
     small = measure(example_chains[:2], out=tmp_path / "small", scorers=["answer_attention"], strategies=[GREEDY], **options)
     measure(example_chains[:2], out=small.folder, scorers=scorers, strategies=[RANDOM], **options)
     assert small.status().n_done == 2
-    measure(example_chains[2:8], out=small.folder, scorers=scorers[::-1], strategies=strategies[::-1], **options)
+    measure(example_chains[2:5], out=small.folder, scorers=scorers[::-1], strategies=strategies[::-1], **options)
     assert digests(small.folder) == digests(at_once.folder)
 
 

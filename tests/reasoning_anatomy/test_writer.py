@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasoning_anatomy import claims
 from reasoning_anatomy.chains import read_chains
 from reasoning_anatomy.errors import ChainFileError, RunError
 from reasoning_anatomy.files import TEMPORARY_PREFIX
@@ -132,7 +133,8 @@ def test_what_was_not_finished_is_taken_up_again(tmp_path: Path) -> None:
     assert measure(tmp_path) == {"a": Missing((), ("g",)), "b": Missing(("s",), ("g",))}
 
 
-def test_a_run_that_was_killed_before_its_record_is_begun_again(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_before_its_record_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 0.5)
     (tmp_path / ".lease").touch()
     (tmp_path / "chains.jsonl").write_text("half of a li")
     (tmp_path / f"{TEMPORARY_PREFIX}run.json-12345678.json").write_text("{")
@@ -241,6 +243,16 @@ def test_ids_that_are_there_are_not_written_again(writer: RunWriter) -> None:
     before = writer.run.layout.encoded("a").stat().st_mtime_ns
     writer.add_encoded(encode(CHAINS[0]))
     assert writer.run.layout.encoded("a").stat().st_mtime_ns == before
+
+
+def test_the_first_deletions_of_a_path_go_once_it_is_there_even_if_its_process_was_killed_in_between(tmp_path: Path) -> None:
+    with begin_run(tmp_path, CONFIGURATION, CHAINS) as writer:
+        writer.add_path("a", "g", path(2, 0))
+        for each in CHAINS:
+            writer.add_encoded(encode(each))
+            writer.add_begun_path(each.chain_id, "g", path(2))
+    assert writer.begun_path("a", "g") is None
+    assert writer.begun_path("b", "g") is not None
 
 
 def test_a_path_that_was_begun_can_be_gone_on_with_until_it_is_there(writer: RunWriter) -> None:
