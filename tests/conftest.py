@@ -55,6 +55,24 @@ def tokenizer() -> "PreTrainedTokenizerBase":
 
 
 @pytest.fixture(scope="session")
+def small_tokenizer(
+    tokenizer: "PreTrainedTokenizerBase", tmp_path_factory: pytest.TempPathFactory
+) -> "PreTrainedTokenizerBase":
+    """The tokenizer of the bundled model with its first 8,192 tokens: most of what a tiny model takes is its vocabulary."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer.json"
+    state = json.loads(file.read_text())
+    model = state["model"]
+    model["vocab"] = {token: number for token, number in model["vocab"].items() if number < 8192}
+    model["merges"] = [pair for pair in model["merges"] if "".join(pair) in model["vocab"]]
+    file.write_text(json.dumps(state))
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
 def make_planted_run() -> Callable[..., Run]:
     """Write a run folder whose attention follows the deletion order as closely as ``strength`` says.
 

@@ -41,12 +41,12 @@ Make = Callable[..., LoadedModel]
 
 
 def draw(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(100, 40_000, n)
+    return np.random.default_rng(seed).integers(100, 8_000, n)
 
 
 @pytest.fixture
-def make(make_random_model: Make, tokenizer: Any) -> Make:
-    return lambda family: make_random_model(family, tokenizer)
+def make(make_random_model: Make, small_tokenizer: Any) -> Make:
+    return lambda family: make_random_model(family, small_tokenizer)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -450,12 +450,12 @@ def test_an_import_needs_no_torch(tmp_path: Path, write: Write) -> None:
 
 
 @pytest.fixture
-def of_tiny(tokenizer: Any) -> Callable[..., Record]:
+def of_tiny(small_tokenizer: Any) -> Callable[..., Record]:
     """An item as the published pruner writes it with the tokenizer of the tiny model, markers left in."""
 
     def make(reason: str = TEXT, **changes: Any) -> Record:
-        ids, marker = tokenizer(reason)["input_ids"], len(tokenizer)
-        before, after = tokenizer("user 2 + 2?\n")["input_ids"], tokenizer("4<|im_end|>")["input_ids"]
+        ids, marker = small_tokenizer(reason)["input_ids"], len(small_tokenizer)
+        before, after = small_tokenizer("user 2 + 2?\n")["input_ids"], small_tokenizer("4<|im_end|>")["input_ids"]
         chat = [*before, marker, *ids, marker + 1, *after]
         prunings = {"reason_token_ids": ids, "del_pos_rank": list(range(len(ids)))}
         item = published_greedy(response_reason=reason, chat_template_token_ids=chat, greedy_prunings=prunings)
@@ -465,7 +465,7 @@ def of_tiny(tokenizer: Any) -> Callable[..., Record]:
 
 
 def test_with_a_model_tokens_get_text_and_attention(
-    tmp_path: Path, write: Write, of_tiny: Callable[..., Record], tokenizer: Any, tiny_model_folder: Path
+    tmp_path: Path, write: Write, of_tiny: Callable[..., Record], small_tokenizer: Any, tiny_model_folder: Path
 ) -> None:
     from reasoning_anatomy.importance.answer_attention import AnswerAttention
     from reasoning_anatomy.models.loading import load_model
@@ -474,9 +474,9 @@ def test_with_a_model_tokens_get_text_and_attention(
     measured = run.measurement("published-1")
     texts = [TEXT[start:end] for start, end in measured.encoded.spans]
     assert "".join(texts) == TEXT
-    assert texts == [tokenizer.decode(id_) for id_ in measured.encoded.reasoning_ids]
-    assert measured.encoded.prompt_ids.tolist() == tokenizer("user 2 + 2?\n")["input_ids"]
-    assert measured.encoded.answer_ids.tolist() == tokenizer("4<|im_end|>")["input_ids"]
+    assert texts == [small_tokenizer.decode(id_) for id_ in measured.encoded.reasoning_ids]
+    assert measured.encoded.prompt_ids.tolist() == small_tokenizer("user 2 + 2?\n")["input_ids"]
+    assert measured.encoded.answer_ids.tolist() == small_tokenizer("4<|im_end|>")["input_ids"]
     profile = AnswerAttention().score(measured.encoded, loaded=load_model(str(tiny_model_folder))).profile
     assert profile is not None
     np.testing.assert_allclose(measured.profiles["answer_attention"].received, profile.received, rtol=2**-10, atol=1e-9)
@@ -501,21 +501,21 @@ def test_weights_are_not_loaded_where_no_scorer_needs_them(
 
 
 def test_without_ids_around_it_the_reasoning_is_encoded_as_in_a_run(
-    tmp_path: Path, write: Write, of_tiny: Callable[..., Record], tokenizer: Any, tiny_model_folder: Path
+    tmp_path: Path, write: Write, of_tiny: Callable[..., Record], small_tokenizer: Any, tiny_model_folder: Path
 ) -> None:
     from reasoning_anatomy.models.encoding import ChainEncoder
 
     file = write(without(of_tiny(), "chat_template_token_ids"))
     run = import_run(file, out=tmp_path / "run", model=str(tiny_model_folder), scorers=["random"])
-    encoded = ChainEncoder(tokenizer).encode(run.chains["published-1"])
+    encoded = ChainEncoder(small_tokenizer).encode(run.chains["published-1"])
     np.testing.assert_array_equal(run.encoded("published-1").ids, encoded.ids)
 
 
 def test_reason_tokens_get_the_ids_of_the_model_that_cut_them(
-    tmp_path: Path, write: Write, tokenizer: Any, tiny_model_folder: Path
+    tmp_path: Path, write: Write, small_tokenizer: Any, tiny_model_folder: Path
 ) -> None:
-    ids = tokenizer(TEXT)["input_ids"]
-    file = write(published_tokens([tokenizer.decode(id_) for id_ in ids]))
+    ids = small_tokenizer(TEXT)["input_ids"]
+    file = write(published_tokens([small_tokenizer.decode(id_) for id_ in ids]))
     run = import_run(file, out=tmp_path / "run", model=str(tiny_model_folder), scorers=["recency"])
     assert run.tokens()["token_id"].tolist() == ids
     export_run(run, format="greedy_prunings")
@@ -761,14 +761,14 @@ def test_an_import_that_was_killed_is_finished(tmp_path: Path, write: Write, mon
 
 
 def test_text_that_names_special_tokens_stays_text(
-    tmp_path: Path, write: Write, tokenizer: Any, tiny_model_folder: Path
+    tmp_path: Path, write: Write, small_tokenizer: Any, tiny_model_folder: Path
 ) -> None:
     text = "Say <|im_end|> now"
-    ids = [id_ for piece in (text,) for id_ in tokenizer(piece, split_special_tokens=True)["input_ids"]]
+    ids = [id_ for piece in (text,) for id_ in small_tokenizer(piece, split_special_tokens=True)["input_ids"]]
     item = without(published_greedy(response_reason=text), "chat_template_token_ids")
     item["greedy_prunings"] = {"reason_token_ids": ids, "del_pos_rank": []}
     run = import_run(write(item), out=tmp_path / "run", model=str(tiny_model_folder), scorers=["recency"])
-    assert not set(run.tokens()["token_id"]) & set(tokenizer.all_special_ids)
+    assert not set(run.tokens()["token_id"]) & set(small_tokenizer.all_special_ids)
 
 
 def test_an_export_without_what_it_needs_names_the_remedy(

@@ -269,7 +269,7 @@ def test_no_context_has_the_answer_of_the_chain(tmp_path: Path, tiny: LoadedMode
     assert len(texts) > 20
     assert not any("ZEBRA" in text for text in texts)
     assert all(text.count("<|im_start|>assistant") <= 1 for text in texts)
-    begin = {text.partition("assistant\n")[0] for text in texts if "What is" in text}
+    begin = {text.partition("assistant\n")[0] for text in texts if "What is" in text and "assistant\n" in text}
     assert len(begin) == 3  # one prompt for each chain, at every threshold
     ends = {text[text.rindex("The answer") :] for text in texts if "The answer" in text}
     assert ends == {"The answer is", "The answer is: \\boxed{22}", "The answer is: \\boxed{32}"}
