@@ -30,7 +30,7 @@ from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.pruning.greedy import Greedy
 from reasoning_anatomy.types import FloatArray, IntArray
 
-_MEASURED: Final = ((20, 20, 4), (20, 80, 16), (30, 40, 8), (30, 120, 4), (40, 40, 4), (40, 80, 16))
+_MEASURED: Final = ((20, 20, 4), (20, 80, 16), (30, 40, 8), (30, 120, 4), (40, 40, 4), (40, 80, 16), (50, 20, 2), (50, 40, 12))
 """Reasoning, prompt and answer tokens of the chains whose cost is measured."""
 _VOCABULARY: Final = 1000
 
@@ -153,7 +153,8 @@ def measured_costs() -> tuple[FloatArray, float]:
 
     Returns
     -------
-    Seconds of a token run through the model, of a candidate and of a deletion; and the largest relative error by these.
+    Seconds of a token run through the model, of an answer token whose logits are made, of a candidate and of a deletion; and
+    the largest relative error by these.
     """
     loaded = four_layers(dtype="float32", device="cpu")
     counts, seconds = [], []
@@ -161,7 +162,8 @@ def measured_costs() -> tuple[FloatArray, float]:
         begin = time.process_time()
         path = Greedy().prune(random_chain(p, n, m, _VOCABULARY), loaded=loaded)
         seconds.append(time.process_time() - begin)
-        counts.append((path.token_forwards, n * (n + 1) / 2, n))
+        candidates = n * (n + 1) / 2
+        counts.append((path.token_forwards, m * candidates, candidates, n))
     relative = np.array(counts[1:]) / np.array(seconds[1:])[:, None]
     costs, _ = nnls(relative, np.ones(len(relative)))
     return costs, float(np.abs(relative @ costs - 1).max())
@@ -175,7 +177,7 @@ def _jobs(options: Options, costs: FloatArray) -> list[Job]:
 
     def seconds(n: int, m: int) -> FloatArray:
         left = np.arange(n, 0, -1)
-        return np.asarray(np.stack([left * ((left - 1) / 2 + m), left, np.ones(n)], axis=1) @ costs)
+        return np.asarray(np.stack([left * ((left - 1) / 2 + m), left * m, left, np.ones(n)], axis=1) @ costs)
 
     unit = 60 * options.minutes / seconds(round(options.tokens), 12).sum()
     return [Job(int(n), unit * _at_checkpoints(seconds(int(n), int(m)))) for n, m in zip(lengths, answers, strict=True)]
