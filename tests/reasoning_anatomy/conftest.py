@@ -256,18 +256,30 @@ def make_random_chain() -> "Callable[[int, int, int], EncodedChain]":
 
 
 @pytest.fixture(scope="session")
-def tiny_model_folder(small_tokenizer: "PreTrainedTokenizerBase", tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as save_pretrained writes it: a tiny random Llama with the first tokens of the bundled model."""
+def write_tiny_model() -> "Callable[[Path, PreTrainedTokenizerBase], Path]":
+    """Write a tiny random Llama with a tokenizer, as save_pretrained does, and return the folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(0)
-    shape = _SHAPE | {"vocab_size": len(small_tokenizer), "num_hidden_layers": 2, "max_position_embeddings": 512}
-    shape |= {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16}  # whole blocks of 64 for 4-bit weights
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(folder)
-    small_tokenizer.save_pretrained(folder)
-    return folder
+    def write(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> Path:
+        torch.manual_seed(0)
+        shape = _SHAPE | {"vocab_size": len(tokenizer), "num_hidden_layers": 2, "max_position_embeddings": 512}
+        shape |= {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16}  # whole blocks of 64 for 4-bit weights
+        LlamaForCausalLM(LlamaConfig(**shape)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(
+    write_tiny_model: "Callable[[Path, PreTrainedTokenizerBase], Path]",
+    small_tokenizer: "PreTrainedTokenizerBase",
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder of a tiny random Llama with the first tokens of the bundled model."""
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny", small_tokenizer)
 
 
 @pytest.fixture(scope="session")

@@ -46,9 +46,9 @@ def tiny(tiny_model_folder: Path) -> LoadedModel:
 
 
 @pytest.fixture(scope="module", params=["tags are tokens", "tags are characters"])
-def thinking(tiny: LoadedModel, tokenizer: "PreTrainedTokenizerBase", request: pytest.FixtureRequest) -> LoadedModel:
+def thinking(tiny: LoadedModel, small_tokenizer: "PreTrainedTokenizerBase", request: pytest.FixtureRequest) -> LoadedModel:
     """The tiny model with a template that opens the thinking."""
-    own, model = copy.deepcopy(tokenizer), copy.deepcopy(tiny.model)
+    own, model = copy.deepcopy(small_tokenizer), copy.deepcopy(tiny.model)
     own.chat_template = OPENS_THINKING
     if request.param == "tags are tokens":
         own.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]}, replace_extra_special_tokens=False)
@@ -142,7 +142,7 @@ def test_traac_evicts_once_where_the_thinking_is_closed(tmp_path: Path, thinking
     sampled(out, thinking, "traac_live:rate=1,newest=1,n_sink=0")
     for transcript in TranscriptFile(out).read().values():
         assert [event.n_written for event in transcript.events] == [scripted]
-        assert transcript.events[0].step_starts == (0, 4, 9, 12, 21)
+        assert transcript.events[0].step_starts == (0, 4, 9, 12, 22)  # " W" and "ait" are two tokens
 
 
 def test_nothing_is_evicted_once_the_thinking_is_closed(tmp_path: Path, thinking: LoadedModel, scripted: int) -> None:

@@ -40,13 +40,19 @@ def processes():
 
 
 @pytest.fixture(scope="module")
-def start(processes, tiny_model_folder, example_chains, tmp_path_factory):
+def slow_model_folder(write_tiny_model, tokenizer, tmp_path_factory):
+    """A tiny model with the whole vocabulary, which takes so long that a process can be killed within a chain."""
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "slow", tokenizer)
+
+
+@pytest.fixture(scope="module")
+def start(processes, slow_model_folder, example_chains, tmp_path_factory):
     """Start to measure two chains in a process of its own."""
     file = tmp_path_factory.mktemp("chains") / "chains.jsonl"
     write_chains(file, example_chains[:2])
 
     def start(out: Path, strategies=STRATEGIES):
-        options = {"model": str(tiny_model_folder), "scorers": ["recency"], "strategies": strategies, "workers": 1}
+        options = {"model": str(slow_model_folder), "scorers": ["recency"], "strategies": strategies, "workers": 1}
         process = processes.Process(target=measure, args=(str(file),), kwargs=options | {"out": str(out)})
         process.start()
         return process
@@ -165,7 +171,7 @@ def test_full_disk_is_named_and_the_run_finished_later(tiny_model_folder, exampl
     assert open_run(out).status().n_left == 0
 
 
-def test_unreadable_checkpoint_is_named_with_its_remedy(start, tmp_path, tiny_model_folder, example_chains):
+def test_unreadable_checkpoint_is_named_with_its_remedy(start, tmp_path, slow_model_folder, example_chains):
     out = tmp_path / "run"
     process = start(out)
     while process.is_alive() and not any(out.glob("chains/*/begun-*")):
@@ -177,7 +183,7 @@ def test_unreadable_checkpoint_is_named_with_its_remedy(start, tmp_path, tiny_mo
     with pytest.raises(
         RunError, match=rf"{checkpoint.name}: cannot be read .*; delete the file and run the same command again"
     ):
-        measure(example_chains[:2], out=out, model=str(tiny_model_folder), scorers=["recency"], strategies=STRATEGIES)
+        measure(example_chains[:2], out=out, model=str(slow_model_folder), scorers=["recency"], strategies=STRATEGIES)
 
 
 @pytest.fixture
