@@ -58,6 +58,6 @@
   };
 
   read();
-  window.addEventListener("hashchange", read);
+  addEventListener("hashchange", read);
   for (const name of ["chain", "moved"]) viewer.addEventListener(name, write);
 })();

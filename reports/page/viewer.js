@@ -136,15 +136,17 @@
   const mark = (tokens) => {
     const differs = difference();
     for (const token of tokens) {
-      token.classList.toggle("deleted", isDeleted(token.pane, token.position));
-      token.classList.toggle("gone", token.gone);
-      token.classList.toggle("differs", Boolean(differs && differs(token.position)));
+      const { classList, gone, pane, position } = token;
+      classList.toggle("deleted", isDeleted(pane, position));
+      classList.toggle("gone", gone);
+      classList.toggle("differs", Boolean(differs?.(position)));
       unseen.delete(token);
     }
   };
 
-  // Of many tokens those in sight change at once, the others a frame later: so a long chain answers without delay.
+  // Of many tokens those in sight change at once, the others once nothing moves: so a long chain answers without delay.
   const unseen = new Set();
+  let waiting;
   const inSight = ({ tokens }) => {
     const first = (isThere) => { // They stand from top to bottom.
       let [low, high] = [0, tokens.length];
@@ -155,17 +157,22 @@
       }
       return low;
     };
-    return new Set(tokens.slice(first((box) => box.bottom > 0), first((box) => box.top > window.innerHeight)));
+    return tokens.slice(first((box) => box.bottom > 0), first((box) => box.top > innerHeight));
   };
-  const markUnseen = () => mark(unseen);
+  const markSome = () => {
+    mark([...unseen].slice(0, AT_ONCE));
+    if (unseen.size) waiting = setTimeout(markSome, 20);
+  };
   const markSoon = (tokens) => {
     if (tokens.length <= AT_ONCE) return mark(tokens);
-    const seen = new Map([...new Set(tokens.map((token) => token.pane))].map((pane) => [pane, inSight(pane)]));
-    if (!unseen.size) requestAnimationFrame(() => requestAnimationFrame(markUnseen)); // The first is still of the frame that answers.
-    for (const token of tokens) unseen.add(token);
-    mark(tokens.filter((token) => seen.get(token.pane).has(token)));
+    clearTimeout(waiting);
+    waiting = setTimeout(markSome, 250);
+    const seen = new Set([...new Set(tokens.map(({ pane }) => pane))].flatMap(inSight));
+    tokens.forEach((token) => unseen.add(token));
+    mark(tokens.filter((token) => seen.has(token)));
   };
-  window.addEventListener("beforeprint", markUnseen);
+  addEventListener("beforeprint", () => mark(unseen));
+  addEventListener("scroll", () => markSoon([...unseen]));
 
   const compare = () => {
     if (chain.panes.some((pane) => !pane.painting)) return;
@@ -176,7 +183,7 @@
     const [one, two] = chain.panes, differs = difference(), said = at("difference");
     said.hidden = !two;
     if (!two) return;
-    const places = [...one.tokens.keys()].filter((i) => differs && differs(i));
+    const places = [...one.tokens.keys()].filter((i) => differs?.(i));
     if (!isOneOrder()) {
       const first = places.filter((i) => isDeleted(one, i)).length;
       said.textContent = `Framed: deleted by one of the two only: ${first} by ${one.strategy}, ${places.length - first} by ${two.strategy}.`;
@@ -186,19 +193,18 @@
 
   // Only the tokens between the old and the new step change.
   const prune = (wanted) => {
-    const changed = new Set();
+    const changed = new Set(), slider = at("step"), said = at("reading");
+    said.style.minHeight = `${said.getBoundingClientRect().height}px`; // What is below does not move up and down with the slider.
     for (const pane of chain.panes) {
       const step = Math.min(wanted, pane.order.length), [low, high] = [Math.min(step, pane.step), Math.max(step, pane.step)];
-      for (const position of pane.order.slice(low, high)) changed.add(position);
+      pane.order.slice(low, high).forEach((i) => changed.add(i));
       pane.step = step;
     }
-    markSoon(chain.panes.flatMap((pane) => [...changed].map((position) => pane.tokens[position])));
+    markSoon(chain.panes.flatMap(({ tokens }) => [...changed].map((i) => tokens[i])));
     sayDifference();
-    const slider = at("step");
-    if (!slider) return;
     slider.value = wanted;
     const lines = (isOneOrder() ? chain.panes.slice(0, 1) : chain.panes).map(reading);
-    at("reading").replaceChildren(...lines);
+    said.replaceChildren(...lines);
     slider.setAttribute("aria-valuetext", lines.map((line) => line.textContent).join("; "));
     at("marker").setAttribute("d", `M${((600 * wanted) / Math.max(1, slider.max)).toFixed(1)} 0V44`);
     viewer.dispatchEvent(new Event("moved"));
@@ -241,6 +247,7 @@
     chain.panes.forEach(order);
     compare();
     if (!at("step")) return;
+    at("reading").style.minHeight = "";
     at("step").max = Math.max(...chain.panes.map((pane) => pane.order.length));
     drawCurves();
     prune(Math.min(step, at("step").max));
@@ -249,7 +256,7 @@
   // A second view of the same chain.
   const second = (wanted) => {
     const [one, two] = chain.panes;
-    markUnseen();
+    mark(unseen);
     if (two) two.element.remove();
     chain.panes = [one];
     one.element.parentElement.classList.toggle("two", wanted);
@@ -344,8 +351,8 @@
     card.hidden = false;
     const rects = token.getClientRects();
     const box = rects.length ? rects[rects.length - 1] : token.getBoundingClientRect();
-    const below = box.bottom + 8 + card.offsetHeight < window.innerHeight;
-    card.style.left = `${Math.max(8, Math.min(box.left, window.innerWidth - card.offsetWidth - 8))}px`;
+    const below = box.bottom + 8 + card.offsetHeight < innerHeight;
+    card.style.left = `${Math.max(8, Math.min(box.left, innerWidth - card.offsetWidth - 8))}px`;
     card.style.top = `${below ? box.bottom + 8 : Math.max(8, box.top - card.offsetHeight - 8)}px`;
   };
   const tokenOf = (event) => {
@@ -391,15 +398,15 @@
       prune(Math.max(0, Math.min(Number(at("step").max), Number(at("step").value) + by)));
     }
   });
-  window.addEventListener("scroll", () => {
+  addEventListener("scroll", () => {
     if (!here.length) return;
     if (here[0] === document.activeElement || here[0].matches(":hover")) point(here[0]);
     else hide();
   }, { passive: true });
 
-  if (at("step")) at("step").addEventListener("input", (event) => prune(Number(event.target.value)));
+  at("step")?.addEventListener("input", (event) => prune(Number(event.target.value)));
   for (const id of ["colour", "colour-2"]) at(id).addEventListener("change", () => { chain.panes.forEach(paint); viewer.dispatchEvent(new Event("moved")); });
-  for (const id of ["strategy", "strategy-2"]) if (at(id)) at(id).addEventListener("change", () => changeOrders(Number(at("step").value)));
+  for (const id of ["strategy", "strategy-2"]) at(id)?.addEventListener("change", () => changeOrders(Number(at("step").value)));
   at("compare").addEventListener("change", () => { propose(); comparing(); });
 
   const select = at("chain");

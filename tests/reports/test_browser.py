@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from annotations.token_roles import write_token_roles
-from benchmarks.report import plant
+from benchmarks.report import plant, plant_sweep
 from reasoning_anatomy.run import open_run
 from reasoning_anatomy.run.manifest import Configuration
 from reasoning_anatomy.run.sweep import SweepFolder
@@ -63,7 +63,7 @@ def written_address(written_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def long_address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
-    return write_report(plant(folder / "run", 1, 1500), folder / "report.html").as_uri()
+    return write_report(plant_sweep(plant(folder / "run", 1, 1500)), folder / "report.html").as_uri()
 
 
 @pytest.fixture
@@ -941,6 +941,26 @@ def test_a_long_chain_is_struck_at_once_where_it_is_seen_and_elsewhere_a_moment_
     page.wait_for_function("n => document.querySelectorAll('.tokens > .deleted').length === n", arg=1500 * (1 + two))
     page.keyboard.press("[")
     assert page.locator(".chain.active .deleted").count() == 1499 * (1 + two)
+
+
+def test_a_threshold_greys_at_once_what_is_seen_of_a_long_chain(open_page, long_address):
+    page = open_page(long_address)
+    page.evaluate("document.querySelector('.tokens > span').scrollIntoView({behavior: 'instant'})")
+    choose_threshold(page, 9)
+    first = page.locator(".tokens > span").first
+    assert first.bounding_box()["y"] < page.viewport_size["height"]
+    assert "gone" in first.get_attribute("class").split()
+    page.wait_for_function("document.querySelectorAll('.tokens > .gone').length === 1350")
+
+
+def test_what_is_below_the_sliders_does_not_move_with_them(open_page, long_address):
+    page = open_page(long_address)
+    page.check("#compare")
+    heights = []
+    for step in (1500, 0, 7, 1500):
+        slide(page, step)
+        heights.append(page.evaluate("document.querySelector('.controls').getBoundingClientRect().height"))
+    assert len(set(heights[1:])) == 1
 
 
 def test_what_is_copied_or_printed_of_a_long_chain_is_what_the_slider_says_at_once(open_page, long_address):
