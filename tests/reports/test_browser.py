@@ -950,7 +950,7 @@ def test_a_threshold_greys_at_once_what_is_seen_of_a_long_chain(open_page, long_
     first = page.locator(".tokens > span").first
     assert first.bounding_box()["y"] < page.viewport_size["height"]
     assert "gone" in first.get_attribute("class").split()
-    page.wait_for_function("document.querySelectorAll('.tokens > .gone').length === 1800")
+    page.wait_for_function("() => document.querySelectorAll('.tokens > .gone').length === 1800")
 
 
 def test_what_is_below_the_sliders_does_not_move_with_them(open_page, long_address):
@@ -963,6 +963,16 @@ def test_what_is_below_the_sliders_does_not_move_with_them(open_page, long_addre
             slide(page, step)
             heights.append(page.evaluate("document.querySelector('.controls.sticky').getBoundingClientRect().height"))
         assert len(set(heights[2:])) == 1, width
+
+
+def test_everything_on_the_card_is_as_legible_as_the_rest(open_page):
+    page = open_page()
+    page.locator(".tokens > span").first.hover()
+    colours = page.evaluate(
+        "() => [...document.querySelectorAll('#card :is(dt, dd)')].map(each => getComputedStyle(each).color)"
+    )
+    assert page.locator("#card .words").count() > 0
+    assert len(set(colours)) == 1
 
 
 def test_what_is_copied_or_printed_of_a_long_chain_is_what_the_slider_says_at_once(open_page, long_address):
