@@ -293,8 +293,14 @@ def _expect_free(source: _Source, kind: str, taken: Mapping[str, _Source]) -> No
 
 
 def _shipped(room: Kind) -> dict[str, _Source]:
+    return dict(_in_folders(room, tuple(importlib.import_module(room.package).__path__)))
+
+
+@cache
+def _in_folders(room: Kind, folders: tuple[str, ...]) -> dict[str, _Source]:
+    """Find the plugins that ship with a package, once for its folders."""
     sources = {}
-    for folder in importlib.import_module(room.package).__path__:
+    for folder in folders:
         for module in pkgutil.iter_modules([folder]):
             if not module.ispkg and not module.name.startswith("_"):
                 file = Path(folder) / f"{module.name}.py"

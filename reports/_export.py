@@ -177,8 +177,9 @@ def _lay_out(figure: "matplotlib.figure.Figure") -> None:
     """Place everything once: a layout that is made again starts from the last one, and ends a little elsewhere."""
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-        figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 

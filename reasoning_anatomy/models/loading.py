@@ -5,7 +5,7 @@ import gc
 import hashlib
 import importlib.util
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,9 +122,10 @@ def load_model(
         There is no such model, or it cannot be loaded in this way; the message says what to do.
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
-    tokenizer = load_tokenizer(spec) if tokenizer is None else tokenizer
     base = _base_of(spec)
-    model = _whole_model(base or spec, config)
+    holding = _holding(base or spec)  # refuses a device that is not there, before anything is read
+    tokenizer = load_tokenizer(spec) if tokenizer is None else tokenizer
+    model = _whole_model(base or spec, config, holding)
     if base is not None:
         with _as_model_error(spec, "adapter"), without_progress_bars():
             model = merged(model, spec)
@@ -132,11 +133,11 @@ def load_model(
     return LoadedModel(model, tokenizer, spec.id, spec.quantize)
 
 
-def _whole_model(spec: ModelSpec, config: PreTrainedConfig | None) -> PreTrainedModel:
+def _whole_model(spec: ModelSpec, config: PreTrainedConfig | None, holding: Mapping[str, Any]) -> PreTrainedModel:
     folder, source = _source(spec)
     with _as_model_error(spec, "model"), _without_collector(), without_progress_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **source, **_holding(spec)
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **source, **holding
         )
     model: PreTrainedModel
     model, loading = loaded

@@ -52,6 +52,7 @@ def by_position(n_tokens: int, rng: np.random.Generator) -> PruningPath:
 
 
 def write(monkeypatch: pytest.MonkeyPatch, folder: Path, shape: tuple[int, int, int], **changed: Callable[..., object]) -> Run:
+    monkeypatch.setattr(statistics, "_LAYERS_WITHOUT_HEADS", 4)
     for name, function in changed.items():
         monkeypatch.setattr(statistics, f"_{name}", function)
     statistics.plant(folder, *shape, None)

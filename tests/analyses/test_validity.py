@@ -10,7 +10,7 @@ from reasoning_anatomy.plugins import available
 
 pytestmark = pytest.mark.slow
 
-SAMPLES = {8: 150, 30: 50}
+SAMPLES = {8: 100, 30: 30}
 
 
 @pytest.mark.parametrize("analysis", simulated_analyses())

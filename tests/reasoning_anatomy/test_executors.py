@@ -134,14 +134,15 @@ def dying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
 
 
 @pytest.fixture
-def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Executor:
+def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Executor:
     """Two processes, two actors of the cluster, or two jobs that submitit runs here."""
     if request.param == "local":
         return Local(processes=2)
     if request.param == "ray":
         request.getfixturevalue("cluster")
         return Ray(processes=2)
-    pytest.importorskip("submitit")
+    submitit = pytest.importorskip("submitit")
+    monkeypatch.setattr(submitit.Job, "_results_timeout_s", 1)  # how long it waits for what a killed job has not written
     return Slurm(tmp_path / "jobs", 2, cluster="local")
 
 
