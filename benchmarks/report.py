@@ -156,9 +156,10 @@ def speed_of(page: Path, options: Options) -> Speed:
         raise SystemExit(f"none of {', '.join(BROWSERS)} is installed: install Chromium, which this measures in")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        paints = []
+        paints, errors = [], list[str]()
         for _ in range(options.repeats):
             opened = browser.new_page(viewport={"width": 1200, "height": 900})
+            opened.on("pageerror", lambda error: errors.append(str(error)))
             opened.goto(page.as_uri())
             opened.wait_for_timeout(500)
             paints.append(float(opened.evaluate(_FIRST_PAINT)))
@@ -176,6 +177,8 @@ def speed_of(page: Path, options: Options) -> Speed:
         if with_thresholds:
             responses["two views, thresholds"] = _responses(opened, ["End", "Home"] * 3, "#threshold")
         browser.close()
+    if errors:
+        raise SystemExit(f"a script of the page failed, so that what it took says nothing: {errors[0]}")
     return Speed(paints, responses)
 
 

@@ -4,7 +4,7 @@
   const viewer = at("viewer");
   const words = JSON.parse(at("words").textContent);
   const BINS = words.bins.length;
-  const AT_ONCE = 300; // tokens that can change in one frame without delaying it
+  const AT_ONCE = 100; // tokens that change in one frame
   const UNKNOWN = words.categories.length; // place of a category that is none of these
   const chains = [...viewer.querySelectorAll(".chain")];
   const card = at("card");
@@ -144,9 +144,10 @@
     }
   };
 
-  // Of many tokens those in sight change at once, the others once nothing moves: so a long chain answers without delay.
+  // Of many tokens some of those in sight change at once, the rest of them in the next frames, and the others once nothing
+  // moves: so a long chain answers without delay.
   const unseen = new Set();
-  let waiting;
+  let waiting, now = [];
   const inSight = ({ tokens }) => {
     const first = (isThere) => { // They stand from top to bottom.
       let [low, high] = [0, tokens.length];
@@ -160,16 +161,16 @@
     return tokens.slice(first((box) => box.bottom > 0), first((box) => box.top > innerHeight));
   };
   const markSome = () => {
-    mark([...unseen].slice(0, AT_ONCE));
-    if (unseen.size) waiting = setTimeout(markSome, 20);
+    mark((now.length ? now : [...unseen]).splice(0, AT_ONCE));
+    if (unseen.size) waiting = setTimeout(markSome, now.length ? 50 : 250);
   };
   const markSoon = (tokens) => {
     if (tokens.length <= AT_ONCE) return mark(tokens);
     clearTimeout(waiting);
-    waiting = setTimeout(markSome, 250);
     const seen = new Set([...new Set(tokens.map(({ pane }) => pane))].flatMap(inSight));
-    tokens.forEach((token) => unseen.add(token));
-    mark(tokens.filter((token) => seen.has(token)));
+    tokens.forEach(unseen.add, unseen);
+    now = [...unseen].filter(seen.has, seen);
+    markSome();
   };
   addEventListener("beforeprint", () => mark(unseen));
   addEventListener("scroll", () => markSoon([...unseen]));

@@ -72,15 +72,15 @@ def open_page(open_any_page, address):
     return lambda where=address, **options: open_any_page(where, **options)
 
 
+SLIDE = """k => {
+    const slider = document.getElementById('step');
+    slider.value = k;
+    slider.dispatchEvent(new Event('input', {bubbles: true}));
+}"""
+
+
 def slide(page, step):
-    page.evaluate(
-        """k => {
-            const slider = document.getElementById('step');
-            slider.value = k;
-            slider.dispatchEvent(new Event('input', {bubbles: true}));
-        }""",
-        step,
-    )
+    page.evaluate(SLIDE, step)
 
 
 def struck(page):
@@ -914,33 +914,34 @@ def test_a_narrow_screen_does_not_scroll_sideways(open_page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-SLIDE_AND_LOOK = """() => {
-    const slider = document.getElementById("step");
-    slider.value = slider.max;
-    slider.dispatchEvent(new Event("input", {bubbles: true}));
+LOOK = """() => {
     const isSeen = (token) => {
         const {top, bottom} = token.getBoundingClientRect();
         return top < innerHeight && bottom > 0;
     };
-    const tokens = [...document.querySelectorAll(".chain.active .tokens > span")];
-    const seen = tokens.filter(isSeen);
-    return [seen.filter((token) => !token.classList.contains("deleted")).length, seen.length];
+    const tokens = [...document.querySelectorAll(".chain.active .tokens > span")], seen = tokens.filter(isSeen);
+    const struck = (of) => of.filter((token) => token.classList.contains("deleted")).length;
+    return {seen: seen.length, struckInSight: struck(seen), struck: struck(tokens)};
 }"""
-"""Slide to the end, and count at once the tokens in sight that are not struck, and those in sight."""
+"""Count the tokens in sight, those of them that are struck, and all that are struck."""
 
 
 @pytest.mark.parametrize("two", [False, True])
 @pytest.mark.parametrize("looked_at", [0, 700])
-def test_a_long_chain_is_struck_at_once_where_it_is_seen_and_elsewhere_a_moment_later(open_page, long_address, two, looked_at):
-    page = open_page(long_address)
+def test_a_long_chain_is_struck_first_where_it_is_seen_and_elsewhere_once_nothing_moves(
+    open_page, long_address, two, looked_at
+):
+    page, everything = open_page(long_address), 2000 * (1 + two)
     page.set_checked("#compare", two)
     page.evaluate("i => document.querySelectorAll('.tokens > span')[i].scrollIntoView({behavior: 'instant'})", looked_at)
-    left, seen = page.evaluate(SLIDE_AND_LOOK)
-    assert left == 0
-    assert 0 < seen < 2000 * (1 + two)
-    page.wait_for_function("n => document.querySelectorAll('.tokens > .deleted').length === n", arg=2000 * (1 + two))
+    at_once = page.evaluate(f"() => {{ ({SLIDE})(1000); ({SLIDE})(2000); return ({LOOK})(); }}")
+    assert 100 < at_once["seen"] < everything
+    assert 100 <= at_once["struck"] == at_once["struckInSight"] <= 200, "each of two moves strikes a hundred at most"
+    soon = page.wait_for_function(f"() => {{ const now = ({LOOK})(); return now.struckInSight === now.seen && now; }}")
+    assert soon.json_value()["struck"] < everything, "what is out of sight waits"
+    page.wait_for_function("n => document.querySelectorAll('.tokens > .deleted').length === n", arg=everything)
     page.keyboard.press("[")
-    assert page.locator(".chain.active .deleted").count() == 1999 * (1 + two)
+    assert page.locator(".chain.active .deleted").count() == everything - (1 + two)
 
 
 def test_a_threshold_greys_at_once_what_is_seen_of_a_long_chain(open_page, long_address):
@@ -979,7 +980,7 @@ def test_what_is_copied_or_printed_of_a_long_chain_is_what_the_slider_says_at_on
     page = open_page(long_address)
     copied, printed = page.evaluate(f"""() => {{
         Object.defineProperty(navigator, "clipboard", {{value: undefined}});
-        ({SLIDE_AND_LOOK})();
+        ({SLIDE})(2000);
         document.getElementById("copy-latex").click();
         dispatchEvent(new Event("beforeprint"));
         return [document.getElementById("copy").value, document.querySelectorAll(".tokens > .deleted").length];
