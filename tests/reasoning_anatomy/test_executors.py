@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -116,8 +116,22 @@ def measure_or_die(moments, died, error=None, **arguments):
         for moment in moments:
             patched.enter_context(dying_at(moment, died, error))
         return measure(**arguments)
+
+def measure_or_be_preempted(told, **arguments):
+    act = RunWriter.add_begun_path
+
+    def add(writer, chain_id, label, pruning, **options):
+        act(writer, chain_id, label, pruning, **options)
+        is_first = not Path(told).exists()
+        with open(told, "a") as file:
+            file.write(f"{chain_id} {len(pruning.deleted)}\\n")
+        if is_first:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    with patch.object(RunWriter, "add_begun_path", add):
+        return measure(**arguments)
 """
-"""Workers import it: the first of them that comes to a moment is killed there, or ends with an error."""
+"""Workers import it: the first that comes to a moment is killed there, or ends with an error, or is told that it must go."""
 
 MOMENTS = ("before the first chain is written", "within a chain", "between chains", "between tables")
 
@@ -201,9 +215,10 @@ for number in range(n):
         "SLURM_JOB_ID": str(100 + number), "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(number),
         "SLURM_JOB_NUM_NODES": "1", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
         "SLURM_JOB_NODELIST": "here", "SLURMD_NODENAME": "here",
+        "PLAYED_SCRIPT": sys.argv[-1], "PLAYED_OUTPUT": out.replace("%A", "7").replace("%a", str(number)),
     }}
     subprocess.Popen(["bash", sys.argv[-1]], env=environment, start_new_session=True,
-                     stdout=open(out.replace("%A", "7").replace("%a", str(number)), "w"), stderr=subprocess.STDOUT)
+                     stdout=open(environment["PLAYED_OUTPUT"], "w"), stderr=subprocess.STDOUT)
 print("Submitted batch job 7")
 """
 SRUN = """#!/bin/bash
@@ -216,6 +231,12 @@ exec "$@"
 SACCT = """#!{python}
 print("JobID|State")
 """
+SCONTROL = """#!{python}
+# Plays scontrol requeue: runs the task of its caller again, as SLURM does, with the same variables.
+import os, subprocess
+subprocess.Popen(["bash", os.environ["PLAYED_SCRIPT"]], start_new_session=True,
+                 stdout=open(os.environ["PLAYED_OUTPUT"], "a"), stderr=subprocess.STDOUT)
+"""
 
 
 @pytest.fixture
@@ -223,7 +244,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Programs that play those of SLURM."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name, text in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": "#!/bin/bash\n"}.items():
+    played = {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scontrol": SCONTROL, "scancel": "#!/bin/bash\n"}
+    for name, text in played.items():
         program = folder / name
         program.write_text(text.format(python=sys.executable) if "{python}" in text else text)
         program.chmod(program.stat().st_mode | stat.S_IEXEC)
@@ -231,13 +253,31 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("slurm")
-def test_jobs_of_an_array_come_to_the_bytes_of_one_process(whole: Run, arguments: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("slurm", "dying")
+@pytest.mark.parametrize(
+    ("cluster", "n_jobs", "minutes", "reason"), [("slurm", 2, 60, "preempted"), ("local", 1, 5, "timed-out")]
+)
+def test_jobs_come_to_the_bytes_of_one_process_and_one_that_must_go_is_queued_again_and_goes_on_within_its_chain(
+    whole: Run,
+    arguments: dict[str, Any],
+    tmp_path: Path,
+    cluster: Literal["slurm", "local"],
+    n_jobs: int,
+    minutes: int,
+    reason: str,
+) -> None:
     pytest.importorskip("submitit")
-    out = tmp_path / "run"
+    out, told = tmp_path / "run", tmp_path / "told"
+    work = Work(importlib.import_module("dying").measure_or_be_preempted, {**arguments, "out": out, "told": told})
+    jobs = Slurm(tmp_path / "jobs", n_jobs, {"timeout_min": minutes}, cluster)
     with Stages() as stages:
-        execute(work_on(out, arguments), Slurm(tmp_path / "jobs", 2), n_left=partial(n_left, out), stages=stages)
+        execute(work, jobs, n_left=partial(n_left, out), stages=stages)
     assert content(open_run(out)) == content(whole)
+    saved = told.read_text().splitlines()
+    assert len(saved) == len(set(saved)) >= 4, "each checkpoint is written once, by the one or the other"
+    logs = "".join(path.read_text() for path in (tmp_path / "jobs").glob("*_log.*"))
+    assert f"this job is {reason}" in logs
+    assert logs.count("Requeued job") == 1
 
 
 def test_workers_that_cannot_begin_end_with_their_reason(arguments: dict[str, Any], tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from reasoning_anatomy.run.folder import Run, open_run
 
 pytestmark = pytest.mark.slow
 
-N_KILLS = 20
+N_KILLS = 10
 STRATEGIES = ("greedy:keep_ratio=0.7,checkpoint_every=3", "random_tokens:keep_ratio=0.7")
 IMPORTED_ONCE = [
     "reasoning_anatomy.pipeline.measuring", "reasoning_anatomy.pruning.greedy", "reasoning_anatomy.pruning.random_tokens",
@@ -101,7 +101,7 @@ def test_chains_killed_at_random_moments_come_to_the_same_bytes(start, whole, tm
         assert open_run(out).status().n_left == 0
         assert not list(out.rglob(".tmp-*"))
         assert not any((out / ".claims").iterdir())
-    assert n_resumed >= 3  # chains went on in their middle
+    assert n_resumed >= 2  # chains went on in their middle
 
 
 def test_processes_on_one_run_share_the_work_and_come_to_the_same_bytes(start, whole, tmp_path):

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from reasoning_anatomy.errors import MissingError, RunError
 from reasoning_anatomy.pipeline.executors.work import SECONDS_BETWEEN_LOOKS, Outcome, Work
+
+_MOST_TIMEOUTS: Final = 100
+"""After which a job is not queued again; submitit would stop after three, which a large run needs many more than."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,12 @@ class Slurm:
 
     def _submitted(self, submitit: ModuleType, work: Work) -> list[Any]:
         try:
-            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+            executor = submitit.AutoExecutor(
+                folder=self.folder,
+                cluster=self.cluster,
+                local_max_num_timeout=_MOST_TIMEOUTS,
+                slurm_max_num_timeout=_MOST_TIMEOUTS,
+            )
         except RuntimeError:
             raise RunError(
                 "there is no srun here, so no jobs can be submitted; run the command on a login node of the cluster "
