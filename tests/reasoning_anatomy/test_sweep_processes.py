@@ -1,11 +1,9 @@
 """Sweeps in processes of their own: killed, finished, and several at once."""
 
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +13,21 @@ import pytest
 from reasoning_anatomy.chains import write_chains
 from reasoning_anatomy.types import ReasoningChain
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., ForkServerProcess]
 pytestmark = pytest.mark.slow
 
+IMPORTED_ONCE = [
+    "reasoning_anatomy.evaluation", "reasoning_anatomy.evaluation.work", "reasoning_anatomy.run.sweep",
+    "transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama",
+]  # fmt: skip
 SCRIPT = """
-import os, sys, time
+import os, time
 from pathlib import Path
 from reasoning_anatomy.evaluation import Answering, SweepPlan, sweep
 from reasoning_anatomy.evaluation.work import SweepWork
 from reasoning_anatomy.generation.completion import Sampling
 from reasoning_anatomy.run.sweep import SweepFolder
 
-log, n_processes = Path(sys.argv[4]), int(sys.argv[5])
 announcements = log.with_suffix(".answering")
 announcements.mkdir(exist_ok=True)
 add, answer = SweepFolder.add_answers, SweepWork.answer
@@ -49,8 +50,9 @@ plan = SweepPlan(
     readings=("closed_up", "evicted"),
 )
 answering = Answering(sampling=Sampling(temperature=1.0, max_tokens=4))
-sweep(sys.argv[1], plan, chains=sys.argv[2], model=sys.argv[3], answering=answering)
+sweep(run, plan, chains=chains, model=model, answering=answering)
 """
+"""Of its variables those that are not set in it are given."""
 
 
 @pytest.fixture(scope="module")
@@ -70,22 +72,21 @@ def start(tiny_model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     file = tmp_path_factory.mktemp("chains") / "chains.jsonl"
     write_chains(file, chains)
 
-    def begin(run: Path, n_processes: int = 1) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-c",
-            SCRIPT,
-            *map(str, (run, file, tiny_model_folder, run.with_suffix(".log"), n_processes)),
-        ]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(IMPORTED_ONCE)
+
+    def begin(run: Path, n_processes: int = 1) -> ForkServerProcess:
+        given = {"run": run, "chains": file, "model": str(tiny_model_folder), "log": run.with_suffix(".log")}
+        process = processes.Process(target=exec, args=(SCRIPT, {**given, "n_processes": n_processes}))
+        process.start()
+        return process
 
     return begin
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+def end(process: ForkServerProcess) -> None:
+    process.join(timeout=300)
+    assert process.exitcode == 0
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +114,11 @@ def test_a_sweep_that_was_killed_is_finished_to_the_same_answers(whole: Path, st
         process, before = start(run), len(answer_files(run))
         deadline = time.monotonic() + 120
         while len(answer_files(run)) < before + n_more:
-            assert process.poll() is None
+            assert process.exitcode is None
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.join()
     assert 0 < len(answer_files(run)) < n_files
     assert not (run / "evaluations.parquet").exists()
     end(start(run))
