@@ -160,9 +160,8 @@ def test_full_disk_is_named_and_the_run_finished_later(tiny_model_folder, exampl
     program = "from reasoning_anatomy.cli import main; main()"
     options = ["run", file, "--model", tiny_model_folder, "--out", out, "--strategies", "truncation"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    failed = subprocess.run(
-        [sys.executable, "-c", limit + program, *options], capture_output=True, text=True, env=environment, check=False
-    )
+    command = [sys.executable, "-B", "-c", limit + program, *options]  # -B: compiled modules would be cut off, and stay so
+    failed = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert failed.returncode == 2
     assert re.search(r"cannot be written \(.*File too large\); make room or choose another place", failed.stderr)
     assert "Traceback" not in failed.stderr
