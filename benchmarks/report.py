@@ -3,7 +3,8 @@
 Two runs are made up from the text of the example chains, with one token per word and numbers that are drawn: one of many
 chains as they often are, one of a single long chain with a sweep. Their pages are opened from disk in Chromium. The first
 paint is counted from the start of the navigation. A response is the time from a key to the next frame, as the browser itself
-counts it (Event Timing: in steps of 8 milliseconds; what takes less than 16 counts as 16).
+counts it (Event Timing: in steps of 8 milliseconds; what takes less than 16 counts as 16). All tokens in sight have changed in
+that frame: if one changes later, nothing is printed.
 """
 
 import re
@@ -43,12 +44,21 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
 _FIRST_PAINT: Final = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 _LOOK_AT_TOKENS: Final = """() => {
-    const [first] = document.querySelectorAll(".tokens > span:nth-child(100), .tokens > span:last-child");
-    first.scrollIntoView({block: "center", behavior: "instant"});
+    const tokens = [...document.querySelectorAll(".chain.active .tokens span")];
+    tokens.at(Math.min(100, tokens.length - 1)).scrollIntoView({block: "center", behavior: "instant"});
 }"""
 _OBSERVE: Final = """() => {
     new PerformanceObserver(list => window.responses.push(...list.getEntries().map(each => [each.name, each.duration])))
         .observe({type: 'event', durationThreshold: 16});
+    let answering = true;
+    addEventListener("keydown", () => {
+        answering = true;
+        requestAnimationFrame(() => { answering = false; });
+    }, true);
+    const isSeen = ({top, bottom}) => bottom > 0 && top < innerHeight;
+    new MutationObserver(changes => {
+        if (!answering) window.late += changes.filter(({target}) => isSeen(target.getBoundingClientRect())).length;
+    }).observe(document.querySelector("#chains"), {subtree: true, attributes: true, attributeFilter: ["class"]});
 }"""
 
 
@@ -186,10 +196,13 @@ def _responses(page: Any, keys: Sequence[str], slider: str = "#step") -> list[fl
     """Press keys on a slider, with tokens in sight, and return how long each took to be answered."""
     page.focus(slider)
     page.evaluate(_LOOK_AT_TOKENS)
-    page.evaluate("window.responses = []")
+    page.evaluate("() => { window.responses = []; window.late = 0; }")
     for key in keys:
         page.keyboard.press(key)
         page.wait_for_timeout(120)
+    page.wait_for_timeout(1000)
+    if late := page.evaluate("window.late"):
+        raise SystemExit(f"{late} tokens in sight changed later than the frame that is measured")
     slow = [duration for name, duration in page.evaluate("window.responses") if name == "keydown"]
     return [*slow, *[float(SHORTEST)] * (len(keys) - len(slow))]
 
@@ -201,7 +214,7 @@ def _chain(chain_id: str, n_tokens: int, with_text: Any) -> tuple[ReasoningChain
     while len(words) < n_tokens:
         example = next(with_text)
         text += example.reasoning + "\n\n"
-        words = [match.span() for match in re.finditer(r"\s*(\w+|[^\w\s])", text)]
+        words = [match.span() for match in re.finditer(r"\n+|[^\S\n]*(\w+|[^\w\s])", text)]
     spans = np.array(words[:n_tokens])
     chain = ReasoningChain(
         chain_id=chain_id,

@@ -78,17 +78,20 @@
     }
   };
 
+  // Steps, or else lines: what is in a block is laid out and painted again by itself.
   const blocks = () => {
     const starts = at("blocks") ? own(view().numbers.blocks, at("blocks").value) || [] : [];
     for (const { box, tokens } of panes()) {
-      unwrap(box.querySelectorAll(".step"));
+      unwrap(box.querySelectorAll("div"));
       const firsts = new Set(starts.map((i) => tokens[i]));
-      let block = null;
-      for (const node of firsts.size ? [...box.childNodes] : []) {
-        if (firsts.has(node) || !block) {
+      let block = null, number = 0;
+      for (const node of [...box.childNodes]) {
+        if (!block || (firsts.size ? firsts.has(node) : block.lastChild.textContent.endsWith("\n"))) {
           block = document.createElement("div");
-          block.className = "step";
-          block.dataset.step = box.querySelectorAll(".step").length + 1;
+          if (firsts.size) {
+            block.className = "step";
+            block.dataset.step = ++number;
+          }
           node.before(block);
         }
         block.append(node);
@@ -112,4 +115,5 @@
   at("whitespace").addEventListener("change", whitespace);
   if (at("blocks")) at("blocks").addEventListener("change", blocks);
   for (const name of ["chain", "panes"]) viewer.addEventListener(name, again);
+  again();
 })();

@@ -4,7 +4,7 @@
   const viewer = at("viewer");
   const words = JSON.parse(at("words").textContent);
   const BINS = words.bins.length;
-  const AT_ONCE = 100; // tokens that change in one frame
+  const AT_A_TIME = 100; // tokens out of sight that change in one frame
   const UNKNOWN = words.categories.length; // place of a category that is none of these
   const chains = [...viewer.querySelectorAll(".chain")];
   const card = at("card");
@@ -144,10 +144,9 @@
     }
   };
 
-  // Of many tokens some of those in sight change at once, the rest of them in the next frames, and the others once nothing
-  // moves: so a long chain answers without delay.
+  // Of many tokens those in sight change at once, and the others once nothing moves: so a long chain answers without delay.
   const unseen = new Set();
-  let waiting, now = [];
+  let waiting;
   const inSight = ({ tokens }) => {
     const first = (isThere) => { // They stand from top to bottom.
       let [low, high] = [0, tokens.length];
@@ -160,20 +159,20 @@
     };
     return tokens.slice(first((box) => box.bottom > 0), first((box) => box.top > innerHeight));
   };
+  const markInSight = () => unseen.size && mark(chain.panes.flatMap(inSight).filter(unseen.has, unseen));
   const markSome = () => {
-    mark((now.length ? now : [...unseen]).splice(0, AT_ONCE));
-    if (unseen.size) waiting = setTimeout(markSome, now.length ? 50 : 250);
+    mark([...unseen].slice(0, AT_A_TIME));
+    if (unseen.size) waiting = setTimeout(markSome, 100);
   };
   const markSoon = (tokens) => {
-    if (tokens.length <= AT_ONCE) return mark(tokens);
+    if (tokens.length <= AT_A_TIME) return mark(tokens);
     clearTimeout(waiting);
-    const seen = new Set([...new Set(tokens.map(({ pane }) => pane))].flatMap(inSight));
     tokens.forEach(unseen.add, unseen);
-    now = [...unseen].filter(seen.has, seen);
-    markSome();
+    markInSight();
+    waiting = setTimeout(markSome, 250);
   };
   addEventListener("beforeprint", () => mark(unseen));
-  addEventListener("scroll", () => markSoon([...unseen]));
+  addEventListener("scroll", markInSight);
 
   const compare = () => {
     if (chain.panes.some((pane) => !pane.painting)) return;
