@@ -180,7 +180,7 @@ def _lay_out(figure: "matplotlib.figure.Figure") -> None:
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would leave a placeholder, for which all is drawn once more
 
 
 def _rendered(

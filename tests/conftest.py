@@ -1,5 +1,6 @@
 """Fixtures that several packages share."""
 
+import gc
 import importlib.util
 import json
 import re
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 N_LAYERS, N_HEADS = 3, 4
 SLOW_FIXTURES = {"smollm2", "browser"}
+
+gc.set_threshold(50_000, 20, 100)  # millions of objects of torch and matplotlib live on: to visit them often takes a tenth
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
