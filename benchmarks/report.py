@@ -1,10 +1,10 @@
 """How large a report is, and how fast: ``python -m benchmarks.report``.
 
-Two runs are made up from the text of the example chains, with one token per word and numbers that are drawn: one of many
-chains as they often are, one of a single long chain with a sweep. Their pages are opened from disk in Chromium. The first
-paint is counted from the start of the navigation. A response is the time from a key to the next frame, as the browser itself
-counts it (Event Timing: in steps of 8 milliseconds; what takes less than 16 counts as 16). All tokens in sight have changed in
-that frame: if one changes later, nothing is printed.
+Two runs are made up from the text of the example chains, with one token per word or line break and numbers that are drawn:
+one of many chains as they often are, one of a single long chain with a sweep. Their pages are opened from disk in Chromium.
+The first paint is counted from the start of the navigation. A response is the time from a key to the next frame, as the
+browser itself counts it (Event Timing: in steps of 8 milliseconds; what takes less than 16 counts as 16). All tokens in sight
+have changed in that frame: if one changes later, this ends with an error.
 """
 
 import re

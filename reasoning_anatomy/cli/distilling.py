@@ -96,8 +96,9 @@ def distill(
 ) -> None:
     """Teach students the chains of a run as strategies prune them, and let them answer."""
     use_plugins(plugins)
-    from reasoning_anatomy.distillation.distilling import DistillationPlan, Distilled, foresee, left_out_in_words, n_left
+    from reasoning_anatomy.distillation.distilling import Distilled, foresee, left_out_in_words, n_left
     from reasoning_anatomy.distillation.distilling import distill as distill_run
+    from reasoning_anatomy.distillation.plan import DistillationPlan
     from reasoning_anatomy.distillation.questions import Taught
     from reasoning_anatomy.progress import Stages
     from reasoning_anatomy.run.folder import open_run

@@ -12,10 +12,10 @@ from reports import write_report
 
 
 @pytest.mark.parametrize(("n_chains", "n_tokens"), [(3, 20), (1, 700)])
-def test_chains_are_words_of_the_examples(n_chains, n_tokens, tmp_path):
+def test_chains_are_words_and_line_breaks_of_the_examples(n_chains, n_tokens, tmp_path):
     tokens = plant(tmp_path / "run", n_chains, n_tokens).tokens()
     assert tokens.groupby("chain_id").size().tolist() == [n_tokens] * n_chains
-    assert tokens["text"].str.strip().str.fullmatch(r"\w+|[^\w\s]").all()
+    assert tokens["text"].str.fullmatch(r"\n+|[^\S\n]*(\w+|[^\w\s])").all()
     assert tokens["text"].nunique() > 10
 
 

@@ -20,9 +20,10 @@ from safetensors.torch import load_file
 
 from reasoning_anatomy.distillation import arithmetic
 from reasoning_anatomy.distillation.arithmetic import chain_of, problem_of, stories
-from reasoning_anatomy.distillation.distilling import DistillationPlan, distill, foresee
+from reasoning_anatomy.distillation.distilling import distill, foresee
 from reasoning_anatomy.distillation.forecast import count_step, measure_step
 from reasoning_anatomy.distillation.orders import Orders
+from reasoning_anatomy.distillation.plan import DistillationPlan
 from reasoning_anatomy.distillation.questions import Taught, questions_of
 from reasoning_anatomy.distillation.recipe import Examination, Recipe
 from reasoning_anatomy.distillation.together import Together
