@@ -61,7 +61,7 @@ class SampledChains:
     def __enter__(self) -> "SampledChains":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as claim:
-            if not claim.enter_context(claimed(_lease(self.path), wait=self._wait)):
+            if not claim.enter_context(claimed(_lease(self.path), (self.path, self._options_path), wait=self._wait)):
                 raise TakenError(f"{self.path}: another process is adding to it; wait for it, or name another file")
             self._expect_options()
             self.rows = self._read()

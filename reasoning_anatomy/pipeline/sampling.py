@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from reasoning_anatomy.claims import claimed
 from reasoning_anatomy.errors import SampleError
-from reasoning_anatomy.files import write_atomic
+from reasoning_anatomy.files import TEMPORARY_PREFIX, write_atomic
 from reasoning_anatomy.generation.chain_file import (
     OPTIONS_SUFFIX,
     Row,
@@ -32,6 +32,7 @@ from reasoning_anatomy.progress import Stages
 from reasoning_anatomy.specs import EncodingOptions, ModelSpec
 from reasoning_anatomy.transcript_files import TranscriptFile
 
+_LEASE: Final = ".lease"
 _MOST_SAMPLES: Final = 64
 _LEAST_BLOCKS: Final = 16
 
@@ -87,7 +88,7 @@ def generate_together(
     """
     expect_askable(problems, samples=asked.samples, until_correct=asked.until_correct)
     folder = out.with_name(f".{out.name}.parts")
-    with claimed(folder / ".lease") as is_ours:
+    with claimed(folder / _LEASE) as is_ours:
         if not is_ours:
             raise TakenError(f"{out}: another process is adding to it; wait for it, or name another file")
         _gather(folder, out)
@@ -111,6 +112,7 @@ def generate_together(
             wait=True,
             stages=stages,
         )
+        _clear(folder)
     with suppress(OSError):  # a worker of a killed command may still write there
         folder.rmdir()
     return sampled
@@ -238,3 +240,12 @@ def _gather(folder: Path, out: Path) -> None:
         file.sort([])
         for path in [path for each in found for path in folder.glob(f"{each.path.name}*")]:
             path.unlink()
+
+
+def _clear(folder: Path) -> None:
+    """Remove claims of killed workers, and what they were writing, if none works on."""
+    with ExitStack() as claims:
+        leases = [path for path in folder.glob(f".*{_LEASE}") if path.name != _LEASE]
+        if all([claims.enter_context(claimed(lease)) for lease in leases]):
+            for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+                path.unlink(missing_ok=True)

@@ -153,7 +153,8 @@ class Store:
             gone = [name for name in index if name not in here]
             if gone and not _RECORDS.intersection(here):
                 raise RunError(f"{self.folder}: has lost its record; delete the folder, and {self.url} is fetched again")
-            self._expect_unchanged([name for name in (*changed, *gone) if "/" not in name], index)
+            shared = [name for name in (*changed, *gone) if "/" not in name]
+            self._expect_unchanged(sorted(shared, key=lambda name: (name not in _RECORDS, name)), index)
             for rank in range(3):
                 names = [name for name in changed if _rank(name) == rank]
                 for name, version in zip(names, self._at_once(self._put, names), strict=True):

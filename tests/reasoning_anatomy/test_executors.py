@@ -354,6 +354,32 @@ def test_workers_go_on_where_a_killed_command_and_its_workers_were(
     assert sorted(path.name for path in out.parent.iterdir()) == ["chains.jsonl", "chains.jsonl.options.json"]
 
 
+CLAIM = """
+import os, sys
+from pathlib import Path
+from reasoning_anatomy.claims import claimed
+claimed(Path(sys.argv[1])).__enter__()
+os._exit(0)
+"""
+"""A process that ends without giving back its claim, as one that is killed does."""
+
+
+def test_what_killed_workers_left_half_written_is_removed(
+    call: Callable[..., Any], sampling: list[str], sampled: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "chains.jsonl"
+    parts = tmp_path / ".chains.jsonl.parts"
+    parts.mkdir()
+    for what in ("done", "options"):
+        (parts / f".tmp-0123456789abcdef.jsonl.{what}.json-01234567.json").write_text("{")
+    (tmp_path / ".tmp-chains.jsonl-01234567.jsonl").write_text("{")
+    subprocess.run([sys.executable, "-c", CLAIM, str(parts / ".0123456789abcdef.jsonl.lease")], check=True)
+    done = call(*sampling, "--processes", "2", "--out", str(out))
+    assert done.code == 0, done.err
+    assert out.read_bytes() == sampled.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chains.jsonl", "chains.jsonl.options.json"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -197,7 +197,7 @@ def test_two_machines_at_once_are_noticed_and_nothing_is_lost(url, on, make_plan
     with stored(url) as other:
         make_planted_run(other, [chains[0], chains[2]])
     on("first")
-    with pytest.raises(RunError, match=r"json: was changed elsewhere .*merge.*goes on from there"):
+    with pytest.raises(RunError, match=r"/run\.json: was changed elsewhere .*merge.*goes on from there"):
         work.__exit__(None, None, None)
     assert there(url) == finished(other)
     assert list(open_run(folder).chains) == ["c0", "c1"]
