@@ -1004,6 +1004,18 @@ def test_what_is_copied_or_printed_of_a_long_chain_is_what_the_slider_says_at_on
     assert printed == 2000
 
 
+@pytest.mark.parametrize("theme", ["", "dark"])
+def test_it_prints_light_whatever_the_screen_is(open_page, theme):
+    looks = """() => ['--page', '--ink', '--fill0', '--warn']
+        .map(name => getComputedStyle(document.documentElement).getPropertyValue(name))"""
+    light, dark = open_page(), open_page(color_scheme="dark")
+    dark.evaluate("theme => { if (theme) document.documentElement.dataset.theme = theme; }", theme)
+    assert dark.evaluate(looks) != light.evaluate(looks)
+    for page in (light, dark):
+        page.emulate_media(media="print")
+    assert dark.evaluate(looks) == light.evaluate(looks)
+
+
 def test_it_prints_what_the_slider_says(open_page):
     page = open_page()
     slide(page, 3)
